@@ -1,0 +1,1 @@
+"""Numbered, forward, resumable migrations: of the database, and of weights V1 to V2."""

@@ -1,0 +1,1 @@
+"""What every table, file and configuration looks like; the lowest layer, imported by all others."""

@@ -1,0 +1,155 @@
+"""What a configuration file may say: one dataclass a section, one field a key, with its default.
+
+Reading files and environment variables is `aios_db.config`; this module only holds the shape, so that every
+layer can take its section as an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+CpuBackend = Literal["auto", "standard", "compile", "ipex", "openvino"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+Target = Literal["auto", "cuda", "rocm", "vulkan", "mps", "cpu", "arm"]
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Models and their weights."""
+
+    text_model: str = "minilm"
+    """Name of the model in ``models_dir`` that embeds text, or a path to a model directory."""
+    models_dir: str = "~/.cache/aios_db/models"
+    """Where model directories live (``<models_dir>/<name>/weights.parquet``)."""
+    mmap: bool = True
+    """Map weight files instead of reading them."""
+    max_resident_bytes: int = 0
+    """Release unused weights above this many resident bytes, least recently used first; 0 is no limit."""
+    batch_tokens: int = 8192
+    """Most tokens, padding included, in one forward pass."""
+
+
+@dataclass(frozen=True)
+class CpuConfig:
+    """Inference on the CPU."""
+
+    backend: CpuBackend = "auto"
+    """Which back end runs a model; ``auto`` times the candidates once a machine and model."""
+    precision: Precision = "auto"
+    """Arithmetic allowed; ``auto`` takes the fastest that keeps ``min_cosine`` to fp32."""
+    threads: int = 0
+    """Threads of a forward pass; 0 is all cores."""
+    min_cosine: float = 0.99
+    """Cosine to the fp32 original under which a faster precision is not used."""
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Inference on an accelerator."""
+
+    target: Target = "auto"
+    """The device to run on; ``auto`` prefers a GPU."""
+    amp: bool = True
+    """Automatic mixed precision on CUDA."""
+    vram_threshold: float = 0.9
+    """Share of the device memory above which a call is finished on the CPU."""
+    vram_budget_bytes: int = 0
+    """Most device memory a model may hold before its layers are streamed; 0 is what the device has."""
+    fallback_enabled: bool = True
+    """Finish on the CPU when the device is missing or fails; otherwise raise."""
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """The Lance tables."""
+
+    compact_after_fragments: int = 64
+    """Compact in the background when a table has this many small fragments."""
+    lock_timeout_s: float = 60.0
+    """How long a writer waits for another process's write."""
+
+
+@dataclass(frozen=True)
+class LinksConfig:
+    """Links made as memories are written."""
+
+    similar_threshold: float = 0.6
+    """Least cosine of two memories for a `similar` link."""
+    similar_neighbors: int = 4
+    """Most `similar` links made for a new memory."""
+    entity_max_memories: int = 32
+    """A name or phrase in more memories than this makes no `same_entity` link."""
+    entity_links: int = 8
+    """Most `same_entity` links made for a new memory."""
+
+
+@dataclass(frozen=True)
+class RecallConfig:
+    """Defaults of `recall`; the same for every data set."""
+
+    k: int = 10
+    """Memories returned."""
+    hops: int = 1
+    """Links followed from the best matches."""
+    vector_weight: float = 1.0
+    """Weight of the standardised vector score."""
+    keyword_weight: float = 1.0
+    """Weight of the standardised BM25 score."""
+    graph_weight: float = 1.0
+    """Weight of the score that arrives over links."""
+    recency_weight: float = 0.0
+    """Weight of recency."""
+    candidates: int = 200
+    """Memories each search hands to the fusion."""
+
+
+@dataclass(frozen=True)
+class QuantizationConfig:
+    """How models are quantized."""
+
+    method: Literal["ptq", "gptq", "full"] = "full"
+    """Plain rounding, GPTQ, or GPTQ and then distillation."""
+    target: Literal["int8", "int2"] = "int8"
+    """Bits of the quantized layers."""
+    group_size: int = 64
+    """Weights that share a scale; 0 is a whole channel."""
+    mixed_precision: bool = True
+    """Keep sensitive layers in more bits."""
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """When a converted model is accepted."""
+
+    min_cosine: float = 0.95
+    """A version whose mean cosine to fp32 is lower is refused."""
+    max_perplexity_increase: float = 0.15
+    """A relative rise above this is logged as a warning."""
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """The `aios_db` logger."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    """Least level that is emitted."""
+    format: Literal["text", "json"] = "text"
+    """One line of text or one JSON object a record."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration; every section has defaults."""
+
+    strict: bool = False
+    """Raise `ConfigError` on an invalid value instead of logging it and using the default."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    cpu: CpuConfig = field(default_factory=CpuConfig)
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    links: LinksConfig = field(default_factory=LinksConfig)
+    recall: RecallConfig = field(default_factory=RecallConfig)
+    quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)

@@ -1,0 +1,58 @@
+"""The `memories` table: one row a memory, whatever its modality."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+TABLE = "memories"
+KEY = "memory_id"
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+KINDS = ("message", "document", "observation", "principle", "experience", "summary")
+TIERS = ("short", "long", "archived")
+
+LINK_STRUCT = pa.struct([("target_id", pa.string()), ("kind", pa.string()), ("weight", pa.float32())])
+
+
+def memories_schema(dimension: int) -> pa.Schema:
+    """Return the Arrow schema of `memories` for text vectors of ``dimension`` float32 numbers."""
+    return pa.schema(
+        [
+            pa.field("memory_id", pa.string(), nullable=False),  # UUIDv7, so that ids sort by time
+            pa.field("kind", pa.string(), nullable=False),  # KINDS, or the user's own word
+            pa.field("title", pa.string()),
+            pa.field("text", pa.string(), nullable=False),
+            pa.field("media", pa.large_binary()),
+            pa.field("media_uri", pa.string()),
+            pa.field("media_type", pa.string()),  # MIME type
+            pa.field("modalities", pa.list_(pa.string()), nullable=False),
+            pa.field("text_embedding", pa.list_(pa.float32(), dimension)),  # unit length
+            pa.field("text_weight_version", pa.string()),  # the weights that made text_embedding
+            pa.field("session_id", pa.string()),
+            pa.field("agent_id", pa.string()),
+            pa.field("user_id", pa.string()),
+            pa.field("speaker", pa.string()),
+            pa.field("occurred_at", TIMESTAMP),  # when it happened
+            pa.field("created_at", TIMESTAMP, nullable=False),  # when it was stored
+            pa.field("tier", pa.string(), nullable=False),  # TIERS
+            pa.field("access_count", pa.int64(), nullable=False),
+            pa.field("last_access_at", TIMESTAMP),
+            pa.field("importance", pa.float32(), nullable=False),
+            pa.field("source", pa.string()),  # the file or program it came from
+            pa.field("trust", pa.float32(), nullable=False),
+            pa.field("content_hash", pa.string(), nullable=False),  # of scope and content: dedupe
+            pa.field("derived_from", pa.list_(pa.string())),  # lineage: memory_ids
+            pa.field("metadata", pa.string()),  # JSON object
+            pa.field("association_links", pa.list_(LINK_STRUCT)),  # derived from the link table
+        ]
+    )
+
+
+# What a caller of `remember` may give; everything else is filled in by the store.
+WRITABLE = (
+    "kind", "title", "text", "media", "media_uri", "media_type", "text_embedding", "session_id", "agent_id",
+    "user_id", "speaker", "occurred_at", "tier", "importance", "source", "trust", "derived_from", "metadata",
+)  # fmt: skip
+
+# Two rows with equal content in one scope are one memory.
+SCOPE = ("user_id", "agent_id", "session_id")

@@ -7,7 +7,15 @@ import pyarrow as pa
 from aios_db.schema.memories import TIMESTAMP
 
 TABLE = "association_links"
-KINDS = ("next_in_session", "similar", "same_entity", "cross_modal", "derived_from", "recalled_together", "user")
+KINDS = (
+    "next_in_session",
+    "similar",
+    "same_entity",
+    "cross_modal",
+    "derived_from",
+    "recalled_together",
+    "user",
+)
 
 SCHEMA = pa.schema(
     [

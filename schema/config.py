@@ -7,7 +7,23 @@ layer can take its section as an argument.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from math import inf
+from typing import Annotated, Literal
+
+
+@dataclass(frozen=True)
+class Range:
+    """The least and the most value of a number, both allowed."""
+
+    least: float
+    most: float = inf
+
+
+NonNegativeInt = Annotated[int, Range(0)]
+PositiveInt = Annotated[int, Range(1)]
+NonNegative = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+Cosine = Annotated[float, Range(-1, 1)]
 
 CpuBackend = Literal["auto", "standard", "compile", "ipex", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
@@ -24,9 +40,9 @@ class EngineConfig:
     """Where model directories live (``<models_dir>/<name>/weights.parquet``)."""
     mmap: bool = True
     """Map weight files instead of reading them."""
-    max_resident_bytes: int = 0
+    max_resident_bytes: NonNegativeInt = 0
     """Release unused weights above this many resident bytes, least recently used first; 0 is no limit."""
-    batch_tokens: int = 8192
+    batch_tokens: PositiveInt = 8192
     """Most tokens, padding included, in one forward pass."""
 
 
@@ -38,9 +54,9 @@ class CpuConfig:
     """Which back end runs a model; ``auto`` times the candidates once a machine and model."""
     precision: Precision = "auto"
     """Arithmetic allowed; ``auto`` takes the fastest that keeps ``min_cosine`` to fp32."""
-    threads: int = 0
+    threads: NonNegativeInt = 0
     """Threads of a forward pass; 0 is all cores."""
-    min_cosine: float = 0.99
+    min_cosine: Cosine = 0.99
     """Cosine to the fp32 original under which a faster precision is not used."""
 
 
@@ -52,9 +68,9 @@ class DeviceConfig:
     """The device to run on; ``auto`` prefers a GPU."""
     amp: bool = True
     """Automatic mixed precision on CUDA."""
-    vram_threshold: float = 0.9
+    vram_threshold: Share = 0.9
     """Share of the device memory above which a call is finished on the CPU."""
-    vram_budget_bytes: int = 0
+    vram_budget_bytes: NonNegativeInt = 0
     """Most device memory a model may hold before its layers are streamed; 0 is what the device has."""
     fallback_enabled: bool = True
     """Finish on the CPU when the device is missing or fails; otherwise raise."""
@@ -64,9 +80,9 @@ class DeviceConfig:
 class StorageConfig:
     """The Lance tables."""
 
-    compact_after_fragments: int = 64
+    compact_after_fragments: Annotated[int, Range(2)] = 64
     """Compact in the background when a table has this many small fragments."""
-    lock_timeout_s: float = 60.0
+    lock_timeout_s: NonNegative = 60.0
     """How long a writer waits for another process's write."""
 
 
@@ -74,13 +90,13 @@ class StorageConfig:
 class LinksConfig:
     """Links made as memories are written."""
 
-    similar_threshold: float = 0.6
+    similar_threshold: Cosine = 0.6
     """Least cosine of two memories for a `similar` link."""
-    similar_neighbors: int = 4
+    similar_neighbors: NonNegativeInt = 4
     """Most `similar` links made for a new memory."""
-    entity_max_memories: int = 32
+    entity_max_memories: NonNegativeInt = 32
     """A name or phrase in more memories than this makes no `same_entity` link."""
-    entity_links: int = 8
+    entity_links: NonNegativeInt = 8
     """Most `same_entity` links made for a new memory."""
 
 
@@ -88,19 +104,19 @@ class LinksConfig:
 class RecallConfig:
     """Defaults of `recall`; the same for every data set."""
 
-    k: int = 10
+    k: PositiveInt = 10
     """Memories returned."""
-    hops: int = 1
+    hops: NonNegativeInt = 1
     """Links followed from the best matches."""
-    vector_weight: float = 1.0
+    vector_weight: NonNegative = 1.0
     """Weight of the standardised vector score."""
-    keyword_weight: float = 1.0
+    keyword_weight: NonNegative = 1.0
     """Weight of the standardised BM25 score."""
-    graph_weight: float = 1.0
+    graph_weight: NonNegative = 1.0
     """Weight of the score that arrives over links."""
-    recency_weight: float = 0.0
+    recency_weight: NonNegative = 0.0
     """Weight of recency."""
-    candidates: int = 200
+    candidates: PositiveInt = 200
     """Memories each search hands to the fusion."""
 
 
@@ -112,7 +128,7 @@ class QuantizationConfig:
     """Plain rounding, GPTQ, or GPTQ and then distillation."""
     target: Literal["int8", "int2"] = "int8"
     """Bits of the quantized layers."""
-    group_size: int = 64
+    group_size: NonNegativeInt = 64
     """Weights that share a scale; 0 is a whole channel."""
     mixed_precision: bool = True
     """Keep sensitive layers in more bits."""
@@ -122,9 +138,9 @@ class QuantizationConfig:
 class ValidationConfig:
     """When a converted model is accepted."""
 
-    min_cosine: float = 0.95
+    min_cosine: Cosine = 0.95
     """A version whose mean cosine to fp32 is lower is refused."""
-    max_perplexity_increase: float = 0.15
+    max_perplexity_increase: NonNegative = 0.15
     """A relative rise above this is logged as a warning."""
 
 

@@ -1,0 +1,73 @@
+"""Print the configuration reference: `python docs/make_configuration.py > docs/configuration.md`."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+
+from aios_db import config
+
+INTRODUCTION = """\
+# Configuration
+
+Everything has a default; a file is only for what should differ. It is YAML:
+
+```yaml
+cpu:
+  backend: openvino
+  threads: 4
+recall:
+  k: 20
+```
+
+It is looked for in this order: the path given (`aios --config FILE`, `load_config(path)`), the variable
+`AIOS_CONFIG`, `aios.yaml` in the working directory. Environment variables named `AIOS_SECTION__KEY` override
+it: `AIOS_CPU__BACKEND=standard`, `AIOS_RECALL__K=5`, `AIOS_STRICT=true`.
+
+A value that cannot be used (an unknown key, a wrong type, out of range) is logged as an error with its place
+(`aios.yaml:cpu.threads`, `$AIOS_CPU__THREADS`) and the value it would have replaced stays. With
+`strict: true` it raises `aios_db.ConfigError` instead. An empty value is the default.
+
+This page is made by `docs/make_configuration.py` from `schema/config.py`.
+"""
+
+
+def descriptions(section: type) -> dict[str, str]:
+    """Return the docstring under each field of a dataclass; they exist in the source only."""
+    (definition,) = ast.parse(inspect.getsource(section)).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for field, below in zip(definition.body, definition.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(below, ast.Expr)
+        ):
+            found[field.target.id] = inspect.cleandoc(ast.literal_eval(below.value))
+    return found
+
+
+def reference() -> Iterator[str]:
+    """Yield the page line by line."""
+    yield from INTRODUCTION.splitlines()
+    for name, section in config.sections().items():
+        defaults, texts = section(), descriptions(section)
+        yield ""
+        yield f"## {name or 'Outside of any section'}"
+        if name:
+            yield ""
+            yield inspect.getdoc(section) or ""
+        yield ""
+        yield "| key | type | default | meaning |"
+        yield "| --- | --- | --- | --- |"
+        for key, hint in config.keys(section).items():
+            default = str(getattr(defaults, key))
+            default = default.lower() if isinstance(getattr(defaults, key), bool) else default
+            meaning = " ".join(texts[key].split()).replace("``", "`").replace("|", "\\|")
+            yield f"| `{key}` | {config.describe_type(hint)} | `{default}` | {meaning} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(reference()) + "\n")

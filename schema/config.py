@@ -80,6 +80,8 @@ class DeviceConfig:
 class StorageConfig:
     """The Lance tables."""
 
+    dimension: int = 384
+    """Length of a text vector in a new database when no text model says it."""
     compact_after_fragments: Annotated[int, Range(2)] = 64
     """Compact in the background when a table has this many small fragments."""
     lock_timeout_s: NonNegative = 60.0

@@ -11,6 +11,9 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 KINDS = ("message", "document", "observation", "principle", "experience", "summary")
 TIERS = ("short", "long", "archived")
 
+# Lance's declaration of the key; without it concurrent merge_insert calls silently duplicate rows.
+_KEY = {"lance-schema:unenforced-primary-key": "true"}
+
 LINK_STRUCT = pa.struct([("target_id", pa.string()), ("kind", pa.string()), ("weight", pa.float32())])
 
 
@@ -18,7 +21,7 @@ def memories_schema(dimension: int) -> pa.Schema:
     """Return the Arrow schema of `memories` for text vectors of ``dimension`` float32 numbers."""
     return pa.schema(
         [
-            pa.field("memory_id", pa.string(), nullable=False),  # UUIDv7, so that ids sort by time
+            pa.field("memory_id", pa.string(), nullable=False, metadata=_KEY),  # UUIDv7: by time
             pa.field("kind", pa.string(), nullable=False),  # KINDS, or the user's own word
             pa.field("title", pa.string()),
             pa.field("text", pa.string(), nullable=False),

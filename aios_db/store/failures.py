@@ -1,0 +1,58 @@
+"""What Lance and the operating system report, as the exceptions of this package."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from aios_db.schema.errors import Error, OperationalError
+
+_ADVICE = (
+    (("no space left", "quota exceeded", "file too large"), "free some space and try again"),
+    (("permission denied", "read-only file system"), "open it with read_only=True or fix the permissions"),
+)
+_ADVICE_BY_ERRNO = {
+    errno.ENOSPC: _ADVICE[0][1],
+    errno.EDQUOT: _ADVICE[0][1],
+    errno.EFBIG: _ADVICE[0][1],
+    errno.EACCES: _ADVICE[1][1],
+    errno.EPERM: _ADVICE[1][1],
+    errno.EROFS: _ADVICE[1][1],
+}
+
+
+def _advice(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in _ADVICE_BY_ERRNO:
+        return _ADVICE_BY_ERRNO[error.errno]
+    message = str(error).lower()
+    for signs, advice in _ADVICE:
+        if any(sign in message for sign in signs):
+            return advice
+    return "what was committed before is still there"
+
+
+@contextmanager
+def operational(doing: str) -> Iterator[None]:
+    """Turn a failure of the disk or of Lance into an `OperationalError` that says what was being done.
+
+    Parameters
+    ----------
+    doing
+        What and where, as in ``"writing memories to /data/agent.aios"``.
+
+    Raises
+    ------
+    OperationalError
+        In place of `OSError`, `RuntimeError` and Arrow's errors; this package's own errors pass.
+    """
+    try:
+        yield
+    except Error:
+        raise
+    except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+        # Lance wraps the same failed write as OSError, RuntimeError or ValueError, depending on the call.
+        cause = str(error).split(", /home/runner/")[0]
+        raise OperationalError(f"{doing} failed: {cause}; {_advice(error)}") from error

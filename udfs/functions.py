@@ -6,6 +6,7 @@ macros in ``udfs/sql``, which can live in any schema and have named arguments wi
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -100,6 +101,10 @@ def _bind(function: ScalarFunction, store: Any, errors: ErrorBook) -> Callable[.
         except Error as error:
             raise errors.record(error) from error
 
+    # DuckDB counts the parameters in the signature.
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    names = (f"argument{position}" for position in range(len(function.parameters)))
+    call.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
     return call
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from aios_db.errors import translated
+from aios_db.duckdb_errors import translated
 from aios_db.schema.errors import DataError, OperationalError, ProgrammingError
 from aios_db.udfs import embed, functions, macros, registry
 

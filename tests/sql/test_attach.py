@@ -1,0 +1,106 @@
+"""aios_db as an extension of a DuckDB connection that the user already has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import aios_db
+
+pytestmark = pytest.mark.sql
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    rows = np.eye(384, dtype=np.float32)[:2]
+    path = tmp_path / "agent.aios"
+    with aios_db.connect(path) as con:
+        con.remember(
+            pa.table(
+                {
+                    "text": ["the key is under the pot", "rain tomorrow"],
+                    "text_embedding": pa.FixedSizeListArray.from_arrays(rows.ravel(), 384),
+                    "speaker": ["Ada", "Bob"],
+                }
+            )
+        )
+    return path
+
+
+def test_views_join_with_the_users_tables(database: Path) -> None:
+    with duckdb.connect() as mine:
+        mine.execute("CREATE TABLE people AS SELECT 'Ada' AS name, 36 AS age")
+        aios_db.attach(mine, database)
+        rows = mine.execute("SELECT text, age FROM memories JOIN people ON speaker = name").fetchall()
+        assert rows == [("the key is under the pot", 36)]
+        aios_db.detach(mine)
+
+
+def test_attached_views_follow_later_writes(database: Path) -> None:
+    with duckdb.connect() as mine:
+        aios_db.attach(mine, database)
+        (first,) = mine.execute("SELECT memory_id FROM memories WHERE speaker = 'Ada'").fetchall()[0]
+        with aios_db.connect(database) as other:
+            assert other.forget(first) == 1
+        assert mine.execute("SELECT text FROM memories").fetchall() == [("rain tomorrow",)]
+        aios_db.detach(mine)
+
+
+def test_detach_takes_everything_out(database: Path) -> None:
+    with duckdb.connect() as mine:
+        before = mine.execute("SELECT count(*) FROM duckdb_functions()").fetchone()
+        aios_db.attach(mine, database)
+        aios_db.detach(mine)
+        assert mine.execute("SELECT count(*) FROM duckdb_functions()").fetchone() == before
+        with pytest.raises(duckdb.CatalogException):
+            mine.execute("FROM memories")
+        with pytest.raises(aios_db.ProgrammingError, match="no aios_db database"):
+            aios_db.detach(mine)
+        aios_db.attach(mine, database)  # and it can come back
+        assert mine.execute("SELECT count(*) FROM memories").fetchone() == (2,)
+        aios_db.detach(mine)
+
+
+def test_nothing_is_written_into_the_users_file(database: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.duckdb"
+    with duckdb.connect(file) as mine:
+        aios_db.attach(mine, database)
+        assert mine.execute("SELECT count(*) FROM memories").fetchone() == (2,)
+        # closed without detach, as a program that ends does
+    with duckdb.connect(file) as mine:
+        assert mine.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchone() == (0,)
+        assert mine.execute("SELECT count(*) FROM duckdb_functions() WHERE NOT internal").fetchone() == (0,)
+
+
+def test_a_schema_keeps_the_users_own_memories_table_apart(database: Path) -> None:
+    with duckdb.connect() as mine:
+        mine.execute("CREATE TABLE memories (mine INTEGER)")
+        with pytest.raises(aios_db.ProgrammingError, match="schema='aios'"):
+            aios_db.attach(mine, database)
+        aios_db.attach(mine, database, schema="aios")
+        assert mine.execute("SELECT count(*) FROM aios.memories").fetchone() == (2,)
+        assert mine.execute("SELECT count(*) FROM memories").fetchone() == (0,)
+        aios_db.detach(mine)
+        with pytest.raises(duckdb.Error):
+            mine.execute("SELECT count(*) FROM aios.memories")
+
+
+def test_cursors_of_one_instance_share_the_store(database: Path, tmp_path: Path) -> None:
+    with duckdb.connect() as mine:
+        aios_db.attach(mine, database)
+        with pytest.raises(aios_db.ProgrammingError, match="attached already"):
+            aios_db.attach(mine, database)
+        second = mine.cursor()
+        with pytest.raises(aios_db.ProgrammingError, match="already holds"):
+            aios_db.attach(second, tmp_path / "other.aios")
+        aios_db.attach(second, database)
+        assert second.execute("SELECT count(*) FROM memories").fetchone() == (2,)
+        with pytest.raises(aios_db.ProgrammingError, match="1 more"):
+            aios_db.detach(mine)
+        aios_db.detach(second)
+        assert mine.execute("SELECT count(*) FROM memories").fetchone() == (2,)
+        aios_db.detach(mine)

@@ -1,0 +1,37 @@
+"""The formats that can be imported; a new one is a module with a `Format` and one entry here."""
+
+from __future__ import annotations
+
+from aios_db.importers.base import Format, Source
+from aios_db.importers.chat import CHAT
+from aios_db.importers.documents import MARKDOWN, TEXT
+from aios_db.importers.legacy import LEGACY
+from aios_db.importers.locomo import LOCOMO
+from aios_db.importers.rows import CSV, JSON, JSONL, PARQUET
+from aios_db.schema.errors import ProgrammingError
+
+# The first that recognises a file reads it, so the special come before the general.
+FORMATS: tuple[Format, ...] = (LOCOMO, CHAT, JSON, JSONL, CSV, LEGACY, PARQUET, MARKDOWN, TEXT)
+
+
+def format_names() -> list[str]:
+    """Return the names of the formats."""
+    return [candidate.name for candidate in FORMATS]
+
+
+def find_format(source: Source, name: str | None = None) -> Format | None:
+    """Return the format of that name, or the first that recognises the file; None when none does.
+
+    Raises
+    ------
+    ProgrammingError
+        There is no format of that name.
+    UnreadableError
+        The file is not what its ending says.
+    """
+    if name is None:
+        return next((candidate for candidate in FORMATS if candidate.detect(source)), None)
+    for candidate in FORMATS:
+        if candidate.name == name:
+            return candidate
+    raise ProgrammingError(f"there is no format {name!r}; known are {', '.join(format_names())}")

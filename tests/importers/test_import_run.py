@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import aios_db
+from aios_db.importers import import_path, run
+from aios_db.schema.config import Config, EngineConfig
+from aios_db.schema.errors import OperationalError, ProgrammingError
+
+
+@pytest.fixture
+def con(tmp_path, minilm_dir):
+    config = Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
+    with aios_db.connect(tmp_path / "agent.aios", config=config) as connection:
+        yield connection
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    return folder
+
+
+def count(con):
+    return con.execute("SELECT count(*) FROM memories").fetchone()[0]
+
+
+def lines(path, texts):
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
+def test_folder_with_good_bad_and_unknown(con, folder, tmp_path, caplog):
+    lines(folder / "a.jsonl", ["one", "two"])
+    with (folder / "a.jsonl").open("a") as file:
+        file.write('{"text": 1}\n{"text": "three", "tier": "eternal"}\n')
+    (folder / "b.md").write_text("# Ships\nA ship sails.")
+    (folder / "c.json").write_text("{")
+    (folder / "d.png").write_bytes(b"\x89PNG")
+    (folder / "e.txt").write_bytes(b"\xff")
+    seen = []
+    report = import_path(con, folder, progress=lambda *step: seen.append(step[:2]))
+    assert (report.files, report.imported, report.rejected, report.skipped) == (3, 3, 4, ["d.png"])
+    assert [name for name, _ in seen] == ["a.jsonl", "b.md", "e.txt"]
+    assert {row[0] for row in con.execute("SELECT text FROM memories").fetchall()} == {
+        "one",
+        "two",
+        "A ship sails.",
+    }
+
+    aside = tmp_path / "agent.aios.rejected.jsonl"
+    assert report.rejected_path == str(aside)
+    entries = [json.loads(line) for line in aside.read_text().splitlines()]
+    assert [entry["location"] for entry in entries] == ["a.jsonl:3", "a.jsonl:4", "c.json:1", "e.txt:1"]
+    assert entries[1]["reason"].startswith("tier is eternal")
+    assert json.loads(entries[1]["content"])["text"] == "three"
+    assert "a.jsonl:3: text must be a string" in caplog.text
+
+
+def test_second_import_does_nothing_and_restart_adds_nothing(con, folder):
+    lines(folder / "a.jsonl", ["one", "two"])
+    import_path(con, folder)
+    version = con.store.stats().memory_version
+    again = import_path(con, folder / "a.jsonl")
+    assert (again.files, again.imported, again.resumed) == (1, 0, 2)
+    assert con.store.stats().memory_version == version
+    assert import_path(con, folder, restart=True).imported == 2
+    assert count(con) == 2
+
+
+def test_defaults_fill_what_rows_lack_and_are_a_scope_of_their_own(con, folder):
+    (folder / "a.jsonl").write_text('{"text": "x"}\n{"text": "y", "agent_id": "own"}\n')
+    import_path(con, folder, defaults={"agent_id": "a1"})
+    import_path(con, folder, defaults={"agent_id": "a2"})
+    rows = con.execute("SELECT text, agent_id FROM memories ORDER BY ALL").fetchall()
+    assert rows == [("x", "a1"), ("x", "a2"), ("y", "own")]
+
+
+def test_interrupted_import_goes_on_after_the_last_batch(con, folder, monkeypatch):
+    monkeypatch.setattr(run, "BATCH_ROWS", 4)
+    texts = [f"text {number}" for number in range(18)]
+    lines(folder / "a.jsonl", texts)
+    remember, batches = con.remember, []
+
+    def fail_on_third(rows):
+        batches.append(len(rows))
+        if len(batches) == 3:
+            raise OperationalError("no space left on device")
+        return remember(rows)
+
+    monkeypatch.setattr(con, "remember", fail_on_third)
+    with pytest.raises(OperationalError):
+        import_path(con, folder)
+    assert count(con) == 8
+    report = import_path(con, folder)
+    assert (report.resumed, report.imported) == (8, 10)
+    assert batches == [4, 4, 4, 4, 4, 2]
+    assert [row[0] for row in con.execute("SELECT text FROM memories ORDER BY memory_id").fetchall()] == texts
+
+
+def test_torn_journal_line_imports_its_batch_again(con, folder, monkeypatch):
+    monkeypatch.setattr(run, "BATCH_ROWS", 2)
+    lines(folder / "a.jsonl", "abcdef")
+    import_path(con, folder)
+    (journal,) = (Path(con.store.path) / "imports").iterdir()
+    kept = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(kept[:2]) + kept[2][:5])
+    report = import_path(con, folder)
+    assert (report.resumed, report.imported) == (4, 2)
+    assert count(con) == 6
+    assert import_path(con, folder).imported == 0
+
+
+def test_related_memories_of_the_old_store_become_links(con, folder, monkeypatch):
+    monkeypatch.setattr(run, "BATCH_ROWS", 2)
+    table = pa.table(
+        {
+            "memory_id": ["m1", "m2", "m3"],
+            "context": ["rain", "sun", "snow"],
+            "intent": ["x"] * 3,
+            "action": ["y"] * 3,
+            "outcome": ["z"] * 3,
+            "related_memories": [["m3", "m1", "gone"], [], ["m2", "m2"]],
+        }
+    )
+    pq.write_table(table, folder / "experiences.parquet")
+    report = import_path(con, folder)
+    assert (report.imported, report.links) == (3, 2)
+    stated = con.execute("""
+        SELECT s.text[:4], t.text[:4], l.weight FROM association_links l
+        JOIN memories s ON s.memory_id = source_id JOIN memories t ON t.memory_id = target_id
+        WHERE l.kind = 'user' ORDER BY ALL""").fetchall()
+    assert [tuple(map(str, row)) for row in stated] == [("rain", "snow", "0.5"), ("snow", "sun\n", "0.5")]
+
+
+def test_refused_paths_and_formats(con, folder):
+    (folder / "a.png").write_bytes(b"x")
+    with pytest.raises(ProgrammingError, match=r"a\.png: not a known format \(locomo, chat"):
+        import_path(con, folder / "a.png")
+    with pytest.raises(ProgrammingError, match="no format 'xml'"):
+        import_path(con, folder / "a.png", format="xml")
+    with pytest.raises(OperationalError, match="no such file"):
+        import_path(con, folder / "none")
+    assert import_path(con, folder, rejected_path=folder / "bad.jsonl").skipped == ["a.png"]
+
+
+def test_unreadable_in_the_middle_keeps_what_came_before(con, folder):
+    table = pa.table({"text": [f"row {number}" for number in range(40)]})
+    pq.write_table(table, folder / "a.parquet", row_group_size=20, compression="zstd", use_dictionary=False)
+    data = bytearray((folder / "a.parquet").read_bytes())
+    start = pq.ParquetFile(folder / "a.parquet").metadata.row_group(1).column(0).data_page_offset
+    data[start : start + 60] = bytes(60)
+    (folder / "a.parquet").write_bytes(data)
+    report = import_path(con, folder)
+    assert report.rejected == 1
+    assert count(con) == report.imported

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,20 @@ class Converter:
     """
     rename: Callable[[str], str | None]
     """From the tensor's Hugging Face name to the stored one; None leaves the tensor out."""
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """Tensors that are stored although the model may share them with another: name to the other's name."""
+    tokenizer: bool = True
+    """Whether the model reads text, so that tokenizer.json belongs to it."""
 
 
 # config.json's model_type: "module:converter".
 CONVERTERS: dict[str, str] = {
     "bert": "aios_db.engine.convert.bert:CONVERTER",
+    "clip": "aios_db.engine.convert.clip:CONVERTER",
+    "clip_vision_model": "aios_db.engine.convert.clip:CONVERTER",
+    "llama": "aios_db.engine.convert.qwen2:CONVERTER",
+    "qwen2": "aios_db.engine.convert.qwen2:CONVERTER",
+    "whisper": "aios_db.engine.convert.whisper:CONVERTER",
 }
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # The name in metadata.json: "module:function".
 BUILDERS: dict[str, str] = {
     "BertModel": "aios_db.engine.architectures.bert:build",
+    "Whisper": "aios_db.engine.architectures.whisper:build",
+    "ViT": "aios_db.engine.architectures.clip:build",
+    "Qwen2ForCausalLM": "aios_db.engine.architectures.qwen2:build",
+    "LlamaForCausalLM": "aios_db.engine.architectures.qwen2:build",
 }
 
 

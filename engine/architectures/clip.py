@@ -1,0 +1,149 @@
+"""The CLIP image encoder (Radford et al., 2021): a Vision Transformer, projected to the joint space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aios_db.engine.architectures.attention import SelfAttention
+from aios_db.schema.errors import NotSupportedError
+
+ACTIVATIONS = ("quick_gelu", "gelu")
+
+
+@dataclass(frozen=True)
+class ClipVisionConfig:
+    """Sizes of an image encoder; the defaults are ViT-B/32's."""
+
+    image_size: int = 224
+    patch_size: int = 32
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    layer_norm_eps: float = 1e-5
+    projection_dim: int = 512
+    hidden_act: str = "quick_gelu"
+    """``quick_gelu`` (OpenAI's models) or ``gelu`` (most OpenCLIP models)."""
+
+    @classmethod
+    def from_metadata(cls, config: Mapping[str, Any]) -> ClipVisionConfig:
+        """Read metadata.json's ``config`` section.
+
+        Raises
+        ------
+        NotSupportedError
+            ``hidden_act`` is neither of `ACTIVATIONS`.
+        """
+        names = {name: config[name] for name in cls.__dataclass_fields__ if config.get(name) is not None}
+        if "num_layers" not in names and "num_hidden_layers" in config:
+            names["num_layers"] = config["num_hidden_layers"]
+        result = cls(**names)
+        if result.hidden_act not in ACTIVATIONS:
+            raise NotSupportedError(
+                f"CLIP with hidden_act {result.hidden_act!r}: this engine knows {', '.join(ACTIVATIONS)}"
+            )
+        return result
+
+
+class ClipImageEncoder(nn.Module):
+    """Pixels to a vector of the joint space; parameters carry Hugging Face's tensor names."""
+
+    def __init__(self, config: ClipVisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision_model = _VisionModel(config)
+        self.visual_projection = nn.Linear(config.hidden_size, config.projection_dim, bias=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed images.
+
+        Parameters
+        ----------
+        pixels
+            (batch, 3, image_size, image_size), normalised as `aios_db.engine.frontends.image` does.
+
+        Returns
+        -------
+        Tensor
+            (batch, projection_dim), not normalised; ``image_embeds`` of CLIPVisionModelWithProjection.
+        """
+        return self.visual_projection(self.vision_model(pixels))  # type: ignore[no-any-return]
+
+
+class _VisionModel(nn.Module):
+    def __init__(self, config: ClipVisionConfig) -> None:
+        super().__init__()
+        self.embeddings = _Embeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)  # the field's spelling
+        self.encoder = _Encoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(batch, 3, height, width) -> (batch, hidden), the state of the class token."""
+        *layers, last = self.encoder.layers
+        x = self.pre_layrnorm(self.embeddings(pixels))
+        for layer in layers:
+            x = layer(x)
+        return self.post_layernorm(last(x, rows=1)[:, 0])  # type: ignore[no-any-return]
+
+
+class _Embeddings(nn.Module):
+    def __init__(self, config: ClipVisionConfig) -> None:
+        super().__init__()
+        patches = (config.image_size // config.patch_size) ** 2
+        self.class_embedding = nn.Parameter(torch.empty(config.hidden_size))
+        self.patch_embedding = nn.Conv2d(
+            3, config.hidden_size, config.patch_size, stride=config.patch_size, bias=False
+        )
+        self.position_embedding = nn.Embedding(1 + patches, config.hidden_size)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(batch, 3, height, width) -> (batch, 1 + patches, hidden)."""
+        patches = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        first = self.class_embedding.expand(len(pixels), 1, -1)
+        return torch.cat((first, patches), 1) + self.position_embedding.weight
+
+
+class _Encoder(nn.Module):
+    def __init__(self, config: ClipVisionConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_layers))
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: ClipVisionConfig) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(config.hidden_size, config.num_attention_heads)
+        self.layer_norm1 = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.mlp = _Mlp(config)
+        self.layer_norm2 = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+
+    def forward(self, x: Tensor, rows: int | None = None) -> Tensor:
+        """(batch, positions, hidden) -> (batch, rows, hidden); see `SelfAttention.forward`."""
+        x = x[:, :rows] + self.self_attn(self.layer_norm1(x), rows=rows)
+        return x + self.mlp(self.layer_norm2(x))  # type: ignore[no-any-return]
+
+
+class _Mlp(nn.Module):
+    def __init__(self, config: ClipVisionConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.quick = config.hidden_act == "quick_gelu"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, hidden) -> (…, hidden)."""
+        x = self.fc1(x)
+        x = x * torch.sigmoid(1.702 * x) if self.quick else F.gelu(x)
+        return self.fc2(x)  # type: ignore[no-any-return]
+
+
+def build(config: Mapping[str, Any]) -> ClipImageEncoder:
+    """Build the module a model's ``config`` describes."""
+    return ClipImageEncoder(ClipVisionConfig.from_metadata(config))

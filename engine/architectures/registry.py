@@ -35,10 +35,21 @@ def build_model(architecture: str, config: Mapping[str, Any]) -> nn.Module:
         No builder is registered under that name.
     """
     import torch
+    from torch.overrides import TorchFunctionMode
+
+    class SkipInit(TorchFunctionMode):
+        # Initialising on the meta device does nothing, but imports torch's compiler: seconds.
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if getattr(func, "__module__", None) == "torch.nn.init":
+                return args[0] if args else kwargs["tensor"]
+            return func(*args, **kwargs)
 
     if architecture not in BUILDERS:
         raise NotSupportedError(f"architecture {architecture!r} is not one of {', '.join(BUILDERS)}")
     module, function = BUILDERS[architecture].split(":")
-    with torch.device("meta"):
+    with torch.device("meta"), SkipInit():
         model: nn.Module = getattr(import_module(module), function)(config)
     return model.eval().requires_grad_(False)

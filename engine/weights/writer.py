@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,8 @@ ROWS_PER_GROUP = 10  # of compressed files, as older converters wrote them
 # Between 64 and 127 bytes every length in a page header takes the same number of bytes, so that the size of
 # the padding moves what follows by exactly that size.
 _MIN_PADDING = 64
+_PAGE_OVERHEAD = 64  # at least what a data page holds beside its value
+_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,24 @@ class ContentHash:
 
     def update(self, layer: Layer) -> None:
         """Add the next layer."""
-        self._hash.update(json.dumps(asdict(layer.info), sort_keys=True).encode())
+        info = layer.info
+        if not info.quant_type:  # what the bytes are, where the label lies
+            info = replace(info, dtype=f"torch.{info.stored_dtype(_buffer(layer.data).size)}")
+        self._hash.update(json.dumps(asdict(info), sort_keys=True).encode())
         for column in BINARY_COLUMNS:
             self._hash.update(memoryview(_buffer(getattr(layer, column))))
 
     def hexdigest(self) -> str:
         """Return the digest of the layers so far."""
         return self._hash.hexdigest()
+
+
+def checksum(layer: Layer) -> int:
+    """Return the CRC-32 of a layer's buffers."""
+    crc = 0
+    for column in BINARY_COLUMNS:
+        crc = zlib.crc32(_buffer(getattr(layer, column)), crc)
+    return crc
 
 
 def check_finite(layer: Layer) -> None:
@@ -149,13 +163,10 @@ def _write_mappable(file: Any, layers: Iterable[Layer], schema: pa.Schema, _: st
     with _open(file, padded, "none") as writer:
         for layer in layers:
             row = _row(layer, padded)
-            for column in BINARY_COLUMNS:
-                if column in padded.names and row[column]:
-                    row[f"padding_{column}"] = b"\0" * _padding(file.tell(), row, column, padded)
-            writer.write_table(_table([row], padded))
+            writer.write_table(_table([_pad(file.tell(), row, padded)], padded))
             content.update(layer)
             lengths = {column: len(row[column]) for column in BINARY_COLUMNS if column in row}
-            index.append({"layer": asdict(layer.info), "lengths": lengths})
+            index.append({"layer": asdict(layer.info), "lengths": lengths, "crc32": checksum(layer)})
         writer.add_key_value_metadata({INDEX_KEY: json.dumps(index), CONTENT_KEY: content.hexdigest()})
     return content.hexdigest()
 
@@ -184,27 +195,38 @@ def _padded(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _padding(start: int, row: dict[str, Any], column: str, schema: pa.Schema) -> int:
-    """Return the padding that puts the bytes of ``column`` on a multiple of `ALIGNMENT`.
+def _pad(start: int, row: dict[str, Any], schema: pa.Schema) -> dict[str, Any]:
+    """Return ``row``, to be written at ``start``, with the padding that aligns its binary columns.
 
-    Found by writing the row to memory with the least padding and looking where the bytes end up: nothing in
-    a row group depends on where in the file it stands.
+    Found by writing the row to memory with the least padding and looking where each value ends: nothing in
+    a row group depends on where in the file it stands, and a value's length matters only by the bytes it
+    takes itself.
     """
-    trial = {**row, f"padding_{column}": b"\0" * _MIN_PADDING}
+    columns = [column for column in BINARY_COLUMNS if row.get(column)]
+    padded = row | {f"padding_{column}": b"\0" * _MIN_PADDING for column in columns}
+    trial = padded | {column: memoryview(row[column])[: _stand_in(len(row[column]))] for column in columns}
     sink = pa.BufferOutputStream()
     with _open(sink, schema, "none") as writer:
         writer.write_table(_table([trial], schema))
-    chunk = (
-        pq.ParquetFile(pa.BufferReader(sink.getvalue()))
-        .metadata.row_group(0)
-        .column(_physical(schema, column))
-    )
-    end = int(chunk.data_page_offset + chunk.total_compressed_size) - len(b"PAR1")
-    return _MIN_PADDING + -(start + end - len(row[column])) % ALIGNMENT
+    group = pq.ParquetFile(pa.BufferReader(sink.getvalue())).metadata.row_group(0)
+    shift = start - len(_MAGIC)
+    for column in columns:
+        chunk = group.column(schema.get_field_index(column))  # every field has one leaf
+        begin = chunk.data_page_offset + chunk.total_compressed_size - len(trial[column]) + shift
+        extra = -begin % ALIGNMENT
+        padded[f"padding_{column}"] = b"\0" * (_MIN_PADDING + extra)
+        shift += extra + len(row[column]) - len(trial[column])
+    return padded
 
 
-def _physical(schema: pa.Schema, column: str) -> int:
-    return int(schema.get_field_index(column))  # every field, list<int32> included, has one leaf
+def _stand_in(length: int) -> int:
+    """Return a smaller length that a page header writes in as many bytes (zigzag varint: 7 bits a byte)."""
+    for boundary in (1 << 27, 1 << 20, 1 << 13):
+        if length >= boundary + _PAGE_OVERHEAD:
+            return boundary + _PAGE_OVERHEAD
+        if length > boundary - _PAGE_OVERHEAD:
+            break
+    return length
 
 
 def _open(sink: Any, schema: pa.Schema, compression: str) -> pq.ParquetWriter:

@@ -21,7 +21,7 @@ from aios_db.search.labels import name_label, session_label, title_label
 from aios_db.search.phrases import mentions, phrases, possible_mentions, title_keys
 
 _STEPS = 2  # a turn is linked with the next one and, since that is the other speaker's, the next but one
-_NAME_WEIGHT = 0.25
+_NAME_WEIGHT = 0.1
 _MOST_MENTIONING = 64  # a title in more texts than this is a common word
 
 

@@ -51,10 +51,10 @@ class Tables:
         }  # fmt: skip
         full = []
         for memory in memories:
-            vector = memory.get("text_embedding")
-            if isinstance(vector, np.ndarray):
-                memory = {**memory, "text_embedding": vector.tolist()}
-            full.append({**defaults, "content_hash": f"hash of {memory['memory_id']}", **memory})
+            row = {**defaults, "content_hash": f"hash of {memory['memory_id']}", **memory}
+            if "text_embedding" in row:
+                row["text_embedding"] = np.asarray(row["text_embedding"]).tolist()
+            full.append(row)
         return pa.Table.from_pylist(full, schema)
 
     def remember(self, *memories: dict[str, Any]) -> None:

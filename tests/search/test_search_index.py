@@ -1,4 +1,4 @@
-"""The index follows the tables: inserts, updates, deletes, links; saved and opened again it answers the same."""
+"""The index follows the tables: inserts, updates, deletes, links; reopened, it answers the same."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import ContentHash
+from aios_db.schema.errors import WeightsError
 
 log = logging.getLogger("aios_db.engine.fingerprint")
 
@@ -32,13 +33,34 @@ def fingerprint(directory: Path, file: WeightFile) -> str:
             return str(known["sha256"])
     except (OSError, ValueError, KeyError):
         pass  # none yet, or not ours: computed below
-    content = ContentHash()
-    for name in file.layers:
-        content.update(file.raw(name))
-    file.drop_cache()
-    digest = content.hexdigest()
+    digest = _digest(file)
     try:
         cache.write_text(json.dumps({**state, "sha256": digest}), encoding="utf-8")
     except OSError as error:
         log.warning("%s cannot be written, so the weights are hashed at each start: %s", cache, error)
     return digest
+
+
+def verified_fingerprint(file: WeightFile) -> str:
+    """Return the same SHA-256, computed from the bytes.
+
+    Raises
+    ------
+    WeightsError
+        The footer names another one: the bytes have changed since they were written.
+    """
+    digest = _digest(file)
+    if file.content_sha256 not in (None, digest):
+        raise WeightsError(
+            f"{file.path}: the weights have SHA-256 {digest}, the file says {file.content_sha256}: "
+            "it is damaged, install the model again"
+        )
+    return digest
+
+
+def _digest(file: WeightFile) -> str:
+    content = ContentHash()
+    for name in file.layers:
+        content.update(file.raw(name))
+    file.drop_cache()
+    return content.hexdigest()

@@ -144,6 +144,8 @@ class ValidationConfig:
     """A version whose mean cosine to fp32 is lower is refused."""
     max_perplexity_increase: NonNegative = 0.15
     """A relative rise above this is logged as a warning."""
+    max_texts: PositiveInt = 512
+    """Most texts that a version is compared on; bundled sentences are added when there are fewer than 64."""
 
 
 @dataclass(frozen=True)

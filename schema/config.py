@@ -80,10 +80,14 @@ class DeviceConfig:
 class StorageConfig:
     """The Lance tables."""
 
-    dimension: int = 384
+    dimension: Annotated[int, Range(1)] = 384
     """Length of a text vector in a new database when no text model says it."""
     compact_after_fragments: Annotated[int, Range(2)] = 64
     """Compact in the background when a table has this many small fragments."""
+    maintenance_delay_s: NonNegative = 2.0
+    """Recall counts and the derived link column are written, and tables compacted, so long after a write."""
+    keep_versions_s: NonNegative = 600.0
+    """How long a replaced version stays readable for other processes' running statements."""
     lock_timeout_s: NonNegative = 60.0
     """How long a writer waits for another process's write."""
 
@@ -100,6 +104,8 @@ class LinksConfig:
     """A name or phrase in more memories than this makes no `same_entity` link."""
     entity_links: NonNegativeInt = 8
     """Most `same_entity` links made for a new memory."""
+    reinforce_recalled: bool = True
+    """Count recalls, and strengthen the links between memories that are recalled together."""
 
 
 @dataclass(frozen=True)

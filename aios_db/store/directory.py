@@ -13,6 +13,7 @@ import pyarrow as pa
 from aios_db import __version__
 from aios_db.schema import association_links, memories
 from aios_db.schema.errors import OperationalError, SchemaVersionError
+from aios_db.store.compaction import LOCK as COMPACTION_LOCK
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
 
@@ -21,7 +22,14 @@ MARKER = "aios.json"
 LOCK = "write.lock"
 INDEX = "index"
 # What a creation that was interrupted may leave; anything else means the directory is not ours.
-_OWN = {MARKER + ".new", LOCK, INDEX, f"{memories.TABLE}.lance", f"{association_links.TABLE}.lance"}
+_OWN = {
+    MARKER + ".new",
+    LOCK,
+    COMPACTION_LOCK,
+    INDEX,
+    f"{memories.TABLE}.lance",
+    f"{association_links.TABLE}.lance",
+}
 
 
 @dataclass(frozen=True)

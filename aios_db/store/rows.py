@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError, ProgrammingError
-from aios_db.schema.memories import TIERS, WRITABLE, memories_schema
+from aios_db.schema.memories import TIERS, TIMESTAMP, WRITABLE, memories_schema
 from aios_db.store.identity import content_hashes
 from aios_db.store.values import json_object, moment, timestamps
 from aios_db.store.vectors import unit_vectors
@@ -123,6 +126,20 @@ def normalise(rows: pa.Table, dimension: int) -> pa.Table:
     columns["modalities"] = _modalities(columns)
     columns["content_hash"] = content_hashes(columns)
     return pa.table({name: columns[name] for name in schema.names if name in columns})
+
+
+def complete(
+    rows: pa.Table, memory_ids: Sequence[str], access_counts: NDArray[np.int64], schema: pa.Schema
+) -> pa.Table:
+    """Return normalised rows in the stored schema, with the columns that only the store can fill in."""
+    columns = {name: rows[name] for name in rows.column_names}
+    columns["memory_id"] = pa.array(memory_ids, pa.string())
+    columns["created_at"] = pa.repeat(pa.scalar(datetime.now(timezone.utc), TIMESTAMP), len(rows))
+    columns["access_count"] = pa.array(access_counts)
+    for name in schema.names:
+        if name not in columns:
+            columns[name] = pa.nulls(len(rows), schema.field(name).type)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def _coerce(column: pa.Array, field: pa.Field) -> pa.Array:

@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
+import logging
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import lance
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import uuid_utils
 from numpy.typing import NDArray
 
 from aios_db.schema import association_links, memories
 from aios_db.schema.config import Config
-from aios_db.schema.errors import InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
+from aios_db.schema.errors import Error, InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
+from aios_db.search.index import SearchIndex
 from aios_db.store import directory as layout
 from aios_db.store import links as links_
+from aios_db.store.commit import commit, delete
+from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows
+from aios_db.store.embedding import Encoder, embed_missing
 from aios_db.store.failures import operational
-from aios_db.store.filters import row_filter
 from aios_db.store.identity import first_of_each
+from aios_db.store.linking import link_new
 from aios_db.store.lock import WriteLock
-from aios_db.store.rows import normalise
-from aios_db.store.scan_index import ScanIndex as SearchIndex
-from aios_db.store.vectors import Encoder, as_array, encode, scatter, text_to_embed
+from aios_db.store.maintenance import Maintenance
+from aios_db.store.pending import Pending, count_accesses, write_pending
+from aios_db.store.repair import RepairReport, repair
+from aios_db.store.rows import complete, normalise
+from aios_db.store.snapshot import newest
+from aios_db.store.stats import StoreStats, measure
 
-
-@dataclass(frozen=True)
-class RepairReport:
-    """What `MemoryStore.repair` mended."""
-
-    dangling_links: int
-    """Links removed because an end was missing."""
-    link_columns: int
-    """Memories whose ``association_links`` column was rewritten."""
-
-
-@dataclass(frozen=True)
-class StoreStats:
-    """How much a database holds."""
-
-    memories: int
-    links: int
-    memory_version: int
-    link_version: int
-    fragments: int
-    bytes: int
+logger = logging.getLogger("aios_db.store")
 
 
 class MemoryStore:
@@ -59,6 +47,8 @@ class MemoryStore:
         The snapshot of the two Lance tables that reads see, until `refresh`.
     index
         The search index over that snapshot.
+    path, config, read_only, dimension
+        As opened; ``dimension`` is the length of a stored text vector.
     """
 
     def __init__(
@@ -71,10 +61,13 @@ class MemoryStore:
         self.dimension = marker.dimension
         self._encoder = encoder
         self._lock = lock
+        self._moving = threading.RLock()
         self._closed = False
+        self._pending = Pending()
+        self._maintenance = Maintenance(self, config.storage.maintenance_delay_s)
         with operational(f"opening {path}"):
-            self.memories = lance.dataset(layout.table_path(path, memories.TABLE))
             self.links = lance.dataset(layout.table_path(path, association_links.TABLE))
+            self.memories = lance.dataset(layout.table_path(path, memories.TABLE))
             self.index = SearchIndex.open(path / layout.INDEX, marker.dimension)
             self.index.sync(self.memories, self.links)
 
@@ -196,15 +189,15 @@ class MemoryStore:
             return []
         first, of_row = first_of_each(given["content_hash"].to_pylist())
         distinct = given.take(pa.array(first))
+        hashes = distinct["content_hash"].to_pylist()
         self.refresh()
-        distinct = self._embed(distinct, self.index.find_content(distinct["content_hash"].to_pylist()) < 0)
-        with self._lock.hold(), operational(f"writing memories to {self.path}"):
-            self._advance()
-            known = self.index.find_content(distinct["content_hash"].to_pylist())
+        distinct = embed_missing(distinct, self.index.find_content(hashes) < 0, lambda: self.encoder)
+        with self._writing("writing memories to"):
+            known = self.index.find_content(hashes)
             # Another process may have forgotten, since the look before encoding, what was known then.
-            distinct = self._embed(distinct, known < 0)
-            ids = self._append(distinct, known, of_row)
-            self._count_repeats(known, of_row)
+            distinct = embed_missing(distinct, known < 0, lambda: self.encoder)
+            ids = self._append(distinct, known, np.bincount(of_row))
+        self._maintenance.notify()
         return [ids[place] for place in of_row]
 
     def forget(self, memory_ids: Sequence[str]) -> int:
@@ -213,17 +206,17 @@ class MemoryStore:
         The memories go first: a crash in between leaves links without an end, which readers tolerate.
         """
         self._check_writable()
-        with self._lock.hold(), operational(f"deleting memories of {self.path}"):
-            self._advance()
+        with self._writing("deleting memories of"):
             row_ids = np.unique(self.index.find_ids(list(memory_ids)))
             row_ids = row_ids[row_ids >= 0]
             if not len(row_ids):
                 return 0
-            found = self.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
-            _handle(self.memories).delete(row_filter(row_ids))
-            ends = pc.field("source_id").isin(found) | pc.field("target_id").isin(found)
-            _handle(self.links).delete(ends)
-            self._advance()
+            gone = self.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
+            self._move(memories_=delete(self.memories, row_ids))
+            links, sources = links_.delete_at(self.links, gone)
+            self._move(links=links)
+        self._pending.relinked(sources)
+        self._maintenance.notify()
         return len(row_ids)
 
     def link(self, links: pa.Table) -> int:
@@ -250,49 +243,78 @@ class MemoryStore:
         given = links_.normalise(links)
         if not len(given):
             return 0
-        with self._lock.hold(), operational(f"writing links to {self.path}"):
-            self._advance()
-            self._refuse_missing(given["source_id"].to_pylist() + given["target_id"].to_pylist())
-            count = links_.upsert(_handle(self.links), given)
-            self._advance()
+        sources = given["source_id"].to_pylist()
+        with self._writing("writing links to"):
+            self._refuse_missing(sources + given["target_id"].to_pylist())
+            written, count = links_.upsert(self.links, given)
+            self._move(links=written)
+        self._pending.relinked(sources)
+        self._maintenance.notify()
         return count
 
     def touch(self, memory_ids: Sequence[str]) -> None:
-        """Note that these memories were recalled together; written later, with others."""
+        """Note that these memories, best first, were recalled together.
+
+        Their ``access_count`` and ``last_access_at``, and the links between them, are written a moment later
+        with those of other recalls. Does nothing when the store is read-only.
+        """
+        self._check_open()
+        if memory_ids and not self.read_only and self.config.links.reinforce_recalled:
+            self._pending.recalled(memory_ids)
+            self._maintenance.notify()
+
+    def maintain(self) -> None:
+        """Write what is pending, compact what has become fragmented and save the index when it has grown."""
+        self._write_pending()
+        with operational(f"compacting {self.path}"):
+            self.refresh()
+            compact_if_due((self.memories, self.links), self._lock, self.path, self.config.storage)
+            self.refresh()
+            if self.index.needs_save:
+                self.index.save()
 
     def optimize(self) -> None:
-        """Compact both tables, bring their indices up to date and save the search index."""
+        """Compact both tables whole, drop old versions and save the search index."""
         self._check_writable()
-        with self._lock.hold(), operational(f"compacting {self.path}"):
-            self._advance()
-            for dataset in (_handle(self.memories), _handle(self.links)):
-                dataset.optimize.compact_files()
-                dataset.optimize.optimize_indices()
-            self._advance()
+        self._write_pending()
+        with operational(f"compacting {self.path}"):
+            for dataset in (self.memories, self.links):
+                written = compact(dataset, self._lock, everything=True)
+                index_new_rows(written, 0)
+                clean_up(written, self.config.storage.keep_versions_s)
+            self.refresh()
             self.index.save()
+
+    def repair(self) -> RepairReport:
+        """Rebuild what is derived and remove what points nowhere; see `RepairReport`."""
+        self._check_writable()
+        self._write_pending()
+        with self._writing("repairing"):
+            memories_, links, report = repair(self.memories, self.links)
+            with self._moving:
+                shutil.rmtree(self.path / layout.INDEX, ignore_errors=True)
+                self.index = SearchIndex.open(self.path / layout.INDEX, self.dimension)
+                self._move(memories_, links)
+            self.index.save()
+        return report
 
     def stats(self) -> StoreStats:
         """Count what the current snapshot holds."""
         self._check_open()
         with operational(f"reading {self.path}"):
-            return StoreStats(
-                memories=self.memories.count_rows(),
-                links=self.links.count_rows(),
-                memory_version=self.memories.version,
-                link_version=self.links.version,
-                fragments=len(self.memories.get_fragments()) + len(self.links.get_fragments()),
-                bytes=sum(each.stat().st_size for each in self.path.rglob("*") if each.is_file()),
-            )
+            return measure(self.path, self.memories, self.links)
 
     def close(self) -> None:
-        """Release everything; a second call does nothing."""
+        """Write what is pending and release everything; a second call does nothing."""
+        if self._closed:
+            return
+        self._maintenance.stop()
+        try:
+            if not self.read_only and self._pending:
+                self.maintain()
+        except Error as error:
+            logger.warning("closed without writing recall counts: %s", error)
         self._closed = True
-
-    def _refuse_missing(self, memory_ids: list[str]) -> None:
-        missing = np.flatnonzero(self.index.find_ids(memory_ids) < 0)
-        if len(missing):
-            names = ", ".join(sorted({memory_ids[each] for each in missing})[:5])
-            raise ProgrammingError(f"cannot link: no memory {names}")
 
     def _check_open(self) -> None:
         if self._closed:
@@ -303,74 +325,76 @@ class MemoryStore:
         if self.read_only:
             raise ReadOnlyError(f"{self.path} was opened with read_only=True")
 
-    def _advance(self) -> None:
-        # The links first: every end of a link in that version is then among the memories.
-        self.links, self.memories = (
-            each if each.version == (version := each.latest_version) else each.checkout_version(version)
-            for each in (self.links, self.memories)
-        )
-        self.index.sync(self.memories, self.links)
-
-    def _embed(self, rows: pa.Table, wanted: NDArray[np.bool_]) -> pa.Table:
-        """Return ``rows`` with a vector for those that are ``wanted``, have text and have none yet."""
-        column = rows["text_embedding"].combine_chunks()
-        missing = column.is_null().to_numpy(zero_copy_only=False) & wanted
-        texts = [
-            text_to_embed(title, text)
-            for title, text in zip(rows["title"].to_pylist(), rows["text"].to_pylist(), strict=True)
-        ]
-        chosen = np.array([row for row in np.flatnonzero(missing) if texts[row]], np.int64)
-        if not len(chosen):
-            return rows
-        encoder = self.encoder
-        vectors = as_array(encode(encoder, [texts[row] for row in chosen], self.dimension))
-        made = pa.array(np.isin(np.arange(len(rows)), chosen))
-        filled = {
-            "text_embedding": pc.if_else(made, scatter(vectors, chosen, len(rows)), column),
-            "text_weight_version": pc.if_else(made, encoder.version, rows["text_weight_version"]),
-        }
-        for name, values in filled.items():
-            rows = rows.set_column(rows.schema.get_field_index(name), name, values)
-        return rows
-
-    def _append(self, distinct: pa.Table, known: NDArray[np.int64], of_row: NDArray[np.int64]) -> list[str]:
-        """Commit the rows that are not ``known`` and return the id of every row."""
-        ids = np.empty(len(distinct), object)
-        old = known >= 0
-        if old.any():
-            ids[old] = self.memories._take_rows(known[old].tolist(), columns=["memory_id"])[
-                "memory_id"
-            ].to_pylist()
-        ids[~old] = [str(uuid_utils.uuid7()) for _ in range(int((~old).sum()))]
-        new = distinct.filter(pa.array(~old))
-        if len(new):
-            repeats = np.bincount(of_row, minlength=len(distinct))[~old] - 1
-            _handle(self.memories).insert(self._complete(new, ids[~old].tolist(), repeats))
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[None]:
+        """Hold the write lock, at the newest version."""
+        with self._lock.hold(), operational(f"{doing} {self.path}"):
             self._advance()
+            yield
+
+    def _advance(self) -> None:
+        with self._moving:
+            # The links first: every end of a link in that version is then among the memories.
+            links = newest(self.links)
+            self._move(newest(self.memories), links)
+
+    def _move(
+        self, memories_: lance.LanceDataset | None = None, links: lance.LanceDataset | None = None
+    ) -> None:
+        """Make these versions the snapshot, and let the index catch up."""
+        with self._moving:
+            # Compared with None, since a dataset without rows is false.
+            self.memories = self.memories if memories_ is None else memories_
+            self.links = self.links if links is None else links
+            self.index.sync(self.memories, self.links)
+
+    def _refuse_missing(self, memory_ids: list[str]) -> None:
+        missing = np.flatnonzero(self.index.find_ids(memory_ids) < 0)
+        if len(missing):
+            names = ", ".join(sorted({memory_ids[each] for each in missing})[:5])
+            raise ProgrammingError(f"cannot link: no memory {names}")
+
+    def _append(self, distinct: pa.Table, known: NDArray[np.int64], given: NDArray[np.int64]) -> list[str]:
+        """Commit the rows that are not ``known``, count those that are, and return the id of every row.
+
+        ``given`` says how often each row was given.
+        """
+        old = known >= 0
+        stored = self.memories._take_rows(
+            known[old].tolist(), columns=["memory_id", "access_count", "last_access_at"]
+        )
+        ids = np.empty(len(distinct), object)
+        ids[old] = stored["memory_id"].to_pylist()
+        ids[~old] = [str(uuid_utils.uuid7()) for _ in range(int((~old).sum()))]
+        new = complete(
+            distinct.filter(pa.array(~old)), ids[~old].tolist(), given[~old] - 1, self.memories.schema
+        )
+        self._move(memories_=commit(self.memories, new, known[old], count_accesses(stored, given[old])))
+        if len(new):
+            self._link(new)
         return list(ids)
 
-    def _complete(self, new: pa.Table, ids: list[str], repeats: NDArray[np.int64]) -> pa.Table:
-        """Add the columns that the store fills in."""
-        now = datetime.now(timezone.utc)
-        schema = self.memories.schema
-        columns = {name: new[name] for name in new.column_names}
-        columns["memory_id"] = pa.array(ids)
-        columns["created_at"] = pa.array([now] * len(new), memories.TIMESTAMP)
-        columns["access_count"] = pa.array(repeats)
-        for name in schema.names:
-            if name not in columns:
-                columns[name] = pa.nulls(len(new), schema.field(name).type)
-        return pa.table([columns[name] for name in schema.names], schema=schema)
+    def _link(self, new: pa.Table) -> None:
+        """Link new memories; they are stored already, so a failure costs their links and no more."""
+        try:
+            links, sources = link_new(self.memories, self.links, self.index, new, self.config.links)
+            self._move(links=links)
+            self._pending.relinked(sources)
+        except (Error, OSError, RuntimeError, ValueError) as error:
+            logger.warning(
+                "memories stored without their links: %s",
+                error,
+                extra={"database": str(self.path), "memories": len(new)},
+            )
 
-    def _count_repeats(self, known: NDArray[np.int64], of_row: NDArray[np.int64]) -> None:
-        """Raise ``access_count`` of memories that were there and are given again."""
-        given = np.bincount(of_row, minlength=len(known))
-        for count in np.unique(given[known >= 0]):
-            changes = {"access_count": f"access_count + {count}", "last_access_at": "now()"}
-            _handle(self.memories).update(changes, where=row_filter(known[(known >= 0) & (given == count)]))
-            self._advance()
-
-
-def _handle(dataset: lance.LanceDataset) -> lance.LanceDataset:
-    """Return a handle to write through: Lance moves it, and readers keep the snapshot they have."""
-    return dataset.checkout_version(dataset.version)
+    def _write_pending(self) -> None:
+        """Write recall counts, reinforced links and the derived link column; on failure they stay pending."""
+        if not self._pending:
+            return
+        work = self._pending.drain()
+        try:
+            with self._writing("writing recall counts of"):
+                self._move(*write_pending(self.memories, self.links, self.index, work))
+        except BaseException:
+            self._pending.restore(work)
+            raise

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.schema.errors import DataError, InternalError
-from aios_db.udfs.protocols import TextEncoder
-
-
-class Encoder(TextEncoder, Protocol):
-    """Turns texts into unit vectors and says which weights it does that with."""
-
-    @property
-    def version(self) -> str:
-        """Name and hash of the weights, recorded beside every vector."""
-        ...
+from aios_db.schema.errors import DataError
 
 
 def as_array(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:
@@ -88,27 +75,3 @@ def scatter(vectors: pa.FixedSizeListArray, rows: NDArray[np.int64], length: int
     places = np.full(length, -1, np.int64)
     places[rows] = np.arange(len(rows))
     return vectors.take(pa.array(places, mask=places < 0))
-
-
-def text_to_embed(title: str | None, text: str) -> str:
-    """Return what the encoder sees of a memory: its title and its text."""
-    return f"{title}. {text}" if title and text else title or text
-
-
-def encode(encoder: Encoder, texts: Sequence[str], dimension: int) -> NDArray[np.float32]:
-    """Return the vectors of ``texts``, float32 ``(n, dimension)``, or fail before anything is stored.
-
-    Raises
-    ------
-    InternalError
-        When the encoder returns another shape or numbers that are not finite.
-    """
-    vectors = np.asarray(encoder.encode(texts), np.float32)
-    if vectors.shape != (len(texts), dimension):
-        raise InternalError(
-            f"the encoder {encoder.version} returned shape {vectors.shape} for {len(texts)} texts; "
-            f"this database stores vectors of {dimension}"
-        )
-    if not np.isfinite(vectors).all():
-        raise InternalError(f"the encoder {encoder.version} returned NaN or infinity")
-    return vectors

@@ -6,7 +6,7 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import DIMENSION, HashEncoder, memory_rows, unit
+from store_helpers import DIMENSION, HashEncoder, memory_rows, unit
 
 from aios_db.schema.errors import DataError, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.store import MemoryStore

@@ -1,0 +1,100 @@
+"""Commits that insert, change and delete rows, at a cost that follows the rows and not the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import lance
+import numpy as np
+import pyarrow as pa
+from lance.fragment import FragmentMetadata, RowIdSequence, write_fragments
+from numpy.typing import NDArray
+
+from aios_db.store.snapshot import handle
+
+
+def commit(
+    dataset: lance.LanceDataset,
+    inserted: pa.Table | None = None,
+    row_ids: NDArray[np.int64] | None = None,
+    changes: Mapping[str, pa.Array] | None = None,
+) -> lance.LanceDataset:
+    """Insert rows and change others; readers see both or neither.
+
+    Lance's `merge_insert` finds the rows to change by a scan of the key, and `update` has one expression
+    for all rows. Here the changed rows are written as a new fragment that carries their row ids over, and
+    marked deleted where they were.
+
+    Parameters
+    ----------
+    dataset
+        The newest version, under the write lock.
+    inserted
+        New rows in the table's schema.
+    row_ids
+        int64 ``(n,)``, the rows to change, all present, without repeats.
+    changes
+        For each changed column its ``n`` new values, in the order of ``row_ids``.
+
+    Returns
+    -------
+    lance.LanceDataset
+        The dataset at the version written; ``dataset`` itself when there was nothing to do.
+    """
+    operation = lance.LanceOperation.Update()
+    if inserted is not None and len(inserted):
+        operation.new_fragments += write_fragments(inserted, dataset)
+    if row_ids is not None and changes and len(row_ids):
+        _move(dataset, operation, row_ids, changes)
+    if not operation.new_fragments:
+        return dataset
+    change = operation if operation.updated_fragments or operation.removed_fragment_ids else None
+    return lance.LanceDataset.commit(
+        dataset,
+        change or lance.LanceOperation.Append(operation.new_fragments),
+        read_version=dataset.version,
+    )
+
+
+def delete(dataset: lance.LanceDataset, row_ids: NDArray[np.int64]) -> lance.LanceDataset:
+    """Delete rows in one commit and return the version written.
+
+    The filter is made of integers; no user's string ever becomes part of one.
+    """
+    written = handle(dataset)
+    if len(row_ids):
+        written.delete(f"_rowid IN ({', '.join(str(int(each)) for each in row_ids)})")
+    return written
+
+
+def _move(
+    dataset: lance.LanceDataset,
+    operation: lance.LanceOperation.Update,
+    row_ids: NDArray[np.int64],
+    changes: Mapping[str, pa.Array],
+) -> None:
+    """Add to ``operation`` the changed rows as new fragments, and their deletion from the old ones."""
+    schema = dataset.schema
+    rows = dataset._take_rows(row_ids.tolist(), columns=[*schema.names, "_rowid", "_rowaddr"])
+    addresses = rows["_rowaddr"].to_numpy()
+    fragments = {each.fragment_id: each for each in dataset.get_fragments()}
+    for fragment, offsets in by_fragment(addresses):
+        left: FragmentMetadata | None = fragments[fragment].delete_rows(offsets.tolist())
+        if left is None:
+            operation.removed_fragment_ids.append(fragment)
+        else:
+            operation.updated_fragments.append(left)
+    columns = [changes[name] if name in changes else rows[name] for name in schema.names]
+    ids, start = rows["_rowid"].to_pylist(), 0
+    for new in write_fragments(pa.table(columns, schema=schema), dataset):
+        new.row_id_meta = RowIdSequence(ids[start : start + new.physical_rows]).to_inline_metadata()
+        start += new.physical_rows
+        operation.new_fragments.append(new)
+
+
+def by_fragment(addresses: NDArray[np.uint64]) -> list[tuple[int, NDArray[np.uint64]]]:
+    """Return each fragment's id and the places in it, of Lance row addresses."""
+    fragments = addresses >> np.uint64(32)
+    return [
+        (int(each), addresses[fragments == each] & np.uint64(0xFFFFFFFF)) for each in np.unique(fragments)
+    ]

@@ -1,0 +1,74 @@
+"""A thread that does, a moment after a write, what the write need not wait for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from typing import Protocol
+
+logger = logging.getLogger("aios_db.store")
+
+
+class Maintained(Protocol):
+    """What the thread looks after."""
+
+    def maintain(self) -> None:
+        """Do all work that is due."""
+        ...
+
+
+class Maintenance:
+    """Calls ``maintain`` some seconds after the first of a series of notifications.
+
+    Parameters
+    ----------
+    subject
+        Held weakly, so that a store that is dropped without `close` goes away with its thread.
+    delay_s
+        Seconds in which further notifications are answered by the same call.
+    """
+
+    def __init__(self, subject: Maintained, delay_s: float) -> None:
+        self._subject = weakref.ref(subject, lambda _: self._abandon())
+        self._delay_s = delay_s
+        self._due = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def notify(self) -> None:
+        """Say that there is work; the thread starts with the first."""
+        self._due.set()
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None and not self._stop.is_set():
+                    self._thread = threading.Thread(target=self._run, name="aios_db-maintenance", daemon=True)
+                    self._thread.start()
+
+    def _abandon(self) -> None:
+        self._stop.set()
+        self._due.set()
+
+    def stop(self) -> None:
+        """End the thread, after the call it may be in."""
+        self._abandon()
+        with self._starting:
+            if self._thread and self._thread is not threading.current_thread():
+                self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._due.wait()
+            if self._stop.wait(self._delay_s):
+                return
+            self._due.clear()
+            subject = self._subject()
+            if subject is None:
+                return
+            try:
+                subject.maintain()
+            except Exception as error:
+                # Nothing acknowledged depends on it; the next write tries again.
+                logger.warning("maintenance failed: %s", error, extra={"error": type(error).__name__})
+            del subject

@@ -1,0 +1,95 @@
+"""Merging a segment and a tail into a new segment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.search.clustering import cluster
+from aios_db.search.graph import LinkGraph
+from aios_db.search.keys import KeyTable
+from aios_db.search.keywords import K1, B
+from aios_db.search.part import COLUMNS
+from aios_db.search.postings import GrowingPostings, Postings
+from aios_db.search.segment import Segment, Version, assemble
+from aios_db.search.tail import Tail
+from aios_db.search.vectors import Statistics
+
+
+def merge(  # noqa: PLR0917
+    segment: Segment,
+    tail: Tail,
+    labels: GrowingPostings,
+    keys: dict[str, KeyTable],
+    graph: LinkGraph,
+    statistics: Statistics,
+    version: Version,
+) -> Segment:
+    """Return a new segment of all live memories, ordered by cluster where there are enough of them."""
+    kept = [np.flatnonzero(part.alive) for part in (segment, tail)]
+    vectors = np.concatenate([segment.vectors[kept[0]], tail.vectors[kept[1]]])
+    order, clusters = cluster(vectors)
+    columns: dict[str, NDArray[Any]] = {"vectors": vectors[order]}
+    del vectors
+    for name in COLUMNS:
+        if name != "vectors":
+            both = (part.columns[name][keep] for part, keep in zip((segment, tail), kept, strict=True))
+            columns[name] = np.concatenate(list(both))[order]
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    terms = _merged_terms(segment, tail, kept, place)
+    rows = columns["rows"]
+    arrays = assemble(
+        columns,
+        terms,
+        _merged_labels(segment.labels, labels, rows),
+        _moments(terms, columns["lengths"]),
+        graph,
+        keys,
+        statistics,
+        clusters,
+    )
+    return Segment(arrays, version, clusters.probes if clusters else 0)
+
+
+def _merged_terms(
+    segment: Segment, tail: Tail, kept: list[NDArray[np.int64]], place: NDArray[np.int32]
+) -> Postings:
+    triples = []
+    start = 0
+    for part, keep in zip((segment, tail), kept, strict=True):
+        renumber = np.full(len(part), -1, np.int32)
+        renumber[keep] = place[start : start + len(keep)]
+        start += len(keep)
+        keys, docs, counts = part.postings.triples()
+        docs = renumber[docs]
+        live = docs >= 0
+        triples.append((keys[live], docs[live], counts[live]))
+    return Postings.build(*(np.concatenate(column) for column in zip(*triples, strict=True)))
+
+
+def _merged_labels(old: Postings, recent: GrowingPostings, rows: NDArray[np.int64]) -> Postings:
+    live = np.zeros(int(rows.max(initial=-1)) + 1, np.bool_)
+    live[rows] = True
+    triples = old.triples(), recent.triples()
+    keys = np.concatenate([triple[0] for triple in triples])
+    docs = np.concatenate([triple[1] for triple in triples])
+    counts = np.concatenate([triple[2] for triple in triples])
+    keep = docs < len(live)
+    keep[keep] = live[docs[keep]]
+    return Postings.build(keys[keep], docs[keep], counts[keep])
+
+
+def _moments(terms: Postings, lengths: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return float32 ``(terms, 2)``: sum and sum of squares of each term's BM25 impacts without idf."""
+    if len(terms.docs) == 0:
+        return np.zeros((len(terms.keys), 2), np.float32)
+    mean = max(float(lengths.mean()), 1.0)
+    counts = terms.counts.astype(np.float32)
+    impacts = counts * np.float32(K1 + 1)
+    impacts /= counts + np.float32(K1) * (np.float32(1 - B) + np.float32(B / mean) * lengths[terms.docs])
+    starts = terms.offsets[:-1]
+    sums = np.add.reduceat(impacts, starts), np.add.reduceat(np.square(impacts), starts)
+    return np.stack(sums, axis=1).astype(np.float32)

@@ -1,0 +1,255 @@
+"""The links between memories as adjacency lists, and activation that spreads over them.
+
+Memories are named by row id. Every link is walked both ways. `LinkArrays` holds the links of a segment in
+arrays that can be mapped; `LinkGraph` adds those that came since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.schema.association_links import KINDS
+from aios_db.search.hits import Rows
+
+NEXT_IN_SESSION = KINDS.index("next_in_session")
+SIMILAR = KINDS.index("similar")
+OTHER_KIND = len(KINDS)  # a kind that a user invented
+
+# How much of a memory's score arrives over a link of weight 1. A conversation's turns are about what the
+# turns beside them are about, four a memory. Similar memories are found by the vectors anyway: more gain
+# adds noise. Other links lead to other subjects: their gain is shared by all of both ends (each memory's
+# weights normalised to unit length), so that a hub gives and gets little.
+SESSION_GAIN = 0.25
+SIMILAR_GAIN = 0.03
+ASSOCIATION_GAIN = 0.75
+_GAINS = np.full(len(KINDS) + 1, ASSOCIATION_GAIN, np.float32)
+_GAINS[[NEXT_IN_SESSION, SIMILAR]] = SESSION_GAIN, SIMILAR_GAIN
+_FRONTIER = 4096  # strongest memories that pass activation on, each hop
+
+
+def kind_code(kind: str) -> int:
+    """Return the code of a kind of link."""
+    return KINDS.index(kind) if kind in KINDS else OTHER_KIND
+
+
+def kind_name(code: int) -> str:
+    """Return the name of a code; kinds that users invented have lost theirs."""
+    return KINDS[code] if code < OTHER_KIND else "user"
+
+
+@dataclass(frozen=True)
+class Links:
+    """Links as columns: Lance row id, both ends' row ids, weight and code of the kind."""
+
+    rows: Rows
+    sources: Rows
+    targets: Rows
+    weights: NDArray[np.float32]
+    kinds: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class LinkArrays:
+    """Adjacency lists in compressed sparse rows; each link is in the lists of both its ends.
+
+    Attributes
+    ----------
+    offsets
+        int64 ``(rows + 1,)``: the links of row ``i`` are entries ``offsets[i]:offsets[i + 1]``.
+    targets, weights, kinds
+        int32, float32 and uint8: the other end, (0, 1] or 0 when deleted, and the code of the kind.
+    entries
+        int32 ``(link rows, 2)``: the two entries of each link by its Lance row id, or -1.
+    degrees
+        float32 ``(rows,)``: the sum of the squared weights of a memory's links that share their gain.
+    """
+
+    offsets: NDArray[np.int64]
+    targets: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    kinds: NDArray[np.uint8]
+    entries: NDArray[np.int32]
+    degrees: NDArray[np.float32]
+
+    @classmethod
+    def build(cls, links: Links) -> LinkArrays:
+        """Sort links into adjacency lists."""
+        count = len(links.rows)
+        sources = np.concatenate([links.sources, links.targets])
+        order = np.argsort(sources, kind="stable")
+        offsets = np.zeros(int(sources.max(initial=-1)) + 2, np.int64)
+        np.cumsum(np.bincount(sources), out=offsets[1:])
+        entries = np.full((int(links.rows.max(initial=-1)) + 1, 2), -1, np.int32)
+        place = np.empty(2 * count, np.int32)
+        place[order] = np.arange(2 * count, dtype=np.int32)
+        entries[links.rows, 0], entries[links.rows, 1] = place[:count], place[count:]
+        weights, kinds = np.tile(links.weights, 2)[order], np.tile(links.kinds, 2)[order]
+        shared = np.bincount(sources[order], np.square(weights) * _shares_gain(kinds), len(offsets) - 1)
+        targets = np.concatenate([links.targets, links.sources])[order].astype(np.int32)
+        return cls(offsets, targets, weights, kinds, entries, shared.astype(np.float32))
+
+
+_NO_ROWS = np.empty(0, np.int64)
+_NO_LINKS = Links(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.empty(0, np.float32), np.empty(0, np.uint8))
+
+
+class LinkGraph:
+    """All links: arrays, and a dictionary of what came since."""
+
+    def __init__(self, arrays: LinkArrays | None = None) -> None:
+        self._arrays = LinkArrays.build(_NO_LINKS) if arrays is None else arrays
+        self._recent: dict[int, dict[int, tuple[int, float, int]]] = {}
+        self._ends: dict[int, tuple[int, int]] = {}
+        self._recent_degrees: dict[int, float] = {}
+
+    def put(self, links: Links) -> None:
+        """Add links, or give them a new weight where their row id is known."""
+        entries = self._arrays.entries
+        columns = (links.rows, links.sources, links.targets, links.weights, links.kinds)
+        for row, source, target, weight, kind in zip(*(column.tolist() for column in columns), strict=True):
+            if row < len(entries) and entries[row, 0] >= 0:
+                self._reweigh(row, weight)
+                continue
+            if row in self._ends:
+                self.delete([row])
+            self._ends[row] = (source, target)
+            self._add(row, source, target, weight, kind)
+            self._add(row, target, source, weight, kind)
+
+    def delete(self, rows: Iterable[int]) -> None:
+        """Take links out by their row ids; unknown ones are ignored."""
+        entries = self._arrays.entries
+        for row in rows:
+            if row < len(entries) and entries[row, 0] >= 0:
+                self._reweigh(row, 0.0)
+            elif row in self._ends:
+                for end in self._ends.pop(row):
+                    _, weight, kind = self._recent[end].pop(row)
+                    self._recent_degrees[end] -= weight**2 * _shares_gain(kind)
+
+    @property
+    def recent(self) -> int:
+        """Number of links outside the arrays."""
+        return len(self._ends)
+
+    def neighbors(self, rows: Rows) -> tuple[Rows, Rows, NDArray[np.float32], NDArray[np.uint8]]:
+        """Return all links of some memories: position in ``rows``, other end, weight, kind."""
+        offsets = self._arrays.offsets
+        known = np.flatnonzero(rows < len(offsets) - 1)
+        starts, stops = offsets[rows[known]], offsets[rows[known] + 1]
+        lengths = stops - starts
+        origin = np.repeat(known, lengths)
+        at = np.arange(len(origin)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        targets = self._arrays.targets[at].astype(np.int64)
+        weights, kinds = self._arrays.weights[at], self._arrays.kinds[at]
+        if self._recent:
+            found = [
+                (i, *link)
+                for i, row in enumerate(rows.tolist())
+                for link in self._recent.get(row, {}).values()
+            ]
+            if found:
+                more = list(zip(*found, strict=True))
+                origin = np.concatenate([origin, np.array(more[0], np.int64)])
+                targets = np.concatenate([targets, np.array(more[1], np.int64)])
+                weights = np.concatenate([weights, np.array(more[2], np.float32)])
+                kinds = np.concatenate([kinds, np.array(more[3], np.uint8)])
+        keep = weights > 0
+        return origin[keep], targets[keep], weights[keep], kinds[keep]
+
+    def spread(
+        self, rows: Rows, scores: NDArray[np.float64], hops: int
+    ) -> tuple[Rows, NDArray[np.float64], Rows]:
+        """Let activation flow over the links.
+
+        Each hop, a memory sends its activation over its links, weakened by their weight and gain; what
+        arrives is summed. It is the first ``hops`` terms of a random walk from the seeds, as personalised
+        PageRank sums all.
+
+        Parameters
+        ----------
+        rows, scores
+            The seeds and their activation; what is not positive sends nothing.
+        hops
+            Links to follow.
+
+        Returns
+        -------
+        rows, scores, distances
+            Every memory reached or given, the activation that arrived over links, and the least number of
+            links from a seed (0 for the seeds).
+        """
+        seeds = np.flatnonzero(scores > 0)
+        frontier, activation = rows[seeds], scores[seeds]
+        reached, arrived = rows, np.zeros(len(rows))
+        distances = np.zeros(len(rows), np.int64)
+        for hop in range(1, hops + 1):
+            if len(frontier) == 0:
+                break
+            if len(frontier) > _FRONTIER:
+                strongest = np.argsort(-activation, kind="stable")[:_FRONTIER]
+                frontier, activation = frontier[strongest], activation[strongest]
+            frontier, activation = self._step(frontier, activation)
+            merged = np.unique(np.concatenate([reached, frontier]))
+            totals = np.zeros(len(merged))
+            totals[np.searchsorted(merged, reached)] += arrived
+            totals[np.searchsorted(merged, frontier)] += activation
+            steps = np.full(len(merged), hop)
+            steps[np.searchsorted(merged, reached)] = distances
+            reached, arrived, distances = merged, totals, steps
+        return reached, arrived, distances
+
+    def links(self) -> Links:
+        """Return all links that were not deleted."""
+        entries = self._arrays.entries
+        rows = np.flatnonzero(entries[:, 0] >= 0) if len(entries) else np.empty(0, np.int64)
+        first, second = entries[rows, 0], entries[rows, 1]
+        keep = self._arrays.weights[first] > 0
+        rows, first, second = rows[keep], first[keep], second[keep]
+        recent = [(row, a, b, *self._recent[a][row][1:]) for row, (a, b) in self._ends.items()]
+        more = np.array(recent, np.float64).reshape(-1, 5)  # exact: row ids are far below 2^53
+        return Links(
+            np.concatenate([rows, more[:, 0].astype(np.int64)]),
+            np.concatenate([self._arrays.targets[second], more[:, 1]]).astype(np.int64),
+            np.concatenate([self._arrays.targets[first], more[:, 2]]).astype(np.int64),
+            np.concatenate([self._arrays.weights[first], more[:, 3].astype(np.float32)]),
+            np.concatenate([self._arrays.kinds[first], more[:, 4].astype(np.uint8)]),
+        )
+
+    def _add(self, row: int, end: int, other: int, weight: float, kind: int) -> None:
+        self._recent.setdefault(end, {})[row] = (other, weight, kind)
+        self._recent_degrees[end] = self._recent_degrees.get(end, 0.0) + weight**2 * _shares_gain(kind)
+
+    def _reweigh(self, row: int, weight: float) -> None:
+        first, second = self._arrays.entries[row].tolist()
+        change = (weight**2 - self._arrays.weights[first] ** 2) * _shares_gain(self._arrays.kinds[first])
+        for entry, other in ((first, second), (second, first)):
+            self._arrays.weights[entry] = weight
+            self._arrays.degrees[self._arrays.targets[other]] += change
+
+    def _step(self, rows: Rows, activation: NDArray[np.float64]) -> tuple[Rows, NDArray[np.float64]]:
+        origin, targets, weights, kinds = self.neighbors(rows)
+        reached, at = np.unique(targets, return_inverse=True)
+        degrees = np.maximum(self._degrees(rows), 1.0)[origin] * np.maximum(self._degrees(reached), 1.0)[at]
+        share = np.where(_shares_gain(kinds), np.sqrt(degrees), 1.0)
+        flow = _GAINS[kinds] * weights / share * activation[origin]
+        return reached, np.bincount(at, flow, len(reached)).astype(np.float64)
+
+    def _degrees(self, rows: Rows) -> NDArray[np.float64]:
+        degrees = np.zeros(len(rows))
+        known = np.flatnonzero(rows < len(self._arrays.degrees))
+        degrees[known] = self._arrays.degrees[rows[known]]
+        if self._recent_degrees:
+            recent = self._recent_degrees
+            degrees += np.fromiter((recent.get(row, 0.0) for row in rows.tolist()), np.float64, len(rows))
+        return degrees
+
+
+def _shares_gain(kind: Any) -> Any:
+    """Tell of a kind, or of each in an array, whether its gain is shared by all links of both ends."""
+    return (kind != NEXT_IN_SESSION) & (kind != SIMILAR)

@@ -1,0 +1,410 @@
+"""`SearchIndex`: vectors, keywords and links of the memories, kept up with the Lance tables by their deltas.
+
+Reads see a mapped `Segment` and a `Tail` in memory. `sync` reads what changed in the tables since the last
+call; `save` merges both into a new segment. The index is derived: deleting its directory loses nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.search import source
+from aios_db.search.analyzer import Analyzer
+from aios_db.search.build import merge
+from aios_db.search.graph import Links, kind_code
+from aios_db.search.hits import Filter, Hits, Rows, best, digest64
+from aios_db.search.keywords import Collection, KeywordScorer
+from aios_db.search.labels import HAS_TITLE, memory_labels
+from aios_db.search.nearest import neighbors, search
+from aios_db.search.part import EQUALITIES, Part
+from aios_db.search.postings import GrowingPostings
+from aios_db.search.segment import Segment, Version
+from aios_db.search.tail import Tail
+
+if TYPE_CHECKING:
+    from lance import LanceDataset
+
+logger = logging.getLogger("aios_db.search")
+
+_LARGE_TAIL = 4096
+_ODD = (
+    2 * np.random.default_rng(1).integers(1 << 62, size=1 << 16, dtype=np.uint64) + 1
+)  # checksum of a vector
+
+
+class SearchIndex:
+    """The index of one database; safe to use from many threads.
+
+    Parameters
+    ----------
+    directory
+        Where segments are written; None keeps the index in memory only.
+    segment
+        The segment to start from.
+    dimension
+        Length of the vectors.
+    """
+
+    def __init__(self, directory: Path | None, segment: Segment, dimension: int) -> None:
+        self.directory, self.dimension = directory, dimension
+        self._analyzer = Analyzer()
+        self._lock = threading.RLock()
+        self._version = segment.version
+        self._use(segment)
+
+    @classmethod
+    def open(cls, directory: Path | None, dimension: int) -> SearchIndex:
+        """Map the newest segment; without a usable one the index is empty and the first `sync` fills it."""
+        segment = Segment.read(directory, dimension) if directory else None
+        return cls(directory, segment or Segment.empty(dimension), dimension)
+
+    @property
+    def version(self) -> Version:
+        """The versions of the tables that the index reflects."""
+        return self._version
+
+    @property
+    def tail_rows(self) -> int:
+        """Memories outside the segment; `save` brings it to 0."""
+        return len(self._tail)
+
+    @property
+    def needs_save(self) -> bool:
+        """Whether enough changed since the segment was written to write a new one."""
+        return len(self._tail) + self._graph.recent // 8 > max(_LARGE_TAIL, len(self._segment) // 8)
+
+    def __len__(self) -> int:
+        return self._documents
+
+    # Keeping up
+
+    def sync(self, memories: LanceDataset, links: LanceDataset) -> None:
+        """Catch up with the tables.
+
+        The snapshot of ``links`` must not be newer than that of ``memories``: a link whose end is missing is
+        skipped for good.
+        """
+        with self._lock:
+            version = Version(memories.version, links.version)
+            if version == self._version:
+                return
+            if version.memories < self._version.memories or version.links < self._version.links:
+                logger.warning("tables older than the search index, reading them again")
+                self._use(Segment.empty(self.dimension))
+            self._sync_memories(memories)
+            self._sync_links(links)
+            self._version = version
+
+    def save(self) -> None:
+        """Merge everything into a new segment, write it and use it."""
+        with self._lock:
+            segment = self._merged()
+            if self.directory is not None:
+                segment.write(self.directory)
+            self._use(segment)
+
+    # Searching
+
+    def vector_search(self, vector: NDArray[np.float32], k: int, where: Filter | None = None) -> Hits:
+        """Return the ``k`` memories nearest to a float32 ``vector`` by inner product."""
+        vector, k = self._checked(vector), _checked_k(k)
+        with self._lock:
+            found = [search(part, vector, k, where) for part in self._parts]
+            rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+            return Hits(*best(rows, scores, k), *self._statistics.moments(vector))
+
+    def keyword_search(self, text: str, k: int, where: Filter | None = None) -> Hits:
+        """Return the ``k`` memories with the highest BM25 score; only such as hold a word of ``text``."""
+        k = _checked_k(k)
+        with self._lock:
+            return self._scorer(text).search(k, where)
+
+    def score(self, vector: NDArray[np.float32], text: str, row_ids: Rows) -> tuple[Hits, Hits]:
+        """Return the vector and the keyword scores of given memories, in their order; 0 for unknown ones."""
+        vector = self._checked(vector)
+        cosines = np.zeros(len(row_ids), np.float32)
+        keywords = np.zeros(len(row_ids), np.float32)
+        with self._lock:
+            scorer = self._scorer(text)
+            for part in self._parts:
+                at = part.positions(row_ids)
+                inside = np.flatnonzero(at >= 0)
+                inside = inside[part.alive[at[inside]]]
+                if len(inside):
+                    cosines[inside] = part.vectors[at[inside]] @ vector
+                    keywords[inside] = scorer.scores(part, at[inside])
+            return (
+                Hits(row_ids, cosines, *self._statistics.moments(vector)),
+                Hits(row_ids, keywords, *scorer.moments()),
+            )
+
+    def spread(
+        self, row_ids: Rows, scores: NDArray[np.float64], hops: int, where: Filter | None = None
+    ) -> tuple[Rows, NDArray[np.float64], Rows]:
+        """Let scores flow over the links (`LinkGraph.spread`); only memories that pass are returned."""
+        with self._lock:
+            rows, arrived, distances = self._graph.spread(row_ids, scores, max(hops, 0))
+            keep = self._passes(rows, where)
+        return rows[keep], arrived[keep], distances[keep]
+
+    def neighbors(self, row_id: int, hops: int) -> tuple[Rows, Rows]:
+        """Return the memories up to ``hops`` links away and their distances, nearest first."""
+        with self._lock:
+            rows, _, distances = self._graph.spread(np.array([row_id]), np.ones(1), hops)
+            keep = self._passes(rows, None) & (distances > 0)
+        order = np.lexsort((rows[keep], distances[keep]))
+        return rows[keep][order], distances[keep][order]
+
+    def nearest(
+        self, vectors: NDArray[np.float32], k: int, least: float = -1.0
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the ``k`` nearest memories of each of many vectors, approximately in a large collection.
+
+        Parameters
+        ----------
+        vectors
+            float32 ``(n, dimension)``.
+        k
+            Neighbours of each.
+        least
+            Leave out what is less similar; the higher, the faster.
+
+        Returns
+        -------
+        row_ids, cosines
+            int64 and float32 ``(n, k)``, best first, padded with -1 and 0.
+        """
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        with self._lock:
+            found = [neighbors(part, vectors, k, least) for part in self._parts if len(part)]
+        row_ids = np.full((len(vectors), k), -1, np.int64)
+        cosines = np.zeros((len(vectors), k), np.float32)
+        if found:
+            which, rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+            order = np.lexsort((rows, -scores, which))
+            which, rows, scores = which[order], rows[order], scores[order]
+            rank = np.arange(len(which)) - np.searchsorted(which, which)
+            keep = rank < k
+            row_ids[which[keep], rank[keep]] = rows[keep]
+            cosines[which[keep], rank[keep]] = scores[keep]
+        return row_ids, cosines
+
+    # Looking up
+
+    def find_ids(self, memory_ids: Sequence[str]) -> Rows:
+        """Return the row id of each memory_id, or -1."""
+        with self._lock:
+            return self._living(self._ids.find(memory_ids))
+
+    def find_content(self, hashes: Sequence[str]) -> Rows:
+        """Return the row id of a memory with each content hash, or -1."""
+        with self._lock:
+            return self._living(self._hashes.find(hashes))
+
+    def labelled(self, label: int, limit: int) -> Rows:
+        """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
+        with self._lock:
+            if self._segment.labels.length(label) + self._labels.length(label) > limit:
+                return np.empty(0, np.int64)
+            docs = np.concatenate([self._segment.labels.get(label)[0], self._labels.get(label)[0]])
+            rows = np.unique(docs.astype(np.int64))
+            return rows[self._passes(rows, None)]
+
+    def any_labelled(self, labels: Sequence[int], limit: int) -> Rows:
+        """Return the rows of the memories with any of the labels that at most ``limit`` have."""
+        with self._lock:
+            keys = np.array(labels, np.uint64)
+            lengths = self._segment.labels.lengths(keys)
+            found = [
+                self.labelled(label, limit)
+                for label, length in zip(labels, lengths.tolist(), strict=True)
+                if length or self._labels.length(label)
+            ]
+        return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+
+    def last_labelled(self, label: int, before: int, count: int) -> Rows:
+        """Return the last ``count`` rows below ``before`` of the memories with a label, ascending."""
+        with self._lock:
+            docs = np.concatenate([self._segment.labels.get(label)[0], self._labels.get(label)[0]])
+            rows = np.unique(docs[docs < before].astype(np.int64))[-4 * count :]
+            return rows[self._passes(rows, None)][-count:]
+
+    def holding_all(self, text: str, limit: int) -> Rows:
+        """Return the rows of the memories that hold every word of ``text``; none when more than ``limit``."""
+        terms = self._analyzer.query(text)
+        if not terms:
+            return np.empty(0, np.int64)
+        found = []
+        with self._lock:
+            for part in self._parts:
+                lists = sorted((part.postings.get(term)[0] for term in terms), key=len)
+                documents = lists[0]
+                for other in lists[1:]:
+                    documents = documents[np.isin(documents, other, assume_unique=True)]
+                documents = documents[part.alive[documents]]
+                found.append(part.rows[documents])
+        rows = np.sort(np.concatenate(found))
+        return rows if len(rows) <= limit else np.empty(0, np.int64)
+
+    @property
+    def has_titles(self) -> bool:
+        """Whether any memory has a title."""
+        with self._lock:
+            return self._segment.labels.length(HAS_TITLE) + self._labels.length(HAS_TITLE) > 0
+
+    # Inside
+
+    @property
+    def _parts(self) -> tuple[Part, Part]:
+        return self._segment, self._tail
+
+    def _use(self, segment: Segment) -> None:
+        self._segment, self._tail = segment, Tail(self.dimension)
+        self._labels = GrowingPostings()
+        self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
+        self._version = segment.version
+        self._statistics = segment.statistics()
+        self._documents, self._terms = segment.totals()
+
+    def _merged(self) -> Segment:
+        keys = {"id": self._ids, "hash": self._hashes}
+        return merge(
+            self._segment, self._tail, self._labels, keys, self._graph, self._statistics, self._version
+        )
+
+    def _scorer(self, text: str) -> KeywordScorer:
+        collection = Collection(self._documents, self._terms)
+        return KeywordScorer(self._analyzer.query(text), self._parts, collection)
+
+    def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        vector = np.asarray(vector, np.float32)
+        if vector.shape != (self.dimension,):
+            size = "x".join(map(str, vector.shape))
+            raise DataError(
+                f"query vector has {size} numbers, the memories have {self.dimension}: embed it with embed()"
+            )
+        if not np.isfinite(vector).all():
+            raise DataError("query vector holds NaN or infinity; give finite numbers")
+        return vector
+
+    def _passes(self, rows: Rows, where: Filter | None) -> NDArray[np.bool_]:
+        passed = np.zeros(len(rows), np.bool_)
+        for part in self._parts:
+            at = part.positions(rows)
+            inside = np.flatnonzero(at >= 0)
+            passed[inside] |= part.matching(where, at[inside])
+        return passed
+
+    def _living(self, rows: Rows) -> Rows:
+        return np.where(self._passes(rows, None), rows, -1)
+
+    def _rows(self) -> Rows:
+        return np.concatenate([part.rows[part.alive] for part in self._parts])
+
+    def _kill(self, rows: Rows) -> None:
+        for part in self._parts:
+            at = part.positions(rows)
+            at = at[at >= 0]
+            at = at[part.alive[at]]
+            part.alive[at] = False
+            self._statistics.add(part.vectors[at], -1)
+            self._documents -= len(at)
+            self._terms -= int(part.lengths[at].sum())
+
+    def _sync_memories(self, memories: LanceDataset) -> None:
+        since = self._version.memories
+        if memories.version == since:
+            return
+        if since >= 0:
+            self._kill(source.deleted(memories, since, self._rows))
+        for batch in source.changed(memories, since, source.MEMORY_COLUMNS):
+            self._put(batch)
+
+    def _sync_links(self, links: LanceDataset) -> None:
+        since = self._version.links
+        if links.version == since:
+            return
+        if since >= 0:
+            self._graph.delete(source.deleted(links, since, lambda: self._graph.links().rows).tolist())
+        for batch in source.changed(links, since, source.LINK_COLUMNS):
+            sources, targets = (self.find_ids(batch[name].to_pylist()) for name in ("source_id", "target_id"))
+            known = (sources >= 0) & (targets >= 0)
+            rows = batch["_rowid"].to_numpy().astype(np.int64)
+            kinds = np.array([kind_code(kind) for kind in batch["kind"].to_pylist()], np.uint8)
+            weights = batch["weight"].to_numpy()
+            self._graph.put(Links(rows[known], sources[known], targets[known], weights[known], kinds[known]))
+
+    def _put(self, batch: pa.RecordBatch) -> None:
+        """Add memories; of those that are known with the same content only the attributes change."""
+        columns = _attributes(batch)
+        at = self._segment.positions(columns["rows"])
+        known = np.flatnonzero(at >= 0)
+        same = known[
+            self._segment.alive[at[known]]
+            & (self._segment.columns["contents"][at[known]] == columns["contents"][known])
+        ]
+        for name in ("times", *EQUALITIES):
+            self._segment.columns[name][at[same]] = columns[name][same]
+        fresh = np.delete(np.arange(len(batch)), same)
+        if len(fresh) == 0:
+            return
+        rows = columns["rows"][fresh]
+        self._kill(rows)
+        batch = batch.take(pa.array(fresh)) if len(fresh) < len(batch) else batch
+        titles, texts = batch["title"].to_pylist(), batch["text"].to_pylist()
+        counts = [
+            self._analyzer.counts(f"{title} {text}" if title else text)
+            for title, text in zip(titles, texts, strict=True)
+        ]
+        values = {name: column[fresh] for name, column in columns.items()}
+        values["lengths"] = np.fromiter((terms.total() for terms in counts), np.int32, len(counts))
+        self._tail.extend(values, counts)
+        scopes = (batch[name].to_pylist() for name in ("user_id", "agent_id", "session_id"))
+        for row, title, text, *scope in zip(rows.tolist(), titles, texts, *scopes, strict=True):
+            self._labels.add(row, memory_labels(title, text, *scope))
+        self._ids.add(batch["memory_id"].to_pylist(), rows.tolist())
+        self._hashes.add(batch["content_hash"].to_pylist(), rows.tolist())
+        self._statistics.add(values["vectors"])
+        self._documents += len(fresh)
+        self._terms += int(values["lengths"].sum())
+
+
+def _checked_k(k: int) -> int:
+    if k < 0:
+        raise ProgrammingError(f"k is {k}; ask for 0 or more memories")
+    return k
+
+
+def _attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
+    """Return the columns of `part.COLUMNS` that need no analysis."""
+    embeddings = batch["text_embedding"]
+    vectors = np.zeros((len(batch), embeddings.type.list_size), np.float32)
+    given = embeddings.is_valid().to_numpy(zero_copy_only=False)
+    vectors[given] = embeddings.drop_null().flatten().to_numpy().reshape(-1, vectors.shape[1])
+    times = pc.coalesce(batch["occurred_at"], batch["created_at"]).cast(pa.int64())
+    check = vectors.view(np.uint32).astype(np.uint64) @ _ODD[: vectors.shape[1]]
+    return {
+        "rows": batch["_rowid"].to_numpy().astype(np.int64),
+        "vectors": vectors,
+        "alive": np.ones(len(batch), np.bool_),
+        "contents": _hashed(batch["content_hash"]) ^ check,
+        "times": times.to_numpy(),
+        **{name: _hashed(batch[name]) for name in EQUALITIES},
+    }
+
+
+def _hashed(column: pa.Array) -> NDArray[np.uint64]:
+    """Return the 64-bit hash of each string, 0 for null; each distinct one is hashed once."""
+    encoded = column.dictionary_encode()
+    hashes = np.array([digest64(value) for value in encoded.dictionary.to_pylist()] or [0], np.uint64)
+    return np.where(column.is_valid(), hashes[encoded.indices.fill_null(0).to_numpy()], np.uint64(0))

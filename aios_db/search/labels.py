@@ -1,0 +1,35 @@
+"""The labels of a memory, each a 64-bit key: the names in it, its title and its session."""
+
+from __future__ import annotations
+
+from aios_db.search.hits import digest64
+from aios_db.search.phrases import phrases, title_keys
+
+HAS_TITLE = digest64("title")
+
+
+def name_label(phrase: str) -> int:
+    """Return the key of memories that hold a name, number or date."""
+    return digest64(f"name\0{phrase}")
+
+
+def title_label(key: str) -> int:
+    """Return the key of memories whose title can be mentioned as ``key``."""
+    return digest64(f"title\0{key}")
+
+
+def session_label(user_id: str | None, agent_id: str | None, session_id: str) -> int:
+    """Return the key of the memories of one session."""
+    return digest64(f"session\0{user_id or ''}\0{agent_id or ''}\0{session_id}")
+
+
+def memory_labels(
+    title: str | None, text: str, user_id: str | None, agent_id: str | None, session_id: str | None
+) -> dict[int, int]:
+    """Return the labels of a memory, each with a count of 1."""
+    labels = {name_label(phrase): 1 for phrase in phrases(text)}
+    if title:
+        labels |= {HAS_TITLE: 1, **{title_label(key): 1 for key in title_keys(title)}}
+    if session_id is not None:
+        labels[session_label(user_id, agent_id, session_id)] = 1
+    return labels

@@ -1,0 +1,123 @@
+"""Inverted lists: for each 64-bit key the documents that hold it, ascending, with a count.
+
+`Postings` is immutable and lies in four arrays (compressed sparse rows) that can be mapped from files;
+`GrowingPostings` takes documents one at a time and keeps what came since.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Docs = NDArray[np.int32]
+Counts = NDArray[np.uint16]
+_NONE = (np.empty(0, np.int32), np.empty(0, np.uint16))
+_MOST = np.iinfo(np.uint16).max
+
+
+class Postings:
+    """Inverted lists in arrays.
+
+    Parameters
+    ----------
+    keys
+        uint64 ``(n,)``, ascending.
+    offsets
+        int64 ``(n + 1,)``: the list of ``keys[i]`` is ``docs[offsets[i]:offsets[i + 1]]``.
+    docs
+        int32, ascending within a list.
+    counts
+        uint16, parallel to ``docs``.
+    """
+
+    def __init__(
+        self, keys: NDArray[np.uint64], offsets: NDArray[np.int64], docs: Docs, counts: Counts
+    ) -> None:
+        self.keys, self.offsets, self.docs, self.counts = keys, offsets, docs, counts
+
+    @classmethod
+    def empty(cls) -> Postings:
+        """Return postings without keys."""
+        return cls(np.empty(0, np.uint64), np.zeros(1, np.int64), *_NONE)
+
+    @classmethod
+    def build(cls, keys: NDArray[np.uint64], docs: Docs, counts: Counts) -> Postings:
+        """Sort unordered (key, document, count) triples into lists."""
+        distinct, rank = np.unique(keys, return_inverse=True)
+        combined = (rank.astype(np.int64) << 32) | docs
+        order = np.argsort(combined, kind="stable")
+        offsets = np.zeros(len(distinct) + 1, np.int64)
+        np.cumsum(np.bincount(rank, minlength=len(distinct)), out=offsets[1:])
+        return cls(distinct, offsets, docs[order], counts[order])
+
+    def find(self, key: int) -> int:
+        """Return the position of a key, or -1."""
+        at = int(np.searchsorted(self.keys, np.uint64(key)))
+        return at if at < len(self.keys) and self.keys[at] == key else -1
+
+    def length(self, key: int) -> int:
+        """Return how many documents hold the key."""
+        at = self.find(key)
+        return 0 if at < 0 else int(self.offsets[at + 1] - self.offsets[at])
+
+    def lengths(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return how many documents hold each key."""
+        if len(self.keys) == 0:
+            return np.zeros(len(keys), np.int64)
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[at] == keys, self.offsets[at + 1] - self.offsets[at], 0)
+
+    def get(self, key: int) -> tuple[Docs, Counts]:
+        """Return the documents that hold the key, ascending, and their counts."""
+        at = self.find(key)
+        if at < 0:
+            return _NONE
+        span = slice(int(self.offsets[at]), int(self.offsets[at + 1]))
+        return self.docs[span], self.counts[span]
+
+    def triples(self) -> tuple[NDArray[np.uint64], Docs, Counts]:
+        """Return what `build` takes."""
+        return np.repeat(self.keys, np.diff(self.offsets)), self.docs, self.counts
+
+
+class GrowingPostings:
+    """Inverted lists that take new documents; documents must come in ascending order."""
+
+    def __init__(self) -> None:
+        self._lists: dict[int, tuple[array[int], array[int]]] = {}
+
+    def add(self, document: int, counts: Mapping[int, int]) -> None:
+        """Append a document to the list of each of its keys."""
+        lists = self._lists
+        for key, count in counts.items():
+            entry = lists.get(key)
+            if entry is None:
+                entry = lists[key] = (array("i"), array("H"))
+            entry[0].append(document)
+            entry[1].append(count if count < _MOST else _MOST)
+
+    def length(self, key: int) -> int:
+        """Return how many documents hold the key."""
+        entry = self._lists.get(key)
+        return len(entry[0]) if entry else 0
+
+    def get(self, key: int) -> tuple[Docs, Counts]:
+        """Return the documents that hold the key, ascending, and their counts, as copies."""
+        entry = self._lists.get(key)
+        if entry is None:
+            return _NONE
+        return np.array(entry[0], np.int32), np.array(entry[1], np.uint16)
+
+    def triples(self) -> tuple[NDArray[np.uint64], Docs, Counts]:
+        """Return what `Postings.build` takes."""
+        lengths = np.fromiter((len(docs) for docs, _ in self._lists.values()), np.int64, len(self._lists))
+        keys = np.repeat(np.fromiter(self._lists, np.uint64, len(self._lists)), lengths)
+        docs = array("i")
+        counts = array("H")
+        for entry in self._lists.values():
+            docs.extend(entry[0])
+            counts.extend(entry[1])
+        return keys, np.array(docs, np.int32), np.array(counts, np.uint16)

@@ -1,0 +1,220 @@
+"""A segment: all the index knows at one version of the tables, as arrays in a directory that is mapped.
+
+A segment directory holds one .npy file an array and ``segment.json``. It is written under a temporary name,
+renamed when complete, and made current by replacing the file ``CURRENT``, so that a crash leaves the old one
+in force. Arrays are mapped copy-on-write: marking a memory dead changes this process's memory and never the
+file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.search.graph import LinkArrays, LinkGraph
+from aios_db.search.keys import KeyTable
+from aios_db.search.part import COLUMNS, Impacts, Part
+from aios_db.search.postings import Postings
+from aios_db.search.vectors import Clusters, Statistics
+
+logger = logging.getLogger("aios_db.search")
+
+FORMAT = 1
+_POINTER = "CURRENT"
+_POSTINGS = ("keys", "offsets", "docs", "counts")
+_LINKS = ("offsets", "targets", "weights", "kinds", "entries", "degrees")
+
+
+@dataclass(frozen=True)
+class Version:
+    """The versions of the two tables that an index reflects; -1 is before the first."""
+
+    memories: int = -1
+    links: int = -1
+
+
+class Segment(Part):
+    """An immutable part (but for the dead) and the structures beside it, by name."""
+
+    def __init__(self, arrays: dict[str, NDArray[Any]], version: Version, probes: int) -> None:
+        self.arrays = arrays
+        self.version = version
+        self.columns = {name: arrays[name] for name in COLUMNS}
+        self.terms: Postings = _postings(arrays, "term")
+        self.labels = _postings(arrays, "label")
+        centroids = arrays["cluster_centroids"]
+        self.clusters = Clusters(centroids, arrays["cluster_offsets"], probes) if len(centroids) else None
+
+    @classmethod
+    def empty(cls, dimension: int) -> Segment:
+        """Return a segment of nothing, the state of a new database."""
+        columns = {
+            name: np.empty((0, dimension) if name == "vectors" else 0, dtype)
+            for name, dtype in COLUMNS.items()
+        }
+        return cls(
+            assemble(
+                columns,
+                Postings.empty(),
+                Postings.empty(),
+                np.empty((0, 2), np.float32),
+                LinkGraph(),
+                {},
+                Statistics.empty(dimension),
+                None,
+            ),
+            Version(),
+            0,
+        )
+
+    @property
+    def ids(self) -> KeyTable:
+        """A new look-up by memory_id."""
+        return KeyTable(self.arrays["id_digests"], self.arrays["id_rows"])
+
+    @property
+    def hashes(self) -> KeyTable:
+        """A new look-up by content hash."""
+        return KeyTable(self.arrays["hash_digests"], self.arrays["hash_rows"])
+
+    def graph(self) -> LinkGraph:
+        """Return a new graph over the segment's links."""
+        return LinkGraph(LinkArrays(*(self.arrays[f"link_{name}"] for name in _LINKS)))
+
+    @property
+    def postings(self) -> Postings:
+        """Inverted lists of the terms."""
+        return self.terms
+
+    def statistics(self) -> Statistics:
+        """Return a copy of the statistics of the vectors."""
+        total, outer = self.arrays["statistics_total"], self.arrays["statistics_outer"]
+        return Statistics(total.copy(), outer.copy(), int(self.arrays["statistics_counts"][0]))
+
+    def totals(self) -> tuple[int, int]:
+        """Return the number of documents and of terms in them."""
+        _, documents, terms = self.arrays["statistics_counts"].tolist()
+        return documents, terms
+
+    def positions(self, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the document of each row id, or -1."""
+        table = self.arrays["positions"]
+        inside = (row_ids >= 0) & (row_ids < len(table))
+        found = np.full(len(row_ids), -1, np.int64)
+        found[inside] = table[row_ids[inside]]
+        return found
+
+    def moments(self, term: int, impacts: Impacts) -> tuple[float, float]:
+        """Return the moments as of when the segment was built; the mean length may have moved a little."""
+        at = self.terms.find(term)
+        if at < 0:
+            return 0.0, 0.0
+        first, second = self.arrays["term_moments"][at]
+        return float(first), float(second)
+
+    def write(self, directory: Path) -> None:
+        """Write the segment and make it the current one; older ones are removed."""
+        directory.mkdir(parents=True, exist_ok=True)
+        name = f"segment-{self.version.memories}-{self.version.links}-{uuid.uuid4().hex[:8]}"
+        temporary = directory / f"tmp-{name}"
+        temporary.mkdir()
+        try:
+            for key, array in self.arrays.items():
+                np.save(temporary / f"{key}.npy", array, allow_pickle=False)
+            probes = self.clusters.probes if self.clusters else 0
+            about = {"format": FORMAT, "probes": probes, **vars(self.version)}
+            (temporary / "segment.json").write_text(json.dumps(about), encoding="utf-8")
+            temporary.rename(directory / name)
+            pointer = directory / f"tmp-{uuid.uuid4().hex}"
+            pointer.write_text(name, encoding="utf-8")
+            os.replace(pointer, directory / _POINTER)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        for other in directory.iterdir():
+            if other.name not in (name, _POINTER):
+                shutil.rmtree(other, ignore_errors=True)  # on Windows, one that another process maps stays
+
+    @classmethod
+    def read(cls, directory: Path, dimension: int) -> Segment | None:
+        """Map the current segment; None when there is none that this version can use, which is logged."""
+        try:
+            path = directory / current(directory)
+            about = json.loads((path / "segment.json").read_text(encoding="utf-8"))
+            if about["format"] != FORMAT:
+                raise ValueError(f"format {about['format']}, not {FORMAT}")
+            arrays = {
+                file.stem: np.load(
+                    file, mmap_mode="c" if file.stat().st_size > 128 else None, allow_pickle=False
+                )
+                for file in path.glob("*.npy")
+            }
+            segment = cls(arrays, Version(about["memories"], about["links"]), about["probes"])
+            if segment.vectors.shape[1] != dimension:
+                raise ValueError(f"vectors of {segment.vectors.shape[1]} numbers, not {dimension}")
+        except FileNotFoundError as error:
+            if (directory / _POINTER).exists():
+                logger.warning(
+                    "search index incomplete, reading the tables again", extra={"error": str(error)}
+                )
+            return None
+        except (OSError, ValueError, KeyError) as error:
+            logger.warning(
+                "search index unusable, reading the tables again: %s",
+                error,
+                extra={"directory": str(directory)},
+            )
+            return None
+        return segment
+
+
+def current(directory: Path) -> str:
+    """Return the name of the current segment, as written in the pointer file."""
+    name = (directory / _POINTER).read_text(encoding="utf-8").strip()
+    if not name.startswith("segment-") or "/" in name or "\\" in name:
+        raise ValueError(f"{directory / _POINTER} names no segment: {name[:80]!r}")
+    return name
+
+
+def assemble(  # noqa: PLR0917
+    columns: dict[str, NDArray[Any]],
+    terms: Postings,
+    labels: Postings,
+    moments: NDArray[np.float32],
+    graph: LinkGraph,
+    keys: dict[str, KeyTable],
+    statistics: Statistics,
+    clusters: Clusters | None,
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a segment by name."""
+    rows = columns["rows"]
+    positions = np.full(int(rows.max(initial=-1)) + 1, -1, np.int32)
+    positions[rows] = np.arange(len(rows), dtype=np.int32)
+    arrays: dict[str, NDArray[Any]] = {**columns, "positions": positions, "term_moments": moments}
+    for prefix, postings in (("term", terms), ("label", labels)):
+        arrays |= {f"{prefix}_{name}": getattr(postings, name) for name in _POSTINGS}
+    links = LinkArrays.build(graph.links())
+    arrays |= {f"link_{name}": getattr(links, name) for name in _LINKS}
+    for prefix in ("id", "hash"):
+        arrays[f"{prefix}_digests"], arrays[f"{prefix}_rows"] = keys.get(prefix, KeyTable()).packed()
+    arrays["statistics_total"], arrays["statistics_outer"] = statistics.total, statistics.outer
+    arrays["statistics_counts"] = np.array(
+        [statistics.count, len(rows), columns["lengths"].sum(dtype=np.int64)]
+    )
+    dimension = columns["vectors"].shape[1]
+    arrays["cluster_centroids"] = clusters.centroids if clusters else np.empty((0, dimension), np.float32)
+    arrays["cluster_offsets"] = clusters.offsets if clusters else np.zeros(1, np.int64)
+    return arrays
+
+
+def _postings(arrays: dict[str, NDArray[Any]], prefix: str) -> Postings:
+    return Postings(*(arrays[f"{prefix}_{name}"] for name in _POSTINGS))

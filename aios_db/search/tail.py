@@ -1,0 +1,51 @@
+"""The memories written since the last segment, held in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.search.part import COLUMNS, Part
+from aios_db.search.postings import GrowingPostings
+
+
+class Tail(Part):
+    """A part that grows. A memory that changed is here under its old row id, and dead in the segment."""
+
+    def __init__(self, dimension: int) -> None:
+        self.columns = {
+            name: np.empty((0, dimension) if name == "vectors" else 0, dtype)
+            for name, dtype in COLUMNS.items()
+        }
+        self._buffers = dict(self.columns)
+        self.terms: GrowingPostings = GrowingPostings()
+        self.clusters = None
+        self._position: dict[int, int] = {}
+
+    @property
+    def postings(self) -> GrowingPostings:
+        """Inverted lists of the terms."""
+        return self.terms
+
+    def positions(self, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the document of each row id, or -1; the newest when a memory changed twice."""
+        position = self._position
+        return np.fromiter((position.get(row, -1) for row in row_ids.tolist()), np.int64, len(row_ids))
+
+    def extend(self, values: dict[str, NDArray[Any]], counts: list[Counter[int]]) -> None:
+        """Append documents: their columns, and the terms of each."""
+        start, stop = len(self), len(self) + len(counts)
+        for name, column in values.items():
+            buffer = self._buffers[name]
+            if stop > len(buffer):
+                grown = np.empty((max(stop, 2 * len(buffer), 64), *buffer.shape[1:]), buffer.dtype)
+                grown[:start] = buffer[:start]
+                buffer = self._buffers[name] = grown
+            buffer[start:stop] = column
+            self.columns[name] = buffer[:stop]
+        for document, terms in enumerate(counts, start):
+            self.terms.add(document, terms)
+        self._position.update(zip(values["rows"].tolist(), range(start, stop), strict=True))

@@ -1,0 +1,84 @@
+"""Nearest vectors by inner product: exact, or over the nearest clusters of an inverted file (IVF-flat).
+
+The rows of an IVF matrix lie cluster by cluster, so that a cluster is one contiguous slice of a mapped file
+and scoring it is one matrix-vector product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+_BLOCK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The coarse quantizer of an inverted file (Jégou et al., 2011).
+
+    Attributes
+    ----------
+    centroids
+        float32 ``(lists, dimension)``.
+    offsets
+        int64 ``(lists + 1,)``: list ``i`` is rows ``offsets[i]:offsets[i + 1]``.
+    probes
+        Lists to search; chosen when the file was built, by measured recall.
+    """
+
+    centroids: Matrix
+    offsets: NDArray[np.int64]
+    probes: int
+
+    def nearest_rows(self, vector: NDArray[np.float32], probes: int) -> list[slice]:
+        """Return the rows of the ``probes`` nearest lists as slices, neighbours in the file joined."""
+        scores = self.centroids @ vector
+        if probes < len(scores):
+            lists = np.sort(np.argpartition(scores, len(scores) - probes)[len(scores) - probes :])
+        else:
+            lists = np.arange(len(scores))
+        slices: list[slice] = []
+        for start, stop in zip(self.offsets[lists].tolist(), self.offsets[lists + 1].tolist(), strict=True):
+            if slices and slices[-1].stop == start:
+                slices[-1] = slice(slices[-1].start, stop)
+            elif stop > start:
+                slices.append(slice(start, stop))
+        return slices
+
+
+class Statistics:
+    """Sum and second moment of a changing set of vectors.
+
+    They give the mean and the standard deviation of the inner product with any query over the whole set in
+    closed form, ``q . mu`` and ``q' Sigma q``, so that a score can be standardised without scoring every
+    memory.
+    """
+
+    def __init__(self, total: NDArray[np.float64], outer: NDArray[np.float64], count: int) -> None:
+        self.total, self.outer, self.count = total, outer, count
+
+    @classmethod
+    def empty(cls, dimension: int) -> Statistics:
+        """Return the statistics of no vectors."""
+        return cls(np.zeros(dimension), np.zeros((dimension, dimension)), 0)
+
+    def add(self, vectors: Matrix, sign: int = 1) -> None:
+        """Add vectors, or take them away with ``sign`` -1."""
+        block = max(1, _BLOCK_BYTES // (8 * max(vectors.shape[1], 1)))
+        for start in range(0, len(vectors), block):
+            rows = vectors[start : start + block].astype(np.float64)
+            self.total += sign * rows.sum(axis=0)
+            self.outer += sign * (rows.T @ rows)
+        self.count += sign * len(vectors)
+
+    def moments(self, vector: NDArray[np.float32]) -> tuple[float, float]:
+        """Return mean and standard deviation of the inner product with ``vector``."""
+        if self.count == 0:
+            return 0.0, 1.0
+        query = vector.astype(np.float64)
+        mean = float(query @ self.total) / self.count
+        variance = float(query @ self.outer @ query) / self.count - mean**2
+        return mean, float(np.sqrt(variance)) if variance > 1e-12 else 1.0

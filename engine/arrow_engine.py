@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.text import text_config
+from aios_db.engine.backends.protocol import Arrays, Program
+from aios_db.engine.backends.sample import sample_sentences
+from aios_db.engine.backends.selection import Choice
+from aios_db.engine.batching import length_batches, pad
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
+from aios_db.engine.session import Session
 from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.weights.lazy import LazyModel
 from aios_db.engine.weights.reader import WeightFile
@@ -24,6 +29,7 @@ log = logging.getLogger("aios_db.engine")
 
 _ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 
+SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
 
 
@@ -76,6 +82,19 @@ class ArrowEngine:
         self.dimension = int(config["hidden_size"])
         self.max_tokens = int(config["max_seq_length"])
         self.version = f"{directory.name}@{fingerprint(directory.path, self._file)[:12]}"
+        calibration, check = sample_sentences()
+        program = Program(
+            name=self.version,
+            module=lambda: self._model.model,
+            load=self._model.load_all,
+            shapes=((-1, -1), (-1, -1)),
+            calibration=lambda: self._sample(calibration),
+            check=lambda: self._sample(check),
+            architecture=architecture,
+            config=config,
+            cache=directory.path / "backends",
+        )
+        self._session = Session(program, cpu)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return a float32 array (len(texts), dimension) of unit rows, in the order of ``texts``.
@@ -94,9 +113,11 @@ class ArrowEngine:
         owners = np.array([i for i, parts in enumerate(windows) for _ in parts], dtype=np.int64)
         flat = [ids for parts in windows for ids in parts]
         lengths = np.array([len(ids) for ids in flat], dtype=np.int64)
+        positions = list(length_batches(lengths, self._batch_tokens))
+        batches = [pad([flat[i] for i in batch], self.max_tokens) for batch in positions]
         vectors = np.empty((len(flat), self.dimension), dtype=np.float32)
-        for batch in _batches(lengths, self._batch_tokens):
-            vectors[batch] = self._forward([flat[i] for i in batch], lengths[batch])
+        for batch, output in zip(positions, self._session.run(batches), strict=True):
+            vectors[batch] = output
         pooled = np.zeros((len(texts), self.dimension), dtype=np.float32)
         np.add.at(pooled, owners, vectors * lengths[:, None].astype(np.float32))
         norms = np.linalg.norm(pooled, axis=1, keepdims=True)
@@ -109,24 +130,21 @@ class ArrowEngine:
         """Release the weights."""
         self._file.close()
 
-    def _forward(self, rows: list[list[int]], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        import torch
+    def tune(self) -> Choice:
+        """Measure the CPU back ends now and use the fastest that is precise; the choice is remembered.
 
-        ids = np.zeros((len(rows), int(lengths.max())), dtype=np.int64)
-        for row, tokens in zip(ids, rows, strict=True):
-            row[: len(tokens)] = tokens
-        mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        with torch.inference_mode():
-            pooled = self._model.model(torch.from_numpy(ids), torch.from_numpy(mask))
-        vectors: NDArray[np.float32] = pooled.float().numpy()
-        return vectors
+        Takes tens of seconds. Without it, the first bulk call does this.
+        """
+        return self._session.tune()
 
+    @property
+    def choice(self) -> Choice | None:
+        """The CPU back end and precision in use, with what was measured; None before the choice."""
+        return self._session.choice
 
-def _batches(lengths: NDArray[np.int64], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the positions of texts of similar length, at most ``batch_tokens`` with padding, or one text."""
-    order = np.argsort(lengths, kind="stable")
-    start = 0
-    for end in range(1, len(order) + 1):
-        if end == len(order) or lengths[order[end]] * (end + 1 - start) > batch_tokens:
-            yield order[start:end]
-            start = end
+    def _sample(self, texts: Sequence[str]) -> list[Arrays]:
+        """Return the inputs of one single text, and of all of them in batches."""
+        rows = [windows[0] for windows in self._tokenizer.windows(texts, self.max_tokens, 0)]
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        batches = [[rows[i] for i in batch] for batch in length_batches(lengths, SAMPLE_TOKENS)]
+        return [pad(batch, self.max_tokens) for batch in [rows[:1], *batches]]

@@ -42,7 +42,7 @@ class EngineConfig:
     """Map weight files instead of reading them."""
     max_resident_bytes: NonNegativeInt = 0
     """Release unused weights above this many resident bytes, least recently used first; 0 is no limit."""
-    batch_tokens: PositiveInt = 8192
+    batch_tokens: PositiveInt = 1024
     """Most tokens, padding included, in one forward pass."""
 
 

@@ -1,0 +1,188 @@
+"""The OpenVINO back end: fp32, bf16, or static INT8 by NNCF, on Intel, AMD and ARM."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.engine.backends.protocol import Arithmetic, Arrays, Program
+from aios_db.engine.cpu_features import CpuFeatures, cpu_features
+
+log = logging.getLogger("aios_db.engine.backends.openvino")
+
+MAX_STREAMS = 4  # forward passes at the same time; each works on the batch of its own
+
+
+class OpenVino:
+    """A graph converted from the module once and kept in ``program.cache``; then it runs without torch."""
+
+    def missing(self) -> str | None:
+        """Return the pip command when openvino is not installed."""
+        if find_spec("openvino") is None:
+            return "openvino is not installed: pip install 'aios_db[openvino]'"
+        return None
+
+    def precisions(self, features: CpuFeatures) -> tuple[Arithmetic, ...]:
+        """Return fp32, bf16 where the CPU multiplies it, and int8 where it does and NNCF is installed."""
+        bf16: tuple[Arithmetic, ...] = ("bf16",) if features.has_bf16 else ()
+        int8: tuple[Arithmetic, ...] = ("int8",) if features.has_int8 and find_spec("nncf") else ()
+        return ("fp32", *bf16, *int8)
+
+    def prepare(self, program: Program, precision: Arithmetic, threads: int) -> OpenVinoRunner:
+        """Convert (and quantize) the module, unless that is cached, and compile the graph."""
+        openvino = import_openvino()
+        core = openvino.Core()
+        kind = "int8" if precision == "int8" else "float"
+        path = _cached(program, kind)
+        model = _read(core, path)
+        if model is None:
+            model = _quantized(core, program) if kind == "int8" else _converted(program)
+            if path is not None:
+                _save(openvino, model, path)
+                model = _read(core, path) or model  # read, its weights are mapped
+        hint = "f32" if precision == "fp32" or not cpu_features().has_bf16 else "bf16"
+        return OpenVinoRunner(core, model, hint, threads or cpu_features().cores)
+
+
+class OpenVinoRunner:
+    """A compiled graph. A lone batch gets all threads; of many, several run at once with fewer threads each.
+
+    The second form is compiled when it is first needed. Each packs its own copy of the weights.
+    """
+
+    def __init__(self, core: Any, model: Any, precision_hint: str, threads: int) -> None:
+        self._core, self._model = core, model
+        self._hint, self._threads = precision_hint, threads
+        self._lock = threading.Lock()
+        self._alone = self._compile(streams=1).create_infer_request()
+        self._queue: Any = None
+
+    def run(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
+        """Return the graph's output for each of ``batches``."""
+        with self._lock:  # a request holds the tensors of one pass
+            if len(batches) <= 1 or self._threads == 1:
+                return [
+                    np.array(self._alone.infer(arrays, share_inputs=True, share_outputs=True)[0], np.float32)
+                    for arrays in batches
+                ]
+            return self._run_many(batches)
+
+    def _run_many(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
+        if self._queue is None:
+            streams = min(self._threads, MAX_STREAMS)
+            self._queue = import_openvino().AsyncInferQueue(self._compile(streams), streams)
+        outputs: list[NDArray[np.float32] | None] = [None] * len(batches)
+
+        def keep(request: Any, index: int) -> None:
+            outputs[index] = np.array(request.get_output_tensor(0).data, np.float32)
+
+        self._queue.set_callback(keep)
+        # The longest passes first, so that none is left to run alone at the end.
+        for index in sorted(range(len(batches)), key=lambda i: -batches[i][0].size):
+            self._queue.start_async(batches[index], index, share_inputs=True)
+        self._queue.wait_all()
+        return [output for output in outputs if output is not None]
+
+    def _compile(self, streams: int) -> Any:
+        return self._core.compile_model(
+            self._model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": self._hint,
+                "INFERENCE_NUM_THREADS": self._threads,
+                "NUM_STREAMS": streams,
+            },
+        )
+
+
+def import_openvino() -> Any:
+    """Import openvino without its usage statistics, which it would send at import, NNCF when it quantizes."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes its import fail
+    import openvino
+
+    return openvino
+
+
+def _converted(program: Program) -> Any:
+    """Return the program's module as an OpenVINO graph."""
+    import torch
+
+    program.load()
+    example = tuple(torch.from_numpy(array) for array in program.check()[0])
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # converting traces the module, and a trace warns of each constant
+        model = import_openvino().convert_model(
+            program.module(), example_input=example, input=[list(shape) for shape in program.shapes]
+        )
+    return model
+
+
+def _quantized(core: Any, program: Program) -> Any:
+    """Return the graph with 8-bit weights (a scale each channel) and activations (a scale each tensor).
+
+    The ranges are those of the calibration inputs, after SmoothQuant (Xiao et al. 2022) has moved what it
+    can of the activations' outliers into the weights.
+    """
+    import_openvino()
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    model = _read(core, _cached(program, "float")) or _converted(program)
+    batches = program.calibration()
+    with redirect_stdout(io.StringIO()):  # progress bars
+        return nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(batches),
+            # Bias correction gains under 1e-4 of cosine here and doubles the time.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
+        )
+
+
+def _cached(program: Program, kind: str) -> Path | None:
+    if program.cache is None:
+        return None
+    parts = [program.name, version("openvino"), *([version("nncf")] if kind == "int8" else [])]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return program.cache / f"openvino-{kind}-{digest}.xml"
+
+
+def _read(core: Any, path: Path | None) -> Any:
+    """Return the graph kept at ``path``, or None when there is none that can be read."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        return core.read_model(path)
+    except RuntimeError as error:
+        log.warning("%s is damaged and is made again: %s", path, error)
+        return None
+
+
+def _save(openvino: Any, model: Any, path: Path) -> None:
+    """Write the graph, float weights as fp16; another process never sees half of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            written = Path(scratch) / path.name
+            openvino.save_model(model, written)
+            # The weights first: the graph's presence says that both are there.
+            os.replace(written.with_suffix(".bin"), path.with_suffix(".bin"))
+            os.replace(written, path)
+    except (OSError, RuntimeError) as error:
+        log.warning("%s cannot be written, so the model is converted in each process: %s", path, error)

@@ -1,0 +1,154 @@
+"""Each real back end gives the standard one's answers."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aios_db.engine.backends.protocol import Arithmetic, Program
+from aios_db.engine.backends.registry import get_backend
+from aios_db.engine.backends.sample import sample_sentences
+from aios_db.engine.backends.selection import mean_cosine
+from aios_db.engine.cpu_features import CpuFeatures, cpu_features
+
+torch = pytest.importorskip("torch")
+
+EVERYTHING = CpuFeatures("any", "x86_64", 2, frozenset({"avx512_bf16", "vnni"}))
+
+
+class Encoder(torch.nn.Module):  # type: ignore[misc, name-defined]
+    """A transformer layer over embedded tokens, mean-pooled over the mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding(50, 32)
+        self.mix = torch.nn.Linear(32, 32)
+        self.out = torch.nn.Linear(32, 16)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        x = self.words(ids)
+        x = x + torch.nn.functional.scaled_dot_product_attention(x, x, self.mix(x), mask[:, None, :].bool())
+        weights = mask.unsqueeze(-1).to(x.dtype)
+        return self.out((x * weights).sum(1) / weights.sum(1))
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    torch.manual_seed(0)
+    module = Encoder().eval()
+    rng = np.random.default_rng(0)
+
+    def batch(n: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+        mask = (np.arange(length) < rng.integers(1, length + 1, (n, 1))).astype(np.int64)
+        return rng.integers(0, 50, (n, length)) * mask, mask
+
+    calibration, check = [batch(2, 9) for _ in range(20)], [batch(3, 7), batch(1, 12), batch(5, 3)]
+    return Program(
+        name="toy@1", module=lambda: module, load=lambda: None, shapes=((-1, -1), (-1, -1)),
+        calibration=lambda: calibration, check=lambda: check, cache=tmp_path,
+    )  # fmt: skip
+
+
+CASES: list[tuple[str, Arithmetic, float]] = [
+    ("standard", "bf16", 0.9999),
+    ("openvino", "fp32", 0.999999),
+    ("openvino", "bf16", 0.9999),
+    ("openvino", "int8", 0.99),
+]
+
+
+@pytest.mark.parametrize(("name", "precision", "least"), CASES)
+def test_answers_agree_with_fp32(name: str, precision: Arithmetic, least: float, program: Program) -> None:
+    backend = get_backend(name)
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    if precision not in backend.precisions(cpu_features()):
+        pytest.skip(f"{name} has no {precision} here")
+    expected = get_backend("standard").prepare(program, "fp32", 1).run(program.check())
+    outputs = backend.prepare(program, precision, 1).run(program.check())
+    assert [output.shape for output in outputs] == [(3, 16), (1, 16), (5, 16)]
+    assert {output.dtype for output in outputs} == {np.dtype(np.float32)}
+    assert mean_cosine(np.concatenate(outputs), np.concatenate(expected)) > least
+
+
+def test_standard_fp32_runs_the_module_itself(program: Program) -> None:
+    before = [parameter.data_ptr() for parameter in program.module().parameters()]
+    get_backend("standard").prepare(program, "fp32", 1).run(program.check())
+    assert [parameter.data_ptr() for parameter in program.module().parameters()] == before
+
+
+def test_a_bf16_copy_leaves_the_module_alone_and_drops_its_hooks(program: Program) -> None:
+    calls: list[int] = []
+    program.module().register_forward_pre_hook(lambda *_: calls.append(1))
+    get_backend("standard").prepare(program, "bf16", 1).run(program.check())
+    assert calls == []
+    assert {parameter.dtype for parameter in program.module().parameters()} == {torch.float32}
+
+
+def test_bf16_and_int8_are_offered_where_the_cpu_has_them() -> None:
+    plain = CpuFeatures("old", "x86_64", 2, frozenset({"avx2"}))
+    for name in ("standard", "compile", "ipex"):
+        assert get_backend(name).precisions(plain) == ("fp32",)
+        assert get_backend(name).precisions(EVERYTHING) == ("fp32", "bf16")
+    assert get_backend("openvino").precisions(plain) == ("fp32",)
+    assert "bf16" in get_backend("openvino").precisions(EVERYTHING)
+
+
+def test_openvino_keeps_its_graph_and_runs_it_without_torch_modules(program: Program, tmp_path: Path) -> None:
+    backend = get_backend("openvino")
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    expected = backend.prepare(program, "fp32", 1).run(program.check())
+
+    def unused() -> None:
+        raise AssertionError("the module is not needed")
+
+    again = backend.prepare(replace(program, module=unused, load=unused), "fp32", 2)  # type: ignore[arg-type]
+    for left, right in zip(again.run(program.check()), expected, strict=True):
+        assert np.abs(left - right).max() < 1e-5
+    assert again.run(program.check()[1:2])[0].shape == (1, 16)
+    assert sys.modules["openvino_telemetry"] is None, "openvino would report its use over the network"
+
+
+def test_openvino_makes_a_damaged_graph_again(
+    program: Program, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = get_backend("openvino")
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    expected = backend.prepare(program, "fp32", 1).run(program.check())
+    (graph,) = tmp_path.glob("openvino-float-*.xml")
+    graph.write_text("<net")
+    again = backend.prepare(program, "fp32", 1).run(program.check())
+    assert np.abs(again[0] - expected[0]).max() < 1e-6
+    assert f"{graph} is damaged" in caplog.text
+
+
+def test_the_ipex_of_another_torch_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aios_db.engine.backends import ipex
+
+    versions = {"torch": "2.9.1", "intel_extension_for_pytorch": "2.8.0"}
+    monkeypatch.setattr(ipex, "version", versions.__getitem__)
+    assert ipex.Ipex().missing() == "intel_extension_for_pytorch 2.8 does not fit torch 2.9"
+    versions["torch"] = "2.8.0+cpu"
+    assert ipex.Ipex().missing() is None
+
+
+@pytest.mark.slow
+def test_compile_agrees_with_fp32(program: Program) -> None:
+    backend = get_backend("compile")
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    expected = get_backend("standard").prepare(program, "fp32", 1).run(program.check())
+    outputs = backend.prepare(program, "fp32", 1).run(program.check())
+    assert mean_cosine(np.concatenate(outputs), np.concatenate(expected)) > 0.999999
+
+
+def test_the_sample_is_calibrated_and_checked_on_different_sentences() -> None:
+    calibration, check = sample_sentences()
+    assert (len(calibration), len(check)) == (80, 20)
+    assert not set(calibration) & set(check)

@@ -21,7 +21,9 @@ from aios_db.engine.models import find_model
 from aios_db.engine.session import Session
 from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.weights.lazy import LazyModel
+from aios_db.engine.weights.memory import MemoryReport
 from aios_db.engine.weights.reader import WeightFile
+from aios_db.engine.weights.residency import ResidencyManager
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 from aios_db.schema.errors import WeightsError
 
@@ -77,7 +79,9 @@ class ArrowEngine:
         self._file = WeightFile(directory.weights, mapped=engine.mmap)
         architecture, config = text_config(directory, self._file)
         self._tokenizer = TextTokenizer(directory.tokenizer)
-        self._model = LazyModel(build_model(architecture, config), self._file)
+        self._model = LazyModel(
+            build_model(architecture, config), self._file, ResidencyManager(engine.max_resident_bytes)
+        )
         self._batch_tokens = engine.batch_tokens
         self.dimension = int(config["hidden_size"])
         self.max_tokens = int(config["max_seq_length"])
@@ -122,12 +126,23 @@ class ArrowEngine:
         np.add.at(pooled, owners, vectors * lengths[:, None].astype(np.float32))
         norms = np.linalg.norm(pooled, axis=1, keepdims=True)
         if not np.isfinite(norms).all() or (norms == 0).any():
+            for name in self._file.layers:
+                self._file.check_finite(name)
             raise WeightsError(f"{self._file.path}: the model makes vectors that are not finite or zero")
         unit: NDArray[np.float32] = pooled / norms
         return unit
 
+    def memory_report(self) -> MemoryReport:
+        """Return where the weights are: mapped, resident, copied or on a device, by tensor and in total."""
+        return self._model.memory_report()
+
+    def release(self) -> None:
+        """Let go of the weights' memory; the next `encode` brings it back."""
+        self._model.release()
+
     def close(self) -> None:
-        """Release the weights."""
+        """Release the weights and close the file."""
+        self._model.release()
         self._file.close()
 
     def tune(self) -> Choice:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from aios_db.engine.weights.memory import LayerMemory, MemoryReport
 from aios_db.engine.weights.reader import WeightFile
+from aios_db.engine.weights.residency import ResidencyManager
 from aios_db.schema.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -13,14 +16,21 @@ if TYPE_CHECKING:
 
 
 class LazyModel:
-    """A model whose units take their weights from ``file`` at their first forward pass.
+    """A model whose units take their weights from ``file`` when they run.
 
     A unit is a block of a ``ModuleList`` or a module that contains none. Float32 tensors of a mapped file
-    become views of it. Other float types are converted to float32, except the tables of ``nn.Embedding``,
-    of which only a few rows are used at a time.
+    become views of it. Other types are converted to float32, except the tables of ``nn.Embedding``, of
+    which only a few rows are used at a time.
+
+    Parameters
+    ----------
+    model
+        As `build_model` returns it; its parameters' names are the file's layers.
+    residency
+        Decides what is released; by default nothing is.
     """
 
-    def __init__(self, model: nn.Module, file: WeightFile) -> None:
+    def __init__(self, model: nn.Module, file: WeightFile, residency: ResidencyManager | None = None) -> None:
         """Check that ``file`` has what ``model`` needs; reads no tensor.
 
         Raises
@@ -30,40 +40,41 @@ class LazyModel:
         """
         self.model = model
         self.file = file
-        self._lock = threading.RLock()
-        self._loaded: set[str] = set()
+        self.residency = residency or ResidencyManager()
         self._check()
-        self.units = dict(_units(model))
-        for name, unit in self.units.items():
-            unit.register_forward_pre_hook(lambda _module, _arguments, name=name: self.load(name))
-        for name, parameter in list(model.named_parameters()):
+        self.units = {name: LazyUnit(name, module, file) for name, module in _units(model)}
+        for unit in self.units.values():
+            unit.attach(self.residency)
+        for name, _ in list(model.named_parameters()):
             if not any(name.startswith(f"{unit}.") for unit in self.units):
-                _assign(model, name, self._tensor(name, parameter))
-
-    def load(self, unit: str) -> None:
-        """Give ``unit`` its weights, if it has none yet."""
-        with self._lock:
-            if unit in self._loaded:
-                return
-            for name, _ in list(self.units[unit].named_parameters()):
-                full = f"{unit}.{name}"
-                _assign(self.model, full, self._tensor(full))
-            self.file.drop_cache()
-            self._loaded.add(unit)
+                owner, _, leaf = name.rpartition(".")
+                _assign(model.get_submodule(owner), leaf, _tensor(file, name, model.get_submodule(owner)))
 
     def load_all(self) -> None:
         """Load every unit, for back ends that read the parameters instead of running the modules."""
-        for unit in self.units:
-            self.load(unit)
+        for unit in self.units.values():
+            unit.load()
 
-    def _tensor(self, name: str, _: Any = None) -> Tensor:
-        import torch
+    def release(self) -> None:
+        """Let go of the weights' memory; the next use brings it back. No forward pass may be running."""
+        for unit in self.units.values():
+            unit.release()
+        self.file.drop_cache()
 
-        tensor = self.file.tensor(name)
-        owner = self.model.get_submodule(name.rpartition(".")[0])
-        if tensor.dtype != torch.float32 and not isinstance(owner, torch.nn.Embedding):
-            tensor = tensor.to(torch.float32)
-        return tensor
+    def memory_report(self) -> MemoryReport:
+        """Return where each tensor of the file is."""
+        parameters = dict(self.model.named_parameters())
+        layers = []
+        for name, info in self.file.layers.items():
+            tensor = parameters.get(name)
+            device = 0
+            copied = 0
+            if tensor is not None and not tensor.is_meta and not self.file.maps(tensor.data_ptr()):
+                size = tensor.numel() * tensor.element_size()
+                device, copied = (size, 0) if tensor.device.type != "cpu" else (0, size)
+            mapped = info.nbytes if self.file.is_mapped else 0
+            layers.append(LayerMemory(name, info.nbytes, mapped, self.file.resident(name), copied, device))
+        return MemoryReport(tuple(layers))
 
     def _check(self) -> None:
         for name, parameter in self.model.named_parameters():
@@ -73,6 +84,75 @@ class LazyModel:
             if info.shape != tuple(parameter.shape):
                 shapes = f"{list(info.shape)}, not {list(parameter.shape)}"
                 raise WeightsError(f"{self.file.path}: layer {name!r} has shape {shapes}")
+
+
+class LazyUnit:
+    """One unit of a `LazyModel`."""
+
+    def __init__(self, name: str, module: nn.Module, file: WeightFile) -> None:
+        self.name = name
+        self.module = module
+        self._file = file
+        self._lock = threading.RLock()
+        self._loaded = False
+
+    def attach(self, residency: ResidencyManager) -> None:
+        """Load the unit before each forward pass, and tell ``residency`` of the pass."""
+
+        def before(*_: object) -> None:
+            residency.begin(self)
+            self.load()
+
+        def after(*_: object) -> None:
+            residency.end(self)
+
+        self.module.register_forward_pre_hook(before)
+        self.module.register_forward_hook(after, always_call=True)
+
+    def load(self) -> None:
+        """Give the unit its weights, where it has none.
+
+        Raises
+        ------
+        WeightsError
+            A tensor cannot be read, or has changed since it was written.
+        """
+        with self._lock:
+            if self._loaded:
+                return
+            for owner, leaf, name in self._places():
+                if getattr(owner, leaf).is_meta:
+                    _assign(owner, leaf, _tensor(self._file, name, owner))
+            self._file.drop_cache()
+            self._loaded = True
+
+    def release(self) -> None:
+        """Give mapped pages back and drop copies."""
+        import torch
+
+        with self._lock:
+            for owner, leaf, name in self._places():
+                parameter = getattr(owner, leaf)
+                if not parameter.is_meta and not self._file.maps(parameter.data_ptr()):
+                    _assign(owner, leaf, torch.empty_like(parameter, device="meta"))
+                    self._loaded = False
+                self._file.release(name)
+
+    def resident_bytes(self) -> int:
+        """Return the bytes of mapped pages in memory and of copies."""
+        total = 0
+        for owner, leaf, name in self._places():
+            parameter = getattr(owner, leaf)
+            total += self._file.resident(name)
+            if not parameter.is_meta and not self._file.maps(parameter.data_ptr()):
+                total += parameter.numel() * parameter.element_size()
+        return total
+
+    def _places(self) -> Iterator[tuple[nn.Module, str, str]]:
+        """Yield each parameter's module, its name there and its name in the file."""
+        for path, _ in list(self.module.named_parameters()):
+            owner, _, leaf = path.rpartition(".")
+            yield self.module.get_submodule(owner), leaf, f"{self.name}.{path}"
 
 
 def _units(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
@@ -88,8 +168,17 @@ def _units(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
     return found
 
 
-def _assign(model: nn.Module, name: str, tensor: Tensor) -> None:
+def _tensor(file: WeightFile, name: str, owner: nn.Module) -> Tensor:
+    import torch
+
+    tensor = file.tensor(name)
+    if isinstance(owner, torch.nn.Embedding):
+        return tensor
+    file.check(name)  # all of it is about to be read anyway
+    return tensor.to(torch.float32)
+
+
+def _assign(owner: nn.Module, name: str, tensor: Tensor) -> None:
     from torch import nn
 
-    owner, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(owner), leaf, nn.Parameter(tensor, requires_grad=False))
+    setattr(owner, name, nn.Parameter(tensor, requires_grad=False))

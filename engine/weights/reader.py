@@ -167,14 +167,26 @@ class WeightFile:
         WeightsError
             A tensor cannot be read, holds NaN, or is not what was written; names the layer.
         """
-        for name in self.layers:
-            layer = self.raw(name)
-            expected = self._index.checksums.get(name)
-            if expected is not None and checksum(layer) != expected:
-                raise WeightsError(f"{self.path}: layer {name!r} has changed since it was written")
-            if layer.info.is_quantized:
+        for name, info in self.layers.items():
+            self.check(name)
+            self.check_finite(name)
+            if info.is_quantized:
                 self.array(name)
         self.drop_cache()
+
+    def check(self, name: str) -> None:
+        """Read a tensor and raise `WeightsError` when it is not what our writer wrote."""
+        expected = self._index.checksums.get(name)
+        if expected is not None and checksum(self.raw(name)) != expected:
+            raise WeightsError(f"{self.path}: layer {name!r} has changed since it was written")
+
+    def check_finite(self, name: str) -> None:
+        """Read a tensor and raise `WeightsError` when it holds NaN or infinity."""
+        layer = self.raw(name)
+        try:
+            check_finite(layer)
+        except WeightsError as error:
+            raise WeightsError(f"{self.path}: {error}") from error
 
     def resident(self, name: str) -> int:
         """Return how many mapped bytes of a tensor this process has in memory."""

@@ -133,13 +133,35 @@ class QuantizationConfig:
     """How models are quantized."""
 
     method: Literal["ptq", "gptq", "full"] = "full"
-    """Plain rounding, GPTQ, or GPTQ and then distillation."""
+    """Rounding with fitted scales and biases, GPTQ, or GPTQ and then distillation."""
     target: Literal["int8", "int2"] = "int8"
     """Bits of the quantized layers."""
-    group_size: NonNegativeInt = 64
-    """Weights that share a scale; 0 is a whole channel."""
+    group_size: Annotated[int, Range(-1)] = 0
+    """Weights that share a scale and zero point; 0 is a whole channel, -1 the whole tensor."""
+    symmetric: bool = False
+    """Do without zero points in 2-bit layers; 8-bit layers always do."""
     mixed_precision: bool = True
-    """Keep sensitive layers in more bits."""
+    """Let the 2-bit layers whose error costs most have 8 bits, as `max_bits` allows."""
+    max_bits: Annotated[float, Range(2, 8)] = 3.0
+    """Bits per weight over the quantized linear layers, scales and zero points included."""
+    keep_int8: str = ""
+    """Layers that get 8 bits whatever they cost: parts of their names, separated by commas."""
+    calibration_tokens: PositiveInt = 40_000
+    """Tokens of the calibration texts that rounding and GPTQ look at; distillation sees all texts."""
+    damping: NonNegative = 0.01
+    """Added to the Hessian's diagonal, as a share of its mean."""
+    act_order: bool = True
+    """Round the inputs of greatest activation first."""
+    refinements: NonNegativeInt = 2
+    """Rounds of refitting scales and integers after GPTQ's own pass."""
+    distillation_steps: NonNegativeInt = 1000
+    """Steps of distillation against the original model (method `full`)."""
+    distillation_tokens: PositiveInt = 1024
+    """Tokens in a step of distillation."""
+    learning_rate: NonNegative = 2e-4
+    """Greatest learning rate of distillation."""
+    seed: int = 0
+    """Order of the calibration texts."""
 
 
 @dataclass(frozen=True)

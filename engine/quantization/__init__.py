@@ -1,0 +1,1 @@
+"""Quantization of model directories: rounding, GPTQ, distillation, mixed precision, V2 files."""

@@ -1,0 +1,259 @@
+"""Quantize a model directory: from float weights to a V2 directory beside it, resumable and atomic."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from aios_db.engine.fingerprint import fingerprint
+from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.quantization.checkpoint import Checkpoint, pack_quantized, texts_sha256, unpack_quantized
+from aios_db.engine.quantization.distill import Distillation, DistillationSettings
+from aios_db.engine.quantization.gptq import GptqSettings
+from aios_db.engine.quantization.layers import quantize_layers
+from aios_db.engine.quantization.report import QuantizationReport
+from aios_db.engine.quantization.rounding import Grid, Quantized
+from aios_db.engine.quantization.sensitivity import allocate, sensitivities
+from aios_db.engine.quantization.subject import Batch, block_linears, load_model, text_batches
+from aios_db.engine.quantization.v2 import write_v2
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.schema.config import QuantizationConfig
+from aios_db.schema.errors import NotSupportedError, OperationalError
+from aios_db.schema.weights import METADATA_FILE
+
+log = logging.getLogger("aios_db.engine.quantization")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+SAVE_EVERY = 100  # steps of distillation
+_PROBE_SHARE = 8  # one batch in this many measures sensitivity instead of calibrating
+_INT8 = Grid(8, symmetric=True)
+
+
+def quantize_model(
+    source: str | Path,
+    target: str | Path,
+    *,
+    calibration: Sequence[str],
+    config: QuantizationConfig = QuantizationConfig(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
+) -> QuantizationReport:
+    """Quantize the model directory ``source`` into the new directory ``target``.
+
+    What is done so far is kept in a hidden directory beside ``target``; calling again with the same arguments
+    after an interruption continues there. ``target`` appears when it is complete.
+
+    Parameters
+    ----------
+    calibration
+        Texts like those the model will see; not those it will be validated on.
+    config
+        ``target``, ``method`` and the rest of the recipe.
+
+    Raises
+    ------
+    OperationalError
+        ``target`` exists.
+    NotSupportedError
+        The model takes no text.
+    DataError
+        There are no calibration texts.
+    """
+    started, target = time.monotonic(), Path(target)
+    directory = ModelDirectory.open(source)
+    if target.exists():
+        raise OperationalError(f"{target} exists: choose another directory or remove it first")
+    if directory.tokenizer is None:
+        raise NotSupportedError(f"{directory.path} has no tokenizer: it is no text model")
+    file = WeightFile(directory.weights)
+    version = fingerprint(directory.path, file)
+    file.close()
+    work = target.parent / f".{target.name}.quantizing"
+    work.mkdir(parents=True, exist_ok=True)
+    task: dict[str, Any] = {
+        "source": version,
+        "texts": texts_sha256(calibration),
+        "config": dataclasses.asdict(config),
+    }
+    job = _Job(directory, calibration, config, Checkpoint(work / "state.pt", task), progress or _silent)
+    model, quantized, measured = job.run()
+    build = work / "model"
+    shutil.rmtree(build, ignore_errors=True)
+    shutil.copytree(
+        directory.path, build, ignore=shutil.ignore_patterns("*.parquet", METADATA_FILE, ".*"), symlinks=False
+    )
+    linears = [f"{name}.weight" for name in job.linears]
+    by_weight = {f"{name}.weight": layer for name, layer in quantized.items()}
+    layers, file_bytes, digest = write_v2(build, directory, model, by_weight, linears)
+    report = QuantizationReport(
+        source=str(directory.path),
+        source_version=version,
+        target=str(target),
+        quant_type=config.target,
+        method=config.method,
+        recipe={**dataclasses.asdict(config), "sensitivity": measured},
+        calibration_sha256=task["texts"],
+        layers=layers,
+        file_bytes=file_bytes,
+        seconds=time.monotonic() - started,
+    )
+    _write_metadata(build, directory, report, digest)
+    os.rename(build, target)
+    shutil.rmtree(work, ignore_errors=True)
+    log.info("quantized %s to %s", directory.path, target, extra={"bits_linear": report.bits_linear})
+    return report
+
+
+class _Job:
+    """The steps of one quantization, each skipped when the checkpoint has its result."""
+
+    def __init__(
+        self,
+        directory: ModelDirectory,
+        texts: Sequence[str],
+        config: QuantizationConfig,
+        checkpoint: Checkpoint,
+        progress: Progress,
+    ) -> None:
+        assert directory.tokenizer is not None
+        self.config, self.checkpoint, self.progress = config, checkpoint, progress
+        self.reference = load_model(directory)
+        self.linears = block_linears(self.reference)
+        self._tokenizer, self._texts = directory.tokenizer, texts
+        self._state = checkpoint.load()
+
+    def run(self) -> tuple[nn.Module, dict[str, Quantized], dict[str, float]]:
+        """Return the quantized model, its quantized layers by name, and the sensitivities measured."""
+        torch.manual_seed(self.config.seed)
+        calibration, probes = self._batches()
+        measured = self._measure(calibration, probes)
+        grids = self._grids(measured)
+        model = copy.deepcopy(self.reference)
+        quantized = self._round(model, calibration, grids)
+        if self.config.target == "int2" and self.config.method == "full":
+            quantized = self._distil(model, quantized)
+        return model, quantized, measured
+
+    def _batches(self) -> tuple[list[Batch], list[Batch]]:
+        batches = text_batches(self.reference, self._tokenizer, self._texts, seed=self.config.seed)
+        taken, tokens = [], 0
+        for batch in batches:
+            taken.append(batch)
+            tokens += batch.arguments[0].numel()
+            if tokens >= self.config.calibration_tokens:
+                break
+        probes = taken[::_PROBE_SHARE]
+        kept = [batch for number, batch in enumerate(taken) if number % _PROBE_SHARE]
+        return kept or taken, probes
+
+    def _measure(self, batches: Sequence[Batch], probes: Sequence[Batch]) -> dict[str, float]:
+        if self.config.target == "int8" or not self.config.mixed_precision:
+            return {}
+        if "sensitivity" not in self._state:
+            small = self._small()
+            self._state["sensitivity"] = sensitivities(
+                self.reference, batches, probes, grids=dict.fromkeys(self.linears, small),
+                settings=self._gptq(refinements=0), done=self._counted("measuring sensitivity"),
+            )  # fmt: skip
+            self.checkpoint.save(self._state)
+        return dict(self._state["sensitivity"])
+
+    def _grids(self, measured: dict[str, float]) -> dict[str, Grid]:
+        if self.config.target == "int8":
+            return dict.fromkeys(self.linears, _INT8)
+        keep = [part.strip() for part in self.config.keep_int8.split(",") if part.strip()]
+        shapes = {name: tuple(linear.weight.shape) for name, linear in self.linears.items()}
+        budget = self.config.max_bits if measured else 0.0
+        return allocate(
+            measured or dict.fromkeys(shapes, 0.0), shapes,
+            small=self._small(), large=_INT8, max_bits=budget, keep=keep,
+        )  # fmt: skip
+
+    def _round(
+        self, model: nn.Module, batches: Sequence[Batch], grids: dict[str, Grid]
+    ) -> dict[str, Quantized]:
+        if "model" in self._state:
+            model.load_state_dict(self._state["model"])
+        known = unpack_quantized(self._state.get("layers", {}))
+        if len(known) == len(grids):
+            return known
+        count = self._counted("rounding" if self.config.method == "ptq" else "GPTQ", len(known))
+        settings = None if self.config.method == "ptq" else self._gptq(self.config.refinements)
+        done = dict(known)
+
+        def keep(name: str, layer: Quantized, error: float) -> None:
+            count(name, layer, error)
+            done[name] = layer
+            log.debug("quantized %s: %.4f of the output's size", name, error)
+
+        def save() -> None:
+            self._state |= {"layers": pack_quantized(done), "model": model.state_dict()}
+            self.checkpoint.save(self._state)
+
+        return quantize_layers(
+            self.reference, model, batches,
+            grids=grids, settings=settings, done=keep, known=known, advanced=save,
+        )  # fmt: skip
+
+    def _distil(self, model: nn.Module, quantized: dict[str, Quantized]) -> dict[str, Quantized]:
+        settings = DistillationSettings(
+            self.config.distillation_steps, self.config.learning_rate, self.config.seed
+        )
+        training = Distillation(self.reference, model, quantized, settings)
+        if "distillation" in self._state:
+            training.restore(self._state["distillation"])
+        batches = text_batches(
+            self.reference, self._tokenizer, self._texts,
+            batch_tokens=self.config.distillation_tokens, seed=self.config.seed,
+        )  # fmt: skip
+
+        def save(state: dict[str, Any]) -> None:
+            self.checkpoint.save({**self._state, "distillation": state})
+
+        def count(step: int, _: float) -> None:
+            self.progress("distilling", step, settings.steps)
+
+        return training.run(batches, count, save, every=SAVE_EVERY)
+
+    def _small(self) -> Grid:
+        return Grid(2, self.config.group_size, self.config.symmetric)
+
+    def _gptq(self, refinements: int) -> GptqSettings:
+        return GptqSettings(self.config.damping, self.config.act_order, refinements)
+
+    def _counted(self, what: str, already: int = 0) -> Callable[[str, Quantized, float], None]:
+        count = already
+
+        def done(_: str, __: Quantized, ___: float) -> None:
+            nonlocal count
+            count += 1
+            self.progress(what, count, len(self.linears))
+
+        return done
+
+
+def _write_metadata(build: Path, directory: ModelDirectory, report: QuantizationReport, digest: str) -> None:
+    metadata = {
+        **directory.metadata,
+        "quantization": report.to_dict(),
+        "content_sha256": digest,
+        "quantized_at": datetime.now(timezone.utc).isoformat(),
+    }
+    (build / METADATA_FILE).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
+
+
+def _silent(_: str, __: int, ___: int) -> None:
+    pass

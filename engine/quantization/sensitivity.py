@@ -1,0 +1,89 @@
+"""Which layers get more bits: measured by what each one's rounding alone does to the model's output."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from aios_db.engine.quantization.gptq import GptqSettings
+from aios_db.engine.quantization.layers import Done, quantize_layers
+from aios_db.engine.quantization.rounding import Grid, Quantized
+from aios_db.engine.quantization.subject import Batch, divergence, fast_arithmetic, is_language_model
+
+
+def sensitivities(
+    reference: nn.Module,
+    batches: Sequence[Batch],
+    probes: Sequence[Batch],
+    *,
+    grids: Mapping[str, Grid],
+    settings: GptqSettings | None,
+    done: Done,
+) -> dict[str, float]:
+    """Return for each layer in ``grids`` the divergence of the output when it alone is quantized.
+
+    Parameters
+    ----------
+    batches
+        What the layers are fitted on.
+    probes
+        What the divergence is measured on: other texts.
+    """
+    model = copy.deepcopy(reference)
+    result: dict[str, float] = {}
+    expected = [_forward(reference, probe) for probe in probes]
+
+    def measure(name: str, quantized: Quantized, error: float) -> None:
+        outputs = [_forward(model, probe) for probe in probes]
+        lm = is_language_model(model)
+        result[name] = sum(
+            float(divergence(probe, a, b, language_model=lm))
+            for probe, a, b in zip(probes, expected, outputs, strict=True)
+        ) / len(probes)
+        model.get_submodule(name).load_state_dict(reference.get_submodule(name).state_dict())
+        done(name, quantized, error)
+
+    quantize_layers(reference, model, batches, grids=grids, settings=settings, done=measure)
+    return result
+
+
+def allocate(
+    sensitivity: Mapping[str, float],
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    small: Grid,
+    large: Grid,
+    max_bits: float,
+    keep: Sequence[str] = (),
+) -> dict[str, Grid]:
+    """Return a grid for each layer: ``large`` for those that pay most per extra bit, within ``max_bits``.
+
+    Parameters
+    ----------
+    max_bits
+        Bits per weight over all layers, scales and zero points included.
+    keep
+        Parts of the names of layers that are ``large`` whatever that costs.
+    """
+    grids = {name: large if any(part in name for part in keep) else small for name in sensitivity}
+    weights = sum(math.prod(shapes[name]) for name in grids)
+    left = max_bits * weights - sum(grid.stored_bits(shapes[name]) for name, grid in grids.items())
+
+    def extra(name: str) -> int:
+        return large.stored_bits(shapes[name]) - small.stored_bits(shapes[name])
+
+    for name in sorted(sensitivity, key=lambda name: sensitivity[name] / extra(name), reverse=True):
+        if grids[name] is small and extra(name) <= left:
+            grids[name] = large
+            left -= extra(name)
+    return grids
+
+
+def _forward(model: nn.Module, batch: Batch) -> Tensor:
+    with torch.no_grad(), fast_arithmetic():
+        output: Tensor = model(*batch.arguments)
+    return output.float()

@@ -1,0 +1,129 @@
+"""The model that is quantized and the inputs it is calibrated with, whatever its architecture."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aios_db.engine.architectures.registry import build_model
+from aios_db.engine.architectures.text import text_config
+from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.tokenizer import TextTokenizer
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.schema.errors import DataError, WeightsError
+
+MAX_TOKENS = 128  # of a calibration text; longer ones are cut into several
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One call of the model."""
+
+    arguments: tuple[Tensor, ...]
+    mask: Tensor | None = None
+    """(batch, length) bool, True where there is no padding; None when every position counts."""
+
+    def rows(self, hidden: Tensor) -> Tensor:
+        """Return the counted positions of (batch, length, width) as (positions, width)."""
+        if self.mask is None or hidden.shape[:2] != self.mask.shape:
+            return hidden.reshape(-1, hidden.shape[-1])
+        return hidden[self.mask]
+
+
+def load_model(directory: ModelDirectory) -> nn.Module:
+    """Return the module of a model directory with its float32 weights in memory of its own."""
+    file = WeightFile(directory.weights)
+    architecture, config = text_config(directory, file)
+    model = build_model(architecture, config)
+    weights = {name: file.tensor(name).to(torch.float32, copy=True) for name, _ in model.named_parameters()}
+    model.load_state_dict(weights, assign=True)
+    return model.requires_grad_(False)
+
+
+def text_batches(
+    model: nn.Module, tokenizer: Path, texts: Sequence[str], *, batch_tokens: int = 4096, seed: int = 0
+) -> list[Batch]:
+    """Return ``texts`` as batches of similar length, in random order.
+
+    Raises
+    ------
+    DataError
+        There is no text.
+    """
+    windows = [ids for parts in TextTokenizer(tokenizer).windows(texts, MAX_TOKENS, 0) for ids in parts]
+    if not windows:
+        raise DataError("quantization needs calibration texts: there are none")
+    windows.sort(key=len)
+    batches, start = [], 0
+    for end in range(1, len(windows) + 1):
+        if end == len(windows) or len(windows[end]) * (end + 1 - start) > batch_tokens:
+            batches.append(_batch(windows[start:end], causal=is_language_model(model)))
+            start = end
+    random.Random(seed).shuffle(batches)
+    return batches
+
+
+def is_language_model(model: nn.Module) -> bool:
+    """Whether the model scores tokens instead of embedding its input."""
+    return hasattr(model, "lm_head")
+
+
+def blocks_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Return the name and list of the model's repeated layers: its longest ``ModuleList``.
+
+    Raises
+    ------
+    WeightsError
+        There is none.
+    """
+    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        raise WeightsError(f"{type(model).__name__} has no list of layers to quantize")
+    return max(lists, key=lambda item: len(item[1]))
+
+
+def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
+    """Return the linear layers inside the model's blocks, by full name and in order."""
+    prefix, blocks = blocks_of(model)
+    return {
+        f"{prefix}.{name}": module for name, module in blocks.named_modules() if isinstance(module, nn.Linear)
+    }
+
+
+def divergence(batch: Batch, reference: Tensor, output: Tensor, *, language_model: bool) -> Tensor:
+    """Return how far ``output`` is from ``reference``: a scalar, 0 when they are the same.
+
+    1 - cosine of the vectors of an encoder; Kullback-Leibler divergence of a language model's distributions.
+    """
+    reference, output = batch.rows(reference.float()), batch.rows(output.float())
+    if language_model:
+        return functional.kl_div(
+            functional.log_softmax(output, -1), functional.log_softmax(reference, -1), log_target=True,
+            reduction="batchmean",
+        )  # fmt: skip
+    return 1 - functional.cosine_similarity(reference, output, dim=-1).mean()
+
+
+@contextmanager
+def fast_arithmetic() -> Iterator[None]:
+    """Run matrix products in bfloat16 where the processor multiplies it natively."""
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    with torch.autocast("cpu", torch.bfloat16, enabled=native):
+        yield
+
+
+def _batch(windows: list[list[int]], causal: bool) -> Batch:
+    length = max(len(ids) for ids in windows)
+    tokens = torch.zeros(len(windows), length, dtype=torch.long)
+    mask = torch.zeros(len(windows), length, dtype=torch.bool)
+    for row, ids in enumerate(windows):
+        tokens[row, : len(ids)] = torch.tensor(ids)
+        mask[row, : len(ids)] = True
+    return Batch((tokens,) if causal else (tokens, mask.long()), mask)

@@ -1,0 +1,99 @@
+"""Write a quantized model's weights as a V2 file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.quantization.report import LayerReport
+from aios_db.engine.quantization.rounding import Grid, Quantized, quantize
+from aios_db.engine.weights.layer import LayerInfo
+from aios_db.engine.weights.quantized import dequantize
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.schema.weights import WEIGHTS_FILE
+
+log = logging.getLogger("aios_db.engine.quantization")
+
+_SMALL = 4096  # a tensor of fewer values is not worth scales
+_FP16_MAX = 60000.0
+
+
+def write_v2(
+    target: Path,
+    source: ModelDirectory,
+    model: nn.Module,
+    quantized: Mapping[str, Quantized],
+    linears: Sequence[str],
+) -> tuple[tuple[LayerReport, ...], int, str]:
+    """Write every tensor of ``source`` to ``target``: tables as int8, what else is not quantized as fp16.
+
+    Parameters
+    ----------
+    model
+        Holds the biases and norms as quantization left them.
+    quantized
+        Quantized weights by tensor name.
+    linears
+        Names of the weights that count as linear layers in the report.
+
+    Returns
+    -------
+    tuple
+        What was written, the file's size in bytes and its content's SHA-256.
+    """
+    reports: list[LayerReport] = []
+    parameters = dict(model.named_parameters())
+    file = WeightFile(source.weights)
+
+    def layers() -> Iterator[Layer]:
+        for name, info in file.layers.items():
+            original = torch.from_numpy(np.array(file.array(name), dtype=np.float32))
+            layer = _layer(name, original, info.dtype, parameters.get(name), quantized.get(name))
+            reports.append(_report(layer, original, name in linears))
+            yield layer
+
+    path = target / WEIGHTS_FILE
+    digest = write_weights(path, layers(), version=2)
+    file.close()
+    return tuple(reports), path.stat().st_size, digest
+
+
+def _layer(
+    name: str, original: Tensor, dtype: str, trained: Tensor | None, quantized: Quantized | None
+) -> Layer:
+    if quantized is not None:
+        return quantized.to_layer(name, dtype)
+    value = original if trained is None else trained.detach()
+    if value.dim() == 2 and value.numel() >= _SMALL:
+        return quantize(value, Grid(8, symmetric=True)).to_layer(name, dtype)
+    fits = not value.numel() or float(value.abs().max()) < _FP16_MAX
+    if not fits:
+        log.warning("layer %s stays fp32: fp16 cannot hold its values", name)
+    info = LayerInfo(name, tuple(value.shape), dtype, value.numel(), quant_type="fp16" if fits else "fp32")
+    return Layer(info, value.to(torch.float16 if fits else torch.float32).contiguous().numpy())
+
+
+def _report(layer: Layer, original: Tensor, is_linear: bool) -> LayerReport:
+    info = layer.info
+    stored = dequantize(
+        layer.data,
+        info.quant_type,
+        layer.scales,
+        layer.zero_points,
+        info.shape,
+        info.group_size,
+        info.quant_axis,
+    )
+    size = float((original**2).sum())
+    error = float(((torch.from_numpy(stored) - original) ** 2).sum()) / size if size else 0.0
+    nbytes = sum(
+        memoryview(part).nbytes for part in (layer.data, layer.scales, layer.zero_points) if part is not None
+    )
+    return LayerReport(info.name, info.quant_type, info.group_size, info.num_params, nbytes, error, is_linear)

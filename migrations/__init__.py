@@ -1,1 +1,1 @@
-"""Numbered, forward, resumable migrations: of the database, and of weights V1 to V2."""
+"""Numbered, forward, resumable migrations: of a database, and of model directories from V1 to V2."""

@@ -7,29 +7,27 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import lance
-import pyarrow as pa
-
 from aios_db import __version__
-from aios_db.schema import association_links, memories
+from aios_db.migrations.tables import ensure_table
+from aios_db.schema import (
+    association_links,
+    memories,
+    schema_migrations,
+    validation_reports,
+    weight_versions,
+)
+from aios_db.schema.database import FORMAT_VERSION, INDEX, LOCK, MARKER, table_path
 from aios_db.schema.errors import OperationalError, SchemaVersionError
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
 
-FORMAT_VERSION = 1
-MARKER = "aios.json"
-LOCK = "write.lock"
-INDEX = "index"
+__all__ = ["INDEX", "LOCK", "Marker", "open_directory", "read_marker", "table_path"]
+
+_UNINDEXED = (weight_versions, validation_reports, schema_migrations)
+_TABLES = (memories.TABLE, association_links.TABLE, *(module.TABLE for module in _UNINDEXED))
 # What a creation that was interrupted may leave; anything else means the directory is not ours.
-_OWN = {
-    MARKER + ".new",
-    LOCK,
-    COMPACTION_LOCK,
-    INDEX,
-    f"{memories.TABLE}.lance",
-    f"{association_links.TABLE}.lance",
-}
+_OWN = {MARKER + ".new", LOCK, COMPACTION_LOCK, INDEX, *(f"{table}.lance" for table in _TABLES)}
 
 
 @dataclass(frozen=True)
@@ -37,16 +35,11 @@ class Marker:
     """The content of `aios.json`, written last when a database is made."""
 
     format_version: int
-    """Version of the layout; a higher one than `FORMAT_VERSION` is refused."""
+    """Version of the layout; only `FORMAT_VERSION` is opened."""
     dimension: int
     """Length of a text vector."""
     created_by: str
     """Version of aios_db that made the database."""
-
-
-def table_path(directory: Path, table: str) -> Path:
-    """Return where a table's Lance dataset lies (`lancedb.connect(directory)` finds it there by name)."""
-    return directory / f"{table}.lance"
 
 
 def open_directory(directory: Path, *, read_only: bool, dimension: int, lock: WriteLock) -> Marker:
@@ -68,7 +61,8 @@ def open_directory(directory: Path, *, read_only: bool, dimension: int, lock: Wr
     SchemaVersionError
         When a newer aios_db made the database.
     OperationalError
-        When the path is a file, holds something else, cannot be written, or is absent though ``read_only``.
+        When the path is a file, holds something else, has an older format, cannot be written, or is absent
+        though ``read_only``.
     """
     if directory.exists() and not directory.is_dir():
         raise OperationalError(f"{directory} is a file; a database is a directory")
@@ -100,6 +94,11 @@ def read_marker(directory: Path) -> Marker:
             f"{directory} has format {version}, made by aios_db {content.get('created_by', '?')}; "
             f"this aios_db {__version__} reads up to {FORMAT_VERSION}: upgrade it"
         )
+    if version < FORMAT_VERSION:
+        raise OperationalError(
+            f"{directory} has format {version}, this aios_db {__version__} works with {FORMAT_VERSION}: "
+            f"aios migrate {directory}"
+        )
     return Marker(version, dimension, str(content.get("created_by", "?")))
 
 
@@ -119,10 +118,11 @@ def _create(directory: Path, dimension: int) -> Marker:
     """Make the tables, then the marker: without it the directory counts as having no database."""
     with operational(f"creating the database {directory}"):
         # A creation that was killed leaves tables without a marker; what they may hold is kept.
-        found = _create_table(directory, memories.TABLE, memories.memories_schema(dimension), [memories.KEY])
-        _create_table(
-            directory, association_links.TABLE, association_links.SCHEMA, ["source_id", "target_id"]
-        )
+        found = ensure_table(directory, memories.TABLE, memories.memories_schema(dimension), [memories.KEY])
+        ends = ["source_id", "target_id"]
+        ensure_table(directory, association_links.TABLE, association_links.SCHEMA, ends)
+        for module in _UNINDEXED:
+            ensure_table(directory, module.TABLE, module.SCHEMA, [])
         marker = Marker(FORMAT_VERSION, found.field("text_embedding").type.list_size, __version__)
         new = directory / (MARKER + ".new")
         with new.open("w", encoding="utf-8") as file:
@@ -131,16 +131,3 @@ def _create(directory: Path, dimension: int) -> Marker:
             os.fsync(file.fileno())
         new.replace(directory / MARKER)
     return marker
-
-
-def _create_table(directory: Path, table: str, schema: pa.Schema, indexed: list[str]) -> pa.Schema:
-    path = table_path(directory, table)
-    if (path / "_versions").exists() and any((path / "_versions").iterdir()):
-        dataset = lance.dataset(path)
-    else:
-        dataset = lance.write_dataset(schema.empty_table(), path, enable_stable_row_ids=True)
-    missing = set(indexed) - {name for index in dataset.describe_indices() for name in index.field_names}
-    for column in indexed:
-        if column in missing:
-            dataset.create_scalar_index(column, "BTREE")
-    return dataset.schema

@@ -1,0 +1,17 @@
+"""The database directory: its format version, its marker and where its tables lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FORMAT_VERSION = 2
+"""The newest layout; each higher number than 1 is reached by the migration of that number."""
+
+MARKER = "aios.json"
+LOCK = "write.lock"
+INDEX = "index"
+
+
+def table_path(directory: Path, table: str) -> Path:
+    """Return where a table's Lance dataset lies (`lancedb.connect(directory)` finds it there by name)."""
+    return directory / f"{table}.lance"

@@ -1,0 +1,209 @@
+"""`aios migrate`'s runner: forward, refusing what it does not know, and whole after a kill at any step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pytest
+from filelock import FileLock
+
+from aios_db.migrations import database, registry
+from aios_db.migrations.database import applied, migrate, pending
+from aios_db.schema.config import Config, StorageConfig
+from aios_db.schema.database import FORMAT_VERSION
+from aios_db.schema.errors import (
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    SchemaVersionError,
+)
+from aios_db.store import MemoryStore
+
+NEW_TABLES = ("weight_versions", "validation_reports", "schema_migrations")
+STEPS = [*(f"made table {table}" for table in NEW_TABLES), "verified", "recorded", "switched"]
+CONFIG = Config(storage=StorageConfig(dimension=4))
+
+
+def set_format(path: Path, version: Any) -> None:
+    marker = json.loads((path / "aios.json").read_text())
+    (path / "aios.json").write_text(json.dumps({**marker, "format_version": version}))
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as format 1 had it, with memories in it."""
+    path = tmp_path_factory.mktemp("format1") / "agent.aios"
+    store = MemoryStore.open(path, config=CONFIG)
+    vectors = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    rows = pa.table({"text": [f"memory {n}" for n in range(20)], "text_embedding": list(vectors)})
+    store.remember(rows)
+    store.close()
+    for table in NEW_TABLES:
+        shutil.rmtree(path / f"{table}.lance")
+    set_format(path, 1)
+    return path
+
+
+@pytest.fixture
+def old(original: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(original, tmp_path / "agent.aios")
+
+
+def content(path: Path) -> dict[str, Any]:
+    """Everything a database holds but the moments at which migrations ran."""
+    tables: dict[str, Any] = {}
+    for table in sorted(path.glob("*.lance")):
+        dataset = lance.dataset(table)
+        columns = [name for name in dataset.schema.names if name != "applied_at"]
+        tables[table.stem] = dataset.schema, dataset.to_table(columns=columns).to_pylist()
+    return {"marker": json.loads((path / "aios.json").read_text()), **tables}
+
+
+def test_a_new_database_needs_no_migration(tmp_path: Path) -> None:
+    MemoryStore.open(tmp_path / "new", config=CONFIG).close()
+    assert pending(tmp_path / "new") == applied(tmp_path / "new") == migrate(tmp_path / "new") == []
+
+
+def test_an_old_database_is_refused_with_the_command_that_helps(old: Path) -> None:
+    for read_only in (False, True):
+        with pytest.raises(OperationalError, match=rf"has format 1.*aios migrate {old}"):
+            MemoryStore.open(old, config=CONFIG, read_only=read_only)
+
+
+def test_migrate_brings_an_old_database_to_the_newest_format(old: Path) -> None:
+    before = content(old)
+    steps: list[str] = []
+    assert [each.name for each in pending(old)] == ["m0002_weight_versions"]
+    assert not list(old.glob("schema_migrations*"))  # pending only reads
+    assert [each.number for each in migrate(old, on_step=steps.append)] == [2]
+    assert steps == STEPS
+    assert [(each.number, each.name) for each in applied(old)] == [(2, "m0002_weight_versions")]
+    assert pending(old) == [] and migrate(old) == []
+    after = content(old)
+    assert after["memories"] == before["memories"] and len(after["memories"][1]) == 20
+    assert after["marker"]["format_version"] == FORMAT_VERSION == 2
+    store = MemoryStore.open(old, config=CONFIG)
+    assert store.stats().memories == 20
+    store.close()
+
+
+def test_the_newest_format_is_that_of_the_last_migration() -> None:
+    numbers = [each.number for each in registry.migrations()]
+    assert numbers == list(range(2, FORMAT_VERSION + 1))
+
+
+def test_to_stops_early_and_never_goes_back(old: Path) -> None:
+    assert pending(old, to=1) == [] and migrate(old, to=1) == []
+    with pytest.raises(ProgrammingError, match="there is no format 3"):
+        pending(old, to=3)
+    migrate(old, to=2)
+    with pytest.raises(ProgrammingError, match="only go forward, not to 1"):
+        migrate(old, to=1)
+
+
+def test_a_newer_database_is_refused_and_not_touched(old: Path) -> None:
+    set_format(old, 99)
+    before = sorted(old.rglob("*"))
+    for call in (pending, migrate):
+        with pytest.raises(SchemaVersionError, match="has format 99"):
+            call(old)
+    with pytest.raises(SchemaVersionError, match="has format 99"):
+        MemoryStore.open(old, config=CONFIG)
+    assert sorted(old.rglob("*")) == before
+
+
+@pytest.mark.parametrize("marker", ["", "[]", "{}", '{"format_version": "two"}'])
+def test_a_damaged_marker_is_refused(old: Path, marker: str) -> None:
+    (old / "aios.json").write_text(marker)
+    with pytest.raises(OperationalError, match=r"aios\.json"):
+        migrate(old)
+
+
+def test_a_directory_without_a_database_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OperationalError, match="holds no aios_db database"):
+        migrate(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_is_waited_for(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "LOCK_TIMEOUT_S", 0.1)
+    with FileLock(old / "write.lock"), pytest.raises(OperationalError, match="another process"):
+        migrate(old)
+
+
+def test_a_migration_that_loses_rows_is_stopped_before_the_switch(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(directory: Path) -> Any:
+        lance.dataset(directory / "memories.lance").delete("text = 'memory 3'")
+        yield "lost a row"
+
+    monkeypatch.setattr(database, "migrations", lambda: [registry.Migration(2, "m0002_lossy", lose)])
+    with pytest.raises(IntegrityError, match="19 of 20 rows of memories"):
+        migrate(old)
+    assert json.loads((old / "aios.json").read_text())["format_version"] == 1
+
+
+def test_a_failing_disk_leaves_the_old_format(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(directory: Path) -> Any:
+        yield "began"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(database, "migrations", lambda: [registry.Migration(2, "m0002_full", fail)])
+    with pytest.raises(OperationalError, match="No space left on device; run it again"):
+        migrate(old)
+    assert [each.number for each in pending(old)] == [2]
+
+
+def test_registering_needs_a_number_of_its_own() -> None:
+    def steps(directory: Path) -> Any:
+        yield "done"
+
+    with pytest.raises(ValueError, match="four digits"):
+        registry.migration(steps)
+    steps.__module__ = "aios_db.migrations.m0002_another"
+    with pytest.raises(ValueError, match="registered twice"):
+        registry.migration(steps)
+
+
+_KILLED = """
+import os, signal, sys
+from aios_db.migrations.database import migrate
+
+def on_step(step):
+    print(step, flush=True)
+    if step == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+migrate(sys.argv[1], on_step=on_step)
+"""
+
+
+def test_killed_at_each_step_it_finishes_when_run_again(old: Path, tmp_path: Path) -> None:
+    whole = shutil.copytree(old, tmp_path / "whole")
+    migrate(whole)
+    expected = content(whole)
+    successes = 0
+    for step in STEPS:
+        path = shutil.copytree(old, tmp_path / "killed")
+        command = [sys.executable, "-c", _KILLED, str(path), step]
+        run = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2]
+        )
+        assert run.returncode == -signal.SIGKILL and run.stdout.splitlines()[-1] == step, run.stderr
+        if step != "switched":  # the old format is still whole
+            assert json.loads((path / "aios.json").read_text())["format_version"] == 1
+        migrate(path)
+        assert content(path) == expected
+        successes += 1
+        shutil.rmtree(path)
+    assert successes == len(STEPS) == 6

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.writer import ALIGNMENT, BINARY_COLUMNS, INDEX_KEY
+from aios_db.engine.weights.writer import BINARY_COLUMNS, INDEX_KEY
 from aios_db.schema.errors import WeightsError
 from aios_db.schema.weights import V2
 
@@ -48,22 +48,12 @@ class Index:
         yield from self.extents.get(name, {}).values()
 
 
-def trusted_index(metadata: pq.FileMetaData) -> Index | None:
-    """Return the index our writer left in the footer, checked against Parquet's own account of the file.
-
-    None when there is no such index.
-
-    Raises
-    ------
-    WeightsError, KeyError, TypeError, ValueError, AttributeError
-        The index is not one, or not this file's.
-    """
+def sealed_index(metadata: pq.FileMetaData) -> Index | None:
+    """Return the index in the footer of a file of ours; None when the file is compressed and has none."""
     stored = (metadata.metadata or {}).get(INDEX_KEY.encode())
     if stored is None:
         return None
     entries = json.loads(stored)
-    if not metadata.num_row_groups == metadata.num_rows == len(entries):
-        raise WeightsError(f"{len(entries)} entries for {metadata.num_rows} rows")
     positions = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
     extents, checksums, infos = {}, {}, []
     for number, entry in enumerate(entries):
@@ -74,8 +64,6 @@ def trusted_index(metadata: pq.FileMetaData) -> Index | None:
             for column in BINARY_COLUMNS
             if column in positions
         }
-        info.check()
-        info.stored_dtype(extents[info.name]["data"].length)
         checksums[info.name] = int(entry["crc32"])
         infos.append(info)
     return Index(_by_name(infos), extents=extents, checksums=checksums)
@@ -102,17 +90,7 @@ def scan_rows(parquet: pq.ParquetFile) -> Index:
 
 def _extent(chunk: Any, length: int) -> Extent:
     """Return where the one value, of ``length`` bytes, of an uncompressed column chunk lies: at its end."""
-    offset = chunk.data_page_offset + chunk.total_compressed_size - length
-    if (
-        chunk.compression != "UNCOMPRESSED"
-        or chunk.num_values != 1
-        or chunk.has_dictionary_page
-        or length < 0
-        or offset - LENGTH_PREFIX < chunk.data_page_offset
-        or (length and offset % ALIGNMENT)
-    ):
-        raise WeightsError(f"column {chunk.path_in_schema} does not hold one plain value of {length} bytes")
-    return Extent(offset, length)
+    return Extent(chunk.data_page_offset + chunk.total_compressed_size - length, length)
 
 
 def _layer_info(row: Mapping[str, Any]) -> LayerInfo:

@@ -88,9 +88,10 @@ def expand_parameters(
     if parameters.size == 1:
         return parameters.reshape((1,) * len(shape))
     if group_size > 0:
+        group_size = min(group_size, max(count, 1))  # a group never reaches past the tensor
         rows, groups = (count // last if last else 0), -(-last // group_size)
         if parameters.size == rows * groups:
-            expanded = np.repeat(parameters.reshape(rows, groups), group_size, axis=1)[:, :last]
+            expanded = np.repeat(parameters.reshape(rows, groups), min(group_size, last), axis=1)[:, :last]
             return expanded.reshape(tuple(shape))
         if parameters.size == -(-count // group_size):
             return np.repeat(parameters, group_size)[:count].reshape(tuple(shape))

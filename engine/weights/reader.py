@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aios_db.engine.weights.index import LENGTH_PREFIX, Extent, Index, scan_rows, trusted_index
+from aios_db.engine.weights.index import LENGTH_PREFIX, Extent, Index, scan_rows, sealed_index
 from aios_db.engine.weights.layer import LayerInfo, tensor_view
 from aios_db.engine.weights.quantized import dequantize
+from aios_db.engine.weights.seal import footer_is_sealed
 from aios_db.engine.weights.source import FileSource, MappedSource, Source
 from aios_db.engine.weights.writer import BINARY_COLUMNS, CONTENT_KEY, Layer, check_finite, checksum
 from aios_db.schema.errors import WeightsError
@@ -68,6 +69,7 @@ class WeightFile:
         self._group: tuple[int, pa.Table] | None = None
         try:
             self._source: Source = MappedSource(self.path) if mapped else FileSource(self.path)
+            self._sealed = footer_is_sealed(self._source)
             self._parquet = pq.ParquetFile(self._source.parquet, page_checksum_verification=True)
             self.version = self._detect()
             self._index = self._read_index()
@@ -94,7 +96,7 @@ class WeightFile:
     def content_sha256(self) -> str | None:
         """The content's SHA-256 as the writer put it into the footer; None in files of other writers."""
         value = (self._parquet.metadata.metadata or {}).get(CONTENT_KEY.encode())
-        return value.decode("ascii", "replace") if value and self._index.is_located else None
+        return value.decode("ascii", "replace") if value and self._sealed else None
 
     def raw(self, name: str) -> Layer:
         """Return a tensor's description and its stored buffers, without a copy where the file is mapped.
@@ -226,11 +228,7 @@ class WeightFile:
         return 2 if "quant_type" in names else 1
 
     def _read_index(self) -> Index:
-        try:
-            index = trusted_index(self._parquet.metadata)
-        except (*_ERRORS, WeightsError) as error:
-            log.warning("%s: the index in the footer is not used: %s", self.path, error)
-            index = None
+        index = sealed_index(self._parquet.metadata) if self._sealed else None
         return index if index is not None else scan_rows(self._parquet)
 
     def _located(self, name: str) -> dict[str, pa.Buffer]:

@@ -19,6 +19,8 @@ class Source(Protocol):
 
     parquet: pa.NativeFile
     """For pyarrow's Parquet reader."""
+    size: int
+    """Bytes in the file."""
 
     def buffer(self, offset: int, length: int) -> pa.Buffer:
         """Return a part of the file."""
@@ -47,6 +49,7 @@ class MappedSource:
             self._mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         self._whole = pa.py_buffer(self._mapping)
         self.parquet = pa.BufferReader(self._whole)
+        self.size = len(self._mapping)
 
     @property
     def address(self) -> int:
@@ -85,6 +88,7 @@ class FileSource:
         self._lock = threading.Lock()
         self._file = pa.OSFile(str(path))
         self.parquet = pa.OSFile(str(path))
+        self.size = int(self._file.size())
 
     def buffer(self, offset: int, length: int) -> pa.Buffer:
         """Read a part."""

@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aios_db.engine.weights.layer import LayerInfo
+from aios_db.engine.weights.layer import ITEM_BYTES, LayerInfo
+from aios_db.engine.weights.seal import reserve_seal, seal_footer
 from aios_db.schema.errors import WeightsError
 from aios_db.schema.weights import V1, V2
 
@@ -81,9 +82,10 @@ def write_weights(
     checked = _checked(layers, version)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
             write = _write_mappable if compression == "none" else _write_compressed
             digest = write(file, checked, V1 if version == 1 else V2, compression)
+            seal_footer(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -132,6 +134,8 @@ def check_finite(layer: Layer) -> None:
     }
     for what, (buffer, kind) in arrays.items():
         raw = memoryview(_buffer(buffer))
+        if "float" in kind and len(raw) % ITEM_BYTES[kind]:
+            raise WeightsError(f"layer {layer.info.name!r}: {what} are {len(raw)} bytes of {kind}")
         if kind == "bfloat16":  # an exponent of all ones
             finite = ((np.frombuffer(raw, dtype=np.uint16) & 0x7F80) != 0x7F80).all()
         elif "float" in kind:
@@ -168,6 +172,7 @@ def _write_mappable(file: Any, layers: Iterable[Layer], schema: pa.Schema, _: st
             lengths = {column: len(row[column]) for column in BINARY_COLUMNS if column in row}
             index.append({"layer": asdict(layer.info), "lengths": lengths, "crc32": checksum(layer)})
         writer.add_key_value_metadata({INDEX_KEY: json.dumps(index), CONTENT_KEY: content.hexdigest()})
+        reserve_seal(file)
     return content.hexdigest()
 
 
@@ -183,6 +188,7 @@ def _write_compressed(file: Any, layers: Iterable[Layer], schema: pa.Schema, com
         if rows:
             writer.write_table(_table(rows, schema))
         writer.add_key_value_metadata({CONTENT_KEY: content.hexdigest()})
+        reserve_seal(file)
     return content.hexdigest()
 
 
@@ -233,6 +239,7 @@ def _open(sink: Any, schema: pa.Schema, compression: str) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         sink, schema, compression=compression, compression_level=3 if compression == "zstd" else None,
         use_dictionary=False, write_statistics=False,
+        write_page_checksum=compression != "none",  # its length in a page header varies
     )  # fmt: skip
 
 

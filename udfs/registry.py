@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from aios_db.udfs import embed, macros, memory
+from aios_db.udfs import embed, macros, memory, retrieval
 from aios_db.udfs.functions import ScalarFunction
 
-FUNCTIONS: tuple[ScalarFunction, ...] = (*embed.FUNCTIONS, *memory.FUNCTIONS)
+FUNCTIONS: tuple[ScalarFunction, ...] = (
+    *embed.FUNCTIONS,
+    *memory.FUNCTIONS,
+    *retrieval.FUNCTIONS,
+)
 
 TABLES = ("memories", "association_links")
 
-TOPICS = ("views", "embed", "memory")
+TOPICS = ("views", "embed", "memory", "recall")
 
 
 def sql_objects() -> tuple[macros.SqlObject, ...]:

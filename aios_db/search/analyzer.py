@@ -11,7 +11,7 @@ from collections import Counter
 
 import Stemmer
 
-from aios_db.search.hits import digest64
+from aios_db.search.ranking import digest64
 
 # Words that say how a thing is asked and not what is asked for are left out as well: "when" and "what" match
 # a question to small talk.

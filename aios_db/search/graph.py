@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.association_links import KINDS
-from aios_db.search.hits import Rows
+from aios_db.schema.retrieval import Rows
 
 NEXT_IN_SESSION = KINDS.index("next_in_session")
 SIMILAR = KINDS.index("similar")

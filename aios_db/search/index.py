@@ -18,16 +18,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.search import source
 from aios_db.search.analyzer import Analyzer
 from aios_db.search.build import merge
 from aios_db.search.graph import Links, kind_code
-from aios_db.search.hits import Filter, Hits, Rows, best, digest64
 from aios_db.search.keywords import Collection, KeywordScorer
 from aios_db.search.labels import HAS_TITLE, memory_labels
 from aios_db.search.nearest import neighbors, search
-from aios_db.search.part import EQUALITIES, Part
+from aios_db.search.part import COLUMNS, EQUALITIES, Part
 from aios_db.search.postings import GrowingPostings
+from aios_db.search.ranking import best, digest64
 from aios_db.search.segment import Segment, Version
 from aios_db.search.tail import Tail
 
@@ -205,6 +206,26 @@ class SearchIndex:
         """Return the row id of each memory_id, or -1."""
         with self._lock:
             return self._living(self._ids.find(memory_ids))
+
+    def memory_ids(self, row_ids: Rows) -> list[str]:
+        """Return the memory_id of each row id."""
+        names = np.zeros(len(row_ids), COLUMNS["ids"])
+        with self._lock:
+            for part in self._parts:
+                at = part.positions(row_ids)
+                inside = np.flatnonzero(at >= 0)
+                names[inside] = part.columns["ids"][at[inside]]
+        return [name.decode() for name in names.tolist()]
+
+    def times(self, row_ids: Rows) -> NDArray[np.int64]:
+        """Return when each memory happened, or was stored: microseconds since 1970."""
+        times = np.zeros(len(row_ids), np.int64)
+        with self._lock:
+            for part in self._parts:
+                at = part.positions(row_ids)
+                inside = np.flatnonzero(at >= 0)
+                times[inside] = part.columns["times"][at[inside]]
+        return times
 
     def find_content(self, hashes: Sequence[str]) -> Rows:
         """Return the row id of a memory with each content hash, or -1."""
@@ -395,6 +416,7 @@ def _attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
     check = vectors.view(np.uint32).astype(np.uint64) @ _ODD[: vectors.shape[1]]
     return {
         "rows": batch["_rowid"].to_numpy().astype(np.int64),
+        "ids": np.array(batch["memory_id"].to_pylist(), COLUMNS["ids"]),
         "vectors": vectors,
         "alive": np.ones(len(batch), np.bool_),
         "contents": _hashed(batch["content_hash"]) ^ check,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.search.hits import Rows
+from aios_db.schema.retrieval import Rows
 
 _BYTES = 16
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.search.hits import Filter, Hits, Rows, best
+from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.search.part import Part
 from aios_db.search.postings import Counts, Docs
+from aios_db.search.ranking import best
 
 K1 = 0.9
 B = 0.4

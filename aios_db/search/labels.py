@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aios_db.search.hits import digest64
 from aios_db.search.phrases import phrases, title_keys
+from aios_db.search.ranking import digest64
 
 HAS_TITLE = digest64("title")
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.config import LinksConfig
-from aios_db.search.hits import Rows
+from aios_db.schema.retrieval import Rows
 from aios_db.search.index import SearchIndex
 from aios_db.search.labels import name_label, session_label, title_label
 from aios_db.search.phrases import mentions, phrases, possible_mentions, title_keys

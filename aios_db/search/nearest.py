@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.search.hits import Filter, Rows, best
+from aios_db.schema.retrieval import Filter, Rows
 from aios_db.search.part import Part
+from aios_db.search.ranking import best
 from aios_db.search.vectors import Clusters, Matrix
 
 _EXACT_ROWS = 20_000  # fewer rows that pass a filter are all scored
@@ -25,7 +26,7 @@ def search(
         return np.empty(0, np.int64), np.empty(0, np.float32)
     few = matches <= _EXACT_ROWS and matches < len(part)
     clusters = part.clusters
-    if few and (clusters is None or where is not None):
+    if few and (clusters is None or where):
         documents = np.flatnonzero(mask)
         return best(part.rows[documents], part.vectors[documents] @ vector, k)
     if clusters is None or exact or k > _EXACT_ROWS:

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 
-from aios_db.search.hits import Filter, digest64
+from aios_db.schema.retrieval import Filter
 from aios_db.search.postings import Counts, Docs, GrowingPostings, Postings
+from aios_db.search.ranking import digest64
 from aios_db.search.vectors import Clusters
 
-COLUMNS: dict[str, type[np.generic]] = {
+COLUMNS: dict[str, npt.DTypeLike] = {
     "rows": np.int64,  # Lance row id
+    "ids": np.dtype("S36"),  # memory_id, a UUID
     "vectors": np.float32,  # (n, dimension), unit rows, zeros where there is no vector
     "lengths": np.int32,  # terms of the text, stop words left out
     "alive": np.bool_,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from aios_db.search.hits import Rows
+from aios_db.schema.retrieval import Rows
 
 if TYPE_CHECKING:
     from lance import LanceDataset

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aios_db.schema.errors import DataError, ProgrammingError
-from aios_db.search.hits import Filter
+from aios_db.schema.retrieval import Filter
 from aios_db.search.index import SearchIndex
 
 

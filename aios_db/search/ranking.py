@@ -1,0 +1,25 @@
+"""Hashes of strings, and the best of many scores."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.schema.retrieval import Rows
+
+
+def digest64(text: str) -> int:
+    """Return a 64-bit hash of ``text`` that is the same in every process; 0 stands for a missing value."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+def best(row_ids: Rows, scores: NDArray[np.float32], k: int) -> tuple[Rows, NDArray[np.float32]]:
+    """Return the ``k`` highest scores with their rows, best first, ties by row id."""
+    if k < len(scores):
+        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+        keep = np.flatnonzero(scores >= threshold)
+        row_ids, scores = row_ids[keep], scores[keep]
+    order = np.lexsort((row_ids, -scores))[:k]
+    return row_ids[order], scores[order]

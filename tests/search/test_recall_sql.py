@@ -1,0 +1,188 @@
+"""`recall` and its parts as SQL, on a plain DuckDB connection over the small tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import duckdb
+import numpy as np
+import pytest
+
+from aios_db.udfs import functions, macros, registry, retrieval
+
+pytestmark = pytest.mark.sql
+
+
+class Words:
+    """An encoder whose vectors are counts of a few words, so that nearness can be told by reading."""
+
+    dimension = 8
+    words = ("tea", "coffee", "cup", "chess", "king", "walk", "rain", "dog")
+
+    def encode(self, texts):
+        counts = np.array([[text.lower().count(word) for word in self.words] for text in texts], np.float32)
+        return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-9)
+
+
+class Store:
+    """What the functions need of a store."""
+
+    encoder = Words()
+
+    def __init__(self, tables):
+        self._tables = tables
+
+    @property
+    def index(self):
+        return self._tables.index
+
+    def take(self, row_ids, columns):
+        return self._tables.memories._take_rows(row_ids.tolist(), columns=list(columns))
+
+
+TEXTS = {
+    "m0": "Ann: I drink tea from a blue cup.",
+    "m1": "Bob: And I like coffee.",
+    "m2": "Ann: Chess is my game, the king above all.",
+    "m3": "Bob: The dog wants a walk in the rain.",
+    "m4": "Ann: Then let us go.",
+    "m5": "Bob: She'll need a raincoat; it's pouring.",
+}
+
+
+@pytest.fixture
+def con(tables):
+    texts = list(TEXTS.values())
+    tables.remember(
+        *(
+            {
+                "memory_id": name, "text": text, "text_embedding": vector, "session_id": f"s{i // 3}",
+                "occurred_at": dt.datetime(2024, 1, 1 + i, tzinfo=dt.timezone.utc), "user_id": "u",
+            }
+            for i, (name, text, vector) in enumerate(zip(TEXTS, texts, Words().encode(texts), strict=True))
+        )
+    )  # fmt: skip
+    tables.link(("m3", "m4", "next_in_session", 1.0), ("m4", "m5", "next_in_session", 1.0))
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    scalar = [function for function in registry.FUNCTIONS if function.name == "aios_embed"]
+    functions.install(connection, [*scalar, *retrieval.FUNCTIONS], Store(tables), 8, functions.ErrorBook())
+    macros.create(connection, (*macros.load("embed"), *macros.load("recall")), None)
+    yield connection
+    connection.close()
+
+
+def test_recall_returns_the_best_with_its_parts(con):
+    rows = con.execute(
+        "SELECT memory_id, text, score, vector_score, keyword_score, graph_score, recency_score, hops, session_id "
+        "FROM recall('Who walks the dog?', k := ?)",
+        [3],
+    ).fetchall()
+    assert [row[0] for row in rows][:2] == ["m3", "m4"]
+    _, text, score, vector, keyword, graph, recency, hops, session = rows[0]
+    assert (text, hops, session) == (TEXTS["m3"], 0, "s1")
+    assert score == pytest.approx(vector + keyword + graph)
+    assert vector > 1 < keyword
+    assert 0 <= recency < 1
+    assert rows[1][5] == pytest.approx(0.25 * (vector + keyword))  # m4 only through its link
+
+
+def test_columns_and_their_order(con):
+    description = con.execute("SELECT * FROM recall('tea')").description
+    assert [column[0] for column in description] == [
+        "memory_id", "text", "score", "vector_score", "keyword_score", "graph_score", "recency_score", "hops",
+        "title", "kind", "session_id", "agent_id", "user_id", "speaker", "occurred_at", "created_at", "tier",
+        "metadata",
+    ]  # fmt: skip
+
+
+def test_filters(con):
+    found = "SELECT list(memory_id) FROM recall('rain and tea', {})"
+    assert con.execute(found.format("session_id := 's0'")).fetchone()[0][0] == "m0"
+    assert set(con.execute(found.format("session_id := ?"), ["s1"]).fetchone()[0]) == {"m3", "m4", "m5"}
+    since = found.format("since := '2024-01-02', until := TIMESTAMP '2024-01-04'")
+    assert set(con.execute(since).fetchone()[0]) == {"m1", "m2"}
+    assert con.execute(found.format("user_id := 'other'")).fetchone()[0] is None
+    injection = con.execute(found.format("session_id := ?"), ["s0' OR 1=1 --"]).fetchone()[0]
+    assert injection is None
+
+
+def test_weights_and_hops(con):
+    by_time = (
+        "SELECT memory_id FROM recall('tea', vector_weight := 0, keyword_weight := 0, recency_weight := 1)"
+    )
+    assert con.execute(by_time).fetchall()[0] == ("m5",)
+    plain = con.execute(
+        "SELECT memory_id, hops FROM recall('dog', hops := 0) ORDER BY graph_score DESC"
+    ).fetchall()
+    assert plain[0][1] == 0
+    assert con.execute("SELECT max(graph_score) FROM recall('dog', graph_weight := 0)").fetchone()[0] > 0
+
+
+def test_every_part_alone(con):
+    best = con.execute("SELECT * FROM vector_search(embed('dog walk'), 2)").fetchall()
+    assert best[0][0] == "m3"
+    assert con.execute("SELECT memory_id FROM keyword_search('raincoat', 5)").fetchall() == [("m5",)]
+    spread = "SELECT memory_id, graph_score, distance FROM spread(['m3'], [1.0], hops := 2) ORDER BY distance"
+    assert con.execute(spread).fetchall() == [
+        ("m3", pytest.approx(0.0625), 0),
+        ("m4", 0.25, 1),
+        ("m5", 0.0625, 2),
+    ]
+    assert con.execute("SELECT * FROM neighbors('m3', hops := 2)").fetchall() == [("m4", 1), ("m5", 2)]
+    assert con.execute("SELECT count(*) FROM neighbors('nobody')").fetchone() == (0,)
+    assert con.execute("SELECT text FROM memories_by_id(['m2', 'nobody', 'm0'])").fetchall() == [
+        (TEXTS["m2"],),
+        (TEXTS["m0"],),
+    ]
+    scores = con.execute("SELECT memory_id FROM score_memories(embed('tea'), 'tea', ['m1', 'm0'])").fetchall()
+    assert scores == [("m1",), ("m0",)]
+
+
+def test_an_analysts_own_retrieval(con):
+    con.execute("CREATE TABLE mine AS SELECT 'm0' AS memory_id, 'blue' AS colour")
+    own = """
+        WITH hits AS (SELECT memory_id, standard_score FROM keyword_search('cup of tea', 10))
+        SELECT colour, standard_score FROM hits JOIN mine USING (memory_id)"""
+    rows = con.execute(own).fetchall()
+    assert rows[0][0] == "blue"
+    assert rows[0][1] > 1
+
+
+def test_explain_shows_the_steps(con):
+    plan = con.execute("EXPLAIN SELECT * FROM recall('tea')").fetchall()[0][1]
+    for step in ("asked", "candidates", "scored", "fused", "ranked"):
+        assert f"CTE Name: {step}" in plan
+
+
+@pytest.mark.parametrize("query", ["", "\0", "'; DROP TABLE x; --", "the of", "\U0001f600", "x" * 1_000_000])
+def test_strange_queries_give_an_answer(con, query):
+    rows = con.execute("SELECT memory_id, score FROM recall(?)", [query]).fetchall()
+    assert len(rows) == 6
+    assert all(np.isfinite(score) for _, score in rows)
+
+
+def test_k_at_its_limits(con):
+    count = "SELECT count(*) FROM recall('tea', k := ?)"
+    assert con.execute(count, [0]).fetchone() == (0,)
+    assert con.execute(count, [1_000_000]).fetchone() == (6,)
+    with pytest.raises(duckdb.Error, match="negative"):
+        con.execute(count, [-1]).fetchone()
+    assert con.execute("SELECT count(*) FROM recall(NULL)").fetchone() == (0,)
+
+
+def test_bad_vectors(con):
+    with pytest.raises(duckdb.Error, match="3 numbers, the memories have 8"):
+        con.execute("SELECT * FROM vector_search([1, 2, 3], 5)").fetchall()
+    with pytest.raises(duckdb.Error, match="NaN"):
+        con.execute("SELECT * FROM vector_search([1, 2, 3, 4, 5, 6, 7, 'NaN'::FLOAT], 5)").fetchall()
+    with pytest.raises(duckdb.Error, match="NaN"):
+        con.execute("SELECT * FROM vector_search([1, 2, 3, 4, 5, 6, 7, NULL], 5)").fetchall()
+    with pytest.raises(duckdb.Error, match="2 ids and 1 scores"):
+        con.execute("SELECT * FROM spread(['m1', 'm2'], [1.0])").fetchall()
+
+
+def test_ties_are_stable(con):
+    first = con.execute("SELECT memory_id, score FROM recall('zzz', k := 6)").fetchall()
+    assert first == sorted(first, key=lambda row: (-row[1], row[0]))
+    assert first == con.execute("SELECT memory_id, score FROM recall('zzz', k := 6)").fetchall()

@@ -1,0 +1,242 @@
+"""The parts of `recall`: search by vector and by keyword, scores of given memories, spreading, rows by id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aios_db.schema.errors import DataError
+from aios_db.schema.memories import TIMESTAMP
+from aios_db.schema.retrieval import Filter, Hits, Rows
+from aios_db.udfs.functions import ScalarFunction
+
+
+class Index(Protocol):
+    """What retrieval asks of the search index."""
+
+    def vector_search(self, vector: NDArray[np.float32], k: int, where: Filter | None = None) -> Hits:
+        """Return the nearest memories."""
+        ...
+
+    def keyword_search(self, text: str, k: int, where: Filter | None = None) -> Hits:
+        """Return the memories with the highest BM25 scores."""
+        ...
+
+    def score(self, vector: NDArray[np.float32], text: str, row_ids: Rows) -> tuple[Hits, Hits]:
+        """Return vector and keyword scores of given memories."""
+        ...
+
+    def spread(
+        self, row_ids: Rows, scores: NDArray[np.float64], hops: int, where: Filter | None = None
+    ) -> tuple[Rows, NDArray[np.float64], Rows]:
+        """Let scores flow over the links."""
+        ...
+
+    def neighbors(self, row_id: int, hops: int) -> tuple[Rows, Rows]:
+        """Return the memories some links away."""
+        ...
+
+    def find_ids(self, memory_ids: Sequence[str]) -> Rows:
+        """Return row ids, -1 for unknown."""
+        ...
+
+    def memory_ids(self, row_ids: Rows) -> list[str]:
+        """Return memory_ids."""
+        ...
+
+    def times(self, row_ids: Rows) -> NDArray[np.int64]:
+        """Return when the memories happened."""
+        ...
+
+
+class Searchable(Protocol):
+    """A store with a search index."""
+
+    @property
+    def index(self) -> Index:
+        """The index over the current snapshot."""
+        ...
+
+    def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
+        """Return rows of the memories table."""
+        ...
+
+
+_WHERE = """STRUCT(session_id VARCHAR, agent_id VARCHAR, user_id VARCHAR,
+    since TIMESTAMPTZ, "until" TIMESTAMPTZ, tier VARCHAR)"""
+_HIT = pa.struct([("memory_id", pa.string()), ("score", pa.float64()), ("standard_score", pa.float64())])
+_SCORED = pa.struct(
+    [("memory_id", pa.string()), ("vector_score", pa.float64()), ("keyword_score", pa.float64())]
+)
+_REACHED = pa.struct(
+    [
+        ("memory_id", pa.string()),
+        ("graph_score", pa.float64()),
+        ("distance", pa.int32()),
+        ("happened_at", TIMESTAMP),
+    ]
+)
+_NEIGHBOR = pa.struct([("memory_id", pa.string()), ("distance", pa.int32())])
+_MEMORY = pa.struct(
+    [
+        (name, pa.string())
+        for name in ("memory_id", "text", "title", "kind", "session_id", "agent_id", "user_id", "speaker")
+    ]
+    + [
+        ("occurred_at", TIMESTAMP),
+        ("created_at", TIMESTAMP),
+        ("tier", pa.string()),
+        ("metadata", pa.string()),
+    ]
+)
+_SQL = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int32(): "INTEGER", TIMESTAMP: "TIMESTAMPTZ"}
+
+
+def vector_search(store: Searchable, vectors: pa.Array, counts: pa.Array, wheres: pa.StructArray) -> pa.Array:
+    """Return the nearest memories of each vector, best first."""
+
+    def one(vector: list[float], k: int, where: Filter) -> pa.StructArray:
+        return _hits(store, store.index.vector_search(_numbers(vector), k, where))
+
+    return _each_row(_HIT, one, vectors.to_pylist(), counts.to_pylist(), _filters(wheres))
+
+
+def keyword_search(store: Searchable, texts: pa.Array, counts: pa.Array, wheres: pa.StructArray) -> pa.Array:
+    """Return the memories with the highest BM25 scores for each text, best first."""
+
+    def one(text: str, k: int, where: Filter) -> pa.StructArray:
+        return _hits(store, store.index.keyword_search(text, k, where))
+
+    return _each_row(_HIT, one, texts.to_pylist(), counts.to_pylist(), _filters(wheres))
+
+
+def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.ListArray) -> pa.Array:
+    """Return the standardised vector and keyword scores of given memories, unknown ones left out."""
+
+    def one(vector: list[float], text: str, ids: list[str]) -> pa.StructArray:
+        rows, ids = _known(store, ids)
+        by_vector, by_keyword = store.index.score(_numbers(vector), text, rows)
+        columns = [
+            pa.array(ids, pa.string()),
+            pa.array(_standard(by_vector)),
+            pa.array(_standard(by_keyword)),
+        ]
+        return pa.StructArray.from_arrays(columns, fields=list(_SCORED))
+
+    return _each_row(_SCORED, one, vectors.to_pylist(), texts.to_pylist(), memory_ids.to_pylist())
+
+
+def spread(
+    store: Searchable, memory_ids: pa.ListArray, scores: pa.ListArray, hops: pa.Array, wheres: pa.StructArray
+) -> pa.Array:
+    """Return every memory given or reached over links, and the score that arrived there."""
+
+    def one(ids: list[str], seeds: list[float | None], links: int, where: Filter) -> pa.StructArray:
+        if len(ids) != len(seeds):
+            raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
+        strength = dict(zip(ids, seeds, strict=True))
+        rows, known = _known(store, list(strength))
+        activation = np.array([strength[name] or 0.0 for name in known], np.float64)
+        reached, arrived, distances = store.index.spread(rows, np.nan_to_num(activation), links, where)
+        columns = [
+            pa.array(store.index.memory_ids(reached), pa.string()),
+            pa.array(arrived),
+            pa.array(distances, pa.int32()),
+            pa.array(store.index.times(reached)).cast(TIMESTAMP),
+        ]
+        return pa.StructArray.from_arrays(columns, fields=list(_REACHED))
+
+    return _each_row(
+        _REACHED, one, memory_ids.to_pylist(), scores.to_pylist(), hops.to_pylist(), _filters(wheres)
+    )
+
+
+def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Array:
+    """Return the memories up to some links away, nearest first."""
+
+    def one(memory_id: str, links: int) -> pa.StructArray:
+        rows, _ = _known(store, [memory_id])
+        if len(rows) == 0:
+            return _none(_NEIGHBOR)
+        found, distances = store.index.neighbors(int(rows[0]), links)
+        columns = [pa.array(store.index.memory_ids(found), pa.string()), pa.array(distances, pa.int32())]
+        return pa.StructArray.from_arrays(columns, fields=list(_NEIGHBOR))
+
+    return _each_row(_NEIGHBOR, one, memory_ids.to_pylist(), hops.to_pylist())
+
+
+def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
+    """Return the rows of given memories, unknown ones left out."""
+
+    def one(ids: list[str]) -> pa.StructArray:
+        rows, _ = _known(store, ids)
+        if len(rows) == 0:
+            return _none(_MEMORY)
+        table = store.take(rows.astype(np.uint64), [field.name for field in _MEMORY])
+        columns = [table[field.name].combine_chunks().cast(field.type) for field in _MEMORY]
+        return pa.StructArray.from_arrays(columns, fields=list(_MEMORY))
+
+    return _each_row(_MEMORY, one, memory_ids.to_pylist())
+
+
+def _each_row(item: pa.StructType, one: Callable[..., pa.StructArray], *columns: list[Any]) -> pa.ListArray:
+    """Call ``one`` with each row's values; where one of them is NULL the list is empty."""
+    found = []
+    for row in zip(*columns, strict=True):
+        found.append(_none(item) if any(value is None for value in row) else one(*row))
+    offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in found])])
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), pa.concat_arrays(found) if found else _none(item)
+    )
+
+
+def _none(item: pa.StructType) -> pa.StructArray:
+    return pa.array([], item)
+
+
+def _filters(wheres: pa.StructArray) -> list[Filter]:
+    columns = {field.name: wheres.field(field.name) for field in wheres.type}
+    for name in ("since", "until"):
+        columns[name] = columns[name].cast(TIMESTAMP).cast(pa.int64())
+    rows = zip(*(column.to_pylist() for column in columns.values()), strict=True)
+    return [Filter(**dict(zip(columns, row, strict=True))) for row in rows]
+
+
+def _known(store: Searchable, ids: list[str]) -> tuple[Rows, list[str]]:
+    """Return row ids and memory_ids of those that exist, each once."""
+    distinct = list(dict.fromkeys(name for name in ids if name is not None))
+    rows = store.index.find_ids(distinct)
+    known = rows >= 0
+    return rows[known], [name for name, exists in zip(distinct, known.tolist(), strict=True) if exists]
+
+
+def _numbers(vector: Sequence[float | None]) -> NDArray[np.float32]:
+    return np.array(vector, np.float32)
+
+
+def _standard(hits: Hits) -> NDArray[np.float64]:
+    return (hits.scores.astype(np.float64) - hits.mean) / hits.std
+
+
+def _hits(store: Searchable, hits: Hits) -> pa.StructArray:
+    names = pa.array(store.index.memory_ids(hits.row_ids), pa.string())
+    columns = [names, pa.array(hits.scores.astype(np.float64)), pa.array(_standard(hits))]
+    return pa.StructArray.from_arrays(columns, fields=list(_HIT))
+
+
+def _list_of(item: pa.StructType) -> str:
+    return "STRUCT(" + ", ".join(f"{field.name} {_SQL[field.type]}" for field in item) + ")[]"
+
+
+FUNCTIONS = (
+    ScalarFunction("aios_vector_search", ["FLOAT[]", "BIGINT", _WHERE], _list_of(_HIT), vector_search),
+    ScalarFunction("aios_keyword_search", ["VARCHAR", "BIGINT", _WHERE], _list_of(_HIT), keyword_search),
+    ScalarFunction("aios_score", ["FLOAT[]", "VARCHAR", "VARCHAR[]"], _list_of(_SCORED), score),
+    ScalarFunction("aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _WHERE], _list_of(_REACHED), spread),
+    ScalarFunction("aios_neighbors", ["VARCHAR", "INTEGER"], _list_of(_NEIGHBOR), neighbors),
+    ScalarFunction("aios_memories", ["VARCHAR[]"], _list_of(_MEMORY), memories_by_id),
+)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.search.clustering import cluster
+from aios_db.search.clustering import Grouping, group
 from aios_db.search.graph import LinkGraph
 from aios_db.search.keys import KeyTable
 from aios_db.search.keywords import K1, B
-from aios_db.search.part import COLUMNS
+from aios_db.search.part import COLUMNS, Part
 from aios_db.search.postings import GrowingPostings, Postings
 from aios_db.search.segment import Segment, Version, assemble
 from aios_db.search.tail import Tail
 from aios_db.search.vectors import Statistics
+
+_BLOCK = 65536
 
 
 def merge(  # noqa: PLR0917
@@ -28,17 +31,18 @@ def merge(  # noqa: PLR0917
     version: Version,
 ) -> Segment:
     """Return a new segment of all live memories, ordered by cluster where there are enough of them."""
-    kept = [np.flatnonzero(part.alive) for part in (segment, tail)]
-    vectors = np.concatenate([segment.vectors[kept[0]], tail.vectors[kept[1]]])
-    order, clusters = cluster(vectors)
-    columns: dict[str, NDArray[Any]] = {"vectors": vectors[order]}
-    del vectors
-    for name in COLUMNS:
-        if name != "vectors":
-            both = (part.columns[name][keep] for part, keep in zip((segment, tail), kept, strict=True))
-            columns[name] = np.concatenate(list(both))[order]
+    parts = (segment, tail)
+    kept = [np.flatnonzero(part.alive) for part in parts]
+    grouping = group([part.vectors for part in parts], segment.clusters)
+    if grouping is None:
+        order, clusters = np.arange(sum(map(len, kept))), None
+    else:
+        both = np.split(grouping.lists, [len(segment)])
+        lists = np.concatenate([part[keep] for part, keep in zip(both, kept, strict=True)])
+        order, clusters = Grouping(lists, grouping.centroids, grouping.probes).order()
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
+    columns = {name: _merged_column(name, parts, kept, place) for name in COLUMNS}
     terms = _merged_terms(segment, tail, kept, place)
     rows = columns["rows"]
     arrays = assemble(
@@ -52,6 +56,21 @@ def merge(  # noqa: PLR0917
         clusters,
     )
     return Segment(arrays, version, clusters.probes if clusters else 0)
+
+
+def _merged_column(
+    name: str, parts: Sequence[Part], kept: list[NDArray[np.int64]], place: NDArray[np.int32]
+) -> NDArray[Any]:
+    """Return a column of the kept documents at their new places, copied block by block."""
+    example = parts[0].columns[name]
+    merged = np.empty((len(place), *example.shape[1:]), example.dtype)
+    first = 0
+    for part, keep in zip(parts, kept, strict=True):
+        for start in range(0, len(keep), _BLOCK):
+            documents = keep[start : start + _BLOCK]
+            merged[place[first + start : first + start + len(documents)]] = part.columns[name][documents]
+        first += len(keep)
+    return merged
 
 
 def _merged_terms(

@@ -1,13 +1,145 @@
-"""Grouping vectors into the lists of an inverted file."""
+"""Grouping vectors into the lists of an inverted file: k-means on a sample, and how many lists to search.
+
+The number of lists to search is not guessed: it is the smallest that reaches a recall on queries drawn from
+the data itself, measured against exact search when the file is built.
+"""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.search.vectors import Clusters, Matrix
 
+logger = logging.getLogger("aios_db.search")
 
-def cluster(vectors: Matrix) -> tuple[NDArray[np.int64], Clusters | None]:
-    """Return an order of the rows that puts list after list, and the lists; None for few vectors."""
-    return np.arange(len(vectors)), None
+_FEWEST_ROWS = 20_000  # below, scoring all rows takes a few milliseconds
+_ROWS_IN_LIST = 256
+_MOST_LISTS = 2048
+_SAMPLE_A_LIST = 40
+_ROUNDS = 8
+_QUERIES = 200
+_NEIGHBORS = 10
+_RECALL = 0.99
+_NOISE = 0.5  # a query is a stored vector moved this far: questions lie beside the memories, not on them
+_BLOCK = 8192
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """To which list each row belongs.
+
+    Attributes
+    ----------
+    lists
+        int64 ``(n,)``: the list of each row.
+    centroids
+        float32 ``(lists, dimension)``.
+    probes
+        Lists to search.
+    """
+
+    lists: NDArray[np.int64]
+    centroids: Matrix
+    probes: int
+
+    def order(self) -> tuple[NDArray[np.int64], Clusters]:
+        """Return the order of the rows that puts list after list, and where the lists then lie."""
+        offsets = np.zeros(len(self.centroids) + 1, np.int64)
+        np.cumsum(np.bincount(self.lists, minlength=len(self.centroids)), out=offsets[1:])
+        return np.argsort(self.lists, kind="stable"), Clusters(self.centroids, offsets, self.probes)
+
+
+def group(
+    parts: Sequence[Matrix], known: Clusters | None, *, fewest_rows: int = _FEWEST_ROWS
+) -> Grouping | None:
+    """Group the rows of all parts, taken one after the other; None for few rows.
+
+    Parameters
+    ----------
+    parts
+        Matrices of unit rows, float32 ``(n_i, dimension)``; they are read block by block and never joined.
+    known
+        Centroids to keep while there are not yet twice as many rows a list as there should be.
+    fewest_rows
+        Make no lists of fewer rows.
+    """
+    count = sum(map(len, parts))
+    if count < fewest_rows:
+        return None
+    random = np.random.default_rng(count)
+    number = min(count // _ROWS_IN_LIST, _MOST_LISTS)
+    if known is not None and 2 * len(known.centroids) > number:
+        centroids = np.asarray(known.centroids)
+    else:
+        drawn = random.choice(count, min(number * _SAMPLE_A_LIST, count), replace=False)
+        centroids = _spherical_k_means(_rows(parts, np.sort(drawn)), number, random)
+    lists = np.concatenate([_assign(part, centroids) for part in parts])
+    probes = _probes(parts, centroids, lists, random)
+    logger.info("vectors grouped", extra={"rows": count, "lists": len(centroids), "probes": probes})
+    return Grouping(lists, centroids, probes)
+
+
+def _rows(parts: Sequence[Matrix], wanted: NDArray[np.int64]) -> Matrix:
+    """Return some rows, ascending, of the parts taken one after the other."""
+    starts = np.cumsum([0, *map(len, parts)])
+    return np.concatenate(
+        [
+            part[wanted[(wanted >= start) & (wanted < start + len(part))] - start]
+            for part, start in zip(parts, starts[:-1], strict=True)
+        ]
+    )
+
+
+def _spherical_k_means(sample: Matrix, lists: int, random: np.random.Generator) -> Matrix:
+    """Return unit centroids (Dhillon and Modha, 2001); an empty cluster starts again at a random row."""
+    centroids = sample[random.choice(len(sample), lists, replace=False)]
+    for _ in range(_ROUNDS):
+        nearest = _assign(sample, centroids)
+        order = np.argsort(nearest, kind="stable")
+        present, starts = np.unique(nearest[order], return_index=True)
+        sums = np.add.reduceat(sample[order], starts, axis=0)
+        centroids = sample[random.choice(len(sample), lists, replace=False)]
+        centroids[present] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return centroids
+
+
+def _assign(vectors: Matrix, centroids: Matrix) -> NDArray[np.int64]:
+    nearest = np.empty(len(vectors), np.int64)
+    transposed = np.ascontiguousarray(centroids.T)
+    for start in range(0, len(vectors), _BLOCK):
+        nearest[start : start + _BLOCK] = np.argmax(vectors[start : start + _BLOCK] @ transposed, axis=1)
+    return nearest
+
+
+def _probes(
+    parts: Sequence[Matrix], centroids: Matrix, lists: NDArray[np.int64], random: np.random.Generator
+) -> int:
+    """Return the fewest lists whose search finds `_RECALL` of the exact neighbours of sampled queries."""
+    drawn = _rows(parts, np.sort(random.choice(len(lists), _QUERIES, replace=False)))
+    moved = random.standard_normal(drawn.shape, np.float32)
+    queries = drawn + _NOISE * moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    ranks = np.argsort(np.argsort(-(queries @ centroids.T), axis=1), axis=1)
+    needed = np.sort(np.take_along_axis(ranks, lists[_exact(parts, queries)], axis=1).ravel()) + 1
+    return int(needed[int(np.ceil(_RECALL * len(needed))) - 1])
+
+
+def _exact(parts: Sequence[Matrix], queries: Matrix) -> NDArray[np.int64]:
+    """Return int64 ``(queries, 10)``: the rows nearest to each query, numbered through all parts."""
+    scores = np.zeros((len(queries), 0), np.float32)
+    rows = np.zeros((len(queries), 0), np.int64)
+    first = 0
+    for part in parts:
+        for start in range(0, len(part), _BLOCK):
+            block = queries @ part[start : start + _BLOCK].T
+            at = np.argpartition(-block, min(_NEIGHBORS, block.shape[1]) - 1, axis=1)[:, :_NEIGHBORS]
+            scores = np.concatenate([scores, np.take_along_axis(block, at, axis=1)], axis=1)
+            rows = np.concatenate([rows, at + first + start], axis=1)
+            keep = np.argsort(-scores, axis=1)[:, :_NEIGHBORS]
+            scores, rows = np.take_along_axis(scores, keep, axis=1), np.take_along_axis(rows, keep, axis=1)
+        first += len(part)
+    return rows

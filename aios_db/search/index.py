@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aios_db.search")
 
-_LARGE_TAIL = 4096
+_SMALL_TAIL, _LARGE_TAIL = 4096, 65536
 _ODD = (
     2 * np.random.default_rng(1).integers(1 << 62, size=1 << 16, dtype=np.uint64) + 1
 )  # checksum of a vector
@@ -82,7 +82,8 @@ class SearchIndex:
     @property
     def needs_save(self) -> bool:
         """Whether enough changed since the segment was written to write a new one."""
-        return len(self._tail) + self._graph.recent // 8 > max(_LARGE_TAIL, len(self._segment) // 8)
+        limit = min(max(len(self._segment) // 4, _SMALL_TAIL), _LARGE_TAIL)
+        return len(self._tail) + self._graph.recent // 8 > limit
 
     def __len__(self) -> int:
         return self._documents
@@ -112,6 +113,7 @@ class SearchIndex:
             segment = self._merged()
             if self.directory is not None:
                 segment.write(self.directory)
+                segment = Segment.read(self.directory, self.dimension) or segment  # mapped, not held
             self._use(segment)
 
     # Searching

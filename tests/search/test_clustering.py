@@ -1,0 +1,48 @@
+"""Lists hold every row once, and searching them finds what exact search finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aios_db.search.clustering import group
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    random = np.random.default_rng(3)
+    centers = random.standard_normal((50, 16)).astype(np.float32)
+    rows = centers[random.integers(50, size=6000)] + 0.4 * random.standard_normal((6000, 16), np.float32)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_few_vectors_stay_as_they_are(vectors):
+    assert group([vectors], None) is None
+
+
+def test_lists_are_a_partition_and_reach_the_recall(vectors):
+    order, clusters = group([vectors[:4000], vectors[4000:]], None, fewest_rows=1000).order()
+    assert sorted(order.tolist()) == list(range(6000))
+    assert clusters.offsets[0] == 0
+    assert clusters.offsets[-1] == 6000
+    assert 1 <= clusters.probes < len(clusters.centroids)
+    arranged = vectors[order]
+    random = np.random.default_rng(4)
+    found = 0
+    for row in random.choice(6000, 100, replace=False):
+        query = vectors[row] + 0.1 * random.standard_normal(16).astype(np.float32)
+        exact = set(np.argsort(-(arranged @ query))[:10].tolist())
+        spans = clusters.nearest_rows(query, clusters.probes)
+        rows = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+        best = rows[np.argsort(-(arranged[rows] @ query))[:10]]
+        found += len(exact & set(best.tolist()))
+    assert found / 1000 >= 0.97
+    everything = clusters.nearest_rows(vectors[0], len(clusters.centroids) * 2)
+    assert everything == [slice(0, 6000)]
+
+
+def test_centroids_are_kept_until_there_are_twice_as_many_rows(vectors):
+    _, known = group([vectors[:2000]], None, fewest_rows=1000).order()
+    assert group([vectors[:3000]], known, fewest_rows=1000).centroids is not None
+    np.testing.assert_array_equal(group([vectors[:3000]], known, fewest_rows=1000).centroids, known.centroids)
+    assert len(group([vectors], known, fewest_rows=1000).centroids) > len(known.centroids)

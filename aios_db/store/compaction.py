@@ -18,7 +18,7 @@ from typing import Any
 
 import lance
 from filelock import FileLock, Timeout
-from lance.commit import CommitConflictError
+from lance.fragment import FragmentMetadata
 from lance.optimize import Compaction
 
 from aios_db.schema.config import StorageConfig
@@ -52,14 +52,29 @@ def is_due(dataset: lance.LanceDataset, fragments: int) -> bool:
 def compact(dataset: lance.LanceDataset, lock: WriteLock, *, everything: bool = False) -> lance.LanceDataset:
     """Merge the tail, or ``everything``, and rewrite fragments of which a tenth is deleted.
 
-    The new files are written without the lock; the lock is taken for the commit only. A delete or update that
-    comes in between wins: the compaction is dropped and done again later.
+    The new files are written without the lock, which is taken for the commit only. When rows of the old ones
+    were deleted or updated meanwhile, the work is done again under the lock.
 
     Returns
     -------
     lance.LanceDataset
-        The dataset at the version written, or as it was.
+        The dataset at the version written, or as it was when there was nothing to do.
     """
+    options = _options(dataset, everything=everything)
+    rewritten = [(task.fragments, task.execute(dataset)) for task in Compaction.plan(dataset, options).tasks]
+    if not rewritten:
+        return dataset
+    with lock.hold():
+        current = handle(newest(dataset))
+        if any(_changed(current, fragments) for fragments, _ in rewritten):
+            logger.debug("compacting again, under the lock", extra={"table": dataset.uri})
+            Compaction.execute(current, _options(current, everything=everything))
+        else:
+            Compaction.commit(current, [result for _, result in rewritten], options)
+    return current
+
+
+def _options(dataset: lance.LanceDataset, *, everything: bool) -> Any:
     fragments = dataset.get_fragments()
     start = 0 if everything else mergeable([each.metadata.physical_rows for each in fragments])
     large = [
@@ -67,22 +82,18 @@ def compact(dataset: lance.LanceDataset, lock: WriteLock, *, everything: bool = 
         for each in fragments[:start]
         if each.num_deletions <= _DELETED_SHARE * each.metadata.physical_rows
     ]
-    options: Any = {
+    return {
         "target_rows_per_fragment": _TARGET_ROWS,
         "materialize_deletions_threshold": _DELETED_SHARE,
         "excluded_fragment_ids": large,
         "num_threads": 1,
     }
-    rewritten = [task.execute(dataset) for task in Compaction.plan(dataset, options).tasks]
-    if not rewritten:
-        return dataset
-    with lock.hold():
-        dataset = handle(newest(dataset))
-        try:
-            Compaction.commit(dataset, rewritten, options)
-        except CommitConflictError as conflict:
-            logger.info("compaction dropped", extra={"table": dataset.uri, "reason": str(conflict)})
-    return dataset
+
+
+def _changed(dataset: lance.LanceDataset, fragments: Sequence[FragmentMetadata]) -> bool:
+    """Say whether any of these fragments has gone or lost rows since its metadata was read."""
+    now = {each.fragment_id: each.metadata.deletion_file for each in dataset.get_fragments()}
+    return any(each.id not in now or now[each.id] != each.deletion_file for each in fragments)
 
 
 def index_new_rows(dataset: lance.LanceDataset, unindexed: int = 10_000) -> None:

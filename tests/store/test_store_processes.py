@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from store_helpers import memory_rows
+
+from aios_db.store import MemoryStore
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+Open = Callable[..., MemoryStore]
+
+
+def start(mode: str, path: Path, name: str = "w", count: int = 0) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HERE / "writer_process.py"), mode, str(path), name, str(count)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 240) -> str:
+    out, err = process.communicate(timeout=timeout)
+    assert process.returncode == 0, err
+    assert "conflict" not in err.lower(), err
+    return out
+
+
+@pytest.mark.slow
+def test_two_writers_and_a_reader_share_a_database(open_store: Open, tmp_path: Path) -> None:
+    path = tmp_path / "agent.aios"
+    open_store().close()
+    writers = [start("write", path, name, 500) for name in ("ann", "bob")]
+    reader = start("read", path, count=1000)
+    acknowledged = [line.split("\t") for writer in writers for line in finish(writer).splitlines()]
+    reads = int(finish(reader).split()[1])
+    assert reads >= 3
+    assert len({memory_id for memory_id, _ in acknowledged}) == 1000
+
+    store = open_store()
+    rows = store.memories.to_table(columns=["memory_id", "text"]).to_pylist()
+    assert {(row["memory_id"], row["text"]) for row in rows} == {(each, text) for each, text in acknowledged}
+    assert len(rows) == 1000
+    assert store.repair().dangling_links == 0
+    # Compaction went on in the background: a thousand commits a table leave no thousand fragments.
+    assert store.stats().fragments < 200
+
+
+@pytest.mark.slow
+def test_the_same_content_from_two_processes_is_one_memory(open_store: Open, tmp_path: Path) -> None:
+    open_store().close()
+    writers = [start("same", tmp_path / "agent.aios", name, 50) for name in ("ann", "bob")]
+    first, second = (finish(writer).splitlines() for writer in writers)
+    assert first == second
+    rows = open_store().memories.to_table(columns=["access_count"])["access_count"].to_pylist()
+    assert rows == [1] * 50
+
+
+@pytest.mark.slow
+def test_a_killed_writer_loses_nothing_it_acknowledged(open_store: Open, tmp_path: Path) -> None:
+    path = tmp_path / "agent.aios"
+    open_store().close()
+    acknowledged: dict[str, str] = {}
+    chance = random.Random(7)
+    rounds_with_success = 0
+    for round_ in range(30):
+        writer = start("write", path, f"round {round_}", 10_000)
+        assert writer.stdout is not None
+        lines = [writer.stdout.readline()]  # the process is up; killed from here on at any moment
+        time.sleep(chance.uniform(0, 0.25))
+        writer.kill()
+        rest, _ = writer.communicate(timeout=60)
+        assert writer.returncode == -9
+        lines += rest.splitlines()
+        complete = [line.rstrip("\n").split("\t") for line in lines if line.count("\t") == 1]
+        acknowledged.update(complete)
+        rounds_with_success += bool(complete)
+
+        store = open_store(read_only=round_ % 2 == 1)
+        rows = store.memories.to_table(columns=["memory_id", "text"]).to_pylist()
+        stored = {row["memory_id"]: row["text"] for row in rows}
+        assert len(stored) == len(rows)
+        assert acknowledged.items() <= stored.items()
+        assert (store.index.find_ids(list(acknowledged)) >= 0).all()
+        store.close()
+    assert rounds_with_success == 30
+    assert len(acknowledged) >= 60
+    store = open_store()
+    store.repair()
+    (again,) = store.remember(memory_rows([next(iter(acknowledged.values()))], session_id="s"))
+    assert again == next(iter(acknowledged))

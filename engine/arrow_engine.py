@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.text import text_config
+from aios_db.engine.backends.accelerator import VramReport
 from aios_db.engine.backends.protocol import Arrays, Program
 from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.selection import Choice
 from aios_db.engine.batching import length_batches, pad
+from aios_db.engine.devices import Device
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
@@ -31,6 +33,8 @@ log = logging.getLogger("aios_db.engine")
 
 _ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 
+CPU_BATCH_TOKENS = 1024  # more does not fit the caches and is slower
+DEVICE_BATCH_TOKENS = 32768
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
 
@@ -98,7 +102,7 @@ class ArrowEngine:
             config=config,
             cache=directory.path / "backends",
         )
-        self._session = Session(program, cpu)
+        self._session = Session(program, cpu, device)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return a float32 array (len(texts), dimension) of unit rows, in the order of ``texts``.
@@ -117,7 +121,7 @@ class ArrowEngine:
         owners = np.array([i for i, parts in enumerate(windows) for _ in parts], dtype=np.int64)
         flat = [ids for parts in windows for ids in parts]
         lengths = np.array([len(ids) for ids in flat], dtype=np.int64)
-        positions = list(length_batches(lengths, self._batch_tokens))
+        positions = list(length_batches(lengths, self._batch_tokens or self._default_batch_tokens()))
         batches = [pad([flat[i] for i in batch], self.max_tokens) for batch in positions]
         vectors = np.empty((len(flat), self.dimension), dtype=np.float32)
         for batch, output in zip(positions, self._session.run(batches), strict=True):
@@ -156,6 +160,18 @@ class ArrowEngine:
     def choice(self) -> Choice | None:
         """The CPU back end and precision in use, with what was measured; None before the choice."""
         return self._session.choice
+
+    @property
+    def device(self) -> Device:
+        """Where calls start; the CPU finishes them when it fails."""
+        return self._session.device
+
+    def vram(self) -> VramReport | None:
+        """Return the accelerator's memory; None on the CPU, on Vulkan, and before the first `encode`."""
+        return self._session.vram()
+
+    def _default_batch_tokens(self) -> int:
+        return CPU_BATCH_TOKENS if self._session.device.is_cpu else DEVICE_BATCH_TOKENS
 
     def _sample(self, texts: Sequence[str]) -> list[Arrays]:
         """Return the inputs of one single text, and of all of them in batches."""

@@ -90,7 +90,9 @@ class CpuSelection:
         self._spent += seconds
 
     def fail(self, error: Exception) -> Runner:
-        """Give up the chosen back end because of ``error``; return the standard one."""
+        """Give up the chosen back end and return the standard one; raise ``error`` if it is that."""
+        if self._chosen is self._standard:
+            raise error
         log.warning(
             "back end %s failed, the standard one takes over: %s", self._label(), error,
             extra={"backend": self._label(), "model": self._program.name},

@@ -42,7 +42,7 @@ class LazyModel:
         self.file = file
         self.residency = residency or ResidencyManager()
         self._check()
-        self.units = {name: LazyUnit(name, module, file) for name, module in _units(model)}
+        self.units = {name: LazyUnit(name, module, file) for name, module in units_of(model)}
         for unit in self.units.values():
             unit.attach(self.residency)
         for name, _ in list(model.named_parameters()):
@@ -155,14 +155,15 @@ class LazyUnit:
             yield self.module.get_submodule(owner), leaf, f"{self.name}.{path}"
 
 
-def _units(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
+def units_of(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
+    """Return the units of ``module`` by name: blocks of a ``ModuleList``, and modules that contain none."""
     from torch import nn
 
     found = []
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         if any(isinstance(inner, nn.ModuleList) for inner in child.modules()):
-            found += _units(child, f"{path}.")
+            found += units_of(child, f"{path}.")
         elif next(child.parameters(), None) is not None:
             found.append((path, child))
     return found

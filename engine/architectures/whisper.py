@@ -56,9 +56,15 @@ class WhisperLayer(nn.Module):
         self.fc2 = nn.Linear(config.intermediate_size, hidden)
         self.final_layer_norm = nn.LayerNorm(hidden)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None, rows: int | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        rows: int | None = None,
+        more: tuple[Tensor, Tensor] | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
         """(batch, positions, hidden) -> (batch, rows, hidden); see `SelfAttention.forward`."""
-        x = x[:, :rows] + self.self_attn(self.self_attn_layer_norm(x), bias, rows)
+        x = x[:, :rows] + self.self_attn(self.self_attn_layer_norm(x), rows, more, bias)
         return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))  # type: ignore[no-any-return]
 
 
@@ -84,7 +90,10 @@ class WhisperEncoder(nn.Module):
         Tensor
             (batch, max_source_positions, hidden_size), what ``WhisperModel.encoder`` of transformers returns.
         """
-        return self.encoder.transform(self.encoder.stem(mel) + self.encoder.position_embedding)
+        x = self.encoder.stem(mel) + self.encoder.position_embedding
+        for layer in self.encoder.layers:
+            x = layer(x)
+        return self.encoder.layer_norm(x)  # type: ignore[no-any-return]
 
 
 class _Encoder(nn.Module):
@@ -100,12 +109,6 @@ class _Encoder(nn.Module):
     def stem(self, mel: Tensor) -> Tensor:
         """(batch, mels, 2 n) -> (batch, n, hidden), without positions."""
         return F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
-
-    def transform(self, x: Tensor, bias: Tensor | None = None, rows: int | None = None) -> Tensor:
-        """Run the layers; only the last one may drop positions, since every layer attends to all of them."""
-        for layer in self.layers[:-1]:
-            x = layer(x, bias)
-        return self.layer_norm(self.layers[-1](x, bias, rows))  # type: ignore[no-any-return]
 
 
 def build(config: Mapping[str, Any]) -> WhisperEncoder:

@@ -13,8 +13,13 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --d
 .PHONY: demo test lint clean
 .DEFAULT_GOAL := demo
 
+# Imports the conversations of examples/ and asks them questions in SQL.
+demo: export AIOS_DB := out/demo.aios
 demo: .venv/demo.stamp
-	@$(BIN)/python examples/demo.py
+	@mkdir -p out
+	@$(BIN)/aios init
+	@$(BIN)/aios import examples/conversations
+	@$(BIN)/aios sql --echo < examples/questions.sql
 
 test: lint .venv/duckdb-$(OLDEST_DUCKDB)/stamp
 	PYTHONPATH=.venv/duckdb-$(OLDEST_DUCKDB) $(PYTEST) -m sql

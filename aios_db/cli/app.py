@@ -22,6 +22,7 @@ COMMANDS = {
     "sql": "aios_db.cli.sql:sql",
     "stats": "aios_db.cli.database:stats",
     "doctor": "aios_db.cli.doctor:doctor",
+    "repair": "aios_db.cli.database:repair",
     "optimize": "aios_db.cli.database:optimize",
     "models": "aios_db.cli.models:models",
 }

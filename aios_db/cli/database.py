@@ -1,4 +1,4 @@
-"""`aios init`, `stats` and `optimize`."""
+"""`aios init`, `stats`, `repair` and `optimize`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,17 @@ def stats(session: Session, as_json: bool) -> None:
     with session.connect(read_only=True) as con:
         counted = {"path": str(con.store.path), **dataclasses.asdict(con.store.stats())}
     (print_json if as_json else print_fields)(counted)
+
+
+@click.command(epilog="\b\nExample:\n  aios repair\n")
+@with_json
+@with_database
+@click.pass_obj
+def repair(session: Session, as_json: bool) -> None:
+    """Mend what a crash can leave behind: links without an end, derived columns and indices."""
+    with session.connect() as con:
+        report = dataclasses.asdict(con.store.repair())
+    (print_json if as_json else print_fields)(report)
 
 
 @click.command(epilog="\b\nExample:\n  aios optimize\n")

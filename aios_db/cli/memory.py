@@ -91,7 +91,6 @@ def recall(session: Session, /, query: str, as_json: bool, **options: object) ->
             )
             for memory in found
         ],
-        wrap="memory",
     )
 
 

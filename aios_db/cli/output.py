@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -15,6 +16,8 @@ import click
 
 TABLE_ROWS = 200
 CELL_CHARACTERS = 500
+SHORT_CELL = 20
+PIPE_WIDTH = 120
 
 
 def json_text(value: object, *, indent: int | None = 2) -> str:
@@ -34,11 +37,8 @@ def print_fields(fields: Mapping[str, object]) -> None:
         click.echo(f"{name:<{width}}  {cell(value)}")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, wrap: str | None = None) -> None:
-    """Print rows as a table; the column named ``wrap`` takes the room that is left.
-
-    Only the first `TABLE_ROWS` rows are shown, and a line says so.
-    """
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as a table, long cells folded; only the first `TABLE_ROWS`, and then a line says so."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -49,13 +49,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, wra
     shown = list(islice(iterator, TABLE_ROWS))
     for index, column in enumerate(columns):
         numeric = bool(shown) and all(isinstance(row[index], (int, float)) for row in shown)
-        fixed = wrap is not None and column != wrap
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=fixed, overflow="fold")
+        short = all(len(cell(row[index])) <= SHORT_CELL for row in shown)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=short, overflow="fold")
     for row in shown:
         table.add_row(*(Text(cell(value)) for value in row))
-    # A pipe has no width: there, lines are as long as they need to be.
-    width = None if sys.stdout.isatty() else 10_000 if wrap is None else 140
-    Console(width=width, soft_wrap=False).print(table)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    console = Console(width=width)
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
     if (rest := sum(1 for _ in iterator)) > 0:
         click.echo(f"… and {rest} more rows; --format csv or json prints all of them")
 

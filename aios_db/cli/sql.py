@@ -33,25 +33,27 @@ Examples:
     "--format", "format_", type=click.Choice(list(FORMATS)), default="table", help="How rows are printed."
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--echo", is_flag=True, help="Print each statement before its result.")
 @click.option("--read-only", is_flag=True, help="Refuse writes of memories and links.")
 @with_database
 @click.pass_obj
-def sql(session: Session, statement: str | None, format_: str, as_json: bool, read_only: bool) -> None:
+def sql(session: Session, /, statement: str | None, format_: str, as_json: bool, **options: bool) -> None:
     """Run SQL: STATEMENT, or standard input, or what is typed at a prompt.
 
     Without a database here, and none named, a temporary one is used.
     """
     format_ = "json" if as_json else format_
-    with _open(session, read_only) as con:
+    with _open(session, options["read_only"]) as con:
         if statement is None and sys.stdin.isatty():
             from aios_db.cli.shell import Shell
 
             Shell(con, format_).run()
         else:
-            run_statements(con, sys.stdin.read() if statement is None else statement, format_)
+            script = sys.stdin.read() if statement is None else statement
+            run_statements(con, script, format_, echo=options["echo"])
 
 
-def run_statements(con: Connection, script: str, format_: str) -> None:
+def run_statements(con: Connection, script: str, format_: str, *, echo: bool = False) -> None:
     """Run every statement of a script and print each result that has rows to show."""
     import duckdb
 
@@ -60,6 +62,8 @@ def run_statements(con: Connection, script: str, format_: str) -> None:
     with translated(con.errors):
         statements = [statement.query for statement in duckdb.extract_statements(script)]
     for statement in statements:
+        if echo:
+            click.echo(f"\n{statement.strip()}\n")
         print_result(con.execute(statement), format_)
 
 

@@ -50,6 +50,21 @@ def test_remember_from_standard_input(aios, monkeypatch):
     assert aios("sql", "SELECT text FROM memories", "--format", "csv").out == "text\nfrom a pipe\n"
 
 
+def test_recall(aios):
+    aios("remember", "The key hangs in the bird house.", "--speaker", "Mira", "--occurred-at", "2024-06-22")
+    aios("remember", "Rye bread keeps for ten days.", "--title", "Bread")
+    table = aios("recall", "where is the key?").out.splitlines()
+    assert table[0].split() == ["score", "vector", "keyword", "graph", "recency", "when", "memory"]
+    assert "2024-06-22" in table[2]
+    assert table[2].endswith("The key hangs in the bird house.")
+    assert "Bread: Rye bread keeps" in table[3]
+    found = aios("recall", "bread", "-k", 1, "--keyword-weight", 2, "--json").json
+    assert [memory["text"] for memory in found] == ["Rye bread keeps for ten days."]
+    assert {"score", "vector_score", "keyword_score", "graph_score", "recency_score", "hops"} <= set(found[0])
+    assert aios("recall", "key", "--until", "2024-01-01", "--json").json == []
+    assert aios("recall", "key", "--since", "someday").status == 1
+
+
 def test_remember_refused(aios):
     result = aios("remember", "x", "--metadata", "[1]")
     assert (result.status, result.out) == (1, "")
@@ -67,7 +82,14 @@ def test_database_by_option_before_or_after_and_by_variable(aios, tmp_path, monk
 
 @pytest.mark.parametrize(
     "arguments",
-    [("recall", "x"), ("stats",), ("forget", "x"), ("optimize",), ("sql", "SELECT 1", "--db", "none")],
+    [
+        ("recall", "x"),
+        ("stats",),
+        ("forget", "x"),
+        ("optimize",),
+        ("repair",),
+        ("sql", "SELECT 1", "--db", "none"),
+    ],
 )
 def test_no_database(aios, arguments, tmp_path):
     result = aios(*arguments)
@@ -92,6 +114,7 @@ def test_stats_and_optimize(aios):
     assert (counted["memories"], counted["links"]) == (1, 0)
     assert "memories" in aios("stats").out
     assert aios("optimize", "--json").json["fragments"] >= 1
+    assert aios("repair", "--json").json["dangling_links"] == 0
 
 
 def test_help_of_every_command_has_an_example(aios):

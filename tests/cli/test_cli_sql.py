@@ -35,6 +35,18 @@ def test_large_table_says_what_it_leaves_out(aios):
     assert len(aios("sql", "SELECT range FROM range(2500)", "--json").json) == 2500
 
 
+def test_echo(aios):
+    out = aios("sql", "SELECT 1 AS a;  SELECT 2 AS b", "--echo", "--format", "csv").out
+    assert out == "\nSELECT 1 AS a;\n\na\n1\n\nSELECT 2 AS b\n\nb\n2\n"
+
+
+def test_long_cells_fold(aios, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = aios("sql", "SELECT repeat('word ', 40) AS t, 7 AS n").out.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert sum(line.count("word") for line in lines) == 40
+
+
 def test_script_from_standard_input(aios, monkeypatch):
     script = "CREATE TABLE t (x INT); INSERT INTO t VALUES (1), (2);\n-- a; b\nFROM t; SELECT 'a;b' AS s"
     monkeypatch.setattr(sys, "stdin", io.StringIO(script))

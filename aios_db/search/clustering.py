@@ -22,9 +22,10 @@ _ROWS_IN_LIST = 256
 _MOST_LISTS = 2048
 _SAMPLE_A_LIST = 40
 _ROUNDS = 8
-_QUERIES = 200
+_QUERIES = 100
 _NEIGHBORS = 10
 _RECALL = 0.99
+_FEWEST_PROBES = 4
 _NOISE = 0.5  # a query is a stored vector moved this far: questions lie beside the memories, not on them
 _BLOCK = 8192
 
@@ -64,7 +65,8 @@ def group(
     parts
         Matrices of unit rows, float32 ``(n_i, dimension)``; they are read block by block and never joined.
     known
-        Centroids to keep while there are not yet twice as many rows a list as there should be.
+        The lists of the first part, kept while there are less than twice as many rows a list as there should
+        be.
     fewest_rows
         Make no lists of fewer rows.
     """
@@ -75,10 +77,12 @@ def group(
     number = min(count // _ROWS_IN_LIST, _MOST_LISTS)
     if known is not None and 2 * len(known.centroids) > number:
         centroids = np.asarray(known.centroids)
+        first = np.repeat(np.arange(len(centroids)), np.diff(known.offsets))
+        lists = np.concatenate([first, *(_assign(part, centroids) for part in parts[1:])])
     else:
         drawn = random.choice(count, min(number * _SAMPLE_A_LIST, count), replace=False)
         centroids = _spherical_k_means(_rows(parts, np.sort(drawn)), number, random)
-    lists = np.concatenate([_assign(part, centroids) for part in parts])
+        lists = np.concatenate([_assign(part, centroids) for part in parts])
     probes = _probes(parts, centroids, lists, random)
     logger.info("vectors grouped", extra={"rows": count, "lists": len(centroids), "probes": probes})
     return Grouping(lists, centroids, probes)
@@ -125,7 +129,7 @@ def _probes(
     queries = drawn + _NOISE * moved / np.linalg.norm(moved, axis=1, keepdims=True)
     ranks = np.argsort(np.argsort(-(queries @ centroids.T), axis=1), axis=1)
     needed = np.sort(np.take_along_axis(ranks, lists[_exact(parts, queries)], axis=1).ravel()) + 1
-    return int(needed[int(np.ceil(_RECALL * len(needed))) - 1])
+    return max(_FEWEST_PROBES, int(needed[int(np.ceil(_RECALL * len(needed))) - 1]))
 
 
 def _exact(parts: Sequence[Matrix], queries: Matrix) -> NDArray[np.int64]:

@@ -28,7 +28,11 @@ SESSION_GAIN = 0.25
 SIMILAR_GAIN = 0.03
 ASSOCIATION_GAIN = 0.75
 _GAINS = np.full(len(KINDS) + 1, ASSOCIATION_GAIN, np.float32)
-_GAINS[[NEXT_IN_SESSION, SIMILAR]] = SESSION_GAIN, SIMILAR_GAIN
+_GAINS[[NEXT_IN_SESSION, SIMILAR, KINDS.index("recalled_together")]] = (
+    SESSION_GAIN,
+    SIMILAR_GAIN,
+    SIMILAR_GAIN,
+)
 _FRONTIER = 4096  # strongest memories that pass activation on, each hop
 
 

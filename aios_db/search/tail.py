@@ -33,6 +33,8 @@ class Tail(Part):
     def positions(self, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the document of each row id, or -1; the newest when a memory changed twice."""
         position = self._position
+        if not position:
+            return np.full(len(row_ids), -1, np.int64)
         return np.fromiter((position.get(row, -1) for row in row_ids.tolist()), np.int64, len(row_ids))
 
     def extend(self, values: dict[str, NDArray[Any]], counts: list[Counter[int]]) -> None:

@@ -42,7 +42,10 @@ def test_lists_are_a_partition_and_reach_the_recall(vectors):
 
 
 def test_centroids_are_kept_until_there_are_twice_as_many_rows(vectors):
-    _, known = group([vectors[:2000]], None, fewest_rows=1000).order()
-    assert group([vectors[:3000]], known, fewest_rows=1000).centroids is not None
-    np.testing.assert_array_equal(group([vectors[:3000]], known, fewest_rows=1000).centroids, known.centroids)
-    assert len(group([vectors], known, fewest_rows=1000).centroids) > len(known.centroids)
+    order, known = group([vectors[:2000]], None, fewest_rows=1000).order()
+    arranged = vectors[order]
+    grown = group([arranged, vectors[2000:3000]], known, fewest_rows=1000)
+    np.testing.assert_array_equal(grown.centroids, known.centroids)
+    nearest = np.argmax(np.concatenate([arranged, vectors[2000:3000]]) @ known.centroids.T, axis=1)
+    np.testing.assert_array_equal(grown.lists, nearest)
+    assert len(group([arranged, vectors[2000:]], known, fewest_rows=1000).centroids) > len(known.centroids)

@@ -1,0 +1,262 @@
+"""Latency of `recall` through SQL, beside LanceDB's own hybrid query on the same rows in the same run.
+
+    python bench/bench_recall_latency.py --rows 10000 100000 1000000
+
+The rows are made: vectors in clusters (a vector database of independent random vectors has no neighbours to
+find) and words drawn by Zipf's law, in sessions of ten. Queries are vectors of the same clusters with words
+of the same law. A query's embedding is looked up here, so that it does not count; everything else does, from
+the SQL text to the rows. recall@10 of the vector part is measured against exact search over all rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import lance
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+import aios_db
+import aios_db.connection
+
+os.environ.setdefault("LANCE_LOG", "error")  # LanceDB's hybrid query warns of itself at every call
+
+DIMENSION = 384
+CENTERS = 2000
+SPREAD = 0.7  # of a vector around its center, relative to the center's length
+WORDS = 50_000
+WORDS_IN_ROW = 20
+WORDS_IN_QUERY = 6
+SESSION = 10
+CHUNK = 20_000
+OPEN = "import sys, time, aios_db; start = time.perf_counter(); con = aios_db.connect(sys.argv[1]); \
+con.execute('SELECT 1').fetchall(); print(time.perf_counter() - start)"
+
+
+class Rows:
+    """The made rows and queries, the same for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self._centers = self._random.standard_normal((CENTERS, DIMENSION), np.float32) / np.sqrt(DIMENSION)
+        law = 1 / np.arange(1, WORDS + 1)
+        self._cumulated = np.cumsum(law / law.sum())
+
+    def vectors(self, count: int) -> NDArray[np.float32]:
+        """Return unit vectors in clusters."""
+        noise = self._random.standard_normal((count, DIMENSION), np.float32) / np.float32(np.sqrt(DIMENSION))
+        rows = self._centers[self._random.integers(CENTERS, size=count)] + np.float32(SPREAD) * noise
+        unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit
+
+    def texts(self, count: int, words: int) -> list[str]:
+        """Return texts of Zipfian words."""
+        drawn = np.searchsorted(self._cumulated, self._random.random((count, words))).clip(max=WORDS - 1)
+        return [" ".join(f"w{word}" for word in row) for row in drawn.tolist()]
+
+    def chunk(self, first: int, count: int) -> pa.Table:
+        """Return rows to remember."""
+        vectors = pa.FixedSizeListArray.from_arrays(self.vectors(count).ravel(), DIMENSION)
+        sessions = [f"session {i // SESSION}" for i in range(first, first + count)]
+        texts = self.texts(count, WORDS_IN_ROW)
+        return pa.table({"text": texts, "session_id": sessions, "text_embedding": vectors})
+
+
+class Prepared:
+    """An encoder that looks the vectors of the queries up."""
+
+    dimension = DIMENSION
+    version = "prepared@000000000000"
+
+    def __init__(self, vectors: dict[str, NDArray[np.float32]]) -> None:
+        self._vectors = vectors
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the prepared vectors."""
+        return np.stack([self._vectors[text] for text in texts])
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table; times in milliseconds."""
+
+    rows: int
+    system: str
+    p50: float
+    p95: float
+    recall: float | None
+    build_s: float
+
+
+def latencies(ask: Callable[[str], Any], queries: list[str]) -> tuple[float, float]:
+    for query in queries[:5]:
+        ask(query)
+    times = []
+    for query in queries:
+        start = time.perf_counter()
+        ask(query)
+        times.append(1000 * (time.perf_counter() - start))
+    return float(np.median(times)), float(np.quantile(times, 0.95))
+
+
+def exact_neighbors(tables: Callable[[], Any], queries: NDArray[np.float32]) -> list[set[int]]:
+    """Return the positions of the ten rows nearest to each query, over all chunks."""
+    scores = np.zeros((len(queries), 0), np.float32)
+    rows = np.zeros((len(queries), 0), np.int64)
+    first = 0
+    for vectors in tables():
+        scores = np.concatenate([scores, queries @ vectors.T], axis=1)
+        rows = np.concatenate(
+            [rows, np.tile(np.arange(first, first + len(vectors)), (len(queries), 1))], axis=1
+        )
+        keep = np.argsort(-scores, axis=1)[:, :10]
+        scores, rows = np.take_along_axis(scores, keep, axis=1), np.take_along_axis(rows, keep, axis=1)
+        first += len(vectors)
+    return [set(row) for row in rows.tolist()]
+
+
+def recall_of(found: Callable[[str], list[str]], exact: dict[str, set[str]]) -> float:
+    return sum(len(set(found(query)) & names) for query, names in exact.items()) / (10 * len(exact))
+
+
+def measure_aios(
+    count: int, path: Path, made: Rows, queries: dict[str, NDArray[np.float32]]
+) -> tuple[Result, dict[str, set[str]], float]:
+    aios_db.connection.LazyEncoder = lambda config: Prepared(queries)  # type: ignore[assignment, misc]
+    start = time.perf_counter()
+    connection = aios_db.connect(path)
+    for first in range(0, count, CHUNK):
+        connection.remember(made.chunk(first, min(CHUNK, count - first)))
+    connection.store.optimize()
+    build = time.perf_counter() - start
+    connection.close()
+    command = [sys.executable, "-c", OPEN, str(path)]
+    opening = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    connection = aios_db.connect(path)
+    table = connection.store.memories
+    names: list[str] = table.to_table(columns=["memory_id"])["memory_id"].to_pylist()
+
+    def chunks() -> Any:
+        for batch in table.to_batches(columns=["text_embedding"]):
+            yield batch["text_embedding"].flatten().to_numpy().reshape(-1, DIMENSION)
+
+    nearest = exact_neighbors(chunks, np.stack(list(queries.values())))
+    exact = {query: {names[i] for i in rows} for query, rows in zip(queries, nearest, strict=True)}
+    cursor = connection.cursor()
+    vector_part = "SELECT memory_id FROM vector_search(embed(?), 10)"
+    recall = recall_of(lambda q: [name for (name,) in cursor.execute(vector_part, [q]).fetchall()], exact)
+    whole = "SELECT * FROM recall(?, k := 10)"
+    p50, p95 = latencies(lambda query: cursor.execute(whole, [query]).fetchall(), list(queries))
+    connection.close()
+    return Result(count, "aios_db recall", p50, p95, recall, build), exact, opening
+
+
+def measure_lancedb(  # noqa: PLR0917
+    count: int, path: Path, source: Path, queries: dict[str, NDArray[np.float32]], exact: dict[str, set[str]],
+    hnsw: bool,
+) -> list[Result]:  # fmt: skip
+    import lancedb
+
+    start = time.perf_counter()
+    columns = ["memory_id", "text", "session_id", "text_embedding"]
+    reader = lance.dataset(str(source / "memories.lance")).scanner(columns=columns).to_reader()
+    table = lancedb.connect(str(path)).create_table("rows", reader)
+    table.create_fts_index("text", use_tantivy=False)
+    results = []
+
+    def hybrid(query: str) -> list[str]:
+        search = table.search(query_type="hybrid").vector(queries[query]).text(query).distance_type("cosine")
+        found: list[str] = search.limit(10).select(["memory_id", "text"]).to_arrow()["memory_id"].to_pylist()
+        return found
+
+    def vector(query: str) -> list[str]:
+        search = table.search(queries[query]).distance_type("cosine").limit(10).select(["memory_id"])
+        found: list[str] = search.to_arrow()["memory_id"].to_pylist()
+        return found
+
+    some = list(queries)[: 50 if count <= 100_000 else 10]
+    build = time.perf_counter() - start
+    results.append(Result(count, "LanceDB exact hybrid", *latencies(hybrid, some), 1.0, build))
+    if hnsw:
+        start = time.perf_counter()
+        table.create_index(metric="cosine", vector_column_name="text_embedding", index_type="IVF_HNSW_SQ")
+        build += time.perf_counter() - start
+        recall = recall_of(vector, exact)
+        results.append(Result(count, "LanceDB HNSW hybrid", *latencies(hybrid, list(queries)), recall, build))
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="collection sizes")
+    parser.add_argument("--queries", type=int, default=100, help="queries a size")
+    parser.add_argument(
+        "--hnsw-rows", type=int, default=100_000, help="largest size to build LanceDB's HNSW for"
+    )
+    parser.add_argument("--path", type=Path, help="folder to work in (a temporary one by default)")
+    parser.add_argument("--json", type=Path, help="write the results here as JSON")
+    options = parser.parse_args()
+    work = Path(tempfile.mkdtemp(dir=options.path))
+    versions = f"aios_db {aios_db.__version__}, duckdb {duckdb.__version__}, pylance {lance.__version__}"
+    print(
+        f"{versions}; {DIMENSION} dimensions, {CENTERS} clusters, {WORDS_IN_ROW} Zipfian words a row, k = 10"
+    )
+    print(f"{'rows':>9}  {'system':22}{'p50 ms':>9}{'p95 ms':>9}{'recall@10':>11}{'build s':>9}")
+    results: list[Result] = []
+    openings: dict[int, float] = {}
+    try:
+        for count in options.rows:
+            made = Rows(count)
+            queries = dict(
+                zip(made.texts(options.queries, WORDS_IN_QUERY), made.vectors(options.queries), strict=True)
+            )
+            path = work / f"{count}.aios"
+            ours, exact, openings[count] = measure_aios(count, path, made, queries)
+            theirs = measure_lancedb(
+                count, work / f"{count}.lancedb", path, queries, exact, hnsw=count <= options.hnsw_rows
+            )
+            for result in (ours, *theirs):
+                results.append(result)
+                recall = "" if result.recall is None else f"{np.floor(1e4 * result.recall) / 1e4:.4f}"
+                print(
+                    f"{count:9}  {result.system:22}{result.p50:9.1f}{result.p95:9.1f}{recall:>11}"
+                    f"{result.build_s:9.1f}",
+                    flush=True,
+                )
+            print(
+                f"{count:9}  opening {openings[count]:.3f} s; p50 against "
+                + ", ".join(f"{other.system} {ours.p50 / other.p50:.2f}x" for other in theirs),
+                flush=True,
+            )
+            shutil.rmtree(work / f"{count}.aios")
+            shutil.rmtree(work / f"{count}.lancedb")
+        first, last = (next(r for r in results if r.rows == n) for n in (options.rows[0], options.rows[-1]))
+        print(f"p50 at {last.rows} rows is {last.p50 / first.p50:.2f}x that at {first.rows}")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if options.json:
+        about = {"versions": versions, "opening_s": openings, "results": [asdict(each) for each in results]}
+        options.json.write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ from aios_db.schema.retrieval import Rows
 
 if TYPE_CHECKING:
     from lance import LanceDataset
+    from lance.fragment import LanceFragment
 
 logger = logging.getLogger("aios_db.search")
 
@@ -22,16 +23,51 @@ MEMORY_COLUMNS = (
 )  # fmt: skip
 LINK_COLUMNS = ("source_id", "target_id", "kind", "weight")
 _BATCH_ROWS = 8192
+_FEW_ROWS = 256
 
 
 def changed(dataset: LanceDataset, since: int, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows inserted or updated after version ``since`` with their ``_rowid``; all when it is -1."""
-    scanner = dataset.scanner(
-        columns=[*columns, "_rowid"],
-        filter=f"_row_last_updated_at_version > {since}" if since >= 0 else None,
-        batch_size=_BATCH_ROWS,
+    """Yield the rows inserted or updated after version ``since`` with their ``_rowid``; all when it is -1.
+
+    Such a row always lies in a fragment that version did not have, so that only new fragments are read: a few
+    rows by their ids, since planning a scan costs more than they do.
+    """
+    names = [*columns, "_rowid"]
+    if since < 0:
+        yield from dataset.scanner(columns=names, batch_size=_BATCH_ROWS).to_batches()
+        return
+    fragments = _new_fragments(dataset, since)
+    if sum(each.metadata.physical_rows for each in fragments) <= _FEW_ROWS:
+        row_ids = [row for each in fragments for row in _row_ids(each)]
+        rows = dataset._take_rows(row_ids, columns=[*names, "_row_last_updated_at_version"])
+        # A fragment that a compaction made holds older rows as well.
+        new = rows["_row_last_updated_at_version"].to_numpy() > since
+        yield from rows.select(names).filter(pa.array(new)).combine_chunks().to_batches()
+    else:
+        yield from dataset.scanner(
+            columns=names,
+            filter=f"_row_last_updated_at_version > {since}",
+            fragments=fragments,
+            batch_size=_BATCH_ROWS,
+        ).to_batches()
+
+
+def _new_fragments(dataset: LanceDataset, since: int) -> list[LanceFragment]:
+    fragments: list[LanceFragment] = dataset.get_fragments()
+    try:
+        old = {each.fragment_id for each in dataset.checkout_version(since).get_fragments()}
+    except (OSError, ValueError, RuntimeError):  # which of them differs between Lance's versions
+        return fragments
+    return [each for each in fragments if each.fragment_id not in old]
+
+
+def _row_ids(fragment: LanceFragment) -> list[int]:
+    from lance.fragment import RowIdSequence
+
+    ids: list[int] = (
+        sequence.to_pyarrow().to_pylist()
     )
-    yield from scanner.to_batches()
+    return ids
 
 
 def deleted(dataset: LanceDataset, since: int, known: Callable[[], Rows]) -> Rows:

@@ -64,10 +64,10 @@ def _new_fragments(dataset: LanceDataset, since: int) -> list[LanceFragment]:
 def _row_ids(fragment: LanceFragment) -> list[int]:
     from lance.fragment import RowIdSequence
 
-    ids: list[int] = (
-        sequence.to_pyarrow().to_pylist()
-    )
-    return ids
+    meta = fragment.metadata.row_id_meta
+    assert meta is not None, "the tables are made with stable row ids"
+    row_ids: list[int] = RowIdSequence.from_inline_metadata(meta).to_pyarrow().to_pylist()
+    return row_ids
 
 
 def deleted(dataset: LanceDataset, since: int, known: Callable[[], Rows]) -> Rows:

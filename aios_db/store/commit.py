@@ -56,6 +56,34 @@ def commit(
     )
 
 
+def patch(
+    dataset: lance.LanceDataset, row_ids: NDArray[np.int64], name: str, values: pa.Array
+) -> lance.LanceDataset:
+    """Give most rows of some fragments a new value in one column, which is written anew beside the others.
+
+    Lance does not count it as an update of the rows: only for what is derived from elsewhere.
+
+    Parameters
+    ----------
+    dataset
+        The newest version, under the write lock.
+    row_ids
+        int64 ``(n,)``, all present, without repeats.
+    name
+        The column.
+    values
+        Its ``n`` new values.
+    """
+    addresses = dataset._take_rows(row_ids.tolist(), columns=["_rowaddr"])["_rowaddr"].to_numpy()
+    changed = pa.table({"_rowid": row_ids.astype(np.uint64), name: values})
+    operation = lance.LanceOperation.Update(update_mode="rewrite_columns")
+    fragments = {each.fragment_id: each for each in dataset.get_fragments()}
+    for fragment, _ in by_fragment(addresses):
+        written, operation.fields_modified = fragments[fragment].update_columns(changed)
+        operation.updated_fragments.append(written)
+    return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+
+
 def delete(dataset: lance.LanceDataset, row_ids: NDArray[np.int64]) -> lance.LanceDataset:
     """Delete rows in one commit and return the version written.
 

@@ -19,7 +19,7 @@ from aios_db.schema.memories import TIMESTAMP
 from aios_db.search.index import SearchIndex
 from aios_db.store.commit import commit
 from aios_db.store.links import reinforce
-from aios_db.store.strongest import COLUMN, strongest_links
+from aios_db.store.strongest import write_strongest
 
 # Pairs grow with the square of this; the best matches are the ones that belong together.
 _TOGETHER = 4
@@ -76,24 +76,26 @@ class Pending:
 def write_pending(
     memories: lance.LanceDataset, links: lance.LanceDataset, index: SearchIndex, work: Work
 ) -> tuple[lance.LanceDataset, lance.LanceDataset]:
-    """Write ``work`` in one commit a table and return the versions written.
+    """Write ``work`` in a commit or two a table and return the versions written.
 
     Memories forgotten in the meantime are left out. The datasets are the newest, under the write lock, and
     ``index`` is level with them.
     """
     concerned = sorted({*work.recalls, *work.relinked})
-    found = index.find_ids(concerned)
-    row_of = {each: row for each, row in zip(concerned, found.tolist(), strict=True) if row >= 0}
+    found = index.find_ids(concerned).tolist()
+    row_of = {each: row for each, row in zip(concerned, found, strict=True) if row >= 0}
+
+    recalled = [each for each in work.recalls if each in row_of]
+    if recalled:
+        row_ids = np.array([row_of[each] for each in recalled], np.int64)
+        stored = memories._take_rows(row_ids.tolist(), columns=["access_count", "last_access_at"])
+        times = np.array([work.recalls[each] for each in recalled], np.int64)
+        memories = commit(memories, None, row_ids, count_accesses(stored, times))
     pairs = {pair: times for pair, times in work.pairs.items() if row_of.keys() >= set(pair)}
     links = reinforce(links, pairs) if pairs else links
-    if not row_of:
-        return memories, links
-    row_ids = np.array([*row_of.values()], np.int64)
-    stored = memories._take_rows(row_ids.tolist(), columns=["access_count", "last_access_at"])
-    times = np.array([work.recalls[each] for each in row_of], np.int64)
-    changes = count_accesses(stored, times)
-    changes[COLUMN] = strongest_links(links, pa.array([*row_of], pa.string()))
-    return commit(memories, None, row_ids, changes), links
+    relinked = row_of.keys() & {*work.relinked, *(each for pair in pairs for each in pair)}
+    memories = write_strongest(memories, links, np.array(sorted(row_of[each] for each in relinked), np.int64))
+    return memories, links
 
 
 def count_accesses(stored: pa.Table, times: NDArray[np.int64]) -> dict[str, pa.Array]:

@@ -9,11 +9,37 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.memories import LINK_STRUCT
+from aios_db.store.commit import commit, patch
 
 COLUMN = "association_links"
 _MOST = 8
 # A filter on the indexed source_id looks each id up; this many at a time keep its expression small.
 _IDS = 1_000
+_DENSE = 1_000
+
+
+def write_strongest(
+    memories: lance.LanceDataset, links: lance.LanceDataset, row_ids: NDArray[np.int64]
+) -> lance.LanceDataset:
+    """Bring the column up to date for these memories and return the version written.
+
+    The datasets are the newest, under the write lock.
+    """
+    if not len(row_ids):
+        return memories
+    stored = memories._take_rows(row_ids.tolist(), columns=["memory_id", "_rowid", "_rowaddr"])
+    column = strongest_links(links, stored["memory_id"].combine_chunks())
+    row_ids = stored["_rowid"].to_numpy().astype(np.int64)
+    dense = _in_dense_fragments(stored["_rowaddr"].to_numpy())
+    if dense.any():
+        memories = patch(memories, row_ids[dense], COLUMN, column.filter(pa.array(dense)))
+    return commit(memories, None, row_ids[~dense], {COLUMN: column.filter(pa.array(~dense))})
+
+
+def _in_dense_fragments(addresses: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say which rows lie in a fragment of which so many change that writing its column anew is cheaper."""
+    _, place, counts = np.unique(addresses >> np.uint64(32), return_inverse=True, return_counts=True)
+    return np.asarray(counts[place] >= _DENSE)
 
 
 def strongest_links(links: lance.LanceDataset, memory_ids: pa.Array) -> pa.ListArray:

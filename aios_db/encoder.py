@@ -30,6 +30,19 @@ class LazyEncoder:
         self._config = config
         self._lock = threading.Lock()
         self._engine: ArrowEngine | None = None
+        self._pinned: Path | None = None
+
+    @property
+    def directory(self) -> Path:
+        """The model directory in use."""
+        return self._directory()
+
+    def use(self, directory: Path) -> None:
+        """Embed with the model in ``directory`` from now on, whatever the configuration names."""
+        with self._lock:
+            if directory.resolve() != (self._directory().resolve() if self._engine else None):
+                self._engine = None  # not closed: another thread may be using it
+            self._pinned = directory
 
     @property
     def dimension(self) -> int:
@@ -61,6 +74,8 @@ class LazyEncoder:
             The model is not installed; the message says how to install it.
         WeightsError
             Its files cannot be read.
+        ValidationError
+            The model is quantized and the precision validator has not passed it.
         """
         return self._load().encode(texts)
 
@@ -75,10 +90,12 @@ class LazyEncoder:
         with self._lock:
             if self._engine is None:
                 from aios_db.engine.arrow_engine import ArrowEngine
+                from aios_db.engine.validation.gate import require_valid
 
-                config = self._config
+                config, directory = self._config, self._directory()
+                require_valid(directory)
                 self._engine = ArrowEngine(
-                    self._directory(), engine=config.engine, cpu=config.cpu, device=config.device
+                    directory, engine=config.engine, cpu=config.cpu, device=config.device
                 )
             return self._engine
 
@@ -87,9 +104,9 @@ class LazyEncoder:
 
         engine = self._config.engine
         try:
-            return find_model(engine.text_model, engine.models_dir)
+            return find_model(str(self._pinned or engine.text_model), engine.models_dir)
         except ModelNotFoundError as missing:
-            if engine.text_model != MINILM:
+            if self._pinned is not None or engine.text_model != MINILM:
                 raise
             try:
                 path = install_minilm(engine.models_dir)

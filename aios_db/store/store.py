@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,9 @@ import pyarrow as pa
 import uuid_utils
 from numpy.typing import NDArray
 
-from aios_db.schema import association_links, memories
+from aios_db.models.following import Following
+from aios_db.models.versions import WeightVersions
+from aios_db.schema import association_links, memories, schema_migrations, validation_reports, weight_versions
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.search.index import SearchIndex
@@ -32,10 +34,12 @@ from aios_db.store.maintenance import Maintenance
 from aios_db.store.pending import Pending, count_accesses, write_pending
 from aios_db.store.repair import RepairReport, repair
 from aios_db.store.rows import complete, normalise
-from aios_db.store.snapshot import newest
+from aios_db.store.snapshot import handle, newest
 from aios_db.store.stats import StoreStats, measure
 
 logger = logging.getLogger("aios_db.store")
+
+_RECORDS = (weight_versions.TABLE, validation_reports.TABLE, schema_migrations.TABLE)
 
 
 class MemoryStore:
@@ -49,6 +53,8 @@ class MemoryStore:
         The search index over that snapshot.
     path, config, read_only, dimension
         As opened; ``dimension`` is the length of a stored text vector.
+    versions
+        The weight versions installed in the database.
     """
 
     def __init__(
@@ -61,6 +67,9 @@ class MemoryStore:
         self.dimension = marker.dimension
         self._encoder = encoder
         self._lock = lock
+        self.versions = WeightVersions(path, lock)
+        self._following = Following(self.versions)
+        self._records: dict[str, lance.LanceDataset] = {}
         self._moving = threading.RLock()
         self._closed = False
         self._pending = Pending()
@@ -116,7 +125,7 @@ class MemoryStore:
 
     @property
     def encoder(self) -> Encoder:
-        """The text encoder.
+        """The text encoder, at the weight version that made the vectors of the snapshot.
 
         Raises
         ------
@@ -125,11 +134,18 @@ class MemoryStore:
         """
         if self._encoder is None:
             raise OperationalError("this store has no text model; give text_embedding with every memory")
+        self._following.follow(self.memories, self._encoder)
         return self._encoder
 
     def dataset(self, table: str) -> lance.LanceDataset:
         """Return the current snapshot of a table by its name."""
         self._check_open()
+        if table in _RECORDS:
+            with operational(f"reading {table} of {self.path}"):
+                if table not in self._records:
+                    self._records[table] = lance.dataset(layout.table_path(self.path, table))
+                self._records[table] = newest(self._records[table])
+            return self._records[table]
         if table not in (memories.TABLE, association_links.TABLE):
             raise ProgrammingError(f"no table {table!r}")
         return self.memories if table == memories.TABLE else self.links
@@ -194,8 +210,14 @@ class MemoryStore:
         distinct = embed_missing(distinct, self.index.find_content(hashes) < 0, lambda: self.encoder)
         with self._writing("writing memories to"):
             known = self.index.find_content(hashes)
-            # Another process may have forgotten, since the look before encoding, what was known then.
+            if self._encoder is not None:
+                self._following.follow(self.memories, self._encoder)
+                distinct = self._following.without_stale(distinct)
+            # Another process may have forgotten, since the look before encoding, what was known then, or have
+            # exchanged the vectors for those of another weight version.
             distinct = embed_missing(distinct, known < 0, lambda: self.encoder)
+            if distinct["text_weight_version"].null_count < len(distinct):
+                self._following.record(self._encoder)
             ids = self._append(distinct, known, np.bincount(of_row))
         self._maintenance.notify()
         return [ids[place] for place in of_row]
@@ -251,6 +273,25 @@ class MemoryStore:
         self._pending.relinked(sources)
         self._maintenance.notify()
         return count
+
+    def replace_vectors(self, replacement: Callable[[lance.LanceDataset], pa.Table]) -> int:
+        """Exchange text vectors in one commit; return how many.
+
+        Parameters
+        ----------
+        replacement
+            Called with the newest memories, under the write lock; returns ``memory_id``, ``text_embedding``
+            and ``text_weight_version`` of those to change.
+        """
+        self._check_writable()
+        with self._writing("exchanging the vectors of"):
+            vectors = replacement(self.memories)
+            if len(vectors):
+                written = handle(self.memories)
+                written.merge_insert(memories.KEY).when_matched_update_all().execute(vectors)
+                self._move(memories_=written)
+                self._following.outdated()
+        return len(vectors)
 
     def touch(self, memory_ids: Sequence[str]) -> None:
         """Note that these memories, best first, were recalled together.
@@ -336,7 +377,10 @@ class MemoryStore:
         with self._moving:
             # The links first: every end of a link in that version is then among the memories.
             links = newest(self.links)
-            self._move(newest(self.memories), links)
+            memories_ = newest(self.memories)
+            if memories_ is not self.memories:
+                self._following.outdated()
+            self._move(memories_, links)
 
     def _move(
         self, memories_: lance.LanceDataset | None = None, links: lance.LanceDataset | None = None

@@ -1,0 +1,243 @@
+"""`weight_versions` and `validation_reports`: the one path by which they are written."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aios_db.engine.fingerprint import fingerprint
+from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.validation.gate import require_valid
+from aios_db.engine.validation.report import ValidationReport
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.schema import validation_reports, weight_versions
+from aios_db.schema.database import table_path
+from aios_db.schema.errors import ModelNotFoundError, ProgrammingError, ValidationError
+from aios_db.store.failures import operational
+from aios_db.store.lock import WriteLock
+
+log = logging.getLogger("aios_db.models")
+
+_SPACES = {"ViT": "image", "Whisper": "audio"}
+_FLOATS = {"torch.float32": "fp32", "torch.float16": "fp16"}
+
+
+@dataclass(frozen=True)
+class WeightVersion:
+    """A row of `weight_versions`."""
+
+    version: str
+    name: str
+    space: str
+    schema_version: str
+    quant_type: str
+    path: str
+    sha256: str
+    bytes: int
+    bits_per_weight: float
+    parent_version: str | None
+    calibration: str | None
+    report_id: str | None
+    is_active: bool
+    installed_at: datetime
+    activated_at: datetime | None
+
+
+class WeightVersions:
+    """The versions installed in one database.
+
+    Parameters
+    ----------
+    directory
+        The database.
+    lock
+        Its write lock.
+    """
+
+    def __init__(self, directory: Path, lock: WriteLock) -> None:
+        self._directory = directory
+        self._lock = lock
+
+    def all(self) -> list[WeightVersion]:
+        """Return every version, oldest first."""
+        with operational(f"reading the weight versions of {self._directory}"):
+            rows = self._open(weight_versions.TABLE).to_table().sort_by("installed_at").to_pylist()
+        return [WeightVersion(**row) for row in rows]
+
+    def find(self, version: str) -> WeightVersion | None:
+        """Return a version by its full name, ``name@`` and 12 hex digits."""
+        return next((each for each in self.all() if each.version == version), None)
+
+    def active(self, space: str = "text") -> WeightVersion | None:
+        """Return the active version of a space."""
+        return next((each for each in self.all() if each.space == space and each.is_active), None)
+
+    def install(self, path: str | Path) -> WeightVersion:
+        """Record the version in a model directory and the report beside it; again, and nothing changes.
+
+        Raises
+        ------
+        ValidationError
+            It is quantized and has no passing report of these very weights; it is not recorded.
+        WeightsError
+            Its weights are damaged.
+        """
+        try:
+            report = require_valid(path)
+        except ValidationError as error:
+            log.error("not installed: %s", error, extra={"path": str(path)})
+            raise
+        row = _describe(ModelDirectory.open(path), report)
+        with self._lock.hold(), operational(f"writing the weight versions of {self._directory}"):
+            known = self.find(row["version"])
+            if known is not None:
+                kept = {name: getattr(known, name) for name in ("is_active", "installed_at", "activated_at")}
+                row |= kept
+            if report is not None:
+                self._write(validation_reports, [report_row(report, row["version"])])
+            self._write(weight_versions, [row])
+        log.info("installed weight version %s", row["version"], extra={"path": row["path"]})
+        return WeightVersion(**row)
+
+    def record_report(self, report: ValidationReport) -> None:
+        """Add the report of a validation, passed or not, to `validation_reports`."""
+        with self._lock.hold(), operational(f"writing the validation reports of {self._directory}"):
+            self._write(validation_reports, [report_row(report, report.candidate.version)])
+
+    def set_active(self, version: str) -> None:
+        """Make a version the active one of its space, in one commit with the one before ceasing to be.
+
+        Raises
+        ------
+        ModelNotFoundError
+            It is not installed.
+        ValidationError
+            Its weights are no longer those that were validated.
+        """
+        chosen = self.find(version)
+        if chosen is None:
+            raise ModelNotFoundError(f"{self._directory} has no weight version {version!r}: install it first")
+        require_valid(chosen.path)
+        if _sha256(ModelDirectory.open(chosen.path)) != chosen.sha256:
+            raise ValidationError(f"{chosen.path} holds other weights than {version}: install them")
+        with self._lock.hold(), operational(f"writing the weight versions of {self._directory}"):
+            now = datetime.now(timezone.utc)
+            changed = []
+            for each in self.all():
+                if each.space == chosen.space and each.is_active != (each.version == version):
+                    activated = now if each.version == version else each.activated_at
+                    changed.append(
+                        {**asdict(each), "is_active": not each.is_active, "activated_at": activated}
+                    )
+            if changed:
+                self._write(weight_versions, changed)
+                log.info("activated %s", version, extra={"space": chosen.space})
+
+    def remove(self, version: str) -> None:
+        """Forget a version that is not active; its files stay.
+
+        Raises
+        ------
+        ProgrammingError
+            It is the active one of its space.
+        """
+        known = self.find(version)
+        if known is not None and known.is_active:
+            raise ProgrammingError(f"{version} is active: activate another version first")
+        with self._lock.hold(), operational(f"writing the weight versions of {self._directory}"):
+            self._open(weight_versions.TABLE).delete(pc.field(weight_versions.KEY) == version)
+
+    def _open(self, table: str) -> lance.LanceDataset:
+        return lance.dataset(table_path(self._directory, table))
+
+    def _write(self, table: Any, rows: list[dict[str, Any]]) -> None:
+        merge = self._open(table.TABLE).merge_insert(table.KEY)
+        merge = merge.when_matched_update_all().when_not_matched_insert_all()
+        merge.execute(pa.Table.from_pylist(rows, schema=table.SCHEMA))
+
+
+def report_row(report: ValidationReport, version: str) -> dict[str, Any]:
+    """Return a report as a row of `validation_reports`, of the version that it is about."""
+    vectors, perplexity = report.vectors, report.perplexity
+    return {
+        "report_id": report.report_id,
+        "version": version,
+        "original_version": report.original.version,
+        "sha256": report.candidate.sha256,
+        "created_at": datetime.fromisoformat(report.created_at),
+        "passed": report.passed,
+        "inputs": vectors.count if vectors else perplexity.tokens if perplexity else 0,
+        "cosine_mean": vectors.cosine_mean if vectors else None,
+        "cosine_p5": vectors.cosine_p5 if vectors else None,
+        "cosine_min": vectors.cosine_min if vectors else None,
+        "spearman": vectors.spearman if vectors else None,
+        "recall_at_10": vectors.recall_at_10 if vectors else None,
+        "perplexity_original": perplexity.original if perplexity else None,
+        "perplexity_candidate": perplexity.candidate if perplexity else None,
+        "failures": list(report.failures),
+        "warnings": list(report.warnings),
+        "report": json.dumps(report.to_dict()),
+    }
+
+
+def _describe(directory: ModelDirectory, report: ValidationReport | None) -> dict[str, Any]:
+    file = WeightFile(directory.weights)
+    try:
+        sha256 = fingerprint(directory.path, file)  # with a report, `require_valid` has computed it again
+        weights: Counter[str] = Counter()
+        size = 0
+        for name, info in file.layers.items():
+            weights[info.quant_type or _FLOATS.get(info.dtype, info.dtype)] += info.num_params
+            size += info.nbytes
+            if info.is_quantized:
+                layer = file.raw(name)
+                size += sum(each.size for each in (layer.scales, layer.zero_points) if each is not None)
+        schema_version = f"V{file.version}"
+    finally:
+        file.close()
+    recipe = directory.metadata.get("quantization")
+    architecture = directory.architecture or ""
+    language = "language" if architecture.endswith("ForCausalLM") else "text"
+    return {
+        "version": f"{directory.name}@{sha256[:12]}",
+        "name": directory.name,
+        "space": _SPACES.get(architecture, language),
+        "schema_version": schema_version,
+        # Of most weights in the linear layers: embeddings often stay in more bits.
+        "quant_type": _narrowest(weights),
+        "path": str(directory.path.resolve()),
+        "sha256": sha256,
+        "bytes": directory.weights.stat().st_size,
+        "bits_per_weight": 8 * size / max(1, weights.total()),
+        "parent_version": report.original.version if report else None,
+        "calibration": json.dumps(recipe) if recipe is not None else None,
+        "report_id": report.report_id if report else None,
+        "is_active": False,
+        "installed_at": datetime.now(timezone.utc),
+        "activated_at": None,
+    }
+
+
+def _narrowest(weights: Counter[str]) -> str:
+    """Return the smallest type that at least a tenth of the weights have: what the model was quantized to."""
+    for kind in ("int2", "int8", "fp16"):
+        if weights[kind] * 10 >= weights.total() > 0:
+            return kind
+    return "fp32" if weights["fp32"] else next(iter(weights), "fp32")
+
+
+def _sha256(directory: ModelDirectory) -> str:
+    file = WeightFile(directory.weights)
+    try:
+        return fingerprint(directory.path, file)
+    finally:
+        file.close()

@@ -61,6 +61,10 @@ class Searchable(Protocol):
         """The index over the current snapshot."""
         ...
 
+    def touch(self, memory_ids: Sequence[str]) -> None:
+        """Note that memories were recalled together."""
+        ...
+
     def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
         """Return rows of the memories table."""
         ...
@@ -183,6 +187,14 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     return _each_row(_MEMORY, one, memory_ids.to_pylist())
 
 
+def recalled(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
+    """Return the rows of the memories that answer a query, and note that they were recalled together."""
+    rows = memories_by_id(store, memory_ids)
+    for found in rows:
+        store.touch([row["memory_id"] for row in found.as_py()])
+    return rows
+
+
 def _each_row(item: pa.StructType, one: Callable[..., pa.StructArray], *columns: list[Any]) -> pa.ListArray:
     """Call ``one`` with each row's values; where one of them is NULL the list is empty."""
     found = []
@@ -239,4 +251,5 @@ FUNCTIONS = (
     ScalarFunction("aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _WHERE], _list_of(_REACHED), spread),
     ScalarFunction("aios_neighbors", ["VARCHAR", "INTEGER"], _list_of(_NEIGHBOR), neighbors),
     ScalarFunction("aios_memories", ["VARCHAR[]"], _list_of(_MEMORY), memories_by_id),
+    ScalarFunction("aios_recalled", ["VARCHAR[]"], _list_of(_MEMORY), recalled),
 )

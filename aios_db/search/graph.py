@@ -18,21 +18,18 @@ from aios_db.schema.retrieval import Rows
 
 NEXT_IN_SESSION = KINDS.index("next_in_session")
 SIMILAR = KINDS.index("similar")
+RECALLED_TOGETHER = KINDS.index("recalled_together")
 OTHER_KIND = len(KINDS)  # a kind that a user invented
 
 # How much of a memory's score arrives over a link of weight 1. A conversation's turns are about what the
-# turns beside them are about, four a memory. Similar memories are found by the vectors anyway: more gain
-# adds noise. Other links lead to other subjects: their gain is shared by all of both ends (each memory's
-# weights normalised to unit length), so that a hub gives and gets little.
+# turns beside them are about, four a memory. Similar memories are found by the vectors anyway: more gain adds
+# noise, as do memories that one query found. Other links lead to other subjects: their gain is shared by all
+# of both ends (each memory's weights normalised to unit length), so that a hub gives and gets little.
 SESSION_GAIN = 0.25
 SIMILAR_GAIN = 0.03
 ASSOCIATION_GAIN = 0.75
 _GAINS = np.full(len(KINDS) + 1, ASSOCIATION_GAIN, np.float32)
-_GAINS[[NEXT_IN_SESSION, SIMILAR, KINDS.index("recalled_together")]] = (
-    SESSION_GAIN,
-    SIMILAR_GAIN,
-    SIMILAR_GAIN,
-)
+_GAINS[[NEXT_IN_SESSION, SIMILAR, RECALLED_TOGETHER]] = SESSION_GAIN, SIMILAR_GAIN, SIMILAR_GAIN
 _FRONTIER = 4096  # strongest memories that pass activation on, each hop
 
 

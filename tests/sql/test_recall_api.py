@@ -146,3 +146,18 @@ def test_recalling_from_an_empty_database_finds_nothing(minilm_dir: Path, tmp_pa
     config = Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
     with aios_db.connect(tmp_path / "empty.aios", config=config) as con:
         assert con.recall("anything") == []
+
+
+def test_what_is_recalled_together_is_counted_and_linked(minilm_dir: Path, tmp_path: Path) -> None:
+    config = Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
+    with aios_db.connect(tmp_path / "a.aios", config=config) as con:
+        con.remember([{"text": "The cello needs a new bow."}, {"text": "Violins are small."}])
+        con.execute("SELECT * FROM recall('cello bow', k := 2)").fetchall()
+        con.recall("cello bow", k=2)
+        con.store.maintain()
+        counts = con.execute("SELECT access_count FROM memories ORDER BY memory_id").fetchall()
+        assert counts == [(2,), (2,)]
+        links = con.execute(
+            "SELECT evidence_count, round(weight::DOUBLE, 2) FROM association_links WHERE kind = 'recalled_together'"
+        ).fetchall()
+        assert links == [(2, 0.19)]

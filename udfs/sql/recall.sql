@@ -47,7 +47,7 @@ SELECT unnest(aios_memories(ids), recursive := true);
 --   3. fused:      their weighted sum
 --   4. reached:    what arrives over links from the candidates that are better than average
 --   5. ranked:     the sum of all parts, cut to k; ties by memory_id, that is by time
---   6.             their rows
+--   6.             their rows; that they were recalled together is counted, and strengthens their links
 CREATE MACRO recall(
     query, k := 10, hops := 1,
     session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
@@ -93,5 +93,7 @@ ranked AS MATERIALIZED (
 )
 SELECT memory_id, text, score, vector_score, keyword_score, graph_score, recency_score, distance AS hops,
     COLUMNS(* EXCLUDE (memory_id, text, score, vector_score, keyword_score, graph_score, recency_score, distance))
-FROM ranked JOIN memories_by_id((SELECT list(memory_id) FROM ranked)) USING (memory_id)
+FROM ranked JOIN (
+    SELECT unnest(aios_recalled((SELECT list(memory_id ORDER BY score DESC, memory_id) FROM ranked)), recursive := true)
+) USING (memory_id)
 ORDER BY score DESC, memory_id;

@@ -158,6 +158,7 @@ def test_what_is_recalled_together_is_counted_and_linked(minilm_dir: Path, tmp_p
         counts = con.execute("SELECT access_count FROM memories ORDER BY memory_id").fetchall()
         assert counts == [(2,), (2,)]
         links = con.execute(
-            "SELECT evidence_count, round(weight::DOUBLE, 2) FROM association_links WHERE kind = 'recalled_together'"
+            "SELECT evidence_count, round(weight::DOUBLE, 2) FROM association_links "
+            "WHERE kind = 'recalled_together'"
         ).fetchall()
         assert links == [(2, 0.19)]

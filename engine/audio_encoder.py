@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -14,14 +14,19 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.backends.protocol import Arrays, Program
 from aios_db.engine.frontends.audio import decode_audio, resample
+from aios_db.engine.media_encoder import MediaEncoder
 from aios_db.engine.open_model import open_model
+from aios_db.engine.sample_media import sample_sound
+from aios_db.engine.session import Session
 from aios_db.engine.unit_rows import unit_rows
-from aios_db.schema.config import EngineConfig
+from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 from aios_db.schema.errors import DataError
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from aios_db.engine.architectures.whisper import WhisperEncoder
 
@@ -35,7 +40,11 @@ GRID = 50
 BATCH_FRAMES = 3000
 MIN_CLIP_COSINE = 0.99
 
-_ENGINE = EngineConfig()  # frozen
+RUN = 64
+"""Windows given to a back end at a time."""
+BULK = 32
+
+_ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 Sound: TypeAlias = bytes | tuple[NDArray[np.float32], int]
 """A sound file's bytes, or one channel of samples with their rate in Hz."""
 
@@ -52,7 +61,7 @@ class _Window:
         return -(-self.samples.size // FRAME)
 
 
-class AudioEncoder:
+class AudioEncoder(MediaEncoder):
     """A sound encoder: log-mel front end, Whisper's encoder, the mean over the sounding frames.
 
     A sound longer than 30 s is cut into windows of 30 s, each counting by its length. Windows that are not
@@ -64,8 +73,8 @@ class AudioEncoder:
     ----------
     model
         A path to a model directory, or the name of one in ``engine.models_dir``.
-    engine
-        Section of the configuration.
+    engine, cpu, device
+        Sections of the configuration.
 
     Attributes
     ----------
@@ -84,13 +93,48 @@ class AudioEncoder:
         A file of the model cannot be read; the message names the file and the layer.
     """
 
-    def __init__(self, model: str | Path, *, engine: EngineConfig = _ENGINE) -> None:
-        self._model = open_model(model, engine, ("Whisper",))
-        self._encoder = cast("WhisperEncoder", self._model.module)
-        self._window_frames = self._encoder.config.max_source_positions
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        engine: EngineConfig = _ENGINE,
+        cpu: CpuConfig = _CPU,
+        device: DeviceConfig = _DEVICE,
+    ) -> None:
+        opened = open_model(model, engine, ("Whisper",))
+        self._encoder = cast("WhisperEncoder", opened.module)
+        sizes = self._encoder.config
+        self._window_frames = sizes.max_source_positions
         self._lock = threading.Lock()
-        self.version = self._model.version
-        self.dimension = self._encoder.config.hidden_size
+        self._table: torch.Tensor | None = None
+        self.dimension = sizes.hidden_size
+        common = Program(
+            name=opened.version,
+            module=self._full_module,
+            load=opened.weights.load_all,
+            shapes=((-1, sizes.num_mel_bins, 2 * self._window_frames), (-1, self._window_frames)),
+            calibration=lambda: [self._full_inputs([_sample(seed)]) for seed in range(2, 10)],
+            check=lambda: [self._full_inputs([_sample(seed)]) for seed in range(2)],
+            bulk=BULK,
+            quantizable=False,
+            architecture=opened.architecture,
+            config=opened.config,
+            cache=opened.directory.path / "backends",
+        )
+        clip = replace(
+            common,
+            name=f"{opened.version}#clip",
+            module=self._clip_module,
+            shapes=(
+                (-1, sizes.num_mel_bins, -1),
+                (-1, sizes.num_layers, 2, -1, sizes.hidden_size),
+                (-1, -1),
+            ),
+            calibration=lambda: [self._clip_inputs(GRID, [_sample(seed)]) for seed in range(2, 10)],
+            check=lambda: [self._clip_inputs(GRID, [_sample(seed)]) for seed in range(2)],
+        )
+        self._full, self._clip = Session(common, cpu, device), Session(clip, cpu, device)
+        super().__init__(opened, self._full, self._clip)
 
     def encode_audio(self, sounds: Sequence[Sound]) -> NDArray[np.float32]:
         """Return a float32 array (len(sounds), dimension) of unit rows, in the order of ``sounds``.
@@ -106,15 +150,10 @@ class AudioEncoder:
         """
         windows = [window for owner, sound in enumerate(sounds) for window in self._windows(owner, sound)]
         sums = np.zeros((len(sounds), self.dimension), dtype=np.float32)
-        for frames, batch in self._batches(windows):
-            means = self._means(frames, [window.samples for window in batch])
-            for window, mean in zip(batch, means, strict=True):
+        for start in range(0, len(windows), RUN):
+            for window, mean in self._means(windows[start : start + RUN]):
                 sums[window.owner] += window.frames * mean
         return unit_rows(sums, self._model.weights.file)
-
-    def close(self) -> None:
-        """Release the weights and close the file."""
-        self._model.close()
 
     def _windows(self, owner: int, sound: Sound) -> Iterator[_Window]:
         try:
@@ -133,8 +172,20 @@ class AudioEncoder:
         from aios_db.engine.architectures.whisper_clip import MARGIN
 
         frames = -(-window.frames // GRID) * GRID
-        short = frames + MARGIN < self._window_frames and self._silence is not None
+        short = frames + MARGIN < self._window_frames and self._clips_are_close
         return frames if short else self._window_frames
+
+    def _means(self, windows: Sequence[_Window]) -> Iterator[tuple[_Window, NDArray[np.float32]]]:
+        """Yield each window with the mean of the states over its sound."""
+        batches = list(self._batches(windows))
+        full = [batch for frames, batch in batches if frames == self._window_frames]
+        short = [(frames, batch) for frames, batch in batches if frames < self._window_frames]
+        inputs = [self._full_inputs([window.samples for window in batch]) for batch in full]
+        for batch, means in zip(full, self._full.run(inputs), strict=True):
+            yield from zip(batch, means, strict=True)
+        inputs = [self._clip_inputs(frames, [window.samples for window in batch]) for frames, batch in short]
+        for (_, batch), means in zip(short, self._clip.run(inputs), strict=True):
+            yield from zip(batch, means, strict=True)
 
     def _batches(self, windows: Sequence[_Window]) -> Iterator[tuple[int, list[_Window]]]:
         """Yield windows that are computed as equally many frames, with that number."""
@@ -144,31 +195,25 @@ class AudioEncoder:
             for start in range(0, len(group), size):
                 yield frames, group[start : start + size]
 
-    def _means(self, frames: int, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return the mean state over the sound of each window, all computed as ``frames`` frames."""
-        if frames == self._window_frames or self._silence is None:
-            return self._full_means(windows)
-        return self._clip_means(frames, windows, self._silence)
+    def _full_module(self) -> nn.Module:
+        from aios_db.engine.architectures.whisper import WhisperMean
 
-    def _full_means(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        import torch
+        return WhisperMean(self._encoder).eval()
 
-        with torch.inference_mode():
-            states = self._encoder(self._mel(windows, self._window_frames))
-        return _mean(states, windows)
+    def _clip_module(self) -> nn.Module:
+        from aios_db.engine.architectures.whisper_clip import WhisperClipMean
 
-    def _clip_means(
-        self, frames: int, windows: Sequence[NDArray[np.float32]], table: torch.Tensor
-    ) -> NDArray[np.float32]:
-        import torch
+        return WhisperClipMean(self._encoder).eval()
 
-        from aios_db.engine.architectures.whisper_clip import MARGIN, WhisperClipEncoder, silence_after
+    def _full_inputs(self, windows: Sequence[NDArray[np.float32]]) -> Arrays:
+        return self._mel(windows, self._window_frames).numpy(), _weights(windows, self._window_frames)
 
-        with torch.inference_mode():
-            mel = self._mel(windows, frames + MARGIN + 1)
-            silence = silence_after(table, frames, mel[:, 0, -1])
-            states = WhisperClipEncoder(self._encoder)(mel, silence)
-        return _mean(states, windows)
+    def _clip_inputs(self, frames: int, windows: Sequence[NDArray[np.float32]]) -> Arrays:
+        from aios_db.engine.architectures.whisper_clip import MARGIN, silence_after
+
+        mel = self._mel(windows, frames + MARGIN + 1)
+        silence = silence_after(self._silence_table, frames, mel[:, 0, -1])
+        return mel.numpy(), silence.numpy(), _weights(windows, frames)
 
     def _mel(self, windows: Sequence[NDArray[np.float32]], frames: int) -> torch.Tensor:
         import torch
@@ -180,39 +225,36 @@ class AudioEncoder:
             row[: window.size] = window
         return log_mel(torch.from_numpy(samples), self._encoder.config.num_mel_bins)
 
-    @cached_property
-    def _silence(self) -> torch.Tensor | None:
-        """What clips hear after their end; None when that does not stand for it well enough."""
+    @property
+    def _silence_table(self) -> torch.Tensor:
         from aios_db.engine.architectures.whisper_clip import silence_table
 
         with self._lock:
-            table = silence_table(self._encoder)
-            clip = [_test_sound()]
-            frames = -(-clip[0].size // FRAME // GRID) * GRID
-            whole, short = self._full_means(clip)[0], self._clip_means(frames, clip, table)[0]
+            if self._table is None:
+                self._table = silence_table(self._encoder)
+            return self._table
+
+    @cached_property
+    def _clips_are_close(self) -> bool:
+        """Whether a short sound's vector keeps its cosine to that of the padded window."""
+        sound = [_sample(0)]
+        (whole,) = self._full.run([self._full_inputs(sound)])[0]
+        (short,) = self._clip.run([self._clip_inputs(GRID, sound)])[0]
         cosine = float(whole @ short / np.linalg.norm(whole) / np.linalg.norm(short))
-        if cosine > MIN_CLIP_COSINE:
-            return table
-        log.warning(
-            "%s: short sounds are padded to full windows, since their cosine without it is %.4f",
-            self.version, cosine, extra={"model": self.version, "cosine": cosine},
-        )  # fmt: skip
-        return None
+        if not cosine > MIN_CLIP_COSINE:
+            log.warning(
+                "%s: short sounds are padded to full windows, since their cosine without it is %.4f",
+                self.version, cosine, extra={"model": self.version, "cosine": cosine},
+            )  # fmt: skip
+        return cosine > MIN_CLIP_COSINE
 
 
-def _mean(states: torch.Tensor, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Average (batch, frames, hidden) over the frames that hold sound."""
-    rows: NDArray[np.float32] = states.float().numpy()
-    return np.stack(
-        [state[: -(-window.size // FRAME)].mean(0) for state, window in zip(rows, windows, strict=True)]
-    )
+def _weights(windows: Sequence[NDArray[np.float32]], frames: int) -> NDArray[np.float32]:
+    """Return (windows, frames) weights that average over the frames that hold sound."""
+    counts = np.array([[-(-window.size // FRAME)] for window in windows], dtype=np.float32)
+    weights: NDArray[np.float32] = (np.arange(frames) < counts).astype(np.float32) / counts
+    return weights
 
 
-def _test_sound() -> NDArray[np.float32]:
-    """Make a second of something like speech: a wavering pitch with overtones, in four syllables."""
-    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    phase = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 1.3 * time)) / SAMPLE_RATE
-    voice = sum(np.sin(k * phase) / k for k in range(1, 25))
-    syllables = (0.5 + 0.5 * np.sin(2 * np.pi * 4 * time)) ** 2
-    noise = np.random.default_rng(0).normal(0, 0.003, time.size)
-    return (0.1 * voice * syllables + noise).astype(np.float32)
+def _sample(seed: int) -> NDArray[np.float32]:
+    return sample_sound(seed, GRID * FRAME / SAMPLE_RATE, SAMPLE_RATE)

@@ -10,21 +10,29 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.backends.protocol import Arrays, Program
 from aios_db.engine.frontends.image import load_pixels
+from aios_db.engine.media_encoder import MediaEncoder
 from aios_db.engine.open_model import open_model
+from aios_db.engine.sample_media import sample_pixels
+from aios_db.engine.session import Session
 from aios_db.engine.unit_rows import unit_rows
-from aios_db.schema.config import EngineConfig
+from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 from aios_db.schema.errors import DataError
 
 if TYPE_CHECKING:
     from aios_db.engine.architectures.clip import ClipImageEncoder
 
 BATCH = 16
+"""Pictures of one forward pass."""
+RUN = 256
+"""Pictures decoded at a time."""
+BULK = 64
 
-_ENGINE = EngineConfig()  # frozen
+_ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 
 
-class ImageEncoder:
+class ImageEncoder(MediaEncoder):
     """A picture encoder: CLIP's preprocessing, its image encoder and the projection to the joint space.
 
     Safe to use from several threads.
@@ -33,8 +41,8 @@ class ImageEncoder:
     ----------
     model
         A path to a model directory, or the name of one in ``engine.models_dir``.
-    engine
-        Section of the configuration.
+    engine, cpu, device
+        Sections of the configuration.
 
     Attributes
     ----------
@@ -53,12 +61,33 @@ class ImageEncoder:
         A file of the model cannot be read; the message names the file and the layer.
     """
 
-    def __init__(self, model: str | Path, *, engine: EngineConfig = _ENGINE) -> None:
-        self._model = open_model(model, engine, ("ViT",))
-        config = cast("ClipImageEncoder", self._model.module).config
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        engine: EngineConfig = _ENGINE,
+        cpu: CpuConfig = _CPU,
+        device: DeviceConfig = _DEVICE,
+    ) -> None:
+        opened = open_model(model, engine, ("ViT",))
+        config = cast("ClipImageEncoder", opened.module).config
         self._size = config.image_size
         self.dimension = config.projection_dim
-        self.version = self._model.version
+        program = Program(
+            name=opened.version,
+            module=lambda: opened.module,
+            load=opened.weights.load_all,
+            shapes=((-1, 3, self._size, self._size),),
+            calibration=lambda: self._sample(range(2, 10)),
+            check=lambda: self._sample(range(2)),
+            bulk=BULK,
+            quantizable=False,
+            architecture=opened.architecture,
+            config=opened.config,
+            cache=opened.directory.path / "backends",
+        )
+        self._session = Session(program, cpu, device)
+        super().__init__(opened, self._session)
 
     def encode_image(self, images: Sequence[bytes]) -> NDArray[np.float32]:
         """Return a float32 array (len(images), dimension) of unit rows, in the order of ``images``.
@@ -72,21 +101,12 @@ class ImageEncoder:
         WeightsError
             The model's weights make a vector that is not finite.
         """
-        import torch
-
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
-        start = 0
-        with torch.inference_mode():
-            for pixels in _batches(self._pixels(images)):
-                vectors[start : start + len(pixels)] = (
-                    self._model.module(torch.from_numpy(pixels)).float().numpy()
-                )
-                start += len(pixels)
+        pixels = self._pixels(images)
+        for start in range(0, len(images), RUN):
+            batches = list(_batches(islice(pixels, RUN)))
+            vectors[start : start + RUN] = np.concatenate(self._session.run(batches))
         return unit_rows(vectors, self._model.weights.file)
-
-    def close(self) -> None:
-        """Release the weights and close the file."""
-        self._model.close()
 
     def _pixels(self, images: Sequence[bytes]) -> Iterator[NDArray[np.float32]]:
         for position, image in enumerate(images):
@@ -95,8 +115,11 @@ class ImageEncoder:
             except DataError as error:
                 raise DataError(f"image {position}: {error}") from error
 
+    def _sample(self, seeds: range) -> list[Arrays]:
+        return [(sample_pixels(seed, self._size)[None],) for seed in seeds]
 
-def _batches(pixels: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+
+def _batches(pixels: Iterable[NDArray[np.float32]]) -> Iterator[Arrays]:
     iterator = iter(pixels)
     while batch := list(islice(iterator, BATCH)):
-        yield np.stack(batch)
+        yield (np.stack(batch),)

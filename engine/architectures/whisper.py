@@ -96,6 +96,18 @@ class WhisperEncoder(nn.Module):
         return self.encoder.layer_norm(x)  # type: ignore[no-any-return]
 
 
+class WhisperMean(nn.Module):
+    """The encoder and a weighted mean over its frames."""
+
+    def __init__(self, whisper: WhisperEncoder) -> None:
+        super().__init__()
+        self.whisper = whisper
+
+    def forward(self, mel: Tensor, weights: Tensor) -> Tensor:
+        """(batch, mels, 2 n), (batch, n) -> (batch, hidden); see `WhisperEncoder.forward`."""
+        return torch.bmm(weights.unsqueeze(1), self.whisper(mel)).squeeze(1)
+
+
 class _Encoder(nn.Module):
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()

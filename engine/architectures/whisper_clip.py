@@ -26,15 +26,15 @@ LEVELS = (-1.5, -0.3)
 """Log-mel values of silence after a silent clip and after the loudest."""
 
 
-class WhisperClipEncoder(nn.Module):
-    """The encoder for windows that are silent after the first few seconds."""
+class WhisperClipMean(nn.Module):
+    """The encoder for windows that are silent after a while, and a weighted mean over the frames before."""
 
     def __init__(self, whisper: WhisperEncoder) -> None:
         super().__init__()
         self.whisper = whisper
 
-    def forward(self, mel: Tensor, silence: Tensor) -> Tensor:
-        """Encode the sounding part of a window.
+    def forward(self, mel: Tensor, silence: Tensor, weights: Tensor) -> Tensor:
+        """Embed the sounding part of a window.
 
         Parameters
         ----------
@@ -44,11 +44,13 @@ class WhisperClipEncoder(nn.Module):
         silence
             (batch, layers, 2, extra, hidden): keys and values of the silence after the margin, from
             `silence_after`.
+        weights
+            (batch, frames).
 
         Returns
         -------
         Tensor
-            (batch, frames, hidden), close to the same rows of the encoder's run over the padded window.
+            (batch, hidden), close to what `WhisperMean` gives for the padded window.
         """
         encoder = self.whisper.encoder
         x = encoder.stem(mel)[:, :-1]
@@ -59,7 +61,7 @@ class WhisperClipEncoder(nn.Module):
         for index, layer in enumerate(encoder.layers):
             rows = computed - MARGIN if index == last else None
             x = layer(x, rows, (silence[:, index, 0], silence[:, index, 1]), bias)
-        return encoder.layer_norm(x)  # type: ignore[no-any-return]
+        return torch.bmm(weights.unsqueeze(1), encoder.layer_norm(x)).squeeze(1)
 
 
 @torch.inference_mode()

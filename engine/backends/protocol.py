@@ -39,6 +39,8 @@ class Program:
     """Return other inputs, on which precision and speed are measured."""
     bulk: int = 256
     """Rows in one call for which finding the fastest back end (tens of seconds, once) is worth it."""
+    quantizable: bool = True
+    """Whether ``calibration`` is like what the model will be given, so that ``auto`` may choose int8."""
     architecture: str = ""
     """Name in ``architectures.registry``, for back ends that build their own graph."""
     config: Mapping[str, Any] | None = None

@@ -142,7 +142,8 @@ class CpuSelection:
                 continue
             precisions = backend.precisions(cpu_features())
             if self._cpu.precision == "auto":
-                found += [(name, precision) for precision in precisions]
+                allowed = [p for p in precisions if p != "int8" or self._program.quantizable]
+                found += [(name, precision) for precision in allowed]
             elif self._cpu.precision in precisions:
                 found.append((name, self._cpu.precision))
             elif asked != "auto":

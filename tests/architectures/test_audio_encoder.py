@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from aios_db.engine.architectures.whisper import WhisperConfig, WhisperEncoder
-from aios_db.engine.architectures.whisper_clip import MARGIN, WhisperClipEncoder, silence_after, silence_table
-from aios_db.engine.audio_encoder import AudioEncoder
+from aios_db.engine.architectures.whisper_clip import MARGIN, WhisperClipMean, silence_after, silence_table
+from aios_db.engine.audio_encoder import AudioEncoder, _Window
 from aios_db.engine.convert.model_writer import write_model
 from aios_db.engine.frontends.log_mel import log_mel
 from aios_db.engine.media import embed_files
@@ -76,9 +76,9 @@ def test_full_window_is_the_mean_over_its_frames(encoder: AudioEncoder) -> None:
 def test_long_sound_is_the_mean_of_its_windows_by_length(encoder: AudioEncoder) -> None:
     samples = sound(15.0)
     size = FRAMES * 320
-    whole = encoder._means(FRAMES, [samples[:size]])[0]
-    rest = encoder._means(150, [samples[size:]])[0]
-    expected = 600 * whole + 150 * rest
+    windows = [(samples[:size], 600), (samples[size:], 150)]
+    means = [mean for part, _ in windows for _, mean in encoder._means([_Window(0, part)])]
+    expected = sum(frames * mean for (_, frames), mean in zip(windows, means, strict=True))
     (vector,) = encoder.encode_audio([(samples, 16_000)])
     np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-5)
 
@@ -171,9 +171,12 @@ def test_silence_stands_for_itself() -> None:
     mel = torch.full((1, 80, 2 * FRAMES), -1.5)
     frames = 50
     silence = silence_after(silence_table(whisper), frames, mel[:, 0, -1])
-    clip = WhisperClipEncoder(whisper)(mel[:, :, : 2 * (frames + MARGIN + 1)], silence)
-    cosines = torch.nn.functional.cosine_similarity(clip, whisper(mel)[:, :frames], -1)
-    assert clip.shape == (1, frames, 64) and cosines.min() > 0.9999
+    weights = torch.eye(frames)  # each frame by itself
+    window = mel[:, :, : 2 * (frames + MARGIN + 1)]
+    clip = WhisperClipMean(whisper)(
+        window.expand(frames, -1, -1), silence.expand(frames, -1, -1, -1, -1), weights
+    )
+    assert torch.nn.functional.cosine_similarity(clip, whisper(mel)[0, :frames], -1).min() > 0.9999
 
 
 @pytest.mark.slow
@@ -190,5 +193,5 @@ def test_real_short_clips_are_close_to_the_padded_run(
     files = [path.read_bytes() for path in paths]
     expected = np.stack([padded_mean(model, decode_audio(file, 16_000)) for file in files])
     cosines = (model.encode_audio(files) * expected).sum(1)
-    assert model._silence is not None
+    assert model._clips_are_close
     assert cosines.mean() > 0.99 and cosines.min() > 0.985

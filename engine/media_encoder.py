@@ -1,0 +1,48 @@
+"""What encoders of sounds and pictures share: an open model and the sessions that run it."""
+
+from __future__ import annotations
+
+from aios_db.engine.backends.selection import Choice
+from aios_db.engine.open_model import OpenModel
+from aios_db.engine.session import Session
+from aios_db.engine.weights.memory import MemoryReport
+
+
+class MediaEncoder:
+    """An encoder of media files.
+
+    Attributes
+    ----------
+    version : str
+        ``name@`` and 12 hex digits of the SHA-256 of the weights' content.
+    """
+
+    def __init__(self, model: OpenModel, *sessions: Session) -> None:
+        self._model = model
+        self._sessions = sessions
+        self.version = model.version
+
+    @property
+    def choice(self) -> Choice | None:
+        """The CPU back end and precision in use, with what was measured; None before the choice."""
+        return self._sessions[0].choice
+
+    def tune(self) -> Choice:
+        """Measure the CPU back ends now and use the fastest that is precise; the choice is remembered.
+
+        Takes tens of seconds. Without it, the first bulk call does this.
+        """
+        choices = [session.tune() for session in self._sessions]
+        return choices[0]
+
+    def memory_report(self) -> MemoryReport:
+        """Return where the weights are: mapped, resident, copied or on a device, by tensor and in total."""
+        return self._model.weights.memory_report()
+
+    def release(self) -> None:
+        """Let go of the weights' memory; the next use brings it back."""
+        self._model.weights.release()
+
+    def close(self) -> None:
+        """Release the weights and close the file."""
+        self._model.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 import threading
@@ -41,6 +42,16 @@ DEVICE_BATCH_TOKENS = 32768
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
 STARTER_TOKENS = 512  # in the first call, up to which importing torch takes longer than the call
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
+
+
+def wants_integers(file: WeightFile, cpu: CpuConfig, device: DeviceConfig) -> bool:
+    """Whether quantized weights are computed with as they are; otherwise they become floats as they load."""
+    return (
+        any(info.is_quantized for info in file.layers.values())
+        and cpu.backend in ("auto", "standard")
+        and cpu.precision in ("auto", "int8")
+        and device.target in ("auto", "cpu", "arm")
+    )
 
 
 class ArrowEngine:
@@ -88,12 +99,22 @@ class ArrowEngine:
         self._file = WeightFile(directory.weights, mapped=engine.mmap)
         architecture, config = text_config(directory, self._file)
         self._tokenizer = TextTokenizer(directory.tokenizer)
+        integers = wants_integers(self._file, cpu, device)
+        if integers:
+            cpu = dataclasses.replace(cpu, backend="standard", precision="fp32")  # of what is not integer
         self._starter = NumpyBert(self._file, config) if can_run(architecture, config) else None
-        if cpu.backend not in ("auto", "standard"):
-            self._starter = None  # another back end was asked for
-        self._build: Callable[[], LazyModel] = lambda: LazyModel(
-            build_model(architecture, config), self._file, ResidencyManager(engine.max_resident_bytes)
-        )
+        if integers or cpu.backend not in ("auto", "standard"):
+            self._starter = None  # it computes in floats; or another back end was asked for
+
+        def build() -> LazyModel:
+            model = build_model(architecture, config)
+            if integers:
+                from aios_db.engine.quantization.integer_layers import use_integers
+
+                use_integers(model, self._file, vocabulary=int(config["vocab_size"]))
+            return LazyModel(model, self._file, ResidencyManager(engine.max_resident_bytes))
+
+        self._build: Callable[[], LazyModel] = build
         self._lazy: LazyModel | None = None
         self._lock = threading.Lock()
         self._batch_tokens = engine.batch_tokens

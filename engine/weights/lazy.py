@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from aios_db.engine.weights.memory import LayerMemory, MemoryReport
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.residency import ResidencyManager
+from aios_db.engine.weights.writer import Layer
 from aios_db.schema.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+@runtime_checkable
+class TakesStored(Protocol):
+    """A module that computes from a tensor's stored form, integers and scales, instead of floats."""
+
+    def take_stored(self, layer: Layer) -> Tensor:
+        """Keep what else the module needs of ``layer``; return what its ``weight`` is to be."""
 
 
 class LazyModel:
@@ -172,6 +181,9 @@ def units_of(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]
 def _tensor(file: WeightFile, name: str, owner: nn.Module) -> Tensor:
     import torch
 
+    if isinstance(owner, TakesStored) and name.endswith(".weight"):
+        file.check(name)
+        return owner.take_stored(file.raw(name))
     tensor = file.tensor(name)
     if isinstance(owner, torch.nn.Embedding):
         return tensor

@@ -55,13 +55,14 @@ class TextTokenizer:
         return [
             [
                 [*self._before, *ids[start : start + room], *self._after]
-                for start in _starts(len(ids), room, overlap)
+                for start in window_starts(len(ids), room, overlap)
             ]
             for ids in (encoding.ids for encoding in encoded)
         ]
 
 
-def _starts(length: int, room: int, overlap: int) -> list[int]:
+def window_starts(length: int, room: int, overlap: int) -> list[int]:
+    """Return where windows of ``room`` tokens begin that cover ``length`` tokens."""
     if length <= room:
         return [0]
     step = room - overlap

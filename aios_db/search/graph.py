@@ -26,7 +26,7 @@ OTHER_KIND = len(KINDS)  # a kind that a user invented
 # noise, as do memories that one query found. Other links lead to other subjects: their gain is shared by all
 # of both ends (each memory's weights normalised to unit length), so that a hub gives and gets little.
 SESSION_GAIN = 0.25
-SIMILAR_GAIN = 0.03
+SIMILAR_GAIN = 0.01
 ASSOCIATION_GAIN = 0.75
 _GAINS = np.full(len(KINDS) + 1, ASSOCIATION_GAIN, np.float32)
 _GAINS[[NEXT_IN_SESSION, SIMILAR, RECALLED_TOGETHER]] = SESSION_GAIN, SIMILAR_GAIN, SIMILAR_GAIN

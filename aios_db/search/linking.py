@@ -115,7 +115,7 @@ def _mentions_of_new_titles(
     index: SearchIndex, new: NewMemories, texts_of: Callable[[Rows], Sequence[str]]
 ) -> Iterator[Link]:
     """Link an older memory whose text mentions a new title."""
-    first = int(new.rows.min(initial=0))
+    first = int(new.rows.min()) if len(new.rows) else 0
     candidates = []
     for row, title in zip(new.rows.tolist(), new.titles, strict=True):
         for key in title_keys(title) if title else ():
@@ -131,9 +131,14 @@ def _mentions_of_new_titles(
 
 
 def _shared_names(index: SearchIndex, new: NewMemories, config: LinksConfig) -> Iterator[Link]:
-    """Link memories that hold the same rare names; the rarer, the more a name counts."""
+    """Link memories without titles that hold the same rare names; the rarer, the more a name counts.
+
+    A titled passage is linked by its title; names besides blur that (HotpotQA: recall@5 .930, .945 without).
+    """
     speakers = {speaker.lower() for speaker in new.speakers if speaker}
-    for row, text in zip(new.rows.tolist(), new.texts, strict=True):
+    for row, text, title in zip(new.rows.tolist(), new.texts, new.titles, strict=True):
+        if title:
+            continue
         shared: Counter[int] = Counter()
         for phrase in phrases(text):
             if phrase in speakers:
@@ -145,7 +150,7 @@ def _shared_names(index: SearchIndex, new: NewMemories, config: LinksConfig) -> 
         for other, strength in sorted(shared.items(), key=lambda item: (-item[1], item[0]))[
             : config.entity_links
         ]:
-            yield other, row, "same_entity", _NAME_WEIGHT * min(strength, 1.0)
+            yield min(other, row), max(other, row), "same_entity", _NAME_WEIGHT * min(strength, 1.0)
 
 
 def _similar(index: SearchIndex, new: NewMemories, config: LinksConfig) -> Iterator[Link]:
@@ -156,4 +161,4 @@ def _similar(index: SearchIndex, new: NewMemories, config: LinksConfig) -> Itera
     for row, others, values in zip(new.rows.tolist(), found.tolist(), cosines.tolist(), strict=True):
         for other, cosine in zip(others, values, strict=True):
             if other >= 0 and other != row:
-                yield other, row, "similar", min(cosine, 1.0)
+                yield min(other, row), max(other, row), "similar", min(cosine, 1.0)

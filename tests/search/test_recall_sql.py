@@ -32,6 +32,10 @@ class Store:
 
     def __init__(self, tables):
         self._tables = tables
+        self.touched = []
+
+    def touch(self, memory_ids):
+        self.touched.append(list(memory_ids))
 
     @property
     def index(self):

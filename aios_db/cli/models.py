@@ -13,7 +13,9 @@ from aios_db.cli.output import print_fields, print_json, print_table
 from aios_db.schema.errors import Error, ProgrammingError
 
 # "module:command" of the sub-commands that have a file of their own.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "quantize": "aios_db.cli.quantize:quantize",
+}
 
 
 @click.group(

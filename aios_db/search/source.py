@@ -38,8 +38,8 @@ def changed(dataset: LanceDataset, since: int, columns: tuple[str, ...]) -> Iter
         return
     fragments = _new_fragments(dataset, since)
     if sum(each.metadata.physical_rows for each in fragments) <= _FEW_ROWS:
-        row_ids = [row for each in fragments for row in _row_ids(each)]
-        rows = dataset._take_rows(row_ids, columns=[*names, "_row_last_updated_at_version"])
+        row_ids = list({row for each in fragments for row in _row_ids(each)})
+        rows = _take(dataset, row_ids, [*names, "_row_last_updated_at_version"])
         # A fragment that a compaction made holds older rows as well.
         new = rows["_row_last_updated_at_version"].to_numpy() > since
         yield from rows.select(names).filter(pa.array(new)).combine_chunks().to_batches()
@@ -50,6 +50,13 @@ def changed(dataset: LanceDataset, since: int, columns: tuple[str, ...]) -> Iter
             fragments=fragments,
             batch_size=_BATCH_ROWS,
         ).to_batches()
+
+
+def _take(dataset: LanceDataset, row_ids: list[int], columns: list[str]) -> pa.Table:
+    """Return rows in the order they lie in: in another one Lance 14 cannot take a row's version."""
+    places = dataset._take_rows(row_ids, columns=["_rowid", "_rowaddr"])
+    order = np.argsort(places["_rowaddr"].to_numpy())
+    return dataset._take_rows(places["_rowid"].to_numpy()[order].tolist(), columns=columns)
 
 
 def _new_fragments(dataset: LanceDataset, since: int) -> list[LanceFragment]:

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import statistics
 import tempfile
@@ -33,6 +34,7 @@ log = logging.getLogger("aios_db.engine.backends")
 
 PATIENCE_S = 20.0  # seconds spent in the standard back end after which the choice has paid for itself
 ROUNDS = 5
+HOPELESS = 3.0  # times as slow as the fastest, in the first round: not timed again
 PACKAGES = ("torch", "openvino", "nncf", "intel_extension_for_pytorch")
 
 STANDARD: tuple[str, Arithmetic] = ("standard", "fp32")
@@ -176,7 +178,10 @@ class CpuSelection:
         check = self._program.check()
         seconds: dict[tuple[str, Arithmetic], list[float]] = {candidate: [] for candidate in runners}
         for _ in range(ROUNDS if len(runners) > 1 else 1):
+            best = min((times[0] for times in seconds.values() if times), default=math.inf)
             for candidate, runner in runners.items():
+                if seconds[candidate] and seconds[candidate][0] > HOPELESS * best:
+                    continue
                 start = time.perf_counter()
                 runner.run(check)
                 seconds[candidate].append(time.perf_counter() - start)

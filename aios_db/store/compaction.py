@@ -99,7 +99,7 @@ def _changed(dataset: lance.LanceDataset, fragments: Sequence[FragmentMetadata])
 def index_new_rows(dataset: lance.LanceDataset, unindexed: int = 10_000) -> None:
     """Add rows to the scalar indices when more than ``unindexed`` are missing, which filters must scan."""
     for index in dataset.describe_indices():
-        if dataset.index_statistics(index.name)["num_unindexed_rows"] > unindexed:
+        if dataset.stats.index_stats(index.name)["num_unindexed_rows"] > unindexed:
             dataset.optimize.optimize_indices(index_names=[index.name])
 
 

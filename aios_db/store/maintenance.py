@@ -70,5 +70,5 @@ class Maintenance:
                 subject.maintain()
             except Exception as error:
                 # Nothing acknowledged depends on it; the next write tries again.
-                logger.warning("maintenance failed: %s", error, extra={"error": type(error).__name__})
+                logger.warning("maintenance failed: %s", str(error), extra={"error": type(error).__name__})
             del subject

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from store_helpers import memory_rows
+
+from aios_db.schema.config import Config
+from aios_db.store import MemoryStore
+from aios_db.store.commit import commit, delete, patch
+from aios_db.store.compaction import clean_up, compact, is_due, mergeable
+from aios_db.store.lock import WriteLock
+from aios_db.store.maintenance import Maintenance
+from aios_db.store.snapshot import newest
+
+Open = Callable[..., MemoryStore]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> lance.LanceDataset:
+    rows = pa.table({"id": ["a", "b", "c", "d"], "n": [1, 2, 3, 4]})
+    return lance.write_dataset(rows, tmp_path / "t.lance", enable_stable_row_ids=True)
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> WriteLock:
+    return WriteLock(tmp_path / "write.lock", 5)
+
+
+def values(dataset: lance.LanceDataset) -> dict[str, tuple[int, int]]:
+    rows = dataset.to_table(with_row_id=True).to_pylist()
+    return {row["id"]: (row["n"], row["_rowid"]) for row in rows}
+
+
+def test_one_commit_inserts_and_changes_and_rows_keep_their_ids(table: lance.LanceDataset) -> None:
+    new = pa.table({"id": ["e"], "n": [5]})
+    written = commit(table, new, np.array([2, 0]), {"n": pa.array([30, 10])})
+    assert written.version == table.version + 1
+    assert values(written) == {"a": (10, 0), "b": (2, 1), "c": (30, 2), "d": (4, 3), "e": (5, 4)}
+    assert values(table)["a"] == (1, 0), "a reader keeps the snapshot it has"
+    delta = written.delta(compared_against=table.version)
+    assert delta.get_inserted_rows().read_all()["id"].to_pylist() == ["e"]
+    assert sorted(delta.get_updated_rows().read_all()["id"].to_pylist()) == ["a", "c"]
+    written.validate()
+
+
+def test_changing_every_row_of_a_fragment_removes_it(table: lance.LanceDataset) -> None:
+    written = commit(table, None, np.arange(4), {"n": pa.array([9, 8, 7, 6])})
+    assert values(written) == {"a": (9, 0), "b": (8, 1), "c": (7, 2), "d": (6, 3)}
+    assert len(written.get_fragments()) == 1
+
+
+def test_nothing_to_do_is_no_commit(table: lance.LanceDataset) -> None:
+    assert commit(table, pa.table({"id": pa.array([], pa.string()), "n": pa.array([], pa.int64())})) is table
+    assert commit(table, None, np.empty(0, np.int64), {"n": pa.array([], pa.int64())}) is table
+    assert delete(table, np.empty(0, np.int64)).version == table.version
+
+
+def test_a_patched_column_moves_no_row(table: lance.LanceDataset) -> None:
+    written = patch(table, np.array([3, 1]), "n", pa.array([40, 20]))
+    assert values(written) == {"a": (1, 0), "b": (20, 1), "c": (3, 2), "d": (40, 3)}
+    assert written.get_fragments()[0].fragment_id == table.get_fragments()[0].fragment_id
+
+
+def test_the_newest_version_is_found(table: lance.LanceDataset) -> None:
+    writer = lance.dataset(table.uri)
+    assert newest(table) is table
+    for _ in range(3):
+        writer.insert(pa.table({"id": ["x"], "n": [0]}))
+    assert newest(table).version == writer.version == table.version + 3
+
+
+def test_the_newest_version_is_found_when_ones_own_was_cleaned_up(table: lance.LanceDataset) -> None:
+    writer = lance.dataset(table.uri)
+    for _ in range(3):
+        writer.insert(pa.table({"id": ["x"], "n": [0]}))
+    clean_up(writer, 0)
+    assert not list(Path(table.uri, "_versions").glob(f"*{2**64 - 1 - table.version}.manifest"))
+    assert newest(table).version == writer.version
+
+
+def test_versions_are_kept_until_they_are_old(table: lance.LanceDataset) -> None:
+    writer = lance.dataset(table.uri)
+    writer.insert(pa.table({"id": ["x"], "n": [0]}))
+    clean_up(writer, 3600)
+    assert [each["version"] for each in writer.versions()] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "first"),
+    [
+        ([], 0),
+        ([5], 0),
+        ([1, 1, 1], 0),
+        ([1000, 1, 1], 1),
+        ([1000, 300, 100, 1], 3),
+        ([1000, 300, 100, 60], 0),
+    ],
+)
+def test_only_a_tail_is_merged(rows: list[int], first: int) -> None:
+    assert mergeable(rows) == first
+
+
+@given(st.integers(1, 400), st.integers(2, 32))
+def test_merging_tails_rewrites_a_row_a_logarithmic_number_of_times(writes: int, due: int) -> None:
+    rows: list[int] = []
+    rewritten = 0
+    for _ in range(writes):
+        rows.append(1)
+        start = mergeable(rows)
+        if len(rows) - start >= due:
+            rewritten += sum(rows[start:])
+            rows[start:] = [sum(rows[start:])]
+    assert sum(rows) == writes
+    assert len(rows) <= due + np.log2(writes + 1)
+    assert rewritten <= writes * (4 + 2 * np.log2(writes + 1))
+
+
+def test_compaction_merges_small_fragments_and_leaves_large_ones(
+    table: lance.LanceDataset, lock: WriteLock
+) -> None:
+    big = pa.table({"id": [f"r{i}" for i in range(100)], "n": range(100)})
+    table.insert(big)
+    for _ in range(4):
+        table.insert(pa.table({"id": ["x"], "n": [0]}))
+    kept = table.get_fragments()[1].fragment_id
+    before = values(table)
+    assert is_due(table, 4)
+    assert not is_due(table, 5)
+    written = compact(table, lock)
+    assert len(written.get_fragments()) == 3
+    assert kept in {each.fragment_id for each in written.get_fragments()}
+    assert values(written) == before
+    assert len(compact(written, lock, everything=True).get_fragments()) == 1
+
+
+def test_compaction_gives_way_to_a_write_and_is_done_again(
+    table: lance.LanceDataset, lock: WriteLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        table.insert(pa.table({"id": ["x"], "n": [0]}))
+    real = lock.hold
+
+    def hold_after_a_write():  # type: ignore[no-untyped-def]
+        writer = newest(table)
+        delete(writer, np.array([1]))
+        return real()
+
+    monkeypatch.setattr(lock, "hold", hold_after_a_write)
+    written = compact(table, lock)
+    assert "b" not in values(written)
+    assert len(values(written)) == 4
+    assert len(written.get_fragments()) == 1
+
+
+def test_a_fragment_with_many_deleted_rows_is_rewritten(table: lance.LanceDataset, lock: WriteLock) -> None:
+    written = compact(delete(table, np.array([0])), lock)
+    assert sum(each.num_deletions for each in written.get_fragments()) == 0
+    assert values(written) == {"b": (2, 1), "c": (3, 2), "d": (4, 3)}
+
+
+def test_a_store_compacts_itself_in_the_background(open_store: Open, config: Config) -> None:
+    storage = replace(
+        config.storage, compact_after_fragments=8, maintenance_delay_s=0.05, keep_versions_s=0.0
+    )
+    store = open_store(config=replace(config, storage=storage))
+    ids = [store.remember(memory_rows([f"text {i}"], session_id="s"))[0] for i in range(40)]
+    deadline = time.monotonic() + 20
+    while store.stats().fragments > 16 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        store.refresh()
+    assert store.stats().fragments <= 16
+    assert store.memories.to_table(columns=["memory_id"]).num_rows == 40
+    rows = store.index.find_ids(ids).astype(np.uint64)
+    assert store.take(rows, ["memory_id"])["memory_id"].to_pylist() == ids
+
+
+def test_optimize_leaves_one_fragment_a_table_and_the_same_memories(store: MemoryStore) -> None:
+    ids = [store.remember(memory_rows([f"text {i}"], session_id="s"))[0] for i in range(12)]
+    links = store.links.count_rows()
+    store.optimize()
+    stats = store.stats()
+    assert (stats.memories, stats.links, stats.fragments) == (12, links, 2)
+    assert stats.bytes > 0
+    rows = store.index.find_ids(ids).astype(np.uint64)
+    assert store.take(rows, ["memory_id"])["memory_id"].to_pylist() == ids
+    statistics = store.memories.stats.index_stats("memory_id_idx")
+    assert statistics["num_unindexed_rows"] == 0
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def maintain(self) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            raise OSError("the disk is away for a moment")
+
+
+@pytest.fixture
+def counting() -> Iterator[tuple[Counting, Maintenance]]:
+    subject = Counting()
+    maintenance = Maintenance(subject, 0.02)
+    yield subject, maintenance
+    maintenance.stop()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_maintenance_answers_many_notifications_at_once_and_outlives_a_failure(
+    counting: tuple[Counting, Maintenance], caplog: pytest.LogCaptureFixture
+) -> None:
+    subject, maintenance = counting
+    for _ in range(100):
+        maintenance.notify()
+    wait_for(lambda: subject.calls >= 1)
+    time.sleep(0.1)
+    assert subject.calls <= 2
+    assert "the disk is away" in caplog.text
+    calls = subject.calls
+    maintenance.notify()
+    wait_for(lambda: subject.calls > calls)
+
+
+def test_maintenance_ends_with_its_subject() -> None:
+    subjects = [Counting()]
+    maintenance = Maintenance(subjects[0], 0.02)
+    maintenance.notify()
+    wait_for(lambda: subjects[0].calls == 1)
+    thread = maintenance._thread
+    assert thread is not None
+    subjects.clear()
+    wait_for(lambda: not thread.is_alive())
+
+
+def test_a_stopped_maintenance_starts_no_thread() -> None:
+    subject = Counting()
+    maintenance = Maintenance(subject, 0.02)
+    maintenance.stop()
+    maintenance.notify()
+    assert maintenance._thread is None
+    assert subject.calls == 0

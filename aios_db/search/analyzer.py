@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import Counter
+from collections.abc import Sequence
 
+import numpy as np
 import Stemmer
+from numpy.typing import NDArray
 
 from aios_db.search.ranking import digest64
 
@@ -42,21 +44,32 @@ class Analyzer:
         self._known: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def counts(self, text: str) -> Counter[int]:
-        """Return the terms of a text to index with the number of their occurrences."""
-        terms: Counter[int] = Counter()
+    def terms(self, texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Return the terms of texts to index, one text after the other, and how many each text has.
+
+        A word known from earlier texts costs one look-up; that is what the time of indexing goes into.
+        """
+        terms: list[int] = []
+        lengths = []
+        known = self._known.get
         with self._lock:
-            for token in _TOKEN.findall(text.lower()):
-                if _IS_CJK.match(token):
-                    terms.update(digest64(character) for character in token)
-                    terms.update(digest64(token[i : i + 2]) for i in range(len(token) - 1))
-                else:
-                    term = self._known.get(token)
-                    if term is None:
-                        term = self._learn(token)
-                    if term:
-                        terms[term] += 1
-        return terms
+            for text in texts:
+                tokens = _TOKEN.findall(text.lower())
+                found = list(map(known, tokens))
+                before = len(terms)
+                terms.extend(filter(None, found))  # 0 is a stop word
+                if None in found:
+                    new = (token for token, term in zip(tokens, found, strict=True) if term is None)
+                    terms.extend(filter(None, (term for token in new for term in self._terms_of(token))))
+                lengths.append(len(terms) - before)
+        return np.array(terms, np.uint64), np.array(lengths, np.int64)
+
+    def _terms_of(self, token: str) -> list[int]:
+        if _IS_CJK.match(token):
+            pairs = (token[i : i + 2] for i in range(len(token) - 1))
+            return [digest64(each) for each in (*token, *pairs)]
+        term = self._known.get(token)
+        return [self._learn(token) if term is None else term]
 
     def query(self, text: str) -> list[int]:
         """Return the distinct terms to look up for a query; of CJK words pairs, not single characters."""

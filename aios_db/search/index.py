@@ -385,13 +385,12 @@ class SearchIndex:
         self._kill(rows)
         batch = batch.take(pa.array(fresh)) if len(fresh) < len(batch) else batch
         titles, texts = batch["title"].to_pylist(), batch["text"].to_pylist()
-        counts = [
-            self._analyzer.counts(f"{title} {text}" if title else text)
-            for title, text in zip(titles, texts, strict=True)
-        ]
+        terms, lengths = self._analyzer.terms(
+            [f"{title} {text}" if title else text for title, text in zip(titles, texts, strict=True)]
+        )
         values = {name: column[fresh] for name, column in columns.items()}
-        values["lengths"] = np.fromiter((terms.total() for terms in counts), np.int32, len(counts))
-        self._tail.extend(values, counts)
+        values["lengths"] = lengths.astype(np.int32)
+        self._tail.extend(values, terms)
         scopes = (batch[name].to_pylist() for name in ("user_id", "agent_id", "session_id"))
         for row, title, text, *scope in zip(rows.tolist(), titles, texts, *scopes, strict=True):
             self._labels.add(row, memory_labels(title, text, *scope))

@@ -1,7 +1,7 @@
 """Inverted lists: for each 64-bit key the documents that hold it, ascending, with a count.
 
 `Postings` is immutable and lies in four arrays (compressed sparse rows) that can be mapped from files;
-`GrowingPostings` takes documents one at a time and keeps what came since.
+`GrowingPostings` takes new documents, one or many at a time.
 """
 
 from __future__ import annotations
@@ -98,6 +98,20 @@ class GrowingPostings:
                 entry = lists[key] = (array("i"), array("H"))
             entry[0].append(document)
             entry[1].append(count if count < _MOST else _MOST)
+
+    def extend(self, keys: NDArray[np.uint64], docs: Docs) -> None:
+        """Append new documents, given as a pair (key, document) for each occurrence."""
+        distinct, rank = np.unique(keys, return_inverse=True)
+        pairs, times = np.unique((rank.astype(np.int64) << 32) | docs, return_counts=True)
+        starts = np.searchsorted(pairs >> 32, np.arange(len(distinct) + 1)).tolist()
+        found = (pairs & 0xFFFFFFFF).astype(np.int32)
+        counts = np.minimum(times, _MOST).astype(np.uint16)
+        for key, start, stop in zip(distinct.tolist(), starts, starts[1:], strict=False):
+            entry = self._lists.get(key)
+            if entry is None:
+                entry = self._lists[key] = (array("i"), array("H"))
+            entry[0].frombytes(found[start:stop].tobytes())
+            entry[1].frombytes(counts[start:stop].tobytes())
 
     def length(self, key: int) -> int:
         """Return how many documents hold the key."""

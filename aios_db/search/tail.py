@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,9 @@ class Tail(Part):
             return np.full(len(row_ids), -1, np.int64)
         return np.fromiter((position.get(row, -1) for row in row_ids.tolist()), np.int64, len(row_ids))
 
-    def extend(self, values: dict[str, NDArray[Any]], counts: list[Counter[int]]) -> None:
-        """Append documents: their columns, and the terms of each."""
-        start, stop = len(self), len(self) + len(counts)
+    def extend(self, values: dict[str, NDArray[Any]], terms: NDArray[np.uint64]) -> None:
+        """Append documents: their columns, and the terms of one after the other, ``lengths`` of each."""
+        start, stop = len(self), len(self) + len(values["rows"])
         for name, column in values.items():
             buffer = self._buffers[name]
             if stop > len(buffer):
@@ -48,6 +47,6 @@ class Tail(Part):
                 buffer = self._buffers[name] = grown
             buffer[start:stop] = column
             self.columns[name] = buffer[:stop]
-        for document, terms in enumerate(counts, start):
-            self.terms.add(document, terms)
+        documents = np.repeat(np.arange(start, stop, dtype=np.int32), values["lengths"])
+        self.terms.extend(terms, documents)
         self._position.update(zip(values["rows"].tolist(), range(start, stop), strict=True))

@@ -15,6 +15,7 @@ from aios_db.schema.errors import Error, ProgrammingError
 # "module:command" of the sub-commands that have a file of their own.
 COMMANDS: dict[str, str] = {
     "quantize": "aios_db.cli.quantize:quantize",
+    "rewrite": "aios_db.cli.rewrite:rewrite",
 }
 
 

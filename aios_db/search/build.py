@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.search.clustering import Grouping, group
-from aios_db.search.graph import LinkGraph
+from aios_db.search.graph import Links
 from aios_db.search.keys import KeyTable
 from aios_db.search.keywords import K1, B
-from aios_db.search.part import COLUMNS, Part
-from aios_db.search.postings import GrowingPostings, Postings
+from aios_db.search.part import COLUMNS
+from aios_db.search.postings import Postings, Triples
 from aios_db.search.segment import Segment, Version, assemble
-from aios_db.search.tail import Tail
 from aios_db.search.vectors import Statistics
 
 _BLOCK = 65536
 
 
-def merge(  # noqa: PLR0917
-    segment: Segment,
-    tail: Tail,
-    labels: GrowingPostings,
-    keys: dict[str, KeyTable],
-    graph: LinkGraph,
-    statistics: Statistics,
-    version: Version,
-) -> Segment:
+@dataclass(frozen=True)
+class State:
+    """What an index held at one moment: its segment and, as copies, what came since.
+
+    The segment's arrays may still change; what happened after the moment is in the tables' deltas since
+    `version`.
+    """
+
+    segment: Segment
+    columns: dict[str, NDArray[Any]]
+    terms: Triples
+    labels: Triples
+    keys: dict[str, KeyTable]
+    links: Links
+    statistics: Statistics
+    version: Version
+
+
+def merge(state: State) -> Segment:
     """Return a new segment of all live memories, ordered by cluster where there are enough of them."""
-    parts = (segment, tail)
-    kept = [np.flatnonzero(part.alive) for part in parts]
-    grouping = group([part.vectors for part in parts], segment.clusters)
+    segment = state.segment
+    parts = (segment.columns, state.columns)
+    kept = [np.flatnonzero(part["alive"]) for part in parts]
+    grouping = group([part["vectors"] for part in parts], segment.clusters)
     if grouping is None:
         order, clusters = np.arange(sum(map(len, kept))), None
     else:
@@ -43,53 +54,58 @@ def merge(  # noqa: PLR0917
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
     columns = {name: _merged_column(name, parts, kept, place) for name in COLUMNS}
-    terms = _merged_terms(segment, tail, kept, place)
-    rows = columns["rows"]
+    terms = _merged_terms((segment.terms, state.terms), [len(part["rows"]) for part in parts], kept, place)
     arrays = assemble(
         columns,
         terms,
-        _merged_labels(segment.labels, labels, rows),
+        _merged_labels(segment.labels, state.labels, columns["rows"]),
         _moments(terms, columns["lengths"]),
-        graph,
-        keys,
-        statistics,
+        state.links,
+        state.keys,
+        state.statistics,
         clusters,
     )
-    return Segment(arrays, version, clusters.probes if clusters else 0)
+    return Segment(arrays, state.version, clusters.probes if clusters else 0)
 
 
 def _merged_column(
-    name: str, parts: Sequence[Part], kept: list[NDArray[np.int64]], place: NDArray[np.int32]
+    name: str,
+    parts: Sequence[dict[str, NDArray[Any]]],
+    kept: list[NDArray[np.int64]],
+    place: NDArray[np.int32],
 ) -> NDArray[Any]:
     """Return a column of the kept documents at their new places, copied block by block."""
-    example = parts[0].columns[name]
+    example = parts[0][name]
     merged = np.empty((len(place), *example.shape[1:]), example.dtype)
     first = 0
     for part, keep in zip(parts, kept, strict=True):
         for start in range(0, len(keep), _BLOCK):
             documents = keep[start : start + _BLOCK]
-            merged[place[first + start : first + start + len(documents)]] = part.columns[name][documents]
+            merged[place[first + start : first + start + len(documents)]] = part[name][documents]
         first += len(keep)
     return merged
 
 
 def _merged_terms(
-    segment: Segment, tail: Tail, kept: list[NDArray[np.int64]], place: NDArray[np.int32]
+    postings: Sequence[Postings | Triples],
+    lengths: Sequence[int],
+    kept: list[NDArray[np.int64]],
+    place: NDArray[np.int32],
 ) -> Postings:
     triples = []
     start = 0
-    for part, keep in zip((segment, tail), kept, strict=True):
-        renumber = np.full(len(part), -1, np.int32)
+    for part, length, keep in zip(postings, lengths, kept, strict=True):
+        renumber = np.full(length, -1, np.int32)
         renumber[keep] = place[start : start + len(keep)]
         start += len(keep)
-        keys, docs, counts = part.postings.triples()
+        keys, docs, counts = part.triples()
         docs = renumber[docs]
         live = docs >= 0
         triples.append((keys[live], docs[live], counts[live]))
     return Postings.build(*(np.concatenate(column) for column in zip(*triples, strict=True)))
 
 
-def _merged_labels(old: Postings, recent: GrowingPostings, rows: NDArray[np.int64]) -> Postings:
+def _merged_labels(old: Postings, recent: Triples, rows: NDArray[np.int64]) -> Postings:
     live = np.zeros(int(rows.max(initial=-1)) + 1, np.bool_)
     live[rows] = True
     triples = old.triples(), recent.triples()

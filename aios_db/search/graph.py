@@ -96,14 +96,14 @@ class LinkArrays:
 
 
 _NO_ROWS = np.empty(0, np.int64)
-_NO_LINKS = Links(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.empty(0, np.float32), np.empty(0, np.uint8))
+NO_LINKS = Links(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.empty(0, np.float32), np.empty(0, np.uint8))
 
 
 class LinkGraph:
     """All links: arrays, and a dictionary of what came since."""
 
     def __init__(self, arrays: LinkArrays | None = None) -> None:
-        self._arrays = LinkArrays.build(_NO_LINKS) if arrays is None else arrays
+        self._arrays = LinkArrays.build(NO_LINKS) if arrays is None else arrays
         self._recent: dict[int, dict[int, tuple[int, float, int]]] = {}
         self._ends: dict[int, tuple[int, int]] = {}
         self._recent_degrees: dict[int, float] = {}

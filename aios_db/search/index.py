@@ -21,16 +21,17 @@ from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.search import source
 from aios_db.search.analyzer import Analyzer
-from aios_db.search.build import merge
+from aios_db.search.build import State, merge
 from aios_db.search.graph import Links, kind_code
 from aios_db.search.keywords import Collection, KeywordScorer
 from aios_db.search.labels import HAS_TITLE, memory_labels
 from aios_db.search.nearest import neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
-from aios_db.search.postings import GrowingPostings
+from aios_db.search.postings import GrowingPostings, Triples
 from aios_db.search.ranking import best, digest64
 from aios_db.search.segment import Segment, Version
 from aios_db.search.tail import Tail
+from aios_db.search.vectors import Statistics
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -60,6 +61,8 @@ class SearchIndex:
         self.directory, self.dimension = directory, dimension
         self._analyzer = Analyzer()
         self._lock = threading.RLock()
+        self._saving = threading.Lock()
+        self._tables: tuple[LanceDataset, LanceDataset] | None = None
         self._version = segment.version
         self._use(segment)
 
@@ -103,18 +106,23 @@ class SearchIndex:
             if version.memories < self._version.memories or version.links < self._version.links:
                 logger.warning("tables older than the search index, reading them again")
                 self._use(Segment.empty(self.dimension))
-            self._sync_memories(memories)
-            self._sync_links(links)
-            self._version = version
+            elif self.needs_save and self.directory is not None:
+                self._use_newer(self.directory)  # another process may have saved one
+            self._catch_up(memories, links)
 
     def save(self) -> None:
-        """Merge everything into a new segment, write it and use it."""
-        with self._lock:
-            segment = self._merged()
+        """Merge everything into a new segment, write it and use it; searches and `sync` go on meanwhile."""
+        with self._saving:
+            with self._lock:
+                state = self._state()
+            segment = merge(state)
             if self.directory is not None:
                 segment.write(self.directory)
                 segment = Segment.read(self.directory, self.dimension) or segment  # mapped, not held
-            self._use(segment)
+            with self._lock:
+                self._use(segment)
+                if self._tables is not None:
+                    self._catch_up(*self._tables)
 
     # Searching
 
@@ -299,10 +307,28 @@ class SearchIndex:
         self._statistics = segment.statistics()
         self._documents, self._terms = segment.totals()
 
-    def _merged(self) -> Segment:
-        keys = {"id": self._ids, "hash": self._hashes}
-        return merge(
-            self._segment, self._tail, self._labels, keys, self._graph, self._statistics, self._version
+    def _use_newer(self, directory: Path) -> None:
+        segment = Segment.read(directory, self.dimension)
+        if segment is not None and segment.version.memories > self._segment.version.memories:
+            self._use(segment)
+
+    def _catch_up(self, memories: LanceDataset, links: LanceDataset) -> None:
+        self._sync_memories(memories)
+        self._sync_links(links)
+        self._version = Version(memories.version, links.version)
+        self._tables = memories, links
+
+    def _state(self) -> State:
+        tail, statistics = self._tail, self._statistics
+        return State(
+            self._segment,
+            {name: column.copy() if name == "alive" else column for name, column in tail.columns.items()},
+            Triples(*tail.terms.triples()),
+            Triples(*self._labels.triples()),
+            {"id": self._ids.copy(), "hash": self._hashes.copy()},
+            self._graph.links(),
+            Statistics(statistics.total.copy(), statistics.outer.copy(), statistics.count),
+            self._version,
         )
 
     def _scorer(self, text: str) -> KeywordScorer:

@@ -48,6 +48,12 @@ class KeyTable:
                     found[i] = row
         return found
 
+    def copy(self) -> KeyTable:
+        """Return a table that later additions to this one do not change."""
+        copied = KeyTable(self._digests, self._rows)
+        copied._recent = dict(self._recent)
+        return copied
+
     def packed(self) -> tuple[NDArray[np.bytes_], Rows]:
         """Return all keys as the two arrays that `__init__` takes."""
         digests = np.concatenate([np.array(list(self._recent), f"S{_BYTES}"), self._digests])

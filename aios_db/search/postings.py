@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,19 @@ class Postings:
     def triples(self) -> tuple[NDArray[np.uint64], Docs, Counts]:
         """Return what `build` takes."""
         return np.repeat(self.keys, np.diff(self.offsets)), self.docs, self.counts
+
+
+@dataclass(frozen=True)
+class Triples:
+    """Unordered (key, document, count) triples, what inverted lists are built from."""
+
+    keys: NDArray[np.uint64]
+    docs: Docs
+    counts: Counts
+
+    def triples(self) -> tuple[NDArray[np.uint64], Docs, Counts]:
+        """Return what `Postings.build` takes."""
+        return self.keys, self.docs, self.counts
 
 
 class GrowingPostings:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.search.graph import LinkArrays, LinkGraph
+from aios_db.search.graph import NO_LINKS, LinkArrays, LinkGraph, Links
 from aios_db.search.keys import KeyTable
 from aios_db.search.part import COLUMNS, Impacts, Part
 from aios_db.search.postings import Postings
@@ -30,6 +30,7 @@ logger = logging.getLogger("aios_db.search")
 
 FORMAT = 1
 _POINTER = "CURRENT"
+_ATTEMPTS = 3
 _POSTINGS = ("keys", "offsets", "docs", "counts")
 _LINKS = ("offsets", "targets", "weights", "kinds", "entries", "degrees")
 
@@ -67,7 +68,7 @@ class Segment(Part):
                 Postings.empty(),
                 Postings.empty(),
                 np.empty((0, 2), np.float32),
-                LinkGraph(),
+                NO_LINKS,
                 {},
                 Statistics.empty(dimension),
                 None,
@@ -147,33 +148,32 @@ class Segment(Part):
     @classmethod
     def read(cls, directory: Path, dimension: int) -> Segment | None:
         """Map the current segment; None when there is none that this version can use, which is logged."""
-        try:
-            path = directory / current(directory)
-            about = json.loads((path / "segment.json").read_text(encoding="utf-8"))
-            if about["format"] != FORMAT:
-                raise ValueError(f"format {about['format']}, not {FORMAT}")
-            arrays = {
-                file.stem: np.load(
-                    file, mmap_mode="c" if file.stat().st_size > 128 else None, allow_pickle=False
-                )
-                for file in path.glob("*.npy")
-            }
-            segment = cls(arrays, Version(about["memories"], about["links"]), about["probes"])
-            if segment.vectors.shape[1] != dimension:
-                raise ValueError(f"vectors of {segment.vectors.shape[1]} numbers, not {dimension}")
-        except FileNotFoundError as error:
-            if (directory / _POINTER).exists():
-                logger.warning(
-                    "search index incomplete, reading the tables again", extra={"error": str(error)}
-                )
-            return None
-        except (OSError, ValueError, KeyError) as error:
-            logger.warning(
-                "search index unusable, reading the tables again: %s",
-                error,
-                extra={"directory": str(directory)},
-            )
-            return None
+        for attempt in range(_ATTEMPTS):
+            try:
+                return cls._map(directory / current(directory), dimension)
+            except FileNotFoundError as error:
+                if not (directory / _POINTER).exists():
+                    return None
+                # Another process may have written a newer segment and removed this one in between.
+                if attempt == _ATTEMPTS - 1:
+                    logger.warning("search index incomplete, reading the tables again: %s", error)
+            except (OSError, ValueError, KeyError) as error:
+                logger.warning("search index unusable, reading the tables again: %s", error)
+                return None
+        return None
+
+    @classmethod
+    def _map(cls, path: Path, dimension: int) -> Segment:
+        about = json.loads((path / "segment.json").read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise ValueError(f"{path} has format {about['format']}, not {FORMAT}")
+        arrays = {
+            file.stem: np.load(file, mmap_mode="c" if file.stat().st_size > 128 else None, allow_pickle=False)
+            for file in path.glob("*.npy")
+        }
+        segment = cls(arrays, Version(about["memories"], about["links"]), about["probes"])
+        if segment.vectors.shape[1] != dimension:
+            raise ValueError(f"{path} has vectors of {segment.vectors.shape[1]} numbers, not {dimension}")
         return segment
 
 
@@ -190,7 +190,7 @@ def assemble(  # noqa: PLR0917
     terms: Postings,
     labels: Postings,
     moments: NDArray[np.float32],
-    graph: LinkGraph,
+    links: Links,
     keys: dict[str, KeyTable],
     statistics: Statistics,
     clusters: Clusters | None,
@@ -202,8 +202,8 @@ def assemble(  # noqa: PLR0917
     arrays: dict[str, NDArray[Any]] = {**columns, "positions": positions, "term_moments": moments}
     for prefix, postings in (("term", terms), ("label", labels)):
         arrays |= {f"{prefix}_{name}": getattr(postings, name) for name in _POSTINGS}
-    links = LinkArrays.build(graph.links())
-    arrays |= {f"link_{name}": getattr(links, name) for name in _LINKS}
+    adjacency = LinkArrays.build(links)
+    arrays |= {f"link_{name}": getattr(adjacency, name) for name in _LINKS}
     for prefix in ("id", "hash"):
         arrays[f"{prefix}_digests"], arrays[f"{prefix}_rows"] = keys.get(prefix, KeyTable()).packed()
     arrays["statistics_total"], arrays["statistics_outer"] = statistics.total, statistics.outer

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import aios_db.search.index as index_module
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.retrieval import Filter
+from aios_db.search.build import merge
 from aios_db.search.index import SearchIndex
 
 
@@ -157,6 +159,34 @@ def test_a_damaged_index_is_read_again(filled, caplog):
     assert "search index unusable" in caplog.text
     again.sync(filled.memories, filled.links)
     assert len(again.keyword_search("tea", 50).row_ids) == 10
+
+
+def test_a_reader_takes_the_segment_that_a_writer_saved(filled, monkeypatch):
+    reader = SearchIndex.open(filled.path / "index", 8)
+    reader.sync(filled.memories, filled.links)
+    assert reader.tail_rows == 20
+    filled.index.save()
+    monkeypatch.setattr(index_module, "_SMALL_TAIL", 10)
+    filled.remember({"memory_id": "new", "text": "one more"})
+    reader.sync(filled.memories, filled.links)
+    assert reader.tail_rows == 1
+    assert len(reader) == 21
+
+
+def test_writing_goes_on_while_a_segment_is_saved(filled, monkeypatch):
+    def merge_slowly(state):
+        filled.remember({"memory_id": "during", "text": "written meanwhile"})
+        filled.forget("m2")
+        filled.link(("m1", "during", "user", 1.0))
+        return merge(state)
+
+    monkeypatch.setattr(index_module, "merge", merge_slowly)
+    filled.index.save()
+    assert filled.index.tail_rows == 1
+    assert filled.names(filled.index.keyword_search("meanwhile", 5).row_ids) == ["during"]
+    assert filled.row("m2") == -1
+    assert filled.index.neighbors(filled.row("m1"), 1)[0].tolist() == [filled.row("during")]
+    assert len(filled.index) == 20
 
 
 @pytest.mark.parametrize("saved", [False, True])

@@ -29,7 +29,7 @@ from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.weights.lazy import LazyModel
 from aios_db.engine.weights.memory import MemoryReport
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.residency import ResidencyManager
+from aios_db.engine.weights.residency import shared_residency
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 from aios_db.schema.errors import WeightsError
 
@@ -112,7 +112,7 @@ class ArrowEngine:
                 from aios_db.engine.quantization.integer_layers import use_integers
 
                 use_integers(model, self._file, vocabulary=int(config["vocab_size"]))
-            return LazyModel(model, self._file, ResidencyManager(engine.max_resident_bytes))
+            return LazyModel(model, self._file, shared_residency(engine.max_resident_bytes))
 
         self._build: Callable[[], LazyModel] = build
         self._lazy: LazyModel | None = None

@@ -14,7 +14,7 @@ from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
 from aios_db.engine.weights.lazy import LazyModel
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.residency import ResidencyManager
+from aios_db.engine.weights.residency import shared_residency
 from aios_db.schema.config import EngineConfig
 from aios_db.schema.errors import NotSupportedError
 
@@ -62,6 +62,6 @@ def open_model(model: str | Path, engine: EngineConfig, architectures: Collectio
     if architecture not in architectures:
         file.close()
         raise NotSupportedError(f"{directory.path} holds {architecture}, not {' or '.join(architectures)}")
-    weights = LazyModel(build_model(architecture, config), file, ResidencyManager(engine.max_resident_bytes))
+    weights = LazyModel(build_model(architecture, config), file, shared_residency(engine.max_resident_bytes))
     version = f"{directory.name}@{fingerprint(directory.path, file)[:12]}"
     return OpenModel(directory, architecture, config, weights, version)

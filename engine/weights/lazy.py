@@ -68,6 +68,7 @@ class LazyModel:
         """Let go of the weights' memory; the next use brings it back. No forward pass may be running."""
         for unit in self.units.values():
             unit.release()
+            self.residency.forget(unit)
         self.file.drop_cache()
 
     def memory_report(self) -> MemoryReport:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
+from functools import lru_cache
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 log = logging.getLogger("aios_db.engine.weights")
 
@@ -20,6 +21,12 @@ class Unit(Protocol):
         """Let go of that memory; the next use brings it back."""
 
 
+@lru_cache
+def shared_residency(max_bytes: int) -> ResidencyManager:
+    """Return the manager of this process's models with that limit: together they stay under it."""
+    return ResidencyManager(max_bytes)
+
+
 class ResidencyManager:
     """The units in memory, of one model or of several that share a limit; safe to use from several threads.
 
@@ -32,7 +39,7 @@ class ResidencyManager:
     def __init__(self, max_bytes: int = 0) -> None:
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._resident: OrderedDict[Unit, int] = OrderedDict()  # least recently used first
+        self._resident: WeakKeyDictionary[Unit, int] = WeakKeyDictionary()  # least recently used first
         self._in_use: dict[Unit, int] = {}
 
     def begin(self, unit: Unit) -> None:
@@ -48,9 +55,14 @@ class ResidencyManager:
                 self._in_use[unit] = users
             if not self.max_bytes:
                 return
+            self._resident.pop(unit, None)
             self._resident[unit] = unit.resident_bytes()
-            self._resident.move_to_end(unit)
             self._evict()
+
+    def forget(self, unit: Unit) -> None:
+        """Note that ``unit`` has been released."""
+        with self._lock:
+            self._resident.pop(unit, None)
 
     def _evict(self) -> None:
         total = sum(self._resident.values())

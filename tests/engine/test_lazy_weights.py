@@ -124,6 +124,21 @@ def test_least_recently_used_layers_go_when_the_limit_is_reached(
     assert first.resident_bytes() < layer_bytes * 0.2  # small tensors share pages with their neighbours
 
 
+@linux
+def test_models_share_a_limit(tmp_path: Path) -> None:
+    layer_bytes = 4 * (4 * 64 * 64 + 2 * 64 * 256)
+    manager = ResidencyManager(layer_bytes * 3 // 2)
+    models = [
+        LazyModel(build_model("BertModel", CONFIG), WeightFile(write_bert(tmp_path / name)), manager)
+        for name in ("a.parquet", "b.parquet")
+    ]
+    for lazy in models:
+        run(lazy)
+    resident = [sum(unit.resident_bytes() for unit in lazy.units.values()) for lazy in models]
+    assert sum(resident) <= layer_bytes * 2  # small tensors share pages with their neighbours
+    assert resident[0] < resident[1]
+
+
 def test_a_unit_in_use_is_not_released() -> None:
     released: list[str] = []
 

@@ -60,7 +60,7 @@ class Attachment:
         """Create views and macros for one connection; ``reader`` returns the dataset a view shows now."""
         for table in registry.TABLES:
             connection.register(f"lance_{table}", LiveDataset(partial(reader, table)))
-        macros.create(connection, registry.sql_objects(), schema)
+        macros.create(connection, registry.sql_objects(self.store.config.recall), schema)
 
     def remove_objects(self, connection: duckdb.DuckDBPyConnection, schema: str | None = None) -> None:
         """Drop what `install_objects` made."""

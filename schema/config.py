@@ -124,8 +124,6 @@ class RecallConfig:
     """Weight of the score that arrives over links."""
     recency_weight: NonNegative = 0.0
     """Weight of recency."""
-    candidates: PositiveInt = 200
-    """Memories each search hands to the fusion."""
 
 
 @dataclass(frozen=True)

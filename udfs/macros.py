@@ -8,7 +8,8 @@ the references between our own macros and views are qualified with it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -40,6 +41,15 @@ def load(topic: str) -> tuple[SqlObject, ...]:
             is_table = kind == "VIEW" or re.search(r"\bAS\s+TABLE\b", statement, re.IGNORECASE) is not None
             objects.append(SqlObject(kind, match["name"], statement[match.start() :].strip(), is_table))
     return tuple(objects)
+
+
+def with_defaults(item: SqlObject, values: Mapping[str, float]) -> SqlObject:
+    """Return a macro whose arguments of these names have other defaults."""
+    head, separator, body = item.statement.partition(") AS TABLE")
+    for name, value in values.items():
+        head, found = re.subn(rf"\b{name} := [^,\s]+", f"{name} := {value!r}", head)
+        assert found == 1, f"{item.name} has no argument {name} with a default"
+    return replace(item, statement=head + separator + body)
 
 
 def create(connection: duckdb.DuckDBPyConnection, objects: tuple[SqlObject, ...], schema: str | None) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
+from aios_db.schema.config import RecallConfig
 from aios_db.udfs import embed, macros, memory, retrieval
 from aios_db.udfs.functions import ScalarFunction
 
@@ -16,6 +19,12 @@ TABLES = ("memories", "association_links")
 TOPICS = ("views", "embed", "memory", "recall")
 
 
-def sql_objects() -> tuple[macros.SqlObject, ...]:
-    """Return every macro and view of ``udfs/sql``, in the order to create them."""
-    return tuple(item for topic in TOPICS for item in macros.load(topic))
+_DEFAULTS = RecallConfig()
+
+
+def sql_objects(recall: RecallConfig = _DEFAULTS) -> tuple[macros.SqlObject, ...]:
+    """Return every macro and view of ``udfs/sql`` in the order to create them, with configured defaults."""
+    objects = (item for topic in TOPICS for item in macros.load(topic))
+    return tuple(
+        macros.with_defaults(item, asdict(recall)) if item.name == "recall" else item for item in objects
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 import aios_db
 from aios_db.config import Config
-from aios_db.schema.config import EngineConfig
+from aios_db.schema.config import EngineConfig, RecallConfig
 
 pytestmark = pytest.mark.sql
 
@@ -162,3 +163,13 @@ def test_what_is_recalled_together_is_counted_and_linked(minilm_dir: Path, tmp_p
             "WHERE kind = 'recalled_together'"
         ).fetchall()
         assert links == [(2, 0.19)]
+
+
+def test_the_configuration_gives_the_defaults(database: tuple[Path, Config]) -> None:
+    config = replace(database[1], recall=RecallConfig(k=2, vector_weight=0.0, graph_weight=0.0))
+    with aios_db.connect(database[0], read_only=True, config=config) as con:
+        found = con.execute("SELECT text FROM recall('Okafor')").fetchall()
+        expected = [text for _, _, text, _ in TURNS if "Okafor" in text]
+        assert sorted(text for (text,) in found) == sorted(expected)
+        assert [(each.text,) for each in con.recall("Okafor")] == found
+        assert len(con.recall("Okafor", k=3, vector_weight=1.0)) == 3

@@ -156,7 +156,7 @@ class QuantizationConfig:
     """Steps of distillation against the original model (method `full`)."""
     distillation_tokens: PositiveInt = 1024
     """Tokens in a step of distillation."""
-    learning_rate: NonNegative = 2e-4
+    learning_rate: NonNegative = 4e-4
     """Greatest learning rate of distillation."""
     seed: int = 0
     """Order of the calibration texts."""

@@ -39,6 +39,8 @@ from aios_db.store.stats import StoreStats, measure
 
 logger = logging.getLogger("aios_db.store")
 
+_BULK = 4_096
+
 _RECORDS = (weight_versions.TABLE, validation_reports.TABLE, schema_migrations.TABLE)
 
 
@@ -421,6 +423,8 @@ class MemoryStore:
     def _link(self, new: pa.Table) -> None:
         """Link new memories; they are stored already, so a failure costs their links and no more."""
         try:
+            if len(new) >= _BULK and self.index.needs_save:
+                self.index.save()  # its vectors are in lists then: no comparison of all pairs
             links, sources = link_new(self.memories, self.links, self.index, new, self.config.links)
             self._move(links=links)
             self._pending.relinked(sources)

@@ -3,9 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from store_helpers import memory_rows
+from store_helpers import DIMENSION, memory_rows
 
 from aios_db.schema.config import Config, LinksConfig
 from aios_db.schema.errors import DataError, ProgrammingError
@@ -188,3 +189,26 @@ def test_repair_removes_links_without_an_end_and_rebuilds_the_column(store: Memo
     assert column_of(store, c) == [{"target_id": a, "kind": "user", "weight": 1.0}]
     assert store.index.find_ids([a, b, c]).tolist()[1] == -1
     assert store.repair() == replace(report, dangling_links=0, repeated_links=0, link_columns=0)
+
+
+def test_a_bulk_of_memories_gets_its_links_and_its_link_column(store: MemoryStore) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(5_000, DIMENSION)).astype(np.float32)
+    rows = pa.table(
+        {
+            "text": [f"memory number {i}" for i in range(5_000)],
+            "session_id": [f"s{i // 10}" for i in range(5_000)],
+            "text_embedding": pa.FixedSizeListArray.from_arrays(vectors.ravel(), DIMENSION),
+        }
+    )
+    ids = store.remember(rows)
+    store.maintain()
+    next_one = links_of(store, "next_in_session")
+    assert all(((ids[i], ids[i + 1]) in next_one) == (i % 10 != 9) for i in range(4_999))
+    column = {
+        row["memory_id"]: row["association_links"]
+        for row in store.memories.to_table(columns=["memory_id", "association_links"]).to_pylist()
+    }
+    outgoing = {row["source_id"] for row in store.links.to_table(columns=["source_id"]).to_pylist()}
+    assert {memory_id for memory_id, links in column.items() if links} == outgoing
+    assert store.repair().link_columns == 0

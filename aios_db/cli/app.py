@@ -68,4 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         return EXIT_FAILED
+    except Exception as error:  # a defect; whoever is at the prompt still deserves one line
+        if session.verbose:
+            traceback.print_exc()
+        message = " ".join(str(error).split())
+        click.echo(f"error: unexpected {type(error).__name__}: {message} (--verbose shows where)", err=True)
+        return EXIT_FAILED
     return status if isinstance(status, int) else 0  # what a command gave to `Context.exit`

@@ -149,6 +149,11 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
     with con:
         counted = con.store.stats()
         yield Finding("database", "ok", f"{session.path}: {counted.memories} memories, {counted.links} links")
+        indexed = len(con.store.index)
+        in_step = indexed == counted.memories
+        yield Finding(
+            "search index", "ok" if in_step else "problem", f"{indexed} of {counted.memories} memories"
+        )
         rows = con.execute("SELECT count(*), count(text_embedding) FROM memories").fetchone() or (0, 0)
         missing = rows[0] - rows[1]
         if missing:

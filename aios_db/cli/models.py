@@ -91,9 +91,10 @@ def install(session: Session, name: str, source: str | None, as_json: bool) -> N
 Examples:
   aios models convert ~/hf/all-MiniLM-L6-v2 --name minilm
   aios models convert ~/hf/my-encoder --dtype float16 --compression zstd
+  aios models convert sentence-transformers/all-MiniLM-L6-v2 --name minilm
 """
 )
-@click.argument("source", type=click.Path(exists=True, file_okay=False))
+@click.argument("source")
 @click.option("--name", help="The new model's name; default that of the directory.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", help="Stored numbers.")
 @click.option(
@@ -105,11 +106,15 @@ Examples:
 @with_json
 @click.pass_obj
 def convert(session: Session, /, source: str, name: str | None, as_json: bool, **options: Any) -> None:
-    """Convert a Hugging Face model directory, SOURCE, into engine.models_dir."""
+    """Convert a Hugging Face model, SOURCE, into engine.models_dir: a directory, or a name on the hub."""
+    from aios_db.engine.convert.hub import download
     from aios_db.engine.convert.huggingface import convert_huggingface
 
-    name = name or Path(source).resolve().name
-    path = convert_huggingface(source, _models_dir(session) / name, name=name, **options)
+    local = Path(source).expanduser()
+    name = name or local.resolve().name
+    path = convert_huggingface(
+        local if local.is_dir() else download(source), _models_dir(session) / name, name=name, **options
+    )
     print_json({"path": str(path)}) if as_json else click.echo(str(path))
 
 

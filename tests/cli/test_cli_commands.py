@@ -155,6 +155,17 @@ def test_interrupted(aios, monkeypatch):
     assert (result.status, result.err) == (130, "\ninterrupted\n")
 
 
+def test_defect_is_one_line_too(aios, monkeypatch):
+    import aios_db
+
+    def fail(*_, **__):
+        raise RuntimeError("a\ndefect")
+
+    monkeypatch.setattr(aios_db, "connect", fail)
+    assert aios("remember", "x").err == "error: unexpected RuntimeError: a defect (--verbose shows where)\n"
+    assert "Traceback" in aios("--verbose", "remember", "x").err
+
+
 def test_doctor(aios, tmp_path, monkeypatch):
     found = {finding["check"]: finding for finding in aios("doctor", "--json").json}
     assert found["text model"]["status"] == "ok"
@@ -164,6 +175,7 @@ def test_doctor(aios, tmp_path, monkeypatch):
     result = aios("doctor")
     assert result.status == 0
     assert "agent.aios: 1 memories, 0 links" in result.out
+    assert "1 of 1 memories" in result.out
 
     monkeypatch.setenv("AIOS_RECALL__K", "none")
     monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "empty"))

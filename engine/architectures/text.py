@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.schema.errors import WeightsError
+from aios_db.schema.errors import NotSupportedError, WeightsError
+from aios_db.schema.weights import METADATA_FILE
 
 log = logging.getLogger("aios_db.engine.architectures")
 
 # What sentence encoders are used with unless they say otherwise; older converters did not keep it.
 DEFAULT_MAX_SEQ_LENGTH = 256
+MIN_SEQ_LENGTH = 8
+
+TEXT_ENCODERS = ("BertModel",)
+SIZES = (
+    "hidden_size", "vocab_size", "max_position_embeddings", "type_vocab_size", "intermediate_size",
+    "num_hidden_layers", "num_attention_heads",
+)  # fmt: skip
 
 
 def text_config(directory: ModelDirectory, file: WeightFile) -> tuple[str, dict[str, Any]]:
@@ -22,15 +32,32 @@ def text_config(directory: ModelDirectory, file: WeightFile) -> tuple[str, dict[
 
     Raises
     ------
+    NotSupportedError
+        The model is no text encoder.
     WeightsError
-        The sizes are neither given nor to be found in the weights.
+        The sizes are neither given nor to be found in the weights, or are no sizes.
     """
     architecture, config = directory.architecture or "BertModel", dict(directory.config)
-    if architecture == "BertModel":
-        config = {**_bert_sizes(file, assume_heads="num_attention_heads" not in config), **config}
-    longest = int(config.get("max_position_embeddings", DEFAULT_MAX_SEQ_LENGTH))
-    config["max_seq_length"] = min(int(config.get("max_seq_length", DEFAULT_MAX_SEQ_LENGTH)), longest)
+    if architecture not in TEXT_ENCODERS:
+        raise NotSupportedError(f"{directory.path} holds {architecture}, not {' or '.join(TEXT_ENCODERS)}")
+    config = {**_bert_sizes(file, assume_heads="num_attention_heads" not in config), **config}
+    config.setdefault("max_seq_length", DEFAULT_MAX_SEQ_LENGTH)
+    _check(config, directory.path / METADATA_FILE)
+    config["max_seq_length"] = min(config["max_seq_length"], config["max_position_embeddings"])
     return architecture, config
+
+
+def _check(config: Mapping[str, Any], path: Path) -> None:
+    for key in (*SIZES, "max_seq_length"):
+        value, least = config[key], MIN_SEQ_LENGTH if key.startswith("max_") else 1
+        if not isinstance(value, int) or value < least:
+            raise WeightsError(f"{path}: {key} is {value!r}, not a whole number from {least}")
+    if config["hidden_size"] % config["num_attention_heads"]:
+        hidden, heads = config["hidden_size"], config["num_attention_heads"]
+        raise WeightsError(f"{path}: a hidden_size of {hidden} cannot be shared by {heads} attention heads")
+    eps = config.get("layer_norm_eps", 0.0)
+    if not isinstance(eps, (int, float)) or not 0 <= eps < 1:
+        raise WeightsError(f"{path}: layer_norm_eps is {eps!r}, not a small number")
 
 
 def _bert_sizes(file: WeightFile, assume_heads: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from aios_db.engine.models import find_model, install_minilm, packaged_minilm
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.rewrite import rewrite_weights
 from aios_db.schema.config import CpuConfig
-from aios_db.schema.errors import ModelNotFoundError, WeightsError
+from aios_db.schema.errors import ModelNotFoundError, NotSupportedError, WeightsError
 from aios_db.schema.weights import V1
 
 LEGACY = next(
@@ -162,3 +162,35 @@ def test_the_fingerprint_of_other_writers_files_is_kept(minilm_dir: Path, tmp_pa
     assert fingerprint(model, WeightFile(model / "weights.parquet")) == digest
     (model / CACHE_FILE).write_text(json.dumps(kept | {"size": 1, "sha256": "stale"}))
     assert fingerprint(model, WeightFile(model / "weights.parquet")) == digest
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_attention_heads": 0}, "num_attention_heads is 0"),
+        ({"num_attention_heads": 5}, "hidden_size of 384 cannot be shared by 5"),
+        ({"hidden_size": "384"}, "hidden_size is '384'"),
+        ({"max_seq_length": 2}, "max_seq_length is 2"),
+        ({"num_hidden_layers": None}, "num_hidden_layers is None"),
+        ({"layer_norm_eps": "tiny"}, "layer_norm_eps is 'tiny'"),
+        ({"num_hidden_layers": 7}, r"layer 'encoder\.layer\.6\..*' is missing"),
+        ({"vocab_size": 7}, r"layer 'embeddings\.word_embeddings\.weight' has shape"),
+    ],
+)
+def test_sizes_that_are_none(minilm_dir: Path, tmp_path: Path, change: dict, message: str) -> None:
+    model = tmp_path / "minilm"
+    model.mkdir()
+    (model / "weights.parquet").symlink_to(minilm_dir / "weights.parquet")
+    (model / "tokenizer").symlink_to(minilm_dir / "tokenizer")
+    metadata = json.loads((minilm_dir / "metadata.json").read_text())
+    metadata["model_info"] |= change
+    (model / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(WeightsError, match=message):
+        ArrowEngine(model, cpu=STANDARD)
+
+
+def test_a_model_that_is_no_text_encoder(minilm_dir: Path, tmp_path: Path) -> None:
+    model = legacy_minilm(minilm_dir, tmp_path / "lm")
+    (model / "metadata.json").write_text(json.dumps({"model_info": {"architecture": "Qwen2ForCausalLM"}}))
+    with pytest.raises(NotSupportedError, match="holds Qwen2ForCausalLM, not BertModel"):
+        ArrowEngine(model)

@@ -23,6 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault(
+    "LANCE_LOG", "error"
+)  # read at import; LanceDB's hybrid query warns of itself at every call
+
 import duckdb
 import lance
 import numpy as np
@@ -31,8 +35,6 @@ from numpy.typing import NDArray
 
 import aios_db
 import aios_db.connection
-
-os.environ.setdefault("LANCE_LOG", "error")  # LanceDB's hybrid query warns of itself at every call
 
 DIMENSION = 384
 CENTERS = 2000
@@ -173,12 +175,13 @@ def measure_lancedb(  # noqa: PLR0917
     hnsw: bool,
 ) -> list[Result]:  # fmt: skip
     import lancedb
+    import lancedb.index
 
     start = time.perf_counter()
     columns = ["memory_id", "text", "session_id", "text_embedding"]
     reader = lance.dataset(str(source / "memories.lance")).scanner(columns=columns).to_reader()
     table = lancedb.connect(str(path)).create_table("rows", reader)
-    table.create_fts_index("text", use_tantivy=False)
+    table.create_index("text", config=lancedb.index.FTS())
     results = []
 
     def hybrid(query: str) -> list[str]:
@@ -196,7 +199,7 @@ def measure_lancedb(  # noqa: PLR0917
     results.append(Result(count, "LanceDB exact hybrid", *latencies(hybrid, some), 1.0, build))
     if hnsw:
         start = time.perf_counter()
-        table.create_index(metric="cosine", vector_column_name="text_embedding", index_type="IVF_HNSW_SQ")
+        table.create_index("text_embedding", config=lancedb.index.HnswSq(distance_type="cosine"))
         build += time.perf_counter() - start
         recall = recall_of(vector, exact)
         results.append(Result(count, "LanceDB HNSW hybrid", *latencies(hybrid, list(queries)), recall, build))

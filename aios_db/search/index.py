@@ -21,6 +21,7 @@ from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.search import source
 from aios_db.search.analyzer import Analyzer
+from aios_db.search.blas import single_threaded
 from aios_db.search.build import State, merge
 from aios_db.search.graph import Links, kind_code
 from aios_db.search.keywords import Collection, KeywordScorer
@@ -129,7 +130,7 @@ class SearchIndex:
     def vector_search(self, vector: NDArray[np.float32], k: int, where: Filter | None = None) -> Hits:
         """Return the ``k`` memories nearest to a float32 ``vector`` by inner product."""
         vector, k = self._checked(vector), _checked_k(k)
-        with self._lock:
+        with self._lock, single_threaded():
             found = [search(part, vector, k, where) for part in self._parts]
             rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
             return Hits(*best(rows, scores, k), *self._statistics.moments(vector))
@@ -145,7 +146,7 @@ class SearchIndex:
         vector = self._checked(vector)
         cosines = np.zeros(len(row_ids), np.float32)
         keywords = np.zeros(len(row_ids), np.float32)
-        with self._lock:
+        with self._lock, single_threaded():
             scorer = self._scorer(text)
             for part in self._parts:
                 at = part.positions(row_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.config import LinksConfig
@@ -45,18 +46,33 @@ def link_new(
         return texts
 
     proposed = propose_links(index, _described(index, new), config, texts_of)
-    if not len(proposed.sources):
+    made, origins = _lineage(index, new)
+    first, second = np.concatenate([proposed.sources, made]), np.concatenate([proposed.targets, origins])
+    if not len(first):
         return links, []
-    ends = np.unique(np.concatenate([proposed.sources, proposed.targets]))
+    ends = np.unique(np.concatenate([first, second]))
     names = memories._take_rows(ends.tolist(), columns=["memory_id"])["memory_id"].combine_chunks()
-    sources = names.take(pa.array(np.searchsorted(ends, proposed.sources)))
+    sources = names.take(pa.array(np.searchsorted(ends, first)))
     rows = stored_links(
         sources,
-        names.take(pa.array(np.searchsorted(ends, proposed.targets))),
-        pa.array(proposed.kinds),
-        pa.array(proposed.weights),
+        names.take(pa.array(np.searchsorted(ends, second))),
+        pa.array([*proposed.kinds, *["derived_from"] * len(made)]),
+        pa.array(np.concatenate([proposed.weights, np.ones(len(made), np.float32)])),
     )
     return commit(links, rows), sources.unique().to_pylist()
+
+
+def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the row ids of new memories and of the memories they were made from, pair by pair.
+
+    An origin that is not there, or no longer, has no link; its id stays in ``derived_from``.
+    """
+    column = new["derived_from"].combine_chunks()
+    made = pc.list_parent_indices(column).to_pylist()
+    pairs = list(dict.fromkeys(zip(made, column.flatten().to_pylist(), strict=True)))
+    origins = index.find_ids([origin or "" for _, origin in pairs])
+    rows = index.find_ids(new["memory_id"].to_pylist())[[row for row, _ in pairs]]
+    return rows[origins >= 0], origins[origins >= 0]
 
 
 def _described(index: SearchIndex, new: pa.Table) -> NewMemories:

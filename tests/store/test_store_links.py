@@ -59,6 +59,13 @@ def test_a_mentioned_title_links(store: MemoryStore) -> None:
     assert {frozenset(each) for each in links_of(store, "same_entity")} == {frozenset((titled, mention))}
 
 
+def test_a_memory_is_linked_with_what_it_was_made_from(store: MemoryStore) -> None:
+    a, b = store.remember(memory_rows(["red", "green"]))
+    rows = memory_rows(["colours"]).append_column("derived_from", pa.array([[a, "forgotten", b, a]]))
+    (made,) = store.remember(rows)
+    assert links_of(store, "derived_from") == {(made, a): (1.0, 1), (made, b): (1.0, 1)}
+
+
 def test_link_inserts_then_strengthens(store: MemoryStore) -> None:
     a, b, c = store.remember(memory_rows(["red", "green", "blue"]))
     assert store.link(pair(a, b)) == 1

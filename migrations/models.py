@@ -73,6 +73,11 @@ def find_models(root: str | Path) -> list[Path]:
     return sorted(found)
 
 
+def weights_of(path: Path) -> Path:
+    """Return the weight file of a model directory."""
+    return ModelDirectory.open(path).weights
+
+
 def migrate_models(
     root: str | Path,
     *,

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from aios_db.schema.config import RecallConfig
-from aios_db.udfs import embed, macros, memory, retrieval
+from aios_db.udfs import embed, macros, memory, retrieval, weights
 from aios_db.udfs.functions import ScalarFunction
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     *embed.FUNCTIONS,
     *memory.FUNCTIONS,
     *retrieval.FUNCTIONS,
+    *weights.FUNCTIONS,
 )
 
-TABLES = ("memories", "association_links")
+TABLES = ("memories", "association_links", "weight_versions", "validation_reports", "schema_migrations")
 
-TOPICS = ("views", "embed", "memory", "recall")
+TOPICS = ("views", "embed", "memory", "recall", "weights")
 
 
 _DEFAULTS = RecallConfig()

@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": "aios_db.cli.doctor:doctor",
     "repair": "aios_db.cli.database:repair",
     "optimize": "aios_db.cli.database:optimize",
+    "migrate": "aios_db.cli.migrating:migrate",
     "models": "aios_db.cli.models:models",
 }
 

@@ -16,6 +16,10 @@ from aios_db.schema.errors import Error, ProgrammingError
 COMMANDS: dict[str, str] = {
     "quantize": "aios_db.cli.quantize:quantize",
     "rewrite": "aios_db.cli.rewrite:rewrite",
+    "validate": "aios_db.cli.versions:validate",
+    "versions": "aios_db.cli.versions:versions",
+    "activate": "aios_db.cli.versions:activate",
+    "migrate": "aios_db.cli.migrating:models_migrate",
 }
 
 
@@ -30,7 +34,7 @@ Examples:
 """,
 )
 def models() -> None:
-    """List, install and convert models."""
+    """List, install, convert, validate, activate and migrate models."""
 
 
 @models.command("list", epilog="\b\nExamples:\n  aios models list\n  aios models list --json\n")

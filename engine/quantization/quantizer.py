@@ -28,6 +28,7 @@ from aios_db.engine.quantization.rounding import Grid, Quantized
 from aios_db.engine.quantization.sensitivity import allocate, sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, load_model, text_batches
 from aios_db.engine.quantization.v2 import write_v2
+from aios_db.engine.validation.split import calibration_side
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import NotSupportedError, OperationalError
@@ -59,7 +60,8 @@ def quantize_model(
     Parameters
     ----------
     calibration
-        Texts like those the model will see; not those it will be validated on.
+        Texts like those the model will see. Those that the validator may use, which their own hash decides,
+        are left out; see `aios_db.engine.validation.split`.
     config
         ``target``, ``method`` and the rest of the recipe.
 
@@ -73,6 +75,7 @@ def quantize_model(
         There are no calibration texts.
     """
     started, target = time.monotonic(), Path(target)
+    calibration = calibration_side(calibration)
     directory = ModelDirectory.open(source)
     if target.exists():
         raise OperationalError(f"{target} exists: choose another directory or remove it first")

@@ -1,0 +1,18 @@
+"""The user's own texts, for the precision validator: what a model will be asked to embed."""
+
+from __future__ import annotations
+
+from aios_db.store.embedding import text_to_embed
+from aios_db.store.store import MemoryStore
+
+MOST = 20_000
+
+
+def memory_texts(store: MemoryStore) -> list[str]:
+    """Return up to 20,000 of the memories' texts, evenly picked over the order in which they were stored."""
+    step = -(-store.memories.count_rows() // MOST) or 1
+    picked = []
+    for batch in store.memories.scanner(columns=["title", "text"]).to_batches():
+        pairs = zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
+        picked += [text_to_embed(title, text) for title, text in pairs]
+    return [text for text in picked[::step] if text.strip()]

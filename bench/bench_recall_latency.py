@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault(
-    "LANCE_LOG", "error"
-)  # read at import; LanceDB's hybrid query warns of itself at every call
+# Read when Lance is imported: LanceDB's hybrid query warns of itself at every call.
+os.environ.setdefault("LANCE_LOG", "error")
+os.environ.setdefault("RUST_LOG", "error")
 
 import duckdb
 import lance

@@ -36,6 +36,10 @@ class EngineConfig:
 
     text_model: str = "minilm"
     """Name of the model in ``models_dir`` that embeds text, or a path to a model directory."""
+    audio_model: str = "whisper-tiny"
+    """Name of the model in ``models_dir`` that embeds sounds, or a path to a model directory."""
+    image_model: str = "clip-vit-base-patch32"
+    """Name of the model in ``models_dir`` that embeds pictures, or a path to a model directory."""
     models_dir: str = "~/.cache/aios_db/models"
     """Where model directories live (``<models_dir>/<name>/weights.parquet``)."""
     mmap: bool = True

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from aios_db.schema.config import RecallConfig
-from aios_db.udfs import embed, macros, memory, retrieval, weights
+from aios_db.udfs import embed, macros, media, memory, retrieval, weights
 from aios_db.udfs.functions import ScalarFunction
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     *embed.FUNCTIONS,
+    *media.FUNCTIONS,
     *memory.FUNCTIONS,
     *retrieval.FUNCTIONS,
     *weights.FUNCTIONS,
@@ -17,7 +18,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
 
 TABLES = ("memories", "association_links", "weight_versions", "validation_reports", "schema_migrations")
 
-TOPICS = ("views", "embed", "memory", "recall", "weights")
+TOPICS = ("views", "embed", "media", "memory", "recall", "weights")
 
 
 _DEFAULTS = RecallConfig()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aios_db.engine.validation.report import LayerError, ValidationReport
 
 _WIDTH, _HEIGHT = 440, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 44  # margins of a plot
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 12, 44  # margins of a plot
 _MAX_DOTS = 1500
 _BINS = 40
 
@@ -136,8 +136,8 @@ def _plot(
     marks = [
         f"<path class='axis' d='M{_LEFT} {_TOP} V{bottom} H{_WIDTH - _RIGHT}'/>",
         f"<text x='{middle}' y='{_HEIGHT - 6}' text-anchor='middle'>{label_x}</text>",
-        f"<text x='14' y='{(_TOP + bottom) / 2}' text-anchor='middle' "
-        f"transform='rotate(-90 14 {(_TOP + bottom) / 2})'>{label_y}</text>",
+        f"<text x='12' y='{(_TOP + bottom) / 2}' text-anchor='middle' "
+        f"transform='rotate(-90 12 {(_TOP + bottom) / 2})'>{label_y}</text>",
     ]
     for share in (0, 0.5, 1):
         x = _LEFT + share * (_WIDTH - _RIGHT - _LEFT)

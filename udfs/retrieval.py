@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError
-from aios_db.schema.memories import TIMESTAMP
+from aios_db.schema.memories import TIMESTAMP, memories_schema
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.udfs.functions import ScalarFunction
 
@@ -85,19 +85,18 @@ _REACHED = pa.struct(
     ]
 )
 _NEIGHBOR = pa.struct([("memory_id", pa.string()), ("distance", pa.int32())])
-_MEMORY = pa.struct(
-    [
-        (name, pa.string())
-        for name in ("memory_id", "text", "title", "kind", "session_id", "agent_id", "user_id", "speaker")
-    ]
-    + [
-        ("occurred_at", TIMESTAMP),
-        ("created_at", TIMESTAMP),
-        ("tier", pa.string()),
-        ("metadata", pa.string()),
-    ]
-)
-_SQL = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int32(): "INTEGER", TIMESTAMP: "TIMESTAMPTZ"}
+# All columns but the media's bytes, the vector and what is derived: two kilobytes a row that few look at.
+_LEFT_OUT = {"media", "text_embedding", "content_hash", "association_links"}
+_MEMORY = pa.struct([(field.name, field.type) for field in memories_schema(1) if field.name not in _LEFT_OUT])
+_SQL = {
+    pa.string(): "VARCHAR",
+    pa.list_(pa.string()): "VARCHAR[]",
+    pa.float64(): "DOUBLE",
+    pa.float32(): "FLOAT",
+    pa.int64(): "BIGINT",
+    pa.int32(): "INTEGER",
+    TIMESTAMP: "TIMESTAMPTZ",
+}
 
 
 def vector_search(store: Searchable, vectors: pa.Array, counts: pa.Array, wheres: pa.StructArray) -> pa.Array:

@@ -188,10 +188,10 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
 
 def recalled(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     """Return the rows of the memories that answer a query, and note that they were recalled together."""
-    rows = memories_by_id(store, memory_ids)
-    for found in rows:
-        store.touch([row["memory_id"] for row in found.as_py()])
-    return rows
+    for ids in memory_ids.to_pylist():
+        if ids:
+            store.touch(ids)
+    return memories_by_id(store, memory_ids)
 
 
 def _each_row(item: pa.StructType, one: Callable[..., pa.StructArray], *columns: list[Any]) -> pa.ListArray:

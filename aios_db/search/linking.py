@@ -135,6 +135,8 @@ def _shared_names(index: SearchIndex, new: NewMemories, config: LinksConfig) -> 
 
     A titled passage is linked by its title; names besides blur that (HotpotQA: recall@5 .930, .945 without).
     """
+    if config.entity_links == 0:
+        return
     speakers = {speaker.lower() for speaker in new.speakers if speaker}
     for row, text, title in zip(new.rows.tolist(), new.texts, new.titles, strict=True):
         if title:

@@ -423,7 +423,7 @@ class MemoryStore:
     def _link(self, new: pa.Table) -> None:
         """Link new memories; they are stored already, so a failure costs their links and no more."""
         try:
-            if len(new) >= _BULK and self.index.needs_save:
+            if len(new) >= _BULK and self.config.links.similar_neighbors and self.index.needs_save:
                 self.index.save()  # its vectors are in lists then: no comparison of all pairs
             links, sources = link_new(self.memories, self.links, self.index, new, self.config.links)
             self._move(links=links)

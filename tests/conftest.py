@@ -16,6 +16,8 @@ from aios_db.engine.weights.quantized import pack_int2
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import Layer, write_weights
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would be folded to it
+
 
 @pytest.fixture(scope="session")
 def minilm_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aios_db.engine.architectures.registry import build_model
-from aios_db.engine.architectures.text import text_config
+from aios_db.engine.architectures.sizes import model_sizes
+from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.weights.reader import WeightFile
@@ -40,7 +41,9 @@ class Batch:
 def load_model(directory: ModelDirectory) -> nn.Module:
     """Return the module of a model directory with its float32 weights in memory of its own."""
     file = WeightFile(directory.weights)
-    architecture, config = text_config(directory, file)
+    architecture, config = model_sizes(directory, file)
+    if architecture in TEXT_ENCODERS:
+        architecture, config = text_config(directory, file)
     model = build_model(architecture, config)
     weights = {name: file.tensor(name).to(torch.float32, copy=True) for name, _ in model.named_parameters()}
     model.load_state_dict(weights, assign=True)

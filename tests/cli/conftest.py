@@ -29,7 +29,6 @@ def aios(tmp_path, monkeypatch, capsys, minilm_dir) -> Callable[..., Result]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(minilm_dir.parent))
     monkeypatch.delenv("AIOS_DB", raising=False)
-    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
 
     def aios(*arguments: object) -> Result:
         status = main([str(argument) for argument in arguments])

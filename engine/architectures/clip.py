@@ -106,7 +106,8 @@ class _Embeddings(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """(batch, 3, height, width) -> (batch, 1 + patches, hidden)."""
         patches = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
-        first = self.class_embedding.expand(len(pixels), 1, -1)
+        # Not expand(len(pixels), …): a tracer would keep the length of its example for good.
+        first = self.class_embedding + torch.zeros_like(patches[:, :1])
         return torch.cat((first, patches), 1) + self.position_embedding.weight
 
 

@@ -11,6 +11,7 @@ import torch
 
 from aios_db.engine.convert.huggingface import convert_huggingface
 from aios_db.engine.image_encoder import BATCH, ImageEncoder
+from aios_db.schema.config import CpuConfig
 from aios_db.schema.errors import DataError, NotSupportedError, WeightsError
 
 transformers = pytest.importorskip("transformers")
@@ -50,6 +51,19 @@ def test_vectors_equal_transformers_from_the_files_on(pair: tuple[torch.nn.Modul
     actual = encoder.encode_image(files)
     assert actual.dtype == np.float32 and encoder.dimension == 24
     np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, BATCH])
+def test_openvino_takes_batches_of_any_size(
+    pair: tuple[torch.nn.Module, Path], count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("openvino")
+    files = [picture(seed) for seed in range(count)]
+    expected = ImageEncoder(pair[1]).encode_image(files)
+    encoder = ImageEncoder(pair[1], cpu=CpuConfig(backend="openvino", precision="fp32"))
+    np.testing.assert_allclose(encoder.encode_image(files), expected, atol=1e-3)
+    assert encoder.choice is not None and encoder.choice.backend == "openvino"
+    assert "takes over" not in caplog.text
 
 
 def test_a_bad_picture_is_named_by_position(pair: tuple[torch.nn.Module, Path]) -> None:

@@ -121,14 +121,19 @@ class WeightVersions:
         ModelNotFoundError
             It is not installed.
         ValidationError
-            Its weights are no longer those that were validated.
+            Its weights are no longer those that were validated, or are quantized and were never validated.
         """
         chosen = self.find(version)
         if chosen is None:
             raise ModelNotFoundError(f"{self._directory} has no weight version {version!r}: install it first")
-        require_valid(chosen.path)
+        report = require_valid(chosen.path)
         if _sha256(ModelDirectory.open(chosen.path)) != chosen.sha256:
             raise ValidationError(f"{chosen.path} holds other weights than {version}: install them")
+        if report is None and chosen.quant_type.startswith("int"):
+            raise ValidationError(
+                f"{chosen.path} is quantized and has no validation report: "
+                f"aios models validate {chosen.path} --original DIR"
+            )
         with self._lock.hold(), operational(f"writing the weight versions of {self._directory}"):
             now = datetime.now(timezone.utc)
             changed = []

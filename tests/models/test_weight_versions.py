@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lance
+import pyarrow.parquet as pq
 import pytest
 
 from aios_db.encoder import LazyEncoder
@@ -82,6 +83,21 @@ def test_a_refused_version_cannot_be_activated_and_the_old_one_stays(
     job = BackgroundActivation(store, models["int2"])
     assert job.wait(60) and isinstance(job.error, ValidationError)
     job.stop()
+
+
+def test_a_quantized_file_of_another_writer_cannot_be_activated_without_a_report(
+    store: MemoryStore, models: dict[str, Path], tmp_path: Path
+) -> None:
+    before = activate(store, models["fp32"])
+    foreign = shutil.copytree(models["int8"], tmp_path / "foreign")
+    (foreign / "validation.json").unlink()
+    bare = pq.read_table(foreign / "weights.parquet").replace_schema_metadata(None)
+    pq.write_table(bare, foreign / "weights.parquet", compression="zstd")
+    version = store.versions.install(foreign)  # with a warning
+    with pytest.raises(ValidationError, match="has no validation report"):
+        store.versions.set_active(version.version)
+    active = store.versions.active()
+    assert active is not None and active.version == before.version
 
 
 def test_a_refused_report_can_be_kept_for_the_record(store: MemoryStore, models: dict[str, Path]) -> None:

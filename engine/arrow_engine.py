@@ -20,7 +20,7 @@ from aios_db.engine.backends.protocol import Arrays, Program
 from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.selection import Choice
 from aios_db.engine.batching import length_batches, pad
-from aios_db.engine.devices import Device
+from aios_db.engine.devices import Device, find_device
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
@@ -50,7 +50,7 @@ def wants_integers(file: WeightFile, cpu: CpuConfig, device: DeviceConfig) -> bo
         any(info.is_quantized for info in file.layers.values())
         and cpu.backend in ("auto", "standard")
         and cpu.precision in ("auto", "int8")
-        and device.target in ("auto", "cpu", "arm")
+        and (device.target in ("cpu", "arm") or (device.target == "auto" and find_device(device).is_cpu))
     )
 
 
@@ -131,6 +131,7 @@ class ArrowEngine:
             check=lambda: self._sample(check),
             architecture=architecture,
             config=config,
+            weights=self._file,
             cache=directory.path / "backends",
         )
         self._session = Session(program, cpu, device)
@@ -169,7 +170,7 @@ class ArrowEngine:
 
     def memory_report(self) -> MemoryReport:
         """Return where the weights are: mapped, resident, copied or on a device, by tensor and in total."""
-        return self._model.memory_report()
+        return self._model.memory_report(self._session.device_bytes())
 
     def release(self) -> None:
         """Let go of the weights' memory; the next `encode` brings it back."""

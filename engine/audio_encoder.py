@@ -119,6 +119,7 @@ class AudioEncoder(MediaEncoder):
             quantizable=False,
             architecture=opened.architecture,
             config=opened.config,
+            weights=opened.weights.file,
             cache=opened.directory.path / "backends",
         )
         clip = replace(

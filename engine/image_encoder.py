@@ -84,6 +84,7 @@ class ImageEncoder(MediaEncoder):
             quantizable=False,
             architecture=opened.architecture,
             config=opened.config,
+            weights=opened.weights.file,
             cache=opened.directory.path / "backends",
         )
         self._session = Session(program, cpu, device)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from aios_db.engine.backends.selection import Choice
 from aios_db.engine.open_model import OpenModel
 from aios_db.engine.session import Session
 from aios_db.engine.weights.memory import MemoryReport
+
+WRAPPER = "whisper."
+"""Before the names of a model's parameters in the modules that pool its states."""
 
 
 class MediaEncoder:
@@ -37,7 +42,10 @@ class MediaEncoder:
 
     def memory_report(self) -> MemoryReport:
         """Return where the weights are: mapped, resident, copied or on a device, by tensor and in total."""
-        return self._model.weights.memory_report()
+        device: Counter[str] = Counter()
+        for session in self._sessions:
+            device.update({name.removeprefix(WRAPPER): n for name, n in session.device_bytes().items()})
+        return self._model.weights.memory_report(device)
 
     def release(self) -> None:
         """Let go of the weights' memory; the next use brings it back."""

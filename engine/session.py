@@ -5,13 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.backends.accelerator import Accelerator, MemoryThresholdError, VramReport
+from aios_db.engine.backends.accelerator import (
+    Accelerator,
+    MemoryThresholdError,
+    VramReport,
+    is_out_of_memory,
+)
 from aios_db.engine.backends.protocol import Arrays, Program, Runner
 from aios_db.engine.backends.selection import Choice, CpuSelection
 from aios_db.engine.devices import Device, find_device
@@ -88,6 +95,12 @@ class Session:
         with self._lock:
             return self._accelerator.vram() if isinstance(self._accelerator, Accelerator) else None
 
+    def device_bytes(self) -> dict[str, int]:
+        """Return the bytes of each of the module's parameters on the accelerator, by name."""
+        with self._lock:
+            accelerator = self._accelerator
+            return accelerator.device_bytes() if isinstance(accelerator, Accelerator) else {}
+
     def _on_cpu(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         runner = self._cpu.runner(items=sum(len(arrays[0]) for arrays in batches))
         if self._cpu.choice is None:
@@ -119,15 +132,15 @@ class Session:
 
     def _leave(self, error: Exception) -> None:
         """Note that the device failed with ``error``; the CPU goes on unless falling back is off."""
-        transient = isinstance(error, MemoryThresholdError) or type(error).__name__ == "OutOfMemoryError"
-        if not transient:
-            self._lost = True
-            with self._lock:
+        transient = isinstance(error, MemoryThresholdError) or is_out_of_memory(error)
+        with self._lock:
+            if not transient:
+                self._lost = True
                 self._accelerator = None
-        elif self.device.torch_name == "cuda":
-            import torch
-
-            torch.cuda.empty_cache()
+            elif isinstance(self._accelerator, Accelerator):
+                traceback.clear_frames(error.__traceback__)  # they hold tensors on the device
+                with suppress(RuntimeError):
+                    self._accelerator.trim()
         where = f"{self.device.target} ({self.device.name})"
         if not self._config.fallback_enabled:
             raise DeviceError(f"{where} failed, and device.fallback_enabled is off: {error}") from error

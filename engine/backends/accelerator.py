@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.backends.placement import PlacedModule
+from aios_db.engine.backends.locked_pages import LockedPages
+from aios_db.engine.backends.placement import CopyStream, PlacedModule
 from aios_db.engine.backends.protocol import Arrays, Program
 from aios_db.schema.config import DeviceConfig
 from aios_db.schema.errors import DeviceError
@@ -23,12 +25,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aios_db.engine.backends.accelerator")
 
-MAX_GRAPHS = 32  # shapes recorded as CUDA graphs; a shape is recorded when it comes a second time
-_READ_ONLY = 8  # cudaHostRegisterReadOnly: the mapping of the weights is never written by the device
+MAX_GRAPHS = 64  # shapes recorded as CUDA graphs; a shape is recorded when it comes a second time
+CHECK_S = 0.05  # between two looks at the device's memory: asking the driver costs as much as a short pass
+_RECORDING = threading.Lock()  # torch records graphs on one stream, whichever thread asks
 
 
 class MemoryThresholdError(DeviceError):
     """More of the device's memory is in use than ``device.vram_threshold`` admits."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device's ``error`` is a lack of memory, in the words of torch, cuBLAS or the driver."""
+    text = str(error).lower()
+    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in text or "alloc_failed" in text
 
 
 @dataclass(frozen=True)
@@ -53,25 +62,33 @@ class Accelerator:
         """Copy the weights to ``device`` as far as ``config.vram_budget_bytes`` or the free memory goes."""
         import torch
 
-        self._device, self._config = device, config
+        self._config = config
         self._is_cuda = device.type == "cuda"
+        # With its number: another thread may have another current device.
+        self._device = torch.device("cuda", torch.cuda.current_device()) if self._is_cuda else device
         self._lock = threading.Lock()
+        self._checked = 0.0
         self._amp: torch.dtype | None = None
         if config.amp and device.type != "cpu":
             bf16 = self._is_cuda and torch.cuda.is_bf16_supported()
             self._amp = torch.bfloat16 if bf16 else torch.float16
+        self._program = program
         program.load()
         self._check_threshold()
         budget = config.vram_budget_bytes
         if self._is_cuda and not budget:
-            free, total = torch.cuda.mem_get_info(device)
+            free, total = torch.cuda.mem_get_info(self._device)
             budget = max(1, int(free - (1 - config.vram_threshold) * total))
-        with self._pinned(program.module()):
-            stream = torch.cuda.Stream(device) if self._is_cuda else None  # type: ignore[no-untyped-call]
+        self._pages = LockedPages(program.weights if self._is_cuda else None, self._device)
+        with self._current_device():
+            stream = CopyStream(self._device) if self._is_cuda else None
             self._placed = PlacedModule(program.module(), self._place, budget, stream)
             self._synchronize()
+        if not self._placed.streamed_bytes:
+            self._pages = LockedPages(None, self._device)  # all is copied: unlocks them
         self._seen: set[tuple[Any, ...]] = set()
         self._graphs: dict[tuple[Any, ...], tuple[Any, list[Tensor], Tensor]] = {}
+        self._graph_memory: Any = None
         self._may_graph = self._is_cuda and not self._placed.streamed_bytes
         if self._placed.streamed_bytes:
             log.info(
@@ -92,9 +109,12 @@ class Accelerator:
         import torch
 
         outputs: list[Tensor] = []
-        with self._lock, torch.inference_mode():
+        with self._lock, torch.inference_mode(), self._current_device():
+            if self._placed.streamed_bytes:
+                self._program.load()  # what was released since; views of the mapping never are
             for arrays in batches:
-                self._check_threshold()
+                if time.monotonic() - self._checked > CHECK_S:
+                    self._check_threshold()
                 output = self._forward([self._upload(array) for array in arrays])
                 host = torch.empty(output.shape, dtype=torch.float32, pin_memory=self._is_cuda)
                 outputs.append(host.copy_(output, non_blocking=self._is_cuda))
@@ -105,6 +125,28 @@ class Accelerator:
         """Return the memory of the device."""
         total, used, allocated = self._memory()
         return VramReport(total, used, allocated, self._placed.resident_bytes, self._placed.streamed_bytes)
+
+    def device_bytes(self) -> dict[str, int]:
+        """Return the bytes of each of the module's parameters on the device, by name."""
+        return self._placed.device_bytes()
+
+    def trim(self) -> None:
+        """Give back the device memory that is not weights: graphs, and what torch keeps for reuse."""
+        import torch
+
+        with self._lock:
+            self._graphs.clear()
+            self._graph_memory = None
+            self._placed.drop_fetched()
+            if self._is_cuda:
+                torch.cuda.empty_cache()
+            elif self._device.type == "mps":
+                torch.mps.empty_cache()
+
+    def _current_device(self) -> AbstractContextManager[Any]:
+        import torch
+
+        return torch.cuda.device(self._device) if self._is_cuda else nullcontext()
 
     def _memory(self) -> tuple[int, int, int]:
         import torch
@@ -119,6 +161,7 @@ class Accelerator:
 
     def _check_threshold(self) -> None:
         total, used, _ = self._memory()
+        self._checked = time.monotonic()
         if total and used > self._config.vram_threshold * total:
             share = f"{used / total:.0%}, threshold {self._config.vram_threshold:.0%}"
             raise MemoryThresholdError(f"memory of {self._device} is in use: {share}")
@@ -135,7 +178,7 @@ class Accelerator:
         """Copy a parameter; matrices to the precision that autocast would convert them to in each pass."""
         from torch import nn
 
-        moved = parameter.detach().to(self._device, non_blocking=True, copy=True)
+        moved = self._pages.view(parameter.detach()).to(self._device, non_blocking=True, copy=True)
         if self._amp is not None and isinstance(owner, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             return moved.to(self._amp)
         return moved
@@ -181,8 +224,11 @@ class Accelerator:
             for _ in range(2):
                 self._eager(static)
         torch.cuda.current_stream(self._device).wait_stream(side)
+        # Graphs share their memory: they are replayed one at a time, and outputs are copied in between. Other
+        # threads, with models of their own, may allocate meanwhile: hence "thread_local".
+        self._graph_memory = self._graph_memory or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with _RECORDING, torch.cuda.graph(graph, self._graph_memory, capture_error_mode="thread_local"):
             output = self._eager(static)
         return graph, static, output
 
@@ -193,31 +239,3 @@ class Accelerator:
             torch.cuda.synchronize(self._device)
         elif self._device.type == "mps":
             torch.mps.synchronize()
-
-    @contextmanager
-    def _pinned(self, module: nn.Module) -> Iterator[None]:
-        """Lock the weights' pages while they are copied, so that the device reads the mapping itself.
-
-        Where the driver refuses (not every system locks pages of a file) torch copies through its own buffer.
-        """
-        import torch
-
-        spans: list[int] = []
-        if self._is_cuda:
-            starts = [
-                (p.data_ptr(), p.data_ptr() + p.numel() * p.element_size()) for p in module.parameters()
-            ]
-            first, last = min(start for start, _ in starts), max(end for _, end in starts)
-            total = sum(end - start for start, end in starts)
-            cudart: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-            # One span, when the weights lie together as in a mapped file.
-            together = last - first <= 2 * total
-            if together and int(cudart.cudaHostRegister(first, last - first, _READ_ONLY)) == 0:
-                spans.append(first)
-            else:
-                log.debug("the weights' pages are not locked: copied through torch's buffer")
-        try:
-            yield
-        finally:
-            for first in spans:
-                cudart.cudaHostUnregister(first)

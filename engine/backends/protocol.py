@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.cpu_features import CpuFeatures
+from aios_db.engine.weights.reader import WeightFile
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,6 +46,8 @@ class Program:
     """Name in ``architectures.registry``, for back ends that build their own graph."""
     config: Mapping[str, Any] | None = None
     """The architecture's sizes, for the same."""
+    weights: WeightFile | None = None
+    """The file that parameters of ``module()`` may be views of."""
     cache: Path | None = None
     """Directory for what back ends build from the weights; None keeps nothing."""
 

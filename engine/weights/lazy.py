@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from aios_db.engine.weights.memory import LayerMemory, MemoryReport
@@ -71,19 +71,19 @@ class LazyModel:
             self.residency.forget(unit)
         self.file.drop_cache()
 
-    def memory_report(self) -> MemoryReport:
-        """Return where each tensor of the file is."""
+    def memory_report(self, device: Mapping[str, int] | None = None) -> MemoryReport:
+        """Return where each tensor of the file is; ``device`` has the bytes on an accelerator, by name."""
         parameters = dict(self.model.named_parameters())
         layers = []
         for name, info in self.file.layers.items():
             tensor = parameters.get(name)
-            device = 0
             copied = 0
             if tensor is not None and not tensor.is_meta and not self.file.maps(tensor.data_ptr()):
-                size = tensor.numel() * tensor.element_size()
-                device, copied = (size, 0) if tensor.device.type != "cpu" else (0, size)
+                copied = tensor.numel() * tensor.element_size()
             mapped = info.nbytes if self.file.is_mapped else 0
-            layers.append(LayerMemory(name, info.nbytes, mapped, self.file.resident(name), copied, device))
+            resident = self.file.resident(name)
+            on_device = (device or {}).get(name, 0)
+            layers.append(LayerMemory(name, info.nbytes, mapped, resident, copied, on_device))
         return MemoryReport(tuple(layers))
 
     def _check(self) -> None:

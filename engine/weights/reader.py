@@ -8,6 +8,7 @@ are used. Other files are decompressed one row group at a time, when a layer in 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -207,7 +208,15 @@ class WeightFile:
 
     def maps(self, address: int) -> bool:
         """Whether ``address`` lies in the mapped file."""
-        return isinstance(self._source, MappedSource) and self._source.contains(address)
+        return self.offset_of(address) is not None
+
+    def offset_of(self, address: int) -> int | None:
+        """Return where in the mapped file ``address`` lies, or None."""
+        return self._source.offset_of(address) if isinstance(self._source, MappedSource) else None
+
+    def is_same(self, status: os.stat_result) -> bool:
+        """Whether ``status`` is that of the mapped file, unchanged since it was opened."""
+        return isinstance(self._source, MappedSource) and self._source.is_same(status)
 
     def drop_cache(self) -> None:
         """Forget the last decompressed row group."""

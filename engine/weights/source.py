@@ -44,8 +44,10 @@ class MappedSource:
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
-            if not os.fstat(file.fileno()).st_size:
+            status = os.fstat(file.fileno())
+            if not status.st_size:
                 raise WeightsError("the file is empty")
+            self._identity = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
             self._mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         self._whole = pa.py_buffer(self._mapping)
         self.parquet = pa.BufferReader(self._whole)
@@ -56,9 +58,14 @@ class MappedSource:
         """Where in memory the mapping begins."""
         return int(self._whole.address)
 
-    def contains(self, address: int) -> bool:
-        """Whether ``address`` is in the mapping."""
-        return self.address <= address < self.address + int(self._whole.size)
+    def offset_of(self, address: int) -> int | None:
+        """Return where in the file ``address`` is; None when it is not in the mapping."""
+        offset = address - self.address
+        return offset if 0 <= offset < self.size else None
+
+    def is_same(self, status: os.stat_result) -> bool:
+        """Whether ``status`` is that of the mapped file, unchanged since."""
+        return self._identity == (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def buffer(self, offset: int, length: int) -> pa.Buffer:
         """Return a view of a part."""

@@ -3,19 +3,25 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from aios_db.engine import devices
+from aios_db.engine import arrow_engine, devices
 from aios_db.engine import session as session_module
+from aios_db.engine.arrow_engine import ArrowEngine, wants_integers
+from aios_db.engine.backends import accelerator as accelerator_module
 from aios_db.engine.backends.accelerator import Accelerator
 from aios_db.engine.backends.placement import PlacedModule
 from aios_db.engine.backends.protocol import Program
 from aios_db.engine.devices import Device, find_device
 from aios_db.engine.session import Session
+from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import DeviceError, WeightsError
 
@@ -226,6 +232,7 @@ def test_above_the_threshold_the_cpu_finishes(
     gpu: None, program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     used = [80]
+    monkeypatch.setattr(accelerator_module, "CHECK_S", 0)
     monkeypatch.setattr(Accelerator, "_memory", lambda self: (100, used[0], 0))
     session = Session(program, CPU, DeviceConfig(vram_threshold=0.9))
     session.run(program.check())
@@ -237,6 +244,53 @@ def test_above_the_threshold_the_cpu_finishes(
     caplog.clear()
     session.run(program.check())
     assert not caplog.records
+
+
+def test_the_threshold_crossed_within_a_call_leaves_all_of_it_to_the_cpu(
+    gpu: None, program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    used = iter([50, 50, 95])
+    monkeypatch.setattr(accelerator_module, "CHECK_S", 0)
+    monkeypatch.setattr(Accelerator, "_memory", lambda self: (100, next(used), 0))
+    session = Session(program, CPU, DeviceConfig(vram_threshold=0.9))
+    outputs = session.run(program.check() * 3)  # type: ignore[operator]
+    assert len(outputs) == 3
+    assert all(np.array_equal(output, expected(program)) for output in outputs)
+    assert next(used, None) is None
+    assert "in use: 95%" in caplog.text
+
+
+@pytest.mark.parametrize("message", ["MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling"])
+def test_a_lack_of_memory_in_other_words_is_transient(
+    message: str, gpu: None, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(program, CPU, DeviceConfig())
+    fail_in_third_layer(session, RuntimeError(message), monkeypatch)
+    assert np.array_equal(session.run(program.check())[0], expected(program))
+    assert session.vram() is not None
+
+
+def test_what_is_on_the_device_is_reported(
+    minilm_dir: Path, gpu: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = ArrowEngine(minilm_dir, cpu=CPU, device=DeviceConfig(target="cuda"))
+    assert engine.memory_report().device == 0
+    engine.encode(["a text"])
+    report = engine.memory_report()
+    vram = engine.vram()
+    assert vram is not None
+    assert report.device == vram.resident_weights == sum(layer.device for layer in report.layers)
+    assert {layer.name: layer.device for layer in report.layers}["encoder.layer.3.output.dense.bias"] == 1536
+
+
+def test_quantized_weights_become_floats_for_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, minilm_dir: Path, rounded: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = WeightFile(rounded(minilm_dir, tmp_path / "int8", "int8") / "weights.parquet")
+    assert wants_integers(file, CpuConfig(), DeviceConfig(target="cpu"))
+    for found, integers in ((Device("cpu", "some CPU"), True), (Device("cuda", "some GPU"), False)):
+        monkeypatch.setattr(arrow_engine, "find_device", lambda config, found=found: found)
+        assert wants_integers(file, CpuConfig(), DeviceConfig()) is integers
 
 
 def test_a_fault_of_the_weights_is_not_one_of_the_device(gpu: None, program: Program) -> None:
@@ -263,8 +317,61 @@ def test_cuda_agrees_with_the_cpu(program: Program) -> None:
     session = Session(program, CPU, config)
     for _ in range(3):  # the second pass records a graph, the third replays it
         assert np.abs(session.run(program.check())[0] - expected(program)).max() < 1e-3
+    accelerator = session._on_device()
+    assert isinstance(accelerator, Accelerator)
+    assert len(accelerator._graphs) == 1
     streamed = Session(program, CPU, replace(config, vram_budget_bytes=1))
-    assert np.abs(streamed.run(program.check())[0] - expected(program)).max() < 1e-3
+    for _ in range(3):
+        assert np.abs(streamed.run(program.check())[0] - expected(program)).max() < 1e-3
+
+
+@no_cuda
+def test_graphs_of_several_shapes_share_memory_and_do_not_mix(program: Program) -> None:
+    session = Session(program, CPU, DeviceConfig(target="cuda", amp=False))
+    batches = [(np.random.default_rng(n).normal(size=(n, 4)).astype(np.float32),) for n in (1, 3, 7)]
+    with torch.inference_mode():
+        answers = [program.module()(torch.from_numpy(x)).numpy() for (x,) in batches]
+    for _ in range(4):
+        for output, answer in zip(session.run(batches), answers, strict=True):
+            assert np.abs(output - answer).max() < 1e-3
+
+
+@no_cuda
+def test_models_of_two_threads_record_graphs_at_the_same_time(program: Program) -> None:
+    def run(seed: int) -> float:
+        session = Session(program, CPU, DeviceConfig(target="cuda", amp=False, fallback_enabled=False))
+        random, worst = np.random.default_rng(seed), 0.0
+        for n in [*range(1, 20)] * 3:
+            x = random.normal(size=(n, 4)).astype(np.float32)
+            with torch.inference_mode():
+                answer = program.module()(torch.from_numpy(x)).numpy()
+            worst = max(worst, float(np.abs(session.run([(x,)])[0] - answer).max()))
+        return worst
+
+    with ThreadPoolExecutor(4) as pool:
+        assert max(pool.map(run, range(4))) < 1e-3
+
+
+@no_cuda
+def test_streaming_stays_within_three_layers_of_memory(minilm_dir: Path) -> None:
+    config = DeviceConfig(target="cuda", amp=False, vram_budget_bytes=1, fallback_enabled=False)
+    engine = ArrowEngine(minilm_dir, cpu=CPU, device=config)
+    texts = ["a text of some words"]
+    answer = ArrowEngine(minilm_dir, cpu=CPU, device=DeviceConfig(target="cpu")).encode(texts)
+    for _ in range(3):
+        assert np.abs(engine.encode(texts) - answer).max() < 1e-3
+    accelerator = engine._session._on_device()
+    assert isinstance(accelerator, Accelerator)
+    assert accelerator._pages._mapping is not None  # the driver reads the file's pages itself
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    engine.encode(texts)
+    sizes = sorted(
+        (sum(p.numel() * 4 for p in unit.parameters()) for _, unit in accelerator._placed._streamed),
+        reverse=True,
+    )
+    assert torch.cuda.max_memory_allocated() - before < 2 * sizes[0] + 2 * sizes[1] + (8 << 20)
 
 
 @no_cuda

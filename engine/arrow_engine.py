@@ -24,6 +24,7 @@ from aios_db.engine.devices import Device, find_device
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
+from aios_db.engine.open_model import wants_integers
 from aios_db.engine.session import Session
 from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.weights.lazy import LazyModel
@@ -42,16 +43,6 @@ DEVICE_BATCH_TOKENS = 32768
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
 STARTER_TOKENS = 512  # in the first call, up to which importing torch takes longer than the call
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
-
-
-def wants_integers(file: WeightFile, cpu: CpuConfig, device: DeviceConfig) -> bool:
-    """Whether quantized weights are computed with as they are; otherwise they become floats as they load."""
-    return (
-        any(info.is_quantized for info in file.layers.values())
-        and cpu.backend in ("auto", "standard")
-        and cpu.precision in ("auto", "int8")
-        and (device.target in ("cpu", "arm") or (device.target == "auto" and find_device(device).is_cpu))
-    )
 
 
 class ArrowEngine:

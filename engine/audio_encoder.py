@@ -101,7 +101,9 @@ class AudioEncoder(MediaEncoder):
         cpu: CpuConfig = _CPU,
         device: DeviceConfig = _DEVICE,
     ) -> None:
-        opened = open_model(model, engine, ("Whisper",))
+        opened = open_model(model, engine, ("Whisper",), cpu=cpu, device=device)
+        if opened.integers:
+            cpu = replace(cpu, backend="standard", precision="fp32")  # of what is not integer
         self._encoder = cast("WhisperEncoder", opened.module)
         sizes = self._encoder.config
         self._window_frames = sizes.max_source_positions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -69,7 +70,9 @@ class ImageEncoder(MediaEncoder):
         cpu: CpuConfig = _CPU,
         device: DeviceConfig = _DEVICE,
     ) -> None:
-        opened = open_model(model, engine, ("ViT",))
+        opened = open_model(model, engine, ("ViT",), cpu=cpu, device=device)
+        if opened.integers:
+            cpu = replace(cpu, backend="standard", precision="fp32")  # of what is not integer
         config = cast("ClipImageEncoder", opened.module).config
         self._size = config.image_size
         self.dimension = config.projection_dim

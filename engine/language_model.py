@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from aios_db.engine.open_model import open_model
 from aios_db.engine.sampling import Sampler
+from aios_db.engine.weights.memory import MemoryReport
 from aios_db.schema.config import EngineConfig
 from aios_db.schema.errors import DataError, WeightsError
 
@@ -139,6 +140,10 @@ class LanguageModel:
         if not count:
             raise DataError("perplexity of no tokens: every text is empty or a single token")
         return math.exp(total / count)
+
+    def memory_report(self) -> MemoryReport:
+        """Return where the weights are: mapped, resident or copied, by tensor and in total."""
+        return self._model.weights.memory_report()
 
     def close(self) -> None:
         """Release the weights and close the file."""

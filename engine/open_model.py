@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.sizes import model_sizes
+from aios_db.engine.devices import find_device
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
 from aios_db.engine.weights.lazy import LazyModel
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.residency import shared_residency
-from aios_db.schema.config import EngineConfig
+from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 from aios_db.schema.errors import NotSupportedError
 
 if TYPE_CHECKING:
     from torch import nn
+
+_CPU, _DEVICE = CpuConfig(), DeviceConfig()  # frozen
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class OpenModel:
     architecture: str
     config: Mapping[str, Any]
     weights: LazyModel
+    integers: bool
+    """Whether quantized layers compute from their integers."""
     version: str
     """``name@`` and 12 hex digits of the SHA-256 of the weights' content."""
 
@@ -44,8 +49,30 @@ class OpenModel:
         self.weights.file.close()
 
 
-def open_model(model: str | Path, engine: EngineConfig, architectures: Collection[str]) -> OpenModel:
+def wants_integers(file: WeightFile, cpu: CpuConfig, device: DeviceConfig) -> bool:
+    """Whether quantized weights are computed with as they are; otherwise they become floats as they load."""
+    return (
+        any(info.is_quantized for info in file.layers.values())
+        and cpu.backend in ("auto", "standard")
+        and cpu.precision in ("auto", "int8")
+        and (device.target in ("cpu", "arm") or (device.target == "auto" and find_device(device).is_cpu))
+    )
+
+
+def open_model(
+    model: str | Path,
+    engine: EngineConfig,
+    architectures: Collection[str],
+    *,
+    cpu: CpuConfig = _CPU,
+    device: DeviceConfig = _DEVICE,
+) -> OpenModel:
     """Open the model directory ``model`` (a path, or a name in ``engine.models_dir``); reads no tensor.
+
+    Parameters
+    ----------
+    cpu, device
+        Where the model will run; decides whether quantized layers compute from their integers.
 
     Raises
     ------
@@ -62,6 +89,12 @@ def open_model(model: str | Path, engine: EngineConfig, architectures: Collectio
     if architecture not in architectures:
         file.close()
         raise NotSupportedError(f"{directory.path} holds {architecture}, not {' or '.join(architectures)}")
-    weights = LazyModel(build_model(architecture, config), file, shared_residency(engine.max_resident_bytes))
+    module = build_model(architecture, config)
+    integers = wants_integers(file, cpu, device)
+    if integers:
+        from aios_db.engine.quantization.integer_layers import use_integers
+
+        use_integers(module, file, vocabulary=config.get("vocab_size"))
+    weights = LazyModel(module, file, shared_residency(engine.max_resident_bytes))
     version = f"{directory.name}@{fingerprint(directory.path, file)[:12]}"
-    return OpenModel(directory, architecture, config, weights, version)
+    return OpenModel(directory, architecture, config, weights, integers, version)

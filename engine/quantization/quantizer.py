@@ -19,19 +19,19 @@ from torch import nn
 
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.quantization.checkpoint import Checkpoint, pack_quantized, texts_sha256, unpack_quantized
+from aios_db.engine.quantization.calibration import Calibration, open_calibration
+from aios_db.engine.quantization.checkpoint import Checkpoint, pack_quantized, unpack_quantized
 from aios_db.engine.quantization.distill import Distillation, DistillationSettings
 from aios_db.engine.quantization.gptq import GptqSettings
 from aios_db.engine.quantization.layers import quantize_layers
 from aios_db.engine.quantization.report import QuantizationReport
 from aios_db.engine.quantization.rounding import Grid, Quantized
 from aios_db.engine.quantization.sensitivity import allocate, sensitivities
-from aios_db.engine.quantization.subject import Batch, block_linears, load_model, text_batches
+from aios_db.engine.quantization.subject import Batch, block_linears, load_model
 from aios_db.engine.quantization.v2 import write_v2
-from aios_db.engine.validation.split import calibration_side
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
-from aios_db.schema.errors import NotSupportedError, OperationalError
+from aios_db.schema.errors import OperationalError
 from aios_db.schema.weights import METADATA_FILE
 
 log = logging.getLogger("aios_db.engine.quantization")
@@ -48,7 +48,7 @@ def quantize_model(
     source: str | Path,
     target: str | Path,
     *,
-    calibration: Sequence[str],
+    calibration: Sequence[str | Path],
     config: QuantizationConfig = QuantizationConfig(),  # noqa: B008 - frozen
     progress: Progress | None = None,
 ) -> QuantizationReport:
@@ -60,8 +60,9 @@ def quantize_model(
     Parameters
     ----------
     calibration
-        Texts like those the model will see. Those that the validator may use, which their own hash decides,
-        are left out; see `aios_db.engine.validation.split`.
+        Texts like those the model will see, or, for encoders of sounds and pictures, paths of such files or
+        of folders of them. What the validator may use, which its own hash decides, is left out; see
+        `aios_db.engine.validation.split`.
     config
         ``target``, ``method`` and the rest of the recipe.
 
@@ -70,17 +71,15 @@ def quantize_model(
     OperationalError
         ``target`` exists.
     NotSupportedError
-        The model takes no text.
+        The model takes neither text nor sounds nor pictures.
     DataError
-        There are no calibration texts.
+        There is nothing to calibrate with.
     """
     started, target = time.monotonic(), Path(target)
-    calibration = calibration_side(calibration)
     directory = ModelDirectory.open(source)
     if target.exists():
         raise OperationalError(f"{target} exists: choose another directory or remove it first")
-    if directory.tokenizer is None:
-        raise NotSupportedError(f"{directory.path} has no tokenizer: it is no text model")
+    material = open_calibration(directory, calibration)
     file = WeightFile(directory.weights)
     version = fingerprint(directory.path, file)
     file.close()
@@ -88,10 +87,10 @@ def quantize_model(
     work.mkdir(parents=True, exist_ok=True)
     task: dict[str, Any] = {
         "source": version,
-        "texts": texts_sha256(calibration),
+        "texts": material.sha256,
         "config": dataclasses.asdict(config),
     }
-    job = _Job(directory, calibration, config, Checkpoint(work / "state.pt", task), progress or _silent)
+    job = _Job(directory, material, config, Checkpoint(work / "state.pt", task), progress or _silent)
     model, quantized, measured = job.run()
     build = work / "model"
     shutil.rmtree(build, ignore_errors=True)
@@ -126,16 +125,15 @@ class _Job:
     def __init__(
         self,
         directory: ModelDirectory,
-        texts: Sequence[str],
+        calibration: Calibration,
         config: QuantizationConfig,
         checkpoint: Checkpoint,
         progress: Progress,
     ) -> None:
-        assert directory.tokenizer is not None
         self.config, self.checkpoint, self.progress = config, checkpoint, progress
         self.reference = load_model(directory)
         self.linears = block_linears(self.reference)
-        self._tokenizer, self._texts = directory.tokenizer, texts
+        self._calibration = calibration
         self._state = checkpoint.load()
 
     def run(self) -> tuple[nn.Module, dict[str, Quantized], dict[str, float]]:
@@ -151,11 +149,11 @@ class _Job:
         return model, quantized, measured
 
     def _batches(self) -> tuple[list[Batch], list[Batch]]:
-        batches = text_batches(self.reference, self._tokenizer, self._texts, seed=self.config.seed)
+        batches = self._calibration.batches(self.reference, seed=self.config.seed)
         taken, tokens = [], 0
         for batch in batches:
             taken.append(batch)
-            tokens += batch.arguments[0].numel()
+            tokens += batch.positions
             if tokens >= self.config.calibration_tokens:
                 break
         probes = taken[::_PROBE_SHARE]
@@ -218,10 +216,9 @@ class _Job:
         training = Distillation(self.reference, model, quantized, settings)
         if "distillation" in self._state:
             training.restore(self._state["distillation"])
-        batches = text_batches(
-            self.reference, self._tokenizer, self._texts,
-            batch_tokens=self.config.distillation_tokens, seed=self.config.seed,
-        )  # fmt: skip
+        batches = self._calibration.batches(
+            self.reference, batch_tokens=self.config.distillation_tokens, seed=self.config.seed
+        )
 
         def save(state: dict[str, Any]) -> None:
             self.checkpoint.save({**self._state, "distillation": state})

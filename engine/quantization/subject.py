@@ -30,6 +30,8 @@ class Batch:
     arguments: tuple[Tensor, ...]
     mask: Tensor | None = None
     """(batch, length) bool, True where there is no padding; None when every position counts."""
+    positions: int = 0
+    """Tokens, patches or frames in it: what a share of the calibration is counted in."""
 
     def rows(self, hidden: Tensor) -> Tensor:
         """Return the counted positions of (batch, length, width) as (positions, width)."""
@@ -129,4 +131,4 @@ def _batch(windows: list[list[int]], causal: bool) -> Batch:
     for row, ids in enumerate(windows):
         tokens[row, : len(ids)] = torch.tensor(ids)
         mask[row, : len(ids)] = True
-    return Batch((tokens,) if causal else (tokens, mask.long()), mask)
+    return Batch((tokens,) if causal else (tokens, mask.long()), mask, tokens.numel())

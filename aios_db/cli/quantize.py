@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from aios_db.cli.options import Session, with_json
+from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json
 from aios_db.schema.errors import DataError, ValidationError
+
+if TYPE_CHECKING:
+    from aios_db.engine.validation.report import ValidationReport
 
 
 @click.command(
@@ -22,6 +25,7 @@ Examples:
   aios models quantize minilm --to int8 --calibration texts.txt
   aios models quantize minilm --to int2 --method gptq --calibration texts.txt --max-bits 3.0
   aios models quantize ./my-model --to int2 --calibration a.txt --calibration b.txt --name my-int2
+  aios models quantize whisper-tiny --to int8 --calibration ~/sounds
 
 An interrupted run continues where it was when the same command is given again.
 """
@@ -31,10 +35,11 @@ An interrupted run continues where it was when the same command is given again.
 @click.option("--method", type=click.Choice(["ptq", "gptq", "full"]), help="How far to go for precision.")
 @click.option(
     "--calibration",
-    type=click.Path(exists=True, dir_okay=False),
+    type=click.Path(exists=True),
     multiple=True,
     required=True,
-    help="Texts, one a line; half of them, by their hash, are kept for validation.",
+    help="Texts, one a line; for encoders of sounds and pictures such files, or folders of them. Half, by "
+    "their hash, are kept for validation.",
 )
 @click.option("--name", "new_name", help="The new model's name; default NAME-int8 or NAME-int2.")
 @click.option("--max-bits", type=click.FloatRange(2, 8), help="Bits per weight over the linear layers.")
@@ -42,6 +47,7 @@ An interrupted run continues where it was when the same command is given again.
 @click.option("--keep-int8", help="Layers that keep 8 bits: parts of their names, with commas between.")
 @click.option("--steps", "distillation_steps", type=click.IntRange(0), help="Steps of distillation.")
 @with_json
+@with_database
 @click.pass_obj
 def quantize(
     session: Session,
@@ -52,10 +58,16 @@ def quantize(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Quantize the model NAME, or a model directory, into a new V2 model, and validate it."""
+    """Quantize the model NAME, or a model directory, into a new V2 model, and validate it.
+
+    It is validated on the database's memories where there are any, else on the other half of what is given.
+    A version that passes is recorded in the database, where there is one, beside the one it was made of; it
+    is used once it is activated.
+    """
+    from aios_db.engine.media_files import media_architecture
+    from aios_db.engine.model_directory import ModelDirectory
     from aios_db.engine.models import find_model
     from aios_db.engine.quantization.quantizer import quantize_model
-    from aios_db.engine.validation.split import calibration_side
     from aios_db.engine.validation.validator import PrecisionValidator
 
     config = session.config()
@@ -64,24 +76,51 @@ def quantize(
     models_dir = Path(config.engine.models_dir).expanduser()
     source = find_model(name, models_dir)
     target = models_dir / (new_name or f"{source.resolve().name}-{recipe.target}")
-    texts = _lines(calibration)
+    media = media_architecture(ModelDirectory.open(source)) is not None
+    files = [Path(path) for path in calibration] if media else []
+    texts = [] if media else _lines(calibration)
     with _progress() as progress:
-        report = quantize_model(
-            source, target, calibration=calibration_side(texts), config=recipe, progress=progress
-        )
-    validation = PrecisionValidator(config.validation).validate(source, target, texts)
+        report = quantize_model(source, target, calibration=files or texts, config=recipe, progress=progress)
+    texts = ([] if media else _memories(session)) or texts
+    validation = PrecisionValidator(config.validation).validate(source, target, texts, files)
     summary = {
+        "version": validation.candidate.version,
         "path": str(target),
         "bytes": report.file_bytes,
         "bits_linear": round(report.bits_linear, 3),
         "bits": round(report.bits, 3),
         "int2_share": round(report.int2_share, 3),
         "cosine_mean": validation.vectors.cosine_mean if validation.vectors else None,
+        "perplexity_increase": validation.perplexity.increase if validation.perplexity else None,
         "passed": validation.passed,
+        "recorded": _record(session, source, target, validation),
     }
     (print_json if as_json else print_fields)(summary)
     if not validation.passed:
         raise ValidationError(f"{target} cannot be used: {'; '.join(validation.failures)}")
+
+
+def _memories(session: Session) -> list[str]:
+    """Return the texts of the database's memories; none where there is no database."""
+    from aios_db.models.texts import memory_texts
+
+    if not session.path.exists():
+        return []
+    with session.connect(read_only=True) as con:
+        return memory_texts(con.store)
+
+
+def _record(session: Session, source: Path, target: Path, report: ValidationReport) -> bool:
+    """Add a version that passed, and the one it was made of, to the database; or else only the report."""
+    if not session.path.exists():
+        return False
+    with session.connect() as con:
+        if report.passed:
+            con.store.versions.install(source)
+            con.store.versions.install(target)
+        else:
+            con.store.versions.record_report(report)
+    return report.passed
 
 
 def _lines(files: tuple[str, ...]) -> list[str]:

@@ -16,6 +16,7 @@ from aios_db.cli.output import print_fields, print_json, print_table
 Examples:
   aios models validate ./minilm-int8 --original minilm
   aios models validate ./minilm-int8 --original minilm --texts sentences.txt --json
+  aios models validate ./whisper-int8 --original whisper-tiny --files ~/sounds
 """
 )
 @click.argument("model")
@@ -23,10 +24,25 @@ Examples:
     "--original", required=True, metavar="MODEL", help="What it was made of: a name or a directory."
 )
 @click.option("--texts", type=click.Path(exists=True, dir_okay=False), help="Compare on these, a line each.")
+@click.option(
+    "--files",
+    type=click.Path(exists=True),
+    multiple=True,
+    help="Compare encoders of sounds or pictures on these, or on what is in these folders.",
+)
 @with_json
 @with_database
 @click.pass_context
-def validate(context: click.Context, model: str, original: str, texts: str | None, as_json: bool) -> None:
+def validate(
+    context: click.Context,
+    /,
+    *,
+    model: str,
+    original: str,
+    texts: str | None,
+    files: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Compare MODEL, a name or a directory, with the original it was quantized from.
 
     On the memories of the database where there is one, or on --texts. Only texts that no calibration may
@@ -46,7 +62,7 @@ def validate(context: click.Context, model: str, original: str, texts: str | Non
     elif session.path.exists():
         with session.connect(read_only=True) as con:
             given = memory_texts(con.store)
-    report = validate_version(before, after, given, config.validation)
+    report = validate_version(before, after, given, config.validation, files)
     if session.path.exists():
         with session.connect() as con:
             con.store.versions.record_report(report)

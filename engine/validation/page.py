@@ -70,6 +70,8 @@ def _measures(report: ValidationReport) -> list[Sequence[str]]:
     if report.texts_given or report.texts_bundled:
         texts = f"{report.texts_given} of the user's, {report.texts_bundled} bundled"
         return [*rows, ("texts, none of them open to calibration", texts, "")]
+    if report.files:
+        return [*rows, ("files, none of them open to calibration", str(report.files), "")]
     return [*rows, ("inputs, made of seeded noise", str(vectors.count if vectors else 0), "")]
 
 

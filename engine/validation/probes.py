@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.arrow_engine import ArrowEngine
+from aios_db.engine.media_files import media_architecture
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.weights.lazy import LazyModel
@@ -19,6 +21,9 @@ from aios_db.schema.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from aios_db.engine.audio_encoder import AudioEncoder
+    from aios_db.engine.image_encoder import ImageEncoder
 
 # The plain back end in fp32: what is validated are the weights, not a back end's arithmetic.
 _CPU = CpuConfig(backend="standard", precision="fp32")
@@ -86,6 +91,33 @@ class MediaProbe(_Module):
         return vectors
 
 
+class FilesProbe:
+    """A vision or audio encoder, shown files, as it is used."""
+
+    def __init__(self, directory: ModelDirectory, files: Sequence[Path]) -> None:
+        self._files = files
+        self._encoder: AudioEncoder | ImageEncoder
+        self._encode: Callable[[Sequence[bytes]], NDArray[np.float32]]
+        if media_architecture(directory) == "Whisper":
+            from aios_db.engine.audio_encoder import AudioEncoder
+
+            self._encoder = audio = AudioEncoder(directory.path, cpu=_CPU, device=_DEVICE)
+            self._encode = audio.encode_audio
+        else:
+            from aios_db.engine.image_encoder import ImageEncoder
+
+            self._encoder = image = ImageEncoder(directory.path, cpu=_CPU, device=_DEVICE)
+            self._encode = image.encode_image
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the files' vectors; the texts do not matter."""
+        return np.concatenate([self._encode([file.read_bytes()]) for file in self._files])
+
+    def close(self) -> None:
+        """Release the weights."""
+        self._encoder.close()
+
+
 class LikelihoodProbe(_Module):
     """A causal language model."""
 
@@ -113,9 +145,17 @@ class LikelihoodProbe(_Module):
 Probe = VectorProbe | LikelihoodProbe
 
 
-def open_probe(directory: ModelDirectory) -> Probe:
-    """Return the probe for the architecture of a model directory."""
+def open_probe(directory: ModelDirectory, files: Sequence[Path] = ()) -> Probe:
+    """Return the probe for the architecture of a model directory.
+
+    Parameters
+    ----------
+    files
+        Sounds or pictures to show to an encoder of them; made inputs when there are none.
+    """
     architecture = directory.architecture or ""
+    if files and is_media(directory):
+        return FilesProbe(directory, files)
     if architecture.endswith("ForCausalLM"):
         return LikelihoodProbe(directory)
     return MediaProbe(directory) if is_media(directory) else TextProbe(directory)
@@ -123,7 +163,7 @@ def open_probe(directory: ModelDirectory) -> Probe:
 
 def is_media(directory: ModelDirectory) -> bool:
     """Tell whether the model takes pictures or sound."""
-    return directory.architecture in ("ViT", "Whisper")
+    return media_architecture(directory) is not None
 
 
 def _media(config: Any) -> list[NDArray[np.float32]]:

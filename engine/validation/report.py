@@ -62,6 +62,8 @@ class ValidationReport:
     layers: tuple[LayerError, ...]
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
+    files: int = 0
+    """Sounds or pictures that were compared, out of the validation side."""
 
     @property
     def passed(self) -> bool:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.fingerprint import verified_fingerprint
+from aios_db.engine.media_files import media_architecture, media_files
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.validation.metrics import (
     PerplexityMetrics,
@@ -25,7 +26,7 @@ from aios_db.engine.validation.metrics import (
 from aios_db.engine.validation.page import render
 from aios_db.engine.validation.probes import LikelihoodProbe, Probe, is_media, open_probe
 from aios_db.engine.validation.report import LayerError, Subject, ValidationReport, save_report
-from aios_db.engine.validation.split import bundled_texts, validation_side
+from aios_db.engine.validation.split import bundled_texts, validation_files, validation_side
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import ValidationConfig
 from aios_db.schema.errors import OperationalError, WeightsError
@@ -33,6 +34,9 @@ from aios_db.schema.errors import OperationalError, WeightsError
 log = logging.getLogger("aios_db.engine.validation")
 
 MIN_TEXTS = 64  # with fewer, bundled sentences are added
+MIN_FILES = 8  # with fewer, made inputs take their place
+
+Item = TypeVar("Item")
 
 
 class PrecisionValidator:
@@ -48,7 +52,11 @@ class PrecisionValidator:
         self.config = config or ValidationConfig()
 
     def validate(
-        self, original: str | Path, candidate: str | Path, texts: Sequence[str] = ()
+        self,
+        original: str | Path,
+        candidate: str | Path,
+        texts: Sequence[str] = (),
+        files: Sequence[str | Path] = (),
     ) -> ValidationReport:
         """Measure, judge, and leave validation.json and validation.html in the candidate's directory.
 
@@ -62,6 +70,9 @@ class PrecisionValidator:
         texts
             What the model will be used on, at best the user's own memories. Those of the calibration side
             are left out.
+        files
+            The same for encoders of sounds and pictures: files, or folders of them. With fewer than 8 on the
+            validation side, seeded noise is compared instead.
 
         Raises
         ------
@@ -71,11 +82,12 @@ class PrecisionValidator:
             The report cannot be written.
         """
         before, after = ModelDirectory.open(original), ModelDirectory.open(candidate)
+        chosen = self._choose_files(before, files)
         given, bundled = ([], []) if is_media(before) else self._choose(texts)
         with _weights(before) as left, _weights(after) as right:
             subjects = _subject(before, left), _subject(after, right)
             layers = _layer_errors(left, right)
-        vectors, plots, perplexities = _measure(before, after, [*given, *bundled])
+        vectors, plots, perplexities = _measure(before, after, [*given, *bundled], chosen)
         failures, warnings = self._judge(vectors, perplexities)
         report = ValidationReport(
             report_id=uuid.uuid4().hex,
@@ -84,6 +96,7 @@ class PrecisionValidator:
             candidate=subjects[1],
             texts_given=len(given),
             texts_bundled=len(bundled),
+            files=len(chosen),
             min_cosine=self.config.min_cosine,
             max_perplexity_increase=self.config.max_perplexity_increase,
             vectors=vectors,
@@ -103,12 +116,19 @@ class PrecisionValidator:
 
     def _choose(self, texts: Sequence[str]) -> tuple[list[str], list[str]]:
         """Return the caller's texts, evenly picked when there are too many, and bundled ones if too few."""
-        given = validation_side(texts)
-        if len(given) > self.config.max_texts:
-            chosen = np.linspace(0, len(given) - 1, self.config.max_texts).round().astype(int)
-            given = [given[place] for place in chosen]
+        given = _evenly(validation_side(texts), self.config.max_texts)
         bundled = [text for text in bundled_texts() if text not in given] if len(given) < MIN_TEXTS else []
         return given, bundled[: max(0, MIN_TEXTS - len(given))]
+
+    def _choose_files(self, directory: ModelDirectory, files: Sequence[str | Path]) -> list[Path]:
+        architecture = media_architecture(directory)
+        if architecture is None:
+            return []
+        given = validation_files(media_files(files, architecture))
+        if given and len(given) < MIN_FILES:
+            log.warning("%d files are too few to validate on: %s is shown noise", len(given), directory.path)
+            return []
+        return _evenly(given, self.config.max_texts)
 
     def _judge(
         self, vectors: VectorMetrics | None, perplexities: PerplexityMetrics | None
@@ -132,16 +152,24 @@ def validate_version(
     candidate_dir: str | Path,
     texts: Sequence[str] = (),
     config: ValidationConfig | None = None,
+    files: Sequence[str | Path] = (),
 ) -> ValidationReport:
     """Compare two model directories; see `PrecisionValidator.validate`."""
-    return PrecisionValidator(config).validate(original_dir, candidate_dir, texts)
+    return PrecisionValidator(config).validate(original_dir, candidate_dir, texts, files)
+
+
+def _evenly(items: list[Item], most: int) -> list[Item]:
+    """Return at most ``most`` items, evenly picked over their order."""
+    if len(items) <= most:
+        return items
+    return [items[place] for place in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
 def _measure(
-    before: ModelDirectory, after: ModelDirectory, texts: list[str]
+    before: ModelDirectory, after: ModelDirectory, texts: list[str], files: list[Path]
 ) -> tuple[VectorMetrics | None, tuple[NDArray[Any], NDArray[Any]], PerplexityMetrics | None]:
     """Return the metrics and what is plotted: the cosines (n,), and similarities before and after (2, m)."""
-    with _probe(before) as left, _probe(after) as right:
+    with _probe(before, files) as left, _probe(after, files) as right:
         if type(left) is not type(right):
             raise WeightsError(f"{before.path} and {after.path} are not of one kind of model")
         if isinstance(left, LikelihoodProbe) or isinstance(right, LikelihoodProbe):
@@ -214,8 +242,8 @@ def _weights(directory: ModelDirectory) -> Iterator[WeightFile]:
 
 
 @contextmanager
-def _probe(directory: ModelDirectory) -> Iterator[Probe]:
-    probe = open_probe(directory)
+def _probe(directory: ModelDirectory, files: list[Path]) -> Iterator[Probe]:
+    probe = open_probe(directory, files)
     try:
         yield probe
     finally:

@@ -20,7 +20,7 @@ from aios_db.engine.backends.protocol import Arrays, Program
 from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.selection import Choice
 from aios_db.engine.batching import length_batches, pad
-from aios_db.engine.devices import Device, find_device
+from aios_db.engine.devices import Device
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model

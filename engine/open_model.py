@@ -22,7 +22,7 @@ from aios_db.schema.errors import NotSupportedError
 if TYPE_CHECKING:
     from torch import nn
 
-_CPU, _DEVICE = CpuConfig(), DeviceConfig()  # frozen
+_CPU, _DEVICE = CpuConfig(), DeviceConfig(target="cpu")  # frozen
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def open_model(
     Parameters
     ----------
     cpu, device
-        Where the model will run; decides whether quantized layers compute from their integers.
+        Where the model will run, by default the CPU; decides whether quantized layers compute from their integers.
 
     Raises
     ------

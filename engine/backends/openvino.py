@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.backends.code import code_digest
 from aios_db.engine.backends.protocol import Arithmetic, Arrays, Program
 from aios_db.engine.cpu_features import CpuFeatures, cpu_features
 
@@ -163,7 +164,7 @@ def _quantized(core: Any, program: Program) -> Any:
 def _cached(program: Program, kind: str) -> Path | None:
     if program.cache is None:
         return None
-    parts = [program.name, version("openvino"), *([version("nncf")] if kind == "int8" else [])]
+    parts = [program.name, code_digest(), version("openvino"), *([version("nncf")] if kind == "int8" else [])]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     return program.cache / f"openvino-{kind}-{digest}.xml"
 

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.backends.code import code_digest
 from aios_db.engine.backends.protocol import Arithmetic, Program, Runner
 from aios_db.engine.backends.registry import AUTOMATIC, get_backend
 from aios_db.engine.cpu_features import cpu_features
@@ -190,7 +191,7 @@ class CpuSelection:
     def _reference(self) -> NDArray[np.float32]:
         """Return the fp32 output for the check inputs; kept on disk, so that a later start spares torch."""
         cache = self._program.cache
-        path = cache and cache / f"reference-{_digest(self._program.name)}.npy"
+        path = cache and cache / f"reference-{_digest(self._program.name + code_digest())}.npy"
         if path is not None:
             try:
                 stored: NDArray[np.float32] = np.load(path, allow_pickle=False)
@@ -233,6 +234,7 @@ class CpuSelection:
         features = cpu_features()
         return {
             "model": self._program.name,
+            "code": code_digest(),
             "machine": f"{features.model}, {features.cores} cores, {' '.join(sorted(features.names))}",
             "versions": {name: _version(name) for name in PACKAGES},
             "configuration": dataclasses.asdict(self._cpu),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aios_db.engine.backends import code, openvino
 from aios_db.engine.backends.protocol import Arithmetic, Program
 from aios_db.engine.backends.registry import get_backend
 from aios_db.engine.backends.sample import sample_sentences
@@ -136,6 +138,39 @@ def test_openvino_makes_a_damaged_graph_again(
     again = backend.prepare(program, "fp32", 1).run(program.check())
     assert np.abs(again[0] - expected[0]).max() < 1e-6
     assert f"{graph} is damaged" in caplog.text
+
+
+def test_a_graph_that_other_code_made_is_not_used(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = get_backend("openvino")
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    backend.prepare(program, "fp32", 1)
+    (made,) = tmp_path.glob("openvino-float-*.xml")
+    monkeypatch.setattr(openvino, "code_digest", lambda: "0123456789ab")
+    torch.manual_seed(1)
+    other = Encoder().eval()  # as if the module's code computed something else
+    changed = replace(program, module=lambda: other)
+    expected = get_backend("standard").prepare(changed, "fp32", 1).run(program.check())
+    outputs = backend.prepare(changed, "fp32", 1).run(program.check())
+    assert np.abs(outputs[0] - expected[0]).max() < 1e-2
+    assert len(list(tmp_path.glob("openvino-float-*.xml"))) == 2
+    assert made.is_file()
+
+
+@pytest.mark.parametrize("part", code.PARTS)
+def test_the_digest_of_the_code_depends_on_every_part(part: str, tmp_path: Path) -> None:
+    for name in code.PARTS:
+        source, target = code.ENGINE / name, tmp_path / name
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
+    (tmp_path / "architectures" / "bert.pyc").write_bytes(b"compiled")
+    assert code.code_digest.__wrapped__(tmp_path) == code.code_digest()
+    changed = tmp_path / part
+    if changed.is_dir():
+        changed = sorted(changed.rglob("*.py"))[-1]
+    changed.write_text(changed.read_text(encoding="utf-8") + "\nchanged = True\n", encoding="utf-8")
+    assert code.code_digest.__wrapped__(tmp_path) != code.code_digest()
 
 
 def test_the_ipex_of_another_torch_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

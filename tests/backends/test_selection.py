@@ -158,6 +158,18 @@ def test_the_choice_depends_on_the_configuration(fast: type[Fast], tmp_path: Pat
     assert session.choice is None
 
 
+def test_what_other_code_chose_and_computed_is_not_used(
+    fast: type[Fast], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_of(make_program(tmp_path), CpuConfig()).tune()
+    monkeypatch.setattr(selection, "code_digest", lambda: "0123456789ab")
+    session = session_of(make_program(tmp_path), CpuConfig())
+    session.run(rows(1))
+    assert session.choice is None
+    session.tune()
+    assert len(list(tmp_path.glob("reference-*.npy"))) == 2
+
+
 def test_an_imprecise_back_end_is_refused(
     fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

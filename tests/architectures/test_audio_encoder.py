@@ -194,4 +194,4 @@ def test_real_short_clips_are_close_to_the_padded_run(
     expected = np.stack([padded_mean(model, decode_audio(file, 16_000)) for file in files])
     cosines = (model.encode_audio(files) * expected).sum(1)
     assert model._clips_are_close
-    assert cosines.mean() > 0.99 and cosines.min() > 0.985
+    assert cosines.mean() > 0.99 and cosines.min() > 0.99

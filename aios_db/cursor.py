@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from aios_db.duckdb_errors import translated
+from aios_db.plans import Plans
 from aios_db.schema.errors import InterfaceError, NotSupportedError, ProgrammingError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Cursor:
         self._connection = connection
         self.tables = connection.newest_tables()
         self._duckdb: duckdb.DuckDBPyConnection | None = connection._new_duckdb(self)
+        self._plans = Plans()
         self._result: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation | None = None
         self._description: list[tuple[Any, ...]] | None = None
         self._rowcount = -1
@@ -235,10 +237,7 @@ class Cursor:
         writes = _WRITES.search(statement.query) is not None
         if writes and self._in_transaction:
             raise NotSupportedError(NOT_IN_A_TRANSACTION)
-        if parameters is None:
-            database.execute(statement)
-        else:
-            database.execute(statement, parameters)
+        self._plans.execute(database, statement, parameters)
         kinds = statement.expected_result_type
         if duckdb.ExpectedResultType.CHANGED_ROWS in kinds and _is_count(database.description):
             row = database.fetchone()

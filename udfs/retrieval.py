@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -13,6 +16,9 @@ from aios_db.schema.errors import DataError
 from aios_db.schema.memories import TIMESTAMP, memories_schema
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.udfs.functions import ScalarFunction
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Index(Protocol):
@@ -44,7 +50,7 @@ class Index(Protocol):
         """Return row ids, -1 for unknown."""
         ...
 
-    def memory_ids(self, row_ids: Rows) -> list[str]:
+    def memory_ids(self, row_ids: Rows) -> pa.StringArray:
         """Return memory_ids."""
         ...
 
@@ -82,12 +88,14 @@ _REACHED = pa.struct(
         ("graph_score", pa.float64()),
         ("distance", pa.int32()),
         ("happened_at", TIMESTAMP),
+        ("age", pa.float64()),
     ]
 )
 _NEIGHBOR = pa.struct([("memory_id", pa.string()), ("distance", pa.int32())])
 # All columns but the media's bytes, the vector and what is derived: two kilobytes a row that few look at.
 _LEFT_OUT = {"media", "text_embedding", "content_hash", "association_links"}
 _MEMORY = pa.struct([(field.name, field.type) for field in memories_schema(1) if field.name not in _LEFT_OUT])
+_MEMORY_COLUMNS = [field.name for field in _MEMORY]
 _SQL = {
     pa.string(): "VARCHAR",
     pa.list_(pa.string()): "VARCHAR[]",
@@ -102,10 +110,10 @@ _SQL = {
 def vector_search(store: Searchable, vectors: pa.Array, counts: pa.Array, wheres: pa.StructArray) -> pa.Array:
     """Return the nearest memories of each vector, best first."""
 
-    def one(vector: list[float], k: int, where: Filter) -> pa.StructArray:
+    def one(vector: pa.Array, k: int, where: Filter) -> pa.StructArray:
         return _hits(store, store.index.vector_search(_numbers(vector), k, where))
 
-    return _each_row(_HIT, one, vectors.to_pylist(), counts.to_pylist(), _filters(wheres))
+    return _each_row(_HIT, one, vectors, counts, _filters(wheres))
 
 
 def keyword_search(store: Searchable, texts: pa.Array, counts: pa.Array, wheres: pa.StructArray) -> pa.Array:
@@ -114,23 +122,23 @@ def keyword_search(store: Searchable, texts: pa.Array, counts: pa.Array, wheres:
     def one(text: str, k: int, where: Filter) -> pa.StructArray:
         return _hits(store, store.index.keyword_search(text, k, where))
 
-    return _each_row(_HIT, one, texts.to_pylist(), counts.to_pylist(), _filters(wheres))
+    return _each_row(_HIT, one, texts, counts, _filters(wheres))
 
 
 def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.ListArray) -> pa.Array:
     """Return the standardised vector and keyword scores of given memories, unknown ones left out."""
 
-    def one(vector: list[float], text: str, ids: list[str]) -> pa.StructArray:
-        rows, ids = _known(store, ids)
+    def one(vector: pa.Array, text: str, ids: pa.Array) -> pa.StructArray:
+        rows, known = _known(store, ids)
         by_vector, by_keyword = store.index.score(_numbers(vector), text, rows)
         columns = [
-            pa.array(ids, pa.string()),
+            known,
             pa.array(_standard(by_vector)),
             pa.array(_standard(by_keyword)),
         ]
         return pa.StructArray.from_arrays(columns, fields=list(_SCORED))
 
-    return _each_row(_SCORED, one, vectors.to_pylist(), texts.to_pylist(), memory_ids.to_pylist())
+    return _each_row(_SCORED, one, vectors, texts, memory_ids)
 
 
 def spread(
@@ -138,52 +146,52 @@ def spread(
 ) -> pa.Array:
     """Return every memory given or reached over links, and the score that arrived there."""
 
-    def one(ids: list[str], seeds: list[float | None], links: int, where: Filter) -> pa.StructArray:
+    def one(ids: pa.Array, seeds: pa.Array, links: int, where: Filter) -> pa.StructArray:
         if len(ids) != len(seeds):
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
-        strength = dict(zip(ids, seeds, strict=True))
-        rows, known = _known(store, list(strength))
-        activation = np.array([strength[name] or 0.0 for name in known], np.float64)
-        reached, arrived, distances = store.index.spread(rows, np.nan_to_num(activation), links, where)
+        rows = store.index.find_ids(ids.to_pylist())
+        known = rows >= 0
+        rows, first = np.unique(rows[known], return_index=True)
+        activation = np.nan_to_num(_numbers(seeds, np.float64)[known][first])
+        reached, arrived, distances = store.index.spread(rows, activation, links, where)
+        times = store.index.times(reached)
         columns = [
-            pa.array(store.index.memory_ids(reached), pa.string()),
+            store.index.memory_ids(reached),
             pa.array(arrived),
             pa.array(distances, pa.int32()),
-            pa.array(store.index.times(reached)).cast(TIMESTAMP),
+            pa.array(times).cast(TIMESTAMP),
+            pa.array(time.time() - times / 1e6),
         ]
         return pa.StructArray.from_arrays(columns, fields=list(_REACHED))
 
-    return _each_row(
-        _REACHED, one, memory_ids.to_pylist(), scores.to_pylist(), hops.to_pylist(), _filters(wheres)
-    )
+    return _each_row(_REACHED, one, memory_ids, scores, hops, _filters(wheres))
 
 
 def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Array:
     """Return the memories up to some links away, nearest first."""
 
     def one(memory_id: str, links: int) -> pa.StructArray:
-        rows, _ = _known(store, [memory_id])
-        if len(rows) == 0:
+        (row,) = store.index.find_ids([memory_id]).tolist()
+        if row < 0:
             return _none(_NEIGHBOR)
-        found, distances = store.index.neighbors(int(rows[0]), links)
-        columns = [pa.array(store.index.memory_ids(found), pa.string()), pa.array(distances, pa.int32())]
+        found, distances = store.index.neighbors(row, links)
+        columns = [store.index.memory_ids(found), pa.array(distances, pa.int32())]
         return pa.StructArray.from_arrays(columns, fields=list(_NEIGHBOR))
 
-    return _each_row(_NEIGHBOR, one, memory_ids.to_pylist(), hops.to_pylist())
+    return _each_row(_NEIGHBOR, one, memory_ids, hops)
 
 
 def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     """Return the rows of given memories, unknown ones left out."""
 
-    def one(ids: list[str]) -> pa.StructArray:
+    def one(ids: pa.Array) -> pa.StructArray:
         rows, _ = _known(store, ids)
         if len(rows) == 0:
             return _none(_MEMORY)
-        table = store.take(rows.astype(np.uint64), [field.name for field in _MEMORY])
-        columns = [table[field.name].combine_chunks().cast(field.type) for field in _MEMORY]
-        return pa.StructArray.from_arrays(columns, fields=list(_MEMORY))
+        table = store.take(rows.astype(np.uint64), _MEMORY_COLUMNS)
+        return table.cast(pa.schema(list(_MEMORY))).to_struct_array().combine_chunks()
 
-    return _each_row(_MEMORY, one, memory_ids.to_pylist())
+    return _each_row(_MEMORY, one, memory_ids)
 
 
 def recalled(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
@@ -194,15 +202,23 @@ def recalled(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     return memories_by_id(store, memory_ids)
 
 
-def _each_row(item: pa.StructType, one: Callable[..., pa.StructArray], *columns: list[Any]) -> pa.ListArray:
-    """Call ``one`` with each row's values; where one of them is NULL the list is empty."""
+def _each_row(
+    item: pa.StructType, one: Callable[..., pa.StructArray], *columns: pa.Array | list[Filter]
+) -> pa.ListArray:
+    """Call ``one`` with each row's values, a list as an array; where one of them is NULL the result is empty."""
     found = []
     for row in zip(*columns, strict=True):
-        found.append(_none(item) if any(value is None for value in row) else one(*row))
+        values = [_value(scalar) for scalar in row]
+        found.append(_none(item) if any(value is None for value in values) else one(*values))
     offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in found])])
-    return pa.ListArray.from_arrays(
-        pa.array(offsets, pa.int32()), pa.concat_arrays(found) if found else _none(item)
-    )
+    rows = pa.concat_arrays(found) if len(found) > 1 else found[0] if found else _none(item)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)
+
+
+def _value(scalar: Any) -> Any:
+    if isinstance(scalar, pa.ListScalar):
+        return scalar.values
+    return scalar.as_py() if isinstance(scalar, pa.Scalar) else scalar
 
 
 def _none(item: pa.StructType) -> pa.StructArray:
@@ -210,23 +226,29 @@ def _none(item: pa.StructType) -> pa.StructArray:
 
 
 def _filters(wheres: pa.StructArray) -> list[Filter]:
-    columns = {field.name: wheres.field(field.name) for field in wheres.type}
-    for name in ("since", "until"):
-        columns[name] = columns[name].cast(TIMESTAMP).cast(pa.int64())
-    rows = zip(*(column.to_pylist() for column in columns.values()), strict=True)
-    return [Filter(**dict(zip(columns, row, strict=True))) for row in rows]
+    filters = []
+    for where in wheres.to_pylist():
+        times = {name: _microseconds(where[name]) for name in ("since", "until")}
+        filters.append(Filter(**{**where, **times}))
+    return filters
 
 
-def _known(store: Searchable, ids: list[str]) -> tuple[Rows, list[str]]:
+def _microseconds(time: datetime | None) -> int | None:
+    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _known(store: Searchable, ids: pa.StringArray) -> tuple[Rows, pa.StringArray]:
     """Return row ids and memory_ids of those that exist, each once."""
-    distinct = list(dict.fromkeys(name for name in ids if name is not None))
+    distinct = list(dict.fromkeys(name for name in ids.to_pylist() if name is not None))
     rows = store.index.find_ids(distinct)
-    known = rows >= 0
-    return rows[known], [name for name, exists in zip(distinct, known.tolist(), strict=True) if exists]
+    rows = rows[rows >= 0]
+    return rows, store.index.memory_ids(rows)
 
 
-def _numbers(vector: Sequence[float | None]) -> NDArray[np.float32]:
-    return np.array(vector, np.float32)
+def _numbers(values: pa.Array, dtype: npt.DTypeLike = np.float32) -> NDArray[Any]:
+    """Return numbers, NaN for NULL."""
+    numbers: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    return numbers.astype(dtype, copy=False)
 
 
 def _standard(hits: Hits) -> NDArray[np.float64]:
@@ -234,8 +256,11 @@ def _standard(hits: Hits) -> NDArray[np.float64]:
 
 
 def _hits(store: Searchable, hits: Hits) -> pa.StructArray:
-    names = pa.array(store.index.memory_ids(hits.row_ids), pa.string())
-    columns = [names, pa.array(hits.scores.astype(np.float64)), pa.array(_standard(hits))]
+    columns = [
+        store.index.memory_ids(hits.row_ids),
+        pa.array(hits.scores.astype(np.float64)),
+        pa.array(_standard(hits)),
+    ]
     return pa.StructArray.from_arrays(columns, fields=list(_HIT))
 
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from aios_db.schema.association_links import KINDS
 from aios_db.schema.retrieval import Rows
+from aios_db.search.ranking import sorted_unique
+from aios_db.search.rowtable import RowTable
 
 NEXT_IN_SESSION = KINDS.index("next_in_session")
 SIMILAR = KINDS.index("similar")
@@ -36,11 +38,6 @@ _FRONTIER = 4096  # strongest memories that pass activation on, each hop
 def kind_code(kind: str) -> int:
     """Return the code of a kind of link."""
     return KINDS.index(kind) if kind in KINDS else OTHER_KIND
-
-
-def kind_name(code: int) -> str:
-    """Return the name of a code; kinds that users invented have lost theirs."""
-    return KINDS[code] if code < OTHER_KIND else "user"
 
 
 @dataclass(frozen=True)
@@ -106,21 +103,28 @@ class LinkGraph:
         self._arrays = LinkArrays.build(NO_LINKS) if arrays is None else arrays
         self._recent: dict[int, dict[int, tuple[int, float, int]]] = {}
         self._ends: dict[int, tuple[int, int]] = {}
-        self._recent_degrees: dict[int, float] = {}
+        self._has_recent = RowTable(np.bool_, False)
+        self._recent_degrees = RowTable(np.float64, 0.0)
 
     def put(self, links: Links) -> None:
         """Add links, or give them a new weight where their row id is known."""
         entries = self._arrays.entries
-        columns = (links.rows, links.sources, links.targets, links.weights, links.kinds)
+        packed = links.rows < len(entries)
+        packed[packed] = entries[links.rows[packed], 0] >= 0
+        for row, weight in zip(links.rows[packed].tolist(), links.weights[packed].tolist(), strict=True):
+            self._reweigh(row, weight)
+        sources, targets = links.sources[~packed], links.targets[~packed]
+        weights, kinds = links.weights[~packed], links.kinds[~packed]
+        columns = (links.rows[~packed], sources, targets, weights, kinds)
         for row, source, target, weight, kind in zip(*(column.tolist() for column in columns), strict=True):
-            if row < len(entries) and entries[row, 0] >= 0:
-                self._reweigh(row, weight)
-                continue
             if row in self._ends:
                 self.delete([row])
             self._ends[row] = (source, target)
-            self._add(row, source, target, weight, kind)
-            self._add(row, target, source, weight, kind)
+            self._recent.setdefault(source, {})[row] = (target, weight, kind)
+            self._recent.setdefault(target, {})[row] = (source, weight, kind)
+        ends = np.concatenate([sources, targets])
+        self._has_recent[ends] = True
+        self._recent_degrees.add(ends, np.tile(np.square(weights, dtype=np.float64) * _shares_gain(kinds), 2))
 
     def delete(self, rows: Iterable[int]) -> None:
         """Take links out by their row ids; unknown ones are ignored."""
@@ -129,9 +133,9 @@ class LinkGraph:
             if row < len(entries) and entries[row, 0] >= 0:
                 self._reweigh(row, 0.0)
             elif row in self._ends:
-                for end in self._ends.pop(row):
-                    _, weight, kind = self._recent[end].pop(row)
-                    self._recent_degrees[end] -= weight**2 * _shares_gain(kind)
+                ends = self._ends.pop(row)
+                _, weight, kind = [self._recent[end].pop(row) for end in ends][0]
+                self._recent_degrees.add(np.array(ends), -(weight**2) * _shares_gain(kind))
 
     @property
     def recent(self) -> int:
@@ -148,18 +152,18 @@ class LinkGraph:
         at = np.arange(len(origin)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
         targets = self._arrays.targets[at].astype(np.int64)
         weights, kinds = self._arrays.weights[at], self._arrays.kinds[at]
-        if self._recent:
-            found = [
-                (i, *link)
-                for i, row in enumerate(rows.tolist())
-                for link in self._recent.get(row, {}).values()
-            ]
-            if found:
-                more = list(zip(*found, strict=True))
-                origin = np.concatenate([origin, np.array(more[0], np.int64)])
-                targets = np.concatenate([targets, np.array(more[1], np.int64)])
-                weights = np.concatenate([weights, np.array(more[2], np.float32)])
-                kinds = np.concatenate([kinds, np.array(more[3], np.uint8)])
+        touched = np.flatnonzero(self._has_recent[rows])
+        found = [
+            (i, *link)
+            for i, row in zip(touched.tolist(), rows[touched].tolist(), strict=True)
+            for link in self._recent[row].values()
+        ]
+        if found:
+            more = list(zip(*found, strict=True))
+            origin = np.concatenate([origin, np.array(more[0], np.int64)])
+            targets = np.concatenate([targets, np.array(more[1], np.int64)])
+            weights = np.concatenate([weights, np.array(more[2], np.float32)])
+            kinds = np.concatenate([kinds, np.array(more[3], np.uint8)])
         keep = weights > 0
         return origin[keep], targets[keep], weights[keep], kinds[keep]
 
@@ -196,7 +200,7 @@ class LinkGraph:
                 strongest = np.argsort(-activation, kind="stable")[:_FRONTIER]
                 frontier, activation = frontier[strongest], activation[strongest]
             frontier, activation = self._step(frontier, activation)
-            merged = np.unique(np.concatenate([reached, frontier]))
+            merged = sorted_unique(np.concatenate([reached, frontier]))
             totals = np.zeros(len(merged))
             totals[np.searchsorted(merged, reached)] += arrived
             totals[np.searchsorted(merged, frontier)] += activation
@@ -222,10 +226,6 @@ class LinkGraph:
             np.concatenate([self._arrays.kinds[first], more[:, 4].astype(np.uint8)]),
         )
 
-    def _add(self, row: int, end: int, other: int, weight: float, kind: int) -> None:
-        self._recent.setdefault(end, {})[row] = (other, weight, kind)
-        self._recent_degrees[end] = self._recent_degrees.get(end, 0.0) + weight**2 * _shares_gain(kind)
-
     def _reweigh(self, row: int, weight: float) -> None:
         first, second = self._arrays.entries[row].tolist()
         change = (weight**2 - self._arrays.weights[first] ** 2) * _shares_gain(self._arrays.kinds[first])
@@ -235,19 +235,17 @@ class LinkGraph:
 
     def _step(self, rows: Rows, activation: NDArray[np.float64]) -> tuple[Rows, NDArray[np.float64]]:
         origin, targets, weights, kinds = self.neighbors(rows)
-        reached, at = np.unique(targets, return_inverse=True)
+        reached = sorted_unique(targets)
+        at = np.searchsorted(reached, targets)
         degrees = np.maximum(self._degrees(rows), 1.0)[origin] * np.maximum(self._degrees(reached), 1.0)[at]
         share = np.where(_shares_gain(kinds), np.sqrt(degrees), 1.0)
         flow = _GAINS[kinds] * weights / share * activation[origin]
         return reached, np.bincount(at, flow, len(reached)).astype(np.float64)
 
     def _degrees(self, rows: Rows) -> NDArray[np.float64]:
-        degrees = np.zeros(len(rows))
+        degrees = self._recent_degrees[rows]
         known = np.flatnonzero(rows < len(self._arrays.degrees))
-        degrees[known] = self._arrays.degrees[rows[known]]
-        if self._recent_degrees:
-            recent = self._recent_degrees
-            degrees += np.fromiter((recent.get(row, 0.0) for row in rows.tolist()), np.float64, len(rows))
+        degrees[known] += self._arrays.degrees[rows[known]]
         return degrees
 
 

@@ -218,7 +218,7 @@ class SearchIndex:
         with self._lock:
             return self._living(self._ids.find(memory_ids))
 
-    def memory_ids(self, row_ids: Rows) -> list[str]:
+    def memory_ids(self, row_ids: Rows) -> pa.StringArray:
         """Return the memory_id of each row id."""
         names = np.zeros(len(row_ids), COLUMNS["ids"])
         with self._lock:
@@ -226,7 +226,12 @@ class SearchIndex:
                 at = part.positions(row_ids)
                 inside = np.flatnonzero(at >= 0)
                 names[inside] = part.columns["ids"][at[inside]]
-        return [name.decode() for name in names.tolist()]
+        width = names.dtype.itemsize
+        lengths = np.char.str_len(names)
+        if (lengths == width).all():
+            offsets = np.arange(0, width * (len(names) + 1), width, dtype=np.int32)
+            return pa.StringArray.from_buffers(len(names), pa.py_buffer(offsets), pa.py_buffer(names))
+        return pa.array([name.decode() for name in names.tolist()], pa.string())
 
     def times(self, row_ids: Rows) -> NDArray[np.int64]:
         """Return when each memory happened, or was stored: microseconds since 1970."""

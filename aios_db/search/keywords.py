@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.search.part import Part
 from aios_db.search.postings import Counts, Docs
-from aios_db.search.ranking import best
+from aios_db.search.ranking import best, sorted_unique
 
 K1 = 0.9
 B = 0.4
@@ -123,7 +123,7 @@ class KeywordScorer:
         if rest is not None:
             threshold = self._threshold(scores, touched, k)
             candidates = candidates[scores[candidates] + np.float32(bounds[rest]) >= threshold]
-        candidates = np.unique(candidates)
+        candidates = sorted_unique(candidates)
         if rest is not None:
             for term, idf in self._terms[rest:]:
                 scores[candidates] += self._lookup(part, term, idf, candidates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,17 @@ from aios_db.schema.retrieval import Rows
 def digest64(text: str) -> int:
     """Return a 64-bit hash of ``text`` that is the same in every process; 0 stands for a missing value."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+def sorted_unique(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the distinct integers in ``values``, ascending; one fast sort, where `np.unique` hashes first."""
+    ordered = np.sort(values)
+    if len(ordered) == 0:
+        return ordered
+    keep = np.empty(len(ordered), np.bool_)
+    keep[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=keep[1:])
+    return ordered[keep]
 
 
 def best(row_ids: Rows, scores: NDArray[np.float32], k: int) -> tuple[Rows, NDArray[np.float32]]:

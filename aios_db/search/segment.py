@@ -168,7 +168,10 @@ class Segment(Part):
         if about["format"] != FORMAT:
             raise ValueError(f"{path} has format {about['format']}, not {FORMAT}")
         arrays = {
-            file.stem: np.load(file, mmap_mode="c" if file.stat().st_size > 128 else None, allow_pickle=False)
+            # A plain view: every slice of np.memmap itself runs Python code.
+            file.stem: np.load(
+                file, mmap_mode="c" if file.stat().st_size > 128 else None, allow_pickle=False
+            ).view(np.ndarray)
             for file in path.glob("*.npy")
         }
         segment = cls(arrays, Version(about["memories"], about["links"]), about["probes"])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from aios_db.search.part import COLUMNS, Part
 from aios_db.search.postings import GrowingPostings
+from aios_db.search.rowtable import RowTable
 
 
 class Tail(Part):
@@ -22,7 +23,7 @@ class Tail(Part):
         self._buffers = dict(self.columns)
         self.terms: GrowingPostings = GrowingPostings()
         self.clusters = None
-        self._position: dict[int, int] = {}
+        self._position = RowTable(np.int64, -1)
 
     @property
     def postings(self) -> GrowingPostings:
@@ -31,10 +32,7 @@ class Tail(Part):
 
     def positions(self, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the document of each row id, or -1; the newest when a memory changed twice."""
-        position = self._position
-        if not position:
-            return np.full(len(row_ids), -1, np.int64)
-        return np.fromiter((position.get(row, -1) for row in row_ids.tolist()), np.int64, len(row_ids))
+        return self._position[row_ids]
 
     def extend(self, values: dict[str, NDArray[Any]], terms: NDArray[np.uint64]) -> None:
         """Append documents: their columns, and the terms of one after the other, ``lengths`` of each."""
@@ -49,4 +47,4 @@ class Tail(Part):
             self.columns[name] = buffer[:stop]
         documents = np.repeat(np.arange(start, stop, dtype=np.int32), values["lengths"])
         self.terms.extend(terms, documents)
-        self._position.update(zip(values["rows"].tolist(), range(start, stop), strict=True))
+        self._position[values["rows"]] = np.arange(start, stop)

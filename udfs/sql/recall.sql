@@ -2,36 +2,44 @@
 -- Memories are named by memory_id throughout. Filters are equalities on a column, or since <= time < until, where
 -- time is occurred_at, or created_at where that is missing; NULL does not restrict.
 
+-- What a search is restricted to: one argument for all of them.
+CREATE MACRO memory_filter(
+    session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL
+) AS {
+    'session_id': session_id::VARCHAR, 'agent_id': agent_id::VARCHAR, 'user_id': user_id::VARCHAR,
+    'since': since::TIMESTAMPTZ, 'until': until::TIMESTAMPTZ, 'tier': tier::VARCHAR
+};
+
 -- The k memories nearest to a vector by cosine, best first: memory_id, score, and standard_score, the number of
 -- standard deviations that the score lies above the mean of all memories.
 CREATE MACRO vector_search(
-    vector, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL
+    vector, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
+    filter := NULL
 ) AS TABLE
-SELECT unnest(aios_vector_search(vector, k, {
-    'session_id': session_id, 'agent_id': agent_id, 'user_id': user_id, 'since': since::TIMESTAMPTZ, 'until': until::TIMESTAMPTZ, 'tier': tier
-}), recursive := true);
+SELECT unnest(aios_vector_search(vector, k, coalesce(filter,
+    memory_filter(session_id, agent_id, user_id, since, until, tier))), recursive := true);
 
 -- The k memories with the highest BM25 score for a text, best first; only such as hold a word of it.
 CREATE MACRO keyword_search(
-    content, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL
+    content, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
+    filter := NULL
 ) AS TABLE
-SELECT unnest(aios_keyword_search(content, k, {
-    'session_id': session_id, 'agent_id': agent_id, 'user_id': user_id, 'since': since::TIMESTAMPTZ, 'until': until::TIMESTAMPTZ, 'tier': tier
-}), recursive := true);
+SELECT unnest(aios_keyword_search(content, k, coalesce(filter,
+    memory_filter(session_id, agent_id, user_id, since, until, tier))), recursive := true);
 
 -- Standardised vector and keyword scores of given memories.
 CREATE MACRO score_memories(vector, content, ids) AS TABLE
 SELECT unnest(aios_score(vector, content, ids), recursive := true);
 
 -- Lets the scores of given memories flow over their links, `hops` links far: every memory given or reached, with the
--- score that arrived there (graph_score), its distance in links, and when it happened.
+-- score that arrived there (graph_score), its distance in links, when it happened and its age in seconds.
 CREATE MACRO spread(
     ids, scores, hops := 1,
-    session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL
+    session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
+    filter := NULL
 ) AS TABLE
-SELECT unnest(aios_spread(ids, scores, hops, {
-    'session_id': session_id, 'agent_id': agent_id, 'user_id': user_id, 'since': since::TIMESTAMPTZ, 'until': until::TIMESTAMPTZ, 'tier': tier
-}), recursive := true);
+SELECT unnest(aios_spread(ids, scores, hops, coalesce(filter,
+    memory_filter(session_id, agent_id, user_id, since, until, tier))), recursive := true);
 
 -- The memories up to `hops` links away from one, nearest first.
 CREATE MACRO neighbors(id, hops := 1) AS TABLE
@@ -42,10 +50,11 @@ CREATE MACRO memories_by_id(ids) AS TABLE
 SELECT unnest(aios_memories(ids), recursive := true);
 
 -- The k memories that answer a query best.
+--   0. asked:      every argument, once: a plan can then be kept and run with other values
 --   1. candidates: the best by vector and the best by keyword, filters applied
---   2. scored:     both standardised scores of every candidate, so that they can be added
---   3. fused:      their weighted sum
---   4. reached:    what arrives over links from the candidates that are better than average
+--   2. scored:     both standardised scores of every candidate, so that they can be added, and their weighted sum
+--   3. fused:      the candidates that are better than average
+--   4. reached:    what arrives from them over links
 --   5. ranked:     the sum of all parts, cut to k; ties by memory_id, that is by time
 --   6.             their rows; that they were recalled together is counted, and strengthens their links
 CREATE MACRO recall(
@@ -54,42 +63,41 @@ CREATE MACRO recall(
     vector_weight := 1.0, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0
 ) AS TABLE
 WITH asked AS MATERIALIZED (
-    SELECT embed(left(query, 8192)) AS vector
+    -- Both searches look at 100 memories at least: what is good in one and fair in the other should win.
+    SELECT content, embed(left(content, 8192)) AS vector, wanted,
+        if(wanted < 0, wanted, greatest(least(wanted, 10000), 100)) AS depth,
+        memory_filter(session_id, agent_id, user_id, since, until, tier) AS filter
+    FROM (SELECT query::VARCHAR AS content, k::INTEGER AS wanted)
 ),
 candidates AS MATERIALIZED (
-    -- Both searches look at 100 memories at least: what is good in one and fair in the other should win.
     SELECT list(DISTINCT memory_id) AS ids FROM (
-        SELECT memory_id FROM vector_search((FROM asked), greatest(least(k, 10000), 100),
-            session_id := session_id, agent_id := agent_id, user_id := user_id,
-            since := since, until := until, tier := tier)
+        SELECT memory_id FROM vector_search((SELECT vector FROM asked), (SELECT depth FROM asked),
+            filter := (SELECT filter FROM asked))
         UNION ALL
-        SELECT memory_id FROM keyword_search(query, greatest(least(k, 10000), 100),
-            session_id := session_id, agent_id := agent_id, user_id := user_id,
-            since := since, until := until, tier := tier)
+        SELECT memory_id FROM keyword_search((SELECT content FROM asked), (SELECT depth FROM asked),
+            filter := (SELECT filter FROM asked))
     )
 ),
 scored AS MATERIALIZED (
-    FROM score_memories((FROM asked), query, (FROM candidates))
+    SELECT *, vector_weight::DOUBLE * vector_score + keyword_weight::DOUBLE * keyword_score AS fused_score
+    FROM score_memories((SELECT vector FROM asked), (SELECT content FROM asked), (SELECT ids FROM candidates))
 ),
 fused AS MATERIALIZED (
-    SELECT list(memory_id) AS ids,
-        list(greatest(vector_weight * vector_score + keyword_weight * keyword_score, 0)) AS scores
-    FROM scored
+    SELECT list(memory_id) AS ids, list(greatest(fused_score, 0)) AS scores FROM scored
 ),
 reached AS (
-    FROM spread((SELECT ids FROM fused), (SELECT scores FROM fused), hops,
-        session_id := session_id, agent_id := agent_id, user_id := user_id,
-        since := since, until := until, tier := tier)
+    FROM spread((SELECT ids FROM fused), (SELECT scores FROM fused), hops::INTEGER,
+        filter := (SELECT filter FROM asked))
 ),
 ranked AS MATERIALIZED (
     SELECT memory_id, distance,
         coalesce(vector_score, 0) AS vector_score, coalesce(keyword_score, 0) AS keyword_score, graph_score,
-        exp(-greatest(epoch(now()) - epoch(happened_at), 0) / (30 * 86400)) AS recency_score,
-        vector_weight * coalesce(vector_score, 0) + keyword_weight * coalesce(keyword_score, 0)
-            + graph_weight * graph_score + recency_weight * recency_score AS score
+        exp(-greatest(age, 0) / (30 * 86400)) AS recency_score,
+        coalesce(fused_score, 0) + graph_weight::DOUBLE * graph_score + recency_weight::DOUBLE * recency_score
+            AS score
     FROM reached LEFT JOIN scored USING (memory_id)
     ORDER BY score DESC, memory_id
-    LIMIT k
+    LIMIT (SELECT wanted FROM asked)
 )
 SELECT memory_id, text, score, vector_score, keyword_score, graph_score, recency_score, distance AS hops,
     COLUMNS(* EXCLUDE (memory_id, text, score, vector_score, keyword_score, graph_score, recency_score, distance))

@@ -1,0 +1,97 @@
+"""Plans of retrieval queries, kept from one execution to the next.
+
+To plan `recall` takes DuckDB longer than to run it. A cursor prepares such a query when it sees its text again
+and from then on executes the plan; a change of the catalog or of a parameter's type makes DuckDB plan anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from aios_db.udfs.macros import quoted
+
+if TYPE_CHECKING:
+    from aios_db.cursor import Parameters
+
+_RETRIEVAL = re.compile(
+    r"\b(?:recall|vector_search|keyword_search|score_memories|spread|neighbors|memories_by_id)\s*\(",
+    re.IGNORECASE,
+)
+_CAPACITY = 64
+# A setting (the time zone, a variable) or another database may change what the same text means.
+_CHANGES_MEANING = {
+    duckdb.StatementType.SET,
+    duckdb.StatementType.VARIABLE_SET,
+    duckdb.StatementType.PRAGMA,
+    duckdb.StatementType.ATTACH,
+    duckdb.StatementType.DETACH,
+    duckdb.StatementType.LOAD,
+}
+_VALUES = "aios_parameters"
+
+
+class Plans:
+    """The prepared retrieval queries of one DuckDB connection, the least recently used dropped first."""
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[str, str | None] = OrderedDict()  # None: seen once
+        self._numbers = itertools.count()
+
+    def execute(
+        self, database: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: Parameters | None
+    ) -> None:
+        """Execute a statement, from its plan where there is one."""
+        query = statement.query
+        if statement.type in _CHANGES_MEANING:
+            self._clear(database)
+        elif statement.type == duckdb.StatementType.SELECT and _RETRIEVAL.search(query):
+            name = self._prepared(database, query)
+            if name is not None:
+                _call(database, name, parameters)
+                return
+        if parameters is None:
+            database.execute(statement)
+        else:
+            database.execute(statement, parameters)
+
+    def _prepared(self, database: duckdb.DuckDBPyConnection, query: str) -> str | None:
+        """Return the name of the prepared query; None when this is the first time."""
+        if query not in self._names:
+            self._names[query] = None
+            if len(self._names) > _CAPACITY:
+                _, dropped = self._names.popitem(last=False)
+                if dropped is not None:
+                    database.execute(f"DEALLOCATE {dropped}")
+            return None
+        self._names.move_to_end(query)
+        name = self._names[query]
+        if name is None:
+            name = f"aios_plan_{next(self._numbers)}"
+            database.execute(f"PREPARE {name} AS {query}")
+            self._names[query] = name
+        return name
+
+    def _clear(self, database: duckdb.DuckDBPyConnection) -> None:
+        for name in filter(None, self._names.values()):
+            database.execute(f"DEALLOCATE {name}")
+        self._names.clear()
+
+
+def _call(database: duckdb.DuckDBPyConnection, name: str, parameters: Parameters | None) -> None:
+    """Run a prepared query; EXECUTE takes no parameters, so that they come through a variable."""
+    if not parameters:
+        database.execute(f"EXECUTE {name}")
+        return
+    names = [f"{quoted(name)} := " for name in parameters] if isinstance(parameters, Mapping) else []
+    values: list[Any] = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
+    database.execute(f"SET VARIABLE {_VALUES} = row({', '.join('?' * len(values))})", values)
+    given = [
+        f"{name}getvariable('{_VALUES}')[{i}]" for i, name in enumerate(names or [""] * len(values), start=1)
+    ]
+    database.execute(f"EXECUTE {name}({', '.join(given)})")

@@ -1,0 +1,52 @@
+"""Values by row id, for rows of which few or many have one: an array that grows with the highest row id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import NDArray
+
+from aios_db.schema.retrieval import Rows
+
+
+class RowTable:
+    """An array indexed by row id that answers ``default`` beyond its end.
+
+    Parameters
+    ----------
+    dtype
+        Of the values.
+    default
+        The value of rows that were never set.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike, default: Any) -> None:
+        self._default = default
+        self._values: NDArray[Any] = np.empty(0, dtype)
+
+    def __getitem__(self, rows: Rows) -> NDArray[Any]:
+        """Return the value of each row, in their order."""
+        values = self._values
+        if len(values) == 0:
+            return np.full(len(rows), self._default, values.dtype)
+        inside = (rows >= 0) & (rows < len(values))
+        return np.where(inside, values[np.where(inside, rows, 0)], self._default)
+
+    def __setitem__(self, rows: Rows, value: Any) -> None:
+        """Set the value of each row; of a row named twice the last one stays."""
+        self._grow(rows)
+        self._values[rows] = value
+
+    def add(self, rows: Rows, values: Any) -> None:
+        """Add to the value of each row; a row named twice gets both."""
+        self._grow(rows)
+        np.add.at(self._values, rows, values)
+
+    def _grow(self, rows: Rows) -> None:
+        needed = int(rows.max(initial=-1)) + 1
+        if needed > len(self._values):
+            grown = np.full(max(needed, len(self._values) * 5 // 4), self._default, self._values.dtype)
+            grown[: len(self._values)] = self._values
+            self._values = grown

@@ -1,6 +1,6 @@
 """Plans of retrieval queries, kept from one execution to the next.
 
-To plan `recall` takes DuckDB longer than to run it. A cursor prepares such a query when it sees its text again
+To plan `recall` takes DuckDB longer than to run it. A cursor prepares such a query when it sees it again
 and from then on executes the plan; a change of the catalog or of a parameter's type makes DuckDB plan anew.
 """
 

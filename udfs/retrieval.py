@@ -17,7 +17,6 @@ from aios_db.schema.memories import TIMESTAMP, memories_schema
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.udfs.functions import ScalarFunction
 
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -186,26 +185,36 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
 
     def one(ids: pa.Array) -> pa.StructArray:
         rows, _ = _known(store, ids)
-        if len(rows) == 0:
-            return _none(_MEMORY)
-        table = store.take(rows.astype(np.uint64), _MEMORY_COLUMNS)
-        return table.cast(pa.schema(list(_MEMORY))).to_struct_array().combine_chunks()
+        return _rows(store, rows) if len(rows) else _none(_MEMORY)
 
     return _each_row(_MEMORY, one, memory_ids)
 
 
 def recalled(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
-    """Return the rows of the memories that answer a query, and note that they were recalled together."""
-    for ids in memory_ids.to_pylist():
-        if ids:
-            store.touch(ids)
-    return memories_by_id(store, memory_ids)
+    """Return the row of each memory that answers a query, and note that they were recalled together.
+
+    One that was forgotten meanwhile is NULL.
+    """
+
+    def one(ids: pa.Array) -> pa.StructArray:
+        names = ids.to_pylist()
+        rows = store.index.find_ids(names)
+        if (rows < 0).all():
+            return pa.nulls(len(ids), _MEMORY)
+        store.touch(names)
+        found = _rows(store, rows[rows >= 0])
+        if len(found) == len(ids):
+            return found
+        place = {name: at for at, name in enumerate(found.field("memory_id").to_pylist())}
+        return found.take(pa.array([place.get(name) for name in names], pa.int64()))
+
+    return _each_row(_MEMORY, one, memory_ids)
 
 
 def _each_row(
     item: pa.StructType, one: Callable[..., pa.StructArray], *columns: pa.Array | list[Filter]
 ) -> pa.ListArray:
-    """Call ``one`` with each row's values, a list as an array; where one of them is NULL the result is empty."""
+    """Call ``one`` with each row's values, a list as an array; a NULL among them gives no rows."""
     found = []
     for row in zip(*columns, strict=True):
         values = [_value(scalar) for scalar in row]
@@ -219,6 +228,11 @@ def _value(scalar: Any) -> Any:
     if isinstance(scalar, pa.ListScalar):
         return scalar.values
     return scalar.as_py() if isinstance(scalar, pa.Scalar) else scalar
+
+
+def _rows(store: Searchable, rows: Rows) -> pa.StructArray:
+    table = store.take(rows.astype(np.uint64), _MEMORY_COLUMNS)
+    return table.cast(pa.schema(list(_MEMORY))).to_struct_array().combine_chunks()
 
 
 def _none(item: pa.StructType) -> pa.StructArray:

@@ -134,7 +134,7 @@ class LinkGraph:
                 self._reweigh(row, 0.0)
             elif row in self._ends:
                 ends = self._ends.pop(row)
-                _, weight, kind = [self._recent[end].pop(row) for end in ends][0]
+                _, weight, kind = next(iter([self._recent[end].pop(row) for end in ends]))
                 self._recent_degrees.add(np.array(ends), -(weight**2) * _shares_gain(kind))
 
     @property

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aios_db.search")
 
 _SMALL_TAIL, _LARGE_TAIL = 4096, 65536
+_FEW_NAMES, _MOST_NAMES = 1024, 65536  # of memories named by a search, which the next step will look up
 _ODD = (
     2 * np.random.default_rng(1).integers(1 << 62, size=1 << 16, dtype=np.uint64) + 1
 )  # checksum of a vector
@@ -216,7 +217,12 @@ class SearchIndex:
     def find_ids(self, memory_ids: Sequence[str]) -> Rows:
         """Return the row id of each memory_id, or -1."""
         with self._lock:
-            return self._living(self._ids.find(memory_ids))
+            rows = np.fromiter(
+                (self._named.get(memory_id, -1) for memory_id in memory_ids), np.int64, len(memory_ids)
+            )
+            if (rows < 0).any():
+                rows = self._ids.find(memory_ids)
+            return self._living(rows)
 
     def memory_ids(self, row_ids: Rows) -> pa.StringArray:
         """Return the memory_id of each row id."""
@@ -227,11 +233,17 @@ class SearchIndex:
                 inside = np.flatnonzero(at >= 0)
                 names[inside] = part.columns["ids"][at[inside]]
         width = names.dtype.itemsize
-        lengths = np.char.str_len(names)
-        if (lengths == width).all():
+        if (np.char.str_len(names) == width).all():
             offsets = np.arange(0, width * (len(names) + 1), width, dtype=np.int32)
-            return pa.StringArray.from_buffers(len(names), pa.py_buffer(offsets), pa.py_buffer(names))
-        return pa.array([name.decode() for name in names.tolist()], pa.string())
+            found = pa.StringArray.from_buffers(len(names), pa.py_buffer(offsets), pa.py_buffer(names))
+        else:
+            found = pa.array([name.decode() for name in names.tolist()], pa.string())
+        if len(found) <= _FEW_NAMES:
+            with self._lock:
+                if len(self._named) > _MOST_NAMES:
+                    self._named.clear()
+                self._named.update(zip(found.to_pylist(), row_ids.tolist(), strict=True))
+        return found
 
     def times(self, row_ids: Rows) -> NDArray[np.int64]:
         """Return when each memory happened, or was stored: microseconds since 1970."""
@@ -309,6 +321,7 @@ class SearchIndex:
         self._segment, self._tail = segment, Tail(self.dimension)
         self._labels = GrowingPostings()
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
+        self._named: dict[str, int] = {}
         self._version = segment.version
         self._statistics = segment.statistics()
         self._documents, self._terms = segment.totals()
@@ -319,6 +332,7 @@ class SearchIndex:
             self._use(segment)
 
     def _catch_up(self, memories: LanceDataset, links: LanceDataset) -> None:
+        self._named.clear()
         self._sync_memories(memories)
         self._sync_links(links)
         self._version = Version(memories.version, links.version)

@@ -23,6 +23,7 @@ from aios_db.search.ranking import best, sorted_unique
 K1 = 0.9
 B = 0.4
 _MOST_TERMS = 256
+_SAMPLE = 8192  # documents to take a threshold from
 _LONG_LIST = 4096  # reading a shorter list costs less than deciding not to
 
 
@@ -131,7 +132,8 @@ class KeywordScorer:
 
     @staticmethod
     def _threshold(scores: NDArray[np.float32], touched: list[Docs], k: int) -> float:
-        """Return a score that at least ``k`` documents have reached, or -1."""
-        values = np.concatenate([scores[docs] for docs in touched])
-        at = len(values) - k * len(touched)  # a document may be in `touched` once a term
+        """Return a score that at least ``k`` documents have reached, or -1; rare terms suffice."""
+        lists = touched[: 1 + int(np.searchsorted(np.cumsum([len(docs) for docs in touched]), _SAMPLE))]
+        values = np.concatenate([scores[docs] for docs in lists])
+        at = len(values) - k * len(lists)  # a document may be in `lists` once a term
         return float(np.partition(values, at)[at]) if at >= 0 else -1.0

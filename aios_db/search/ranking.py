@@ -17,7 +17,7 @@ def digest64(text: str) -> int:
 
 
 def sorted_unique(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the distinct integers in ``values``, ascending; one fast sort, where `np.unique` hashes first."""
+    """Return the distinct integers in ``values``, ascending: a sort, faster than `np.unique`."""
     ordered = np.sort(values)
     if len(ordered) == 0:
         return ordered

@@ -70,7 +70,7 @@ WITH asked AS MATERIALIZED (
     FROM (SELECT query::VARCHAR AS content, k::INTEGER AS wanted)
 ),
 candidates AS MATERIALIZED (
-    SELECT list(DISTINCT memory_id) AS ids FROM (
+    SELECT list(memory_id) AS ids FROM (
         SELECT memory_id FROM vector_search((SELECT vector FROM asked), (SELECT depth FROM asked),
             filter := (SELECT filter FROM asked))
         UNION ALL
@@ -89,7 +89,7 @@ reached AS (
     FROM spread((SELECT ids FROM fused), (SELECT scores FROM fused), hops::INTEGER,
         filter := (SELECT filter FROM asked))
 ),
-ranked AS MATERIALIZED (
+ranked AS (
     SELECT memory_id, distance,
         coalesce(vector_score, 0) AS vector_score, coalesce(keyword_score, 0) AS keyword_score, graph_score,
         exp(-greatest(age, 0) / (30 * 86400)) AS recency_score,
@@ -98,10 +98,14 @@ ranked AS MATERIALIZED (
     FROM reached LEFT JOIN scored USING (memory_id)
     ORDER BY score DESC, memory_id
     LIMIT (SELECT wanted FROM asked)
+),
+best AS (
+    SELECT list(ranked ORDER BY score DESC, memory_id) AS ranked FROM ranked
 )
-SELECT memory_id, text, score, vector_score, keyword_score, graph_score, recency_score, distance AS hops,
-    COLUMNS(* EXCLUDE (memory_id, text, score, vector_score, keyword_score, graph_score, recency_score, distance))
-FROM ranked JOIN (
-    SELECT unnest(aios_recalled((SELECT list(memory_id ORDER BY score DESC, memory_id) FROM ranked)), recursive := true)
-) USING (memory_id)
-ORDER BY score DESC, memory_id;
+SELECT ranked.memory_id, memory.text, ranked.score, ranked.vector_score, ranked.keyword_score, ranked.graph_score,
+    ranked.recency_score, ranked.distance AS hops, memory.* EXCLUDE (memory_id, text)
+FROM (
+    -- Both lists have the same order, and unnest keeps it.
+    SELECT unnest(ranked) AS ranked, unnest(aios_recalled([each.memory_id FOR each IN ranked])) AS memory FROM best
+)
+WHERE memory IS NOT NULL;

@@ -60,9 +60,12 @@ def statement(query: str, k: int | None, options: Mapping[str, Any]) -> tuple[st
         raise ProgrammingError(f"recall: no option {unknown[0]!r}; there are k, {', '.join(OPTIONS)}")
     if not isinstance(query, str):
         raise ProgrammingError(f"recall: the query is a {type(query).__name__}; give a text")
-    given = {"k": k, **{name: options.get(name) for name in OPTIONS}}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: options[name] for name in OPTIONS if options.get(name) is not None}
     arguments = "".join(f", {name} := ?" for name in given)
+    if k is not None:
+        if not isinstance(k, int):
+            raise ProgrammingError(f"recall: k is {k!r}; give a whole number")
+        arguments += f", k := {k}"  # a constant makes a better plan than a parameter
     columns = ", ".join(_COLUMNS)
     return f"SELECT {columns} FROM recall(?{arguments})", [query, *given.values()]  # noqa: S608 - no user text
 

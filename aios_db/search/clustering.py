@@ -18,10 +18,10 @@ from aios_db.search.vectors import Clusters, Matrix
 logger = logging.getLogger("aios_db.search")
 
 _FEWEST_ROWS = 20_000  # below, scoring all rows takes a few milliseconds
-_ROWS_IN_LIST = 256
-_MOST_LISTS = 2048
-_SAMPLE_A_LIST = 40
-_ROUNDS = 8
+_ROWS_IN_LIST = 128
+_MOST_LISTS = 4096
+_SAMPLE_A_LIST = 32
+_ROUNDS = 6
 _QUERIES = 100
 _NEIGHBORS = 10
 _RECALL = 0.99

@@ -105,6 +105,7 @@ class KeywordScorer:
         if not self._terms or k == 0 or len(part) == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         allowed = part.matching(where)
+        all_allowed = bool(allowed.all())
         scores = np.zeros(len(part), np.float32)
         touched: list[Docs] = []
         bounds = np.cumsum([idf * (K1 + 1) for _, idf in reversed(self._terms)])[::-1]
@@ -115,8 +116,8 @@ class KeywordScorer:
                 rest = i
                 break
             docs, counts = part.postings.get(term)
-            keep = allowed[docs]
-            if not keep.all():
+            if not all_allowed:
+                keep = allowed[docs]
                 docs, counts = docs[keep], counts[keep]
             scores[docs] += np.float32(idf) * self._impacts(part, docs, counts)
             touched.append(docs)

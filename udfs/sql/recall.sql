@@ -49,8 +49,12 @@ SELECT unnest(aios_neighbors(id, hops), recursive := true);
 CREATE MACRO memories_by_id(ids) AS TABLE
 SELECT unnest(aios_memories(ids), recursive := true);
 
+-- How many memories each search of `recall` looks at: 100 at least, since what is good in one and fair in the
+-- other should win.
+CREATE MACRO search_depth(k) AS greatest(least(k, 10000), 100);
+
 -- The k memories that answer a query best.
---   0. asked:      every argument, once: a plan can then be kept and run with other values
+--   0. asked:      the query and the filter, each argument once: a plan can then be run with other values
 --   1. candidates: the best by vector and the best by keyword, filters applied
 --   2. scored:     both standardised scores of every candidate, so that they can be added, and their weighted sum
 --   3. fused:      the candidates that are better than average
@@ -63,18 +67,16 @@ CREATE MACRO recall(
     vector_weight := 1.0, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0
 ) AS TABLE
 WITH asked AS MATERIALIZED (
-    -- Both searches look at 100 memories at least: what is good in one and fair in the other should win.
-    SELECT content, embed(left(content, 8192)) AS vector, wanted,
-        if(wanted < 0, wanted, greatest(least(wanted, 10000), 100)) AS depth,
+    SELECT content, embed(left(content, 8192)) AS vector,
         memory_filter(session_id, agent_id, user_id, since, until, tier) AS filter
-    FROM (SELECT query::VARCHAR AS content, k::INTEGER AS wanted)
+    FROM (SELECT query::VARCHAR AS content)
 ),
 candidates AS MATERIALIZED (
     SELECT list(memory_id) AS ids FROM (
-        SELECT memory_id FROM vector_search((SELECT vector FROM asked), (SELECT depth FROM asked),
+        SELECT memory_id FROM vector_search((SELECT vector FROM asked), search_depth(k),
             filter := (SELECT filter FROM asked))
         UNION ALL
-        SELECT memory_id FROM keyword_search((SELECT content FROM asked), (SELECT depth FROM asked),
+        SELECT memory_id FROM keyword_search((SELECT content FROM asked), search_depth(k),
             filter := (SELECT filter FROM asked))
     )
 ),
@@ -97,7 +99,7 @@ ranked AS (
             AS score
     FROM reached LEFT JOIN scored USING (memory_id)
     ORDER BY score DESC, memory_id
-    LIMIT (SELECT wanted FROM asked)
+    LIMIT k
 ),
 best AS (
     SELECT list(ranked ORDER BY score DESC, memory_id) AS ranked FROM ranked

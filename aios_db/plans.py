@@ -23,7 +23,7 @@ _RETRIEVAL = re.compile(
     r"\b(?:recall|vector_search|keyword_search|score_memories|spread|neighbors|memories_by_id)\s*\(",
     re.IGNORECASE,
 )
-_CAPACITY = 64
+CAPACITY = 64
 # A setting (the time zone, a variable) or another database may change what the same text means.
 _CHANGES_MEANING = {
     duckdb.StatementType.SET,
@@ -64,7 +64,7 @@ class Plans:
         """Return the name of the prepared query; None when this is the first time."""
         if query not in self._names:
             self._names[query] = None
-            if len(self._names) > _CAPACITY:
+            if len(self._names) > CAPACITY:
                 _, dropped = self._names.popitem(last=False)
                 if dropped is not None:
                     database.execute(f"DEALLOCATE {dropped}")

@@ -33,7 +33,6 @@ from typing import Any
 
 import bench_encode_references as references
 import numpy as np
-from numpy.typing import NDArray
 
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.audio_encoder import AudioEncoder, Sound

@@ -146,7 +146,7 @@ def transformers_audio(path: Path, variant: Variant) -> Encode:
     from transformers.models.whisper import modeling_whisper
 
     opened = open_model(path, EngineConfig(), ("Whisper",))
-    sizes, file = cast(WhisperEncoder, opened.module).config, opened.weights.file
+    sizes, file = cast(WhisperEncoder, opened.module).config, opened.file
     config = WhisperConfig(
         d_model=sizes.hidden_size, encoder_layers=sizes.num_layers, num_mel_bins=sizes.num_mel_bins,
         encoder_attention_heads=sizes.num_attention_heads, encoder_ffn_dim=sizes.intermediate_size,
@@ -178,7 +178,7 @@ def transformers_images(path: Path, variant: Variant) -> Encode:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     opened = open_model(path, EngineConfig(), ("ViT",))
-    sizes, file = cast(ClipImageEncoder, opened.module).config, opened.weights.file
+    sizes, file = cast(ClipImageEncoder, opened.module).config, opened.file
     config = CLIPVisionConfig(
         hidden_size=sizes.hidden_size, intermediate_size=sizes.intermediate_size, image_size=sizes.image_size,
         num_hidden_layers=sizes.num_layers, num_attention_heads=sizes.num_attention_heads,

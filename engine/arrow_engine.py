@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.architectures.bert_numpy import NumpyBert, can_run
-from aios_db.engine.architectures.registry import build_model
-from aios_db.engine.architectures.text import text_config
-from aios_db.engine.backends.accelerator import VramReport
-from aios_db.engine.backends.protocol import Arrays, Program
+from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
+from aios_db.engine.backends.protocol import Arrays
 from aios_db.engine.backends.sample import sample_sentences
-from aios_db.engine.backends.selection import Choice
 from aios_db.engine.batching import length_batches, pad
-from aios_db.engine.devices import Device
-from aios_db.engine.fingerprint import fingerprint
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.models import find_model
-from aios_db.engine.open_model import wants_integers
+from aios_db.engine.encoder import Encoder
+from aios_db.engine.open_model import open_model
 from aios_db.engine.session import Session
 from aios_db.engine.tokenizer import TextTokenizer
-from aios_db.engine.weights.lazy import LazyModel
-from aios_db.engine.weights.memory import MemoryReport
-from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.residency import shared_residency
+from aios_db.engine.unit_rows import unit_rows
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 from aios_db.schema.errors import WeightsError
 
@@ -38,6 +27,7 @@ log = logging.getLogger("aios_db.engine")
 
 _ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 
+BULK = 256  # texts in one call for which finding the fastest back end is worth it
 CPU_BATCH_TOKENS = 1024  # more does not fit the caches and is slower
 DEVICE_BATCH_TOKENS = 32768
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
@@ -45,7 +35,7 @@ STARTER_TOKENS = 512  # in the first call, up to which importing torch takes lon
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
 
 
-class ArrowEngine:
+class ArrowEngine(Encoder):
     """A text encoder: tokenizer, model and pooling of one model directory.
 
     Opening it reads the weight file's footer; a layer's weights are mapped when it first runs. A first call
@@ -84,48 +74,28 @@ class ArrowEngine:
         cpu: CpuConfig = _CPU,
         device: DeviceConfig = _DEVICE,
     ) -> None:
-        directory = ModelDirectory.open(find_model(str(model), engine.models_dir))
-        if directory.tokenizer is None:
-            raise WeightsError(f"{directory.path} has no tokenizer.json: it is no text model")
-        self._file = WeightFile(directory.weights, mapped=engine.mmap)
-        architecture, config = text_config(directory, self._file)
-        self._tokenizer = TextTokenizer(directory.tokenizer)
-        integers = wants_integers(self._file, cpu, device)
-        if integers:
-            cpu = dataclasses.replace(cpu, backend="standard", precision="fp32")  # of what is not integer
-        self._starter = NumpyBert(self._file, config) if can_run(architecture, config) else None
-        if integers or cpu.backend not in ("auto", "standard"):
-            self._starter = None  # it computes in floats; or another back end was asked for
-
-        def build() -> LazyModel:
-            model = build_model(architecture, config)
-            if integers:
-                from aios_db.engine.quantization.integer_layers import use_integers
-
-                use_integers(model, self._file, vocabulary=int(config["vocab_size"]))
-            return LazyModel(model, self._file, shared_residency(engine.max_resident_bytes))
-
-        self._build: Callable[[], LazyModel] = build
-        self._lazy: LazyModel | None = None
-        self._lock = threading.Lock()
+        opened = open_model(model, engine, TEXT_ENCODERS, cpu=cpu, device=device, read_sizes=text_config)
+        if opened.directory.tokenizer is None:
+            raise WeightsError(f"{opened.directory.path} has no tokenizer.json: it is no text model")
+        self._tokenizer = TextTokenizer(opened.directory.tokenizer)
+        self._starter: NumpyBert | None = None
+        # It computes in floats; and another back end may have been asked for.
+        floats = not opened.integers and cpu.backend in ("auto", "standard")
+        if floats and can_run(opened.architecture, opened.config):
+            self._starter = NumpyBert(opened.file, opened.config)
         self._batch_tokens = engine.batch_tokens
-        self.dimension = int(config["hidden_size"])
-        self.max_tokens = int(config["max_seq_length"])
-        self.version = f"{directory.name}@{fingerprint(directory.path, self._file)[:12]}"
+        self.dimension = int(opened.config["hidden_size"])
+        self.max_tokens = int(opened.config["max_seq_length"])
         calibration, check = sample_sentences()
-        program = Program(
-            name=self.version,
-            module=lambda: self._model.model,
-            load=self._load_all,
-            shapes=((-1, -1), (-1, -1)),
-            calibration=lambda: self._sample(calibration),
-            check=lambda: self._sample(check),
-            architecture=architecture,
-            config=config,
-            weights=self._file,
-            cache=directory.path / "backends",
+        program = opened.program(
+            ((-1, -1), (-1, -1)),
+            lambda: self._sample(calibration),
+            lambda: self._sample(check),
+            BULK,
+            quantizable=True,
         )
-        self._session = Session(program, cpu, device)
+        self._session = Session(program, opened.cpu, device)
+        super().__init__(opened, self._session)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return a float32 array (len(texts), dimension) of unit rows, in the order of ``texts``.
@@ -151,62 +121,10 @@ class ArrowEngine:
             vectors[batch] = output
         pooled = np.zeros((len(texts), self.dimension), dtype=np.float32)
         np.add.at(pooled, owners, vectors * lengths[:, None].astype(np.float32))
-        norms = np.linalg.norm(pooled, axis=1, keepdims=True)
-        if not np.isfinite(norms).all() or (norms == 0).any():
-            for name in self._file.layers:
-                self._file.check_finite(name)
-            raise WeightsError(f"{self._file.path}: the model makes vectors that are not finite or zero")
-        unit: NDArray[np.float32] = pooled / norms
-        return unit
-
-    def memory_report(self) -> MemoryReport:
-        """Return where the weights are: mapped, resident, copied or on a device, by tensor and in total."""
-        return self._model.memory_report(self._session.device_bytes())
-
-    def release(self) -> None:
-        """Let go of the weights' memory; the next `encode` brings it back."""
-        if self._lazy is not None:
-            self._lazy.release()
-
-    def close(self) -> None:
-        """Release the weights and close the file."""
-        self.release()
-        self._file.close()
-
-    def tune(self) -> Choice:
-        """Measure the CPU back ends now and use the fastest that is precise; the choice is remembered.
-
-        Takes tens of seconds. Without it, the first bulk call does this.
-        """
-        return self._session.tune()
-
-    @property
-    def choice(self) -> Choice | None:
-        """The CPU back end and precision in use, with what was measured; None before the choice."""
-        return self._session.choice
-
-    @property
-    def device(self) -> Device:
-        """Where calls start; the CPU finishes them when it fails."""
-        return self._session.device
-
-    def vram(self) -> VramReport | None:
-        """Return the accelerator's memory; None on the CPU, on Vulkan, and before the first `encode`."""
-        return self._session.vram()
+        return unit_rows(pooled, self._model.file)
 
     def _default_batch_tokens(self) -> int:
         return CPU_BATCH_TOKENS if self._session.device.is_cpu else DEVICE_BATCH_TOKENS
-
-    @property
-    def _model(self) -> LazyModel:
-        """The torch model, built at its first use: that imports torch."""
-        with self._lock:
-            if self._lazy is None:
-                self._lazy = self._build()
-            return self._lazy
-
-    def _load_all(self) -> None:
-        self._model.load_all()
 
     def _run(self, batches: Sequence[Arrays]) -> Sequence[NDArray[np.float32]]:
         starter, self._starter = self._starter, None

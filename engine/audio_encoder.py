@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.backends.protocol import Arrays, Program
+from aios_db.engine.backends.protocol import Arrays
+from aios_db.engine.encoder import Encoder
 from aios_db.engine.frontends.audio import decode_audio, resample
-from aios_db.engine.media_encoder import MediaEncoder
 from aios_db.engine.open_model import open_model
 from aios_db.engine.sample_media import sample_sound
 from aios_db.engine.session import Session
@@ -61,7 +61,7 @@ class _Window:
         return -(-self.samples.size // FRAME)
 
 
-class AudioEncoder(MediaEncoder):
+class AudioEncoder(Encoder):
     """A sound encoder: log-mel front end, Whisper's encoder, the mean over the sounding frames.
 
     A sound longer than 30 s is cut into windows of 30 s, each counting by its length. Windows that are not
@@ -102,30 +102,24 @@ class AudioEncoder(MediaEncoder):
         device: DeviceConfig = _DEVICE,
     ) -> None:
         opened = open_model(model, engine, ("Whisper",), cpu=cpu, device=device)
-        if opened.integers:
-            cpu = replace(cpu, backend="standard", precision="fp32")  # of what is not integer
         self._encoder = cast("WhisperEncoder", opened.module)
         sizes = self._encoder.config
         self._window_frames = sizes.max_source_positions
         self._lock = threading.Lock()
         self._table: torch.Tensor | None = None
         self.dimension = sizes.hidden_size
-        common = Program(
-            name=opened.version,
+        full = replace(
+            opened.program(
+                ((-1, sizes.num_mel_bins, 2 * self._window_frames), (-1, self._window_frames)),
+                lambda: [self._full_inputs([_sample(seed)]) for seed in range(2, 10)],
+                lambda: [self._full_inputs([_sample(seed)]) for seed in range(2)],
+                BULK,
+                quantizable=False,
+            ),
             module=self._full_module,
-            load=opened.weights.load_all,
-            shapes=((-1, sizes.num_mel_bins, 2 * self._window_frames), (-1, self._window_frames)),
-            calibration=lambda: [self._full_inputs([_sample(seed)]) for seed in range(2, 10)],
-            check=lambda: [self._full_inputs([_sample(seed)]) for seed in range(2)],
-            bulk=BULK,
-            quantizable=False,
-            architecture=opened.architecture,
-            config=opened.config,
-            weights=opened.weights.file,
-            cache=opened.directory.path / "backends",
         )
         clip = replace(
-            common,
+            full,
             name=f"{opened.version}#clip",
             module=self._clip_module,
             shapes=(
@@ -136,7 +130,7 @@ class AudioEncoder(MediaEncoder):
             calibration=lambda: [self._clip_inputs(GRID, [_sample(seed)]) for seed in range(2, 10)],
             check=lambda: [self._clip_inputs(GRID, [_sample(seed)]) for seed in range(2)],
         )
-        self._full, self._clip = Session(common, cpu, device), Session(clip, cpu, device)
+        self._full, self._clip = Session(full, opened.cpu, device), Session(clip, opened.cpu, device)
         super().__init__(opened, self._full, self._clip)
 
     def encode_audio(self, sounds: Sequence[Sound]) -> NDArray[np.float32]:
@@ -156,7 +150,7 @@ class AudioEncoder(MediaEncoder):
         for start in range(0, len(windows), RUN):
             for window, mean in self._means(windows[start : start + RUN]):
                 sums[window.owner] += window.frames * mean
-        return unit_rows(sums, self._model.weights.file)
+        return unit_rows(sums, self._model.file)
 
     def _windows(self, owner: int, sound: Sound) -> Iterator[_Window]:
         try:

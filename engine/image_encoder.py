@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.backends.protocol import Arrays, Program
+from aios_db.engine.backends.protocol import Arrays
+from aios_db.engine.encoder import Encoder
 from aios_db.engine.frontends.image import load_pixels
-from aios_db.engine.media_encoder import MediaEncoder
 from aios_db.engine.open_model import open_model
 from aios_db.engine.sample_media import sample_pixels
 from aios_db.engine.session import Session
@@ -33,7 +32,7 @@ BULK = 64
 _ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 
 
-class ImageEncoder(MediaEncoder):
+class ImageEncoder(Encoder):
     """A picture encoder: CLIP's preprocessing, its image encoder and the projection to the joint space.
 
     Safe to use from several threads.
@@ -71,26 +70,17 @@ class ImageEncoder(MediaEncoder):
         device: DeviceConfig = _DEVICE,
     ) -> None:
         opened = open_model(model, engine, ("ViT",), cpu=cpu, device=device)
-        if opened.integers:
-            cpu = replace(cpu, backend="standard", precision="fp32")  # of what is not integer
         config = cast("ClipImageEncoder", opened.module).config
         self._size = config.image_size
         self.dimension = config.projection_dim
-        program = Program(
-            name=opened.version,
-            module=lambda: opened.module,
-            load=opened.weights.load_all,
-            shapes=((-1, 3, self._size, self._size),),
-            calibration=lambda: self._sample(range(2, 10)),
-            check=lambda: self._sample(range(2)),
-            bulk=BULK,
+        program = opened.program(
+            ((-1, 3, self._size, self._size),),
+            lambda: self._sample(range(2, 10)),
+            lambda: self._sample(range(2)),
+            BULK,
             quantizable=False,
-            architecture=opened.architecture,
-            config=opened.config,
-            weights=opened.weights.file,
-            cache=opened.directory.path / "backends",
         )
-        self._session = Session(program, cpu, device)
+        self._session = Session(program, opened.cpu, device)
         super().__init__(opened, self._session)
 
     def encode_image(self, images: Sequence[bytes]) -> NDArray[np.float32]:
@@ -110,7 +100,7 @@ class ImageEncoder(MediaEncoder):
         for start in range(0, len(images), RUN):
             batches = list(_batches(islice(pixels, RUN)))
             vectors[start : start + RUN] = np.concatenate(self._session.run(batches))
-        return unit_rows(vectors, self._model.weights.file)
+        return unit_rows(vectors, self._model.file)
 
     def _pixels(self, images: Sequence[bytes]) -> Iterator[NDArray[np.float32]]:
         for position, image in enumerate(images):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.sizes import model_sizes
+from aios_db.engine.backends.protocol import Arrays, Program
 from aios_db.engine.devices import find_device
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
 from aios_db.engine.weights.lazy import LazyModel
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.residency import shared_residency
+from aios_db.engine.weights.residency import ResidencyManager, shared_residency
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 from aios_db.schema.errors import NotSupportedError
 
@@ -25,28 +27,85 @@ if TYPE_CHECKING:
 _CPU, _DEVICE = CpuConfig(), DeviceConfig(target="cpu")  # frozen
 
 
-@dataclass(frozen=True)
+@dataclass
 class OpenModel:
-    """A model whose weights are read when it runs."""
+    """A model whose weights are read when it runs; safe to use from several threads."""
 
     directory: ModelDirectory
+    file: WeightFile
     architecture: str
     config: Mapping[str, Any]
-    weights: LazyModel
     integers: bool
     """Whether quantized layers compute from their integers."""
+    cpu: CpuConfig
+    """How to run it on the CPU: with integers, on the standard back end, the rest in fp32."""
     version: str
     """``name@`` and 12 hex digits of the SHA-256 of the weights' content."""
+    residency: ResidencyManager
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _weights: LazyModel | None = None
+
+    @property
+    def weights(self) -> LazyModel:
+        """The torch module that takes its weights from the file, built at its first use: that imports torch.
+
+        Raises
+        ------
+        WeightsError
+            A layer is missing or has another shape.
+        """
+        with self._lock:
+            if self._weights is None:
+                module = build_model(self.architecture, self.config)
+                if self.integers:
+                    from aios_db.engine.quantization.integer_layers import use_integers
+
+                    use_integers(module, self.file, vocabulary=self.config.get("vocab_size"))
+                self._weights = LazyModel(module, self.file, self.residency)
+            return self._weights
 
     @property
     def module(self) -> nn.Module:
         """The torch module."""
         return self.weights.model
 
+    def program(
+        self,
+        shapes: tuple[tuple[int, ...], ...],
+        calibration: Callable[[], Sequence[Arrays]],
+        check: Callable[[], Sequence[Arrays]],
+        bulk: int,
+        *,
+        quantizable: bool,
+    ) -> Program:
+        """Return the model as back ends see it; arguments as the fields of `Program`."""
+        return Program(
+            name=self.version,
+            module=lambda: self.module,
+            load=self._load,
+            shapes=shapes,
+            calibration=calibration,
+            check=check,
+            bulk=bulk,
+            quantizable=quantizable,
+            architecture=self.architecture,
+            config=self.config,
+            weights=self.file,
+            cache=self.directory.path / "backends",
+        )
+
+    def release(self) -> None:
+        """Let go of the weights' memory; the next use brings it back."""
+        if self._weights is not None:
+            self._weights.release()
+
+    def _load(self) -> None:
+        self.weights.load_all()
+
     def close(self) -> None:
         """Release the weights and close the file."""
-        self.weights.release()
-        self.weights.file.close()
+        self.release()
+        self.file.close()
 
 
 def wants_integers(file: WeightFile, cpu: CpuConfig, device: DeviceConfig) -> bool:
@@ -66,13 +125,17 @@ def open_model(
     *,
     cpu: CpuConfig = _CPU,
     device: DeviceConfig = _DEVICE,
+    read_sizes: Callable[[ModelDirectory, WeightFile], tuple[str, Mapping[str, Any]]] = model_sizes,
 ) -> OpenModel:
     """Open the model directory ``model`` (a path, or a name in ``engine.models_dir``); reads no tensor.
 
     Parameters
     ----------
     cpu, device
-        Where the model will run, by default the CPU; decides whether quantized layers compute from their integers.
+        Where the model will run, by default the CPU; they decide whether quantized layers compute from their
+        integers.
+    read_sizes
+        Returns the architecture and its sizes.
 
     Raises
     ------
@@ -85,16 +148,18 @@ def open_model(
     """
     directory = ModelDirectory.open(find_model(str(model), engine.models_dir))
     file = WeightFile(directory.weights, mapped=engine.mmap)
-    architecture, config = model_sizes(directory, file)
+    architecture, config = read_sizes(directory, file)
     if architecture not in architectures:
         file.close()
         raise NotSupportedError(f"{directory.path} holds {architecture}, not {' or '.join(architectures)}")
-    module = build_model(architecture, config)
     integers = wants_integers(file, cpu, device)
-    if integers:
-        from aios_db.engine.quantization.integer_layers import use_integers
-
-        use_integers(module, file, vocabulary=config.get("vocab_size"))
-    weights = LazyModel(module, file, shared_residency(engine.max_resident_bytes))
-    version = f"{directory.name}@{fingerprint(directory.path, file)[:12]}"
-    return OpenModel(directory, architecture, config, weights, integers, version)
+    return OpenModel(
+        directory=directory,
+        file=file,
+        architecture=architecture,
+        config=config,
+        integers=integers,
+        cpu=replace(cpu, backend="standard", precision="fp32") if integers else cpu,
+        version=f"{directory.name}@{fingerprint(directory.path, file)[:12]}",
+        residency=shared_residency(engine.max_resident_bytes),
+    )

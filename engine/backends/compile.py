@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from aios_db.engine.backends.protocol import Arithmetic, Program
-from aios_db.engine.backends.standard import TorchRunner, converted
+from aios_db.engine.backends.standard import TorchRunner, converted, float_precisions
 from aios_db.engine.cpu_features import CpuFeatures
 
 
@@ -20,7 +20,7 @@ class Compile:
 
     def precisions(self, features: CpuFeatures) -> tuple[Arithmetic, ...]:
         """Return fp32, and bf16 where the CPU multiplies it."""
-        return ("fp32", "bf16") if features.has_bf16 else ("fp32",)
+        return float_precisions(features)
 
     def prepare(self, program: Program, precision: Arithmetic, threads: int) -> TorchRunner:
         """Compile a copy of the module, and run it once so that the cost lies here."""

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from aios_db.engine.backends.protocol import Arithmetic, Program
-from aios_db.engine.backends.standard import TorchRunner, converted
+from aios_db.engine.backends.standard import TorchRunner, converted, float_precisions
 from aios_db.engine.cpu_features import CpuFeatures
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Ipex:
 
     def precisions(self, features: CpuFeatures) -> tuple[Arithmetic, ...]:
         """Return fp32, and bf16 where the CPU multiplies it."""
-        return ("fp32", "bf16") if features.has_bf16 else ("fp32",)
+        return float_precisions(features)
 
     def prepare(self, program: Program, precision: Arithmetic, threads: int) -> TorchRunner:
         """Optimise a copy of the module."""

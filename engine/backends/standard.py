@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def float_precisions(features: CpuFeatures) -> tuple[Arithmetic, ...]:
+    """Return what torch computes in on the CPU: fp32, and bf16 where that is in hardware."""
+    return ("fp32", "bf16") if features.has_bf16 else ("fp32",)
+
+
 class Standard:
     """Eager torch. In fp32 the parameters stay views of the mapped file; bf16 has its own, half as large."""
 
@@ -26,7 +31,7 @@ class Standard:
 
     def precisions(self, features: CpuFeatures) -> tuple[Arithmetic, ...]:
         """Return fp32, and bf16 where the CPU multiplies it."""
-        return ("fp32", "bf16") if features.has_bf16 else ("fp32",)
+        return float_precisions(features)
 
     def prepare(self, program: Program, precision: Arithmetic, threads: int) -> TorchRunner:
         """Build a runner over the program's module, or over a bf16 copy of it."""

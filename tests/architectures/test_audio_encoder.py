@@ -156,7 +156,7 @@ def test_unknown_tensors_without_metadata_are_refused(tmp_path: Path) -> None:
 def test_weights_are_mapped_and_released(random_model: Path) -> None:
     model = AudioEncoder(random_model, engine=EngineConfig(max_resident_bytes=1))
     first = model.encode_audio([(sound(0.5), 16_000)])
-    file, parameter = model._model.weights.file, model._encoder.encoder.layers[0].fc1.weight
+    file, parameter = model._model.file, model._encoder.encoder.layers[0].fc1.weight
     assert file.maps(parameter.data_ptr())
     np.testing.assert_array_equal(model.encode_audio([(sound(0.5), 16_000)]), first)
     model.close()

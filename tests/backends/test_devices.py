@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aios_db.engine import arrow_engine, devices
+from aios_db.engine import devices, open_model
 from aios_db.engine import session as session_module
-from aios_db.engine.arrow_engine import ArrowEngine, wants_integers
+from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.backends import accelerator as accelerator_module
 from aios_db.engine.backends.accelerator import Accelerator
 from aios_db.engine.backends.placement import PlacedModule
 from aios_db.engine.backends.protocol import Program
 from aios_db.engine.devices import Device, find_device
+from aios_db.engine.open_model import wants_integers
 from aios_db.engine.session import Session
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import CpuConfig, DeviceConfig
@@ -289,7 +290,7 @@ def test_quantized_weights_become_floats_for_a_gpu(
     file = WeightFile(rounded(minilm_dir, tmp_path / "int8", "int8") / "weights.parquet")
     assert wants_integers(file, CpuConfig(), DeviceConfig(target="cpu"))
     for found, integers in ((Device("cpu", "some CPU"), True), (Device("cuda", "some GPU"), False)):
-        monkeypatch.setattr(arrow_engine, "find_device", lambda config, found=found: found)
+        monkeypatch.setattr(open_model, "find_device", lambda config, found=found: found)
         assert wants_integers(file, CpuConfig(), DeviceConfig()) is integers
 
 

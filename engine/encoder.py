@@ -1,10 +1,12 @@
-"""What encoders of sounds and pictures share: an open model and the sessions that run it."""
+"""What all encoders share: an open model and the sessions that run it."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from aios_db.engine.backends.accelerator import VramReport
 from aios_db.engine.backends.selection import Choice
+from aios_db.engine.devices import Device
 from aios_db.engine.open_model import OpenModel
 from aios_db.engine.session import Session
 from aios_db.engine.weights.memory import MemoryReport
@@ -13,8 +15,8 @@ WRAPPER = "whisper."
 """Before the names of a model's parameters in the modules that pool its states."""
 
 
-class MediaEncoder:
-    """An encoder of media files.
+class Encoder:
+    """An encoder of texts, sounds or pictures; its first session is the one that is asked about itself.
 
     Attributes
     ----------
@@ -40,6 +42,15 @@ class MediaEncoder:
         choices = [session.tune() for session in self._sessions]
         return choices[0]
 
+    @property
+    def device(self) -> Device:
+        """Where calls start; the CPU finishes them when it fails."""
+        return self._sessions[0].device
+
+    def vram(self) -> VramReport | None:
+        """Return the accelerator's memory; None on the CPU, on Vulkan, and before the first call."""
+        return self._sessions[0].vram()
+
     def memory_report(self) -> MemoryReport:
         """Return where the weights are: mapped, resident, copied or on a device, by tensor and in total."""
         device: Counter[str] = Counter()
@@ -49,7 +60,7 @@ class MediaEncoder:
 
     def release(self) -> None:
         """Let go of the weights' memory; the next use brings it back."""
-        self._model.weights.release()
+        self._model.release()
 
     def close(self) -> None:
         """Release the weights and close the file."""

@@ -34,6 +34,11 @@ class TextTokenizer:
         # What the model expects around a text: [CLS] … [SEP] for BERT.
         self._before, self._after = framed[:1], framed[1:]
 
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The special tokens before and after each text."""
+        return list(self._before), list(self._after)
+
     def windows(self, texts: Sequence[str], max_tokens: int, overlap: int) -> list[list[list[int]]]:
         """Return each text's windows of token ids, special tokens included.
 

@@ -135,16 +135,16 @@ class QuantizationConfig:
     """How models are quantized."""
 
     method: Literal["ptq", "gptq", "full"] = "full"
-    """Rounding with fitted scales and biases, GPTQ, or GPTQ and then distillation."""
+    """Rounding with fitted scales, GPTQ, or GPTQ and long distillation; see `distillation_steps`."""
     target: Literal["int8", "int2"] = "int8"
     """Bits of the quantized layers."""
-    group_size: Annotated[int, Range(-1)] = 0
-    """Weights that share a scale and zero point; 0 is a whole channel, -1 the whole tensor."""
+    group_size: Annotated[int, Range(-1)] = 64
+    """2-bit weights that share a scale and zero point; 0 is a whole channel, -1 the whole tensor."""
     symmetric: bool = False
     """Do without zero points in 2-bit layers; 8-bit layers always do."""
     mixed_precision: bool = True
     """Let the 2-bit layers whose error costs most have 8 bits, as `max_bits` allows."""
-    max_bits: Annotated[float, Range(2, 8)] = 5.0
+    max_bits: Annotated[float, Range(2, 8)] = 5.5
     """Bits per weight over the quantized linear layers, scales and zero points included."""
     keep_int8: str = ""
     """Layers that get 8 bits whatever they cost: parts of their names, separated by commas."""
@@ -156,12 +156,12 @@ class QuantizationConfig:
     """Round the inputs of greatest activation first."""
     refinements: NonNegativeInt = 2
     """Rounds of refitting scales and integers after GPTQ's own pass."""
-    distillation_steps: NonNegativeInt = 1000
-    """Steps of distillation against the original model (method `full`)."""
-    distillation_tokens: PositiveInt = 1024
+    distillation_steps: Annotated[int, Range(-1)] = -1
+    """Steps of distillation against the original model; -1 is as many as suit the method, 0 none."""
+    distillation_tokens: PositiveInt = 512
     """Tokens in a step of distillation."""
-    learning_rate: NonNegative = 4e-4
-    """Greatest learning rate of distillation."""
+    learning_rate: NonNegative = 0.005
+    """Greatest learning rate of distillation, in steps of the 2-bit grid."""
     seed: int = 0
     """Order of the calibration texts."""
 

@@ -23,6 +23,7 @@ from aios_db.engine.media_files import media_architecture, media_files
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.checkpoint import texts_sha256
 from aios_db.engine.quantization.subject import Batch, text_batches
+from aios_db.engine.quantization.training_texts import TrainingTexts
 from aios_db.engine.validation.split import calibration_files, calibration_side
 from aios_db.schema.errors import DataError, NotSupportedError
 
@@ -51,6 +52,10 @@ class Calibration(Protocol):
         DataError
             There is nothing to calibrate with.
         """
+        ...
+
+    def training(self, model: nn.Module, *, tokens: int, seed: int) -> Sequence[Batch]:
+        """Return batches of about ``tokens`` positions to distil with; the same each time."""
         ...
 
 
@@ -85,6 +90,10 @@ class Texts:
         """Return batches of texts of similar length."""
         return text_batches(model, self._tokenizer, self._texts, batch_tokens=batch_tokens, seed=seed)
 
+    def training(self, model: nn.Module, *, tokens: int, seed: int) -> Sequence[Batch]:
+        """Return whole texts and pieces of texts."""
+        return TrainingTexts(model, self._tokenizer, self._texts, tokens=tokens, seed=seed)
+
 
 class MediaFiles:
     """Sound files for Whisper, picture files for CLIP; at most 4,000, files that cannot be read left out."""
@@ -107,6 +116,10 @@ class MediaFiles:
             raise DataError("quantization needs calibration files: there are none that can be read")
         random.Random(seed).shuffle(batches)
         return batches
+
+    def training(self, model: nn.Module, *, tokens: int, seed: int) -> Sequence[Batch]:
+        """Return what `batches` does."""
+        return self.batches(model, batch_tokens=tokens, seed=seed)
 
     def _sounds(self, model: WhisperEncoder, batch_tokens: int) -> Iterator[Batch]:
         positions, mels = model.config.max_source_positions, model.config.num_mel_bins

@@ -40,6 +40,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 SAVE_EVERY = 100  # steps of distillation
+_STEPS = {"ptq": 300, "gptq": 600, "full": 4000}  # of distillation, unless the configuration says
 _PROBE_SHARE = 8  # one batch in this many measures sensitivity instead of calibrating
 _INT8 = Grid(8, symmetric=True)
 
@@ -144,7 +145,7 @@ class _Job:
         grids = self._grids(measured)
         model = copy.deepcopy(self.reference)
         quantized = self._round(model, calibration, grids)
-        if self.config.target == "int2" and self.config.method == "full":
+        if self._steps():
             quantized = self._distil(model, quantized)
         return model, quantized, measured
 
@@ -209,15 +210,21 @@ class _Job:
             grids=grids, settings=settings, done=keep, known=known, advanced=save,
         )  # fmt: skip
 
+    def _steps(self) -> int:
+        if self.config.target == "int8":
+            return 0
+        steps = self.config.distillation_steps
+        return _STEPS[self.config.method] if steps < 0 else steps
+
     def _distil(self, model: nn.Module, quantized: dict[str, Quantized]) -> dict[str, Quantized]:
         settings = DistillationSettings(
-            self.config.distillation_steps, self.config.learning_rate, self.config.seed
+            self._steps(), self.config.learning_rate, self.config.method != "ptq", self.config.seed
         )
         training = Distillation(self.reference, model, quantized, settings)
         if "distillation" in self._state:
             training.restore(self._state["distillation"])
-        batches = self._calibration.batches(
-            self.reference, batch_tokens=self.config.distillation_tokens, seed=self.config.seed
+        batches = self._calibration.training(
+            self.reference, tokens=self.config.distillation_tokens, seed=self.config.seed
         )
 
         def save(state: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ def text_batches(
     batches, start = [], 0
     for end in range(1, len(windows) + 1):
         if end == len(windows) or len(windows[end]) * (end + 1 - start) > batch_tokens:
-            batches.append(_batch(windows[start:end], causal=is_language_model(model)))
+            batches.append(make_batch(windows[start:end], causal=is_language_model(model)))
             start = end
     random.Random(seed).shuffle(batches)
     return batches
@@ -116,15 +116,21 @@ def divergence(batch: Batch, reference: Tensor, output: Tensor, *, language_mode
     return 1 - functional.cosine_similarity(reference, output, dim=-1).mean()
 
 
+def fast_type() -> torch.dtype:
+    """Return the type in which this processor multiplies fastest: bfloat16 where that is native."""
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
 @contextmanager
 def fast_arithmetic() -> Iterator[None]:
-    """Run matrix products in bfloat16 where the processor multiplies it natively."""
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    with torch.autocast("cpu", torch.bfloat16, enabled=native):
+    """Run matrix products in `fast_type`."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=fast_type() is torch.bfloat16):
         yield
 
 
-def _batch(windows: list[list[int]], causal: bool) -> Batch:
+def make_batch(windows: Sequence[Sequence[int]], *, causal: bool) -> Batch:
+    """Return token ids as one batch, padded at the end."""
     length = max(len(ids) for ids in windows)
     tokens = torch.zeros(len(windows), length, dtype=torch.long)
     mask = torch.zeros(len(windows), length, dtype=torch.bool)

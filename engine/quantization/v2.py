@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.report import LayerReport
 from aios_db.engine.quantization.rounding import Grid, Quantized, quantize
+from aios_db.engine.quantization.subject import is_language_model
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.quantized import dequantize
 from aios_db.engine.weights.reader import WeightFile
@@ -50,12 +52,19 @@ def write_v2(
     """
     reports: list[LayerReport] = []
     parameters = dict(model.named_parameters())
+    # A language model may multiply by its token table, which wants a scale for each row.
+    looked_up = (
+        set()
+        if is_language_model(model)
+        else {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    )
     file = WeightFile(source.weights)
 
     def layers() -> Iterator[Layer]:
         for name, info in file.layers.items():
             original = torch.from_numpy(np.array(file.array(name), dtype=np.float32))
-            layer = _layer(name, original, info.dtype, parameters.get(name), quantized.get(name))
+            value = original if name not in parameters else parameters[name].detach()
+            layer = _layer(name, value, info.dtype, quantized.get(name), looked_up=name in looked_up)
             reports.append(_report(layer, original, name in linears))
             yield layer
 
@@ -65,19 +74,25 @@ def write_v2(
     return tuple(reports), path.stat().st_size, digest
 
 
-def _layer(
-    name: str, original: Tensor, dtype: str, trained: Tensor | None, quantized: Quantized | None
-) -> Layer:
+def _layer(name: str, value: Tensor, dtype: str, quantized: Quantized | None, *, looked_up: bool) -> Layer:
     if quantized is not None:
         return quantized.to_layer(name, dtype)
-    value = original if trained is None else trained.detach()
     if value.dim() == 2 and value.numel() >= _SMALL:
+        if looked_up:
+            return _by_column(name, value, dtype)
         return quantize(value, Grid(8, symmetric=True)).to_layer(name, dtype)
     fits = not value.numel() or float(value.abs().max()) < _FP16_MAX
     if not fits:
         log.warning("layer %s stays fp32: fp16 cannot hold its values", name)
     info = LayerInfo(name, tuple(value.shape), dtype, value.numel(), quant_type="fp16" if fits else "fp32")
     return Layer(info, value.to(torch.float16 if fits else torch.float32).contiguous().numpy())
+
+
+def _by_column(name: str, value: Tensor, dtype: str) -> Layer:
+    """Return a table in 8 bits with a scale for each column: there are far fewer of these than rows."""
+    columns = quantize(value.T.contiguous(), Grid(8, symmetric=True)).to_layer(name, dtype)
+    info = replace(columns.info, shape=tuple(value.shape), quant_axis=1)
+    return replace(columns, info=info, data=np.ascontiguousarray(columns.data.T))
 
 
 def _report(layer: Layer, original: Tensor, is_linear: bool) -> LayerReport:

@@ -102,9 +102,9 @@ def test_int8_and_int2_from_files(
     reached = {}
     for name, config in {
         "int8": QuantizationConfig(target="int8", method="ptq"),
-        "ptq": QuantizationConfig(target="int2", method="ptq", mixed_precision=False),
-        "gptq": QuantizationConfig(target="int2", method="gptq", mixed_precision=False),
-        "mixed": QuantizationConfig(target="int2", method="gptq", max_bits=6.0),
+        "ptq": QuantizationConfig(target="int2", method="ptq", mixed_precision=False, distillation_steps=0),
+        "gptq": QuantizationConfig(target="int2", method="gptq", mixed_precision=False, distillation_steps=0),
+        "mixed": QuantizationConfig(target="int2", method="gptq", max_bits=6.0, distillation_steps=0),
     }.items():
         target = tmp_path / f"{source.name}-{name}"
         report = quantize_model(source, target, calibration=[folder], config=config)

@@ -1,0 +1,72 @@
+"""Texts for distillation: batches of like length, half of them whole calibration texts, half pieces of these.
+
+Pieces are cut anywhere, of four tokens and more: calibration texts tend to be longer than what models are
+asked, and the shorter a text, the less the errors of its tokens cancel.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from aios_db.engine.quantization.subject import MAX_TOKENS, Batch, is_language_model, make_batch
+from aios_db.engine.tokenizer import TextTokenizer
+from aios_db.schema.errors import DataError
+
+_SHORTEST, _LONGEST = 4, 64  # tokens of a piece, without the frame
+
+
+class TrainingTexts(Sequence[Batch]):
+    """As many batches of about ``tokens`` tokens as hold ``texts`` once; each is made when it is asked for.
+
+    Raises
+    ------
+    DataError
+        There is no text.
+    """
+
+    def __init__(
+        self, model: nn.Module, tokenizer: Path, texts: Sequence[str], *, tokens: int, seed: int
+    ) -> None:
+        self._causal, self._tokens, self._seed = is_language_model(model), tokens, seed
+        text_tokenizer = TextTokenizer(tokenizer)
+        windows = [ids for parts in text_tokenizer.windows(texts, MAX_TOKENS, 0) for ids in parts]
+        if not windows:
+            raise DataError("quantization needs calibration texts: there are none")
+        self._before, self._after = text_tokenizer.frame
+        end = -len(self._after) or None
+        self._bodies = sorted((ids[len(self._before) : end] for ids in windows), key=len)
+        self._length = max(2, sum(map(len, windows)) // tokens)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, number: int) -> Batch:  # type: ignore[override]
+        """Return batch ``number``."""
+        rng = random.Random(self._seed * 1_000_003 + number)
+        bodies = self._whole(rng) if number % 2 else self._pieces(rng)
+        return make_batch([[*self._before, *body, *self._after] for body in bodies], causal=self._causal)
+
+    def _whole(self, rng: random.Random) -> list[list[int]]:
+        # Neighbours by length of a text drawn by chance.
+        middle, near = rng.randrange(len(self._bodies)), max(32, len(self._bodies) // 16)
+        around = self._bodies[max(0, middle - near) : middle + near]
+        return rng.choices(around, k=self._count(len(self._bodies[middle])))
+
+    def _pieces(self, rng: random.Random) -> list[list[int]]:
+        longest = min(_LONGEST, len(self._bodies[-1]))
+        length = round(math.exp(rng.uniform(math.log(min(_SHORTEST, longest)), math.log(longest))))
+        pieces = []
+        first = next(i for i, body in enumerate(self._bodies) if len(body) >= length)
+        for _ in range(self._count(length)):
+            body = self._bodies[rng.randrange(first, len(self._bodies))]
+            start = rng.randint(0, len(body) - length)
+            pieces.append(body[start : start + length])
+        return pieces
+
+    def _count(self, length: int) -> int:
+        return max(1, self._tokens // (length + len(self._before) + len(self._after)))

@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 SAVE_EVERY = 100  # steps of distillation
-_STEPS = {"ptq": 300, "gptq": 600, "full": 4000}  # of distillation, unless the configuration says
+_STEPS = {"ptq": 300, "gptq": 1200, "full": 6000}  # of distillation, unless the configuration says
 _PROBE_SHARE = 8  # one batch in this many measures sensitivity instead of calibrating
 _INT8 = Grid(8, symmetric=True)
 

@@ -15,7 +15,12 @@ from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import DataError, NotSupportedError, OperationalError, WeightsError
 
 INT2 = QuantizationConfig(
-    target="int2", method="gptq", distillation_steps=0, distillation_tokens=256, learning_rate=0.05
+    target="int2",
+    method="gptq",
+    group_size=0,
+    distillation_steps=0,
+    distillation_tokens=256,
+    learning_rate=0.01,
 )
 STEPS = 40
 

@@ -140,7 +140,7 @@ def test_a_checkpoint_of_other_texts_is_not_used(tiny_bert: Path, tmp_path: Path
 def test_a_damaged_checkpoint_is_not_used(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:
     (tmp_path / ".q.quantizing").mkdir()
     (tmp_path / ".q.quantizing" / "state.pt").write_bytes(b"no checkpoint")
-    assert quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=INT2).bits_linear <= 5
+    assert quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=INT2).bits_linear <= 5.5
 
 
 def test_refusals(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:

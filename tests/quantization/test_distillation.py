@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.quantization.quantizer import quantize_model
+from aios_db.engine.quantization.rounding import Grid, quantize
+from aios_db.engine.quantization.subject import load_model
+from aios_db.engine.quantization.trainable import GridLinear
+from aios_db.engine.quantization.training_texts import TrainingTexts
+from aios_db.engine.weights.quantized import quantized_values
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.schema.config import QuantizationConfig
+from aios_db.schema.errors import DataError
+
+GRIDS = [Grid(2), Grid(2, 16), Grid(2, -1), Grid(2, 24, symmetric=True)]
+
+
+def layer(grid: Grid, *, moving: bool = True) -> tuple[nn.Linear, GridLinear]:
+    torch.manual_seed(0)
+    linear = nn.Linear(40, 6)
+    rounded = quantize(linear.weight.detach(), grid, searched=True)
+    return linear, GridLinear(linear, rounded, moving=moving, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_layer_on_its_grid_computes_what_its_rounded_weight_does(grid: Grid) -> None:
+    linear, on_grid = layer(grid)
+    with torch.no_grad():
+        on_grid.positions += torch.empty_like(on_grid.positions).uniform_(-1.4, 1.4)
+        on_grid.stretch *= 1.1
+    x = torch.randn(5, 40)
+    expected = nn.functional.linear(x, on_grid.quantized().dequantize(), linear.bias)
+    torch.testing.assert_close(on_grid(x), expected)
+    codes = on_grid.quantized().codes
+    assert codes.min() >= -2 and codes.max() <= 1 and (codes == codes.round()).all()
+
+
+@pytest.mark.parametrize("grid", GRIDS[:3])
+def test_gradients_of_scales_and_zero_points_are_those_of_the_formula(grid: Grid) -> None:
+    _, on_grid = layer(grid)
+    x, wanted = torch.randn(5, 40), torch.randn(5, 6)
+    (on_grid(x) * wanted).sum().backward()
+    codes = on_grid.quantized().codes
+    stretch = on_grid.stretch.detach().clone().requires_grad_()
+    zero_point = on_grid.zero_point.detach().clone().requires_grad_()
+    weight = grid.unblock((codes - zero_point) * (on_grid.scale * stretch), on_grid.shape)
+    (nn.functional.linear(x, weight) * wanted).sum().backward()
+    torch.testing.assert_close(on_grid.stretch.grad, stretch.grad)
+    torch.testing.assert_close(on_grid.zero_point.grad, zero_point.grad)
+
+
+def test_positions_past_the_end_of_the_grid_have_no_gradient() -> None:
+    _, on_grid = layer(Grid(2))
+    with torch.no_grad():
+        on_grid.positions[0, 0, :3] = torch.tensor([1.4, 1.6, -2.6])
+    on_grid(torch.randn(5, 40)).sum().backward()
+    assert on_grid.positions.grad is not None
+    assert (on_grid.positions.grad[0, 0, :4] != 0).tolist() == [True, False, False, True]
+
+
+def test_ptq_distils_scales_norms_and_biases_and_keeps_every_integer(
+    tiny_bert: Path, tmp_path: Path, texts: list[str]
+) -> None:
+    files = {}
+    for steps in (0, 30):
+        config = QuantizationConfig(
+            target="int2", method="ptq", max_bits=5.0, distillation_steps=steps, distillation_tokens=256
+        )
+        quantize_model(tiny_bert, tmp_path / str(steps), calibration=texts, config=config)
+        files[steps] = WeightFile(tmp_path / str(steps) / "weights.parquet")
+    kinds = set()
+    for name, info in files[0].layers.items():
+        before, after = (file.raw(name) for file in files.values())
+        kinds.add(info.quant_type)
+        if info.is_quantized:
+            values = [
+                quantized_values(each.data, info.quant_type, info.num_params) for each in (before, after)
+            ]
+            np.testing.assert_array_equal(*values)
+        same = bytes(before.data) == bytes(after.data) and bytes(before.scales) == bytes(after.scales)
+        trained = info.quant_type == "int2" or name.endswith(("bias", "LayerNorm.weight"))
+        assert same != trained or "embeddings" in name, name
+    assert kinds == {"int2", "int8", "fp16"}
+
+
+def test_gptq_moves_the_integers_of_all_layers(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:
+    files = []
+    for steps in (0, 30):
+        config = QuantizationConfig(
+            target="int2", method="gptq", max_bits=5.0, distillation_steps=steps, distillation_tokens=256,
+            learning_rate=0.05,
+        )  # fmt: skip
+        report = quantize_model(tiny_bert, tmp_path / str(steps), calibration=texts, config=config)
+        files.append(WeightFile(tmp_path / str(steps) / "weights.parquet"))
+    assert 0 < report.int2_share < 1
+    for name in (each.name for each in report.layers if each.is_linear):
+        before, after = (bytes(file.raw(name).data) for file in files)
+        assert before != after, name
+
+
+def test_training_texts_are_seeded_pieces_and_whole_texts(tiny_bert: Path, texts: list[str]) -> None:
+    directory = ModelDirectory.open(tiny_bert)
+    assert directory.tokenizer is not None
+    model = load_model(directory)
+    batches = TrainingTexts(model, directory.tokenizer, texts, tokens=64, seed=3)
+    again = TrainingTexts(model, directory.tokenizer, texts, tokens=64, seed=3)
+    bodies = {tuple(int(word[4:]) + 4 for word in text.split()) for text in texts}
+    pieces = 0
+    for number in range(len(batches)):
+        tokens, mask = batches[number].arguments
+        assert torch.equal(tokens, again[number].arguments[0])
+        for row, kept in zip(tokens.tolist(), mask.bool().tolist(), strict=True):
+            ids = [token for token, keep in zip(row, kept, strict=True) if keep]
+            assert ids[0] == 2 and ids[-1] == 3  # [CLS] and [SEP]
+            body = tuple(ids[1:-1])
+            pieces += body not in bodies
+            assert any(body == text[start : start + len(body)] for text in bodies for start in range(20))
+    assert pieces > len(batches)
+    with pytest.raises(DataError, match="calibration texts"):
+        TrainingTexts(model, directory.tokenizer, [], tokens=64, seed=0)
+
+
+def test_embedding_tables_have_a_scale_for_each_column(tmp_path: Path, minilm_dir: Path) -> None:
+    config = dataclasses.replace(QuantizationConfig(), target="int8", method="ptq", calibration_tokens=200)
+    texts = [f"some text number {number} about nothing" for number in range(40)]
+    quantize_model(minilm_dir, tmp_path / "q", calibration=texts, config=config)
+    file, original = (
+        WeightFile(tmp_path / "q" / "weights.parquet"),
+        WeightFile(minilm_dir / "weights.parquet"),
+    )
+    name = "embeddings.word_embeddings.weight"
+    info, stored = file.layers[name], file.raw(name)
+    assert (info.quant_type, info.quant_axis) == ("int8", 1)
+    assert len(stored.scales) == 4 * 384 and not stored.zero_points
+    error = np.abs(file.array(name) - original.array(name)).max(0)
+    assert (error <= np.abs(original.array(name)).max(0) / 127 * 0.501).all()

@@ -51,7 +51,7 @@ def solve(weight: Tensor, hessian: Tensor, grid: Grid, settings: GptqSettings) -
     """
     damped = damp(hessian, settings.damping)
     blocks = grid.blocks(weight)
-    importance = grid.blocks(damped.diagonal().expand_as(weight))
+    importance = grid.importances(damped.diagonal().expand_as(weight))
     scale, zero_point = search(blocks, grid, importance)
     state = _State(weight.T.contiguous(), grid, tuple(weight.shape), scale, zero_point)
     state.codes = _gptq_pass(state, damped, settings.act_order)

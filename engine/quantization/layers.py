@@ -72,7 +72,7 @@ def _quantize(
     if linear.bias is not None:
         moments = moments.centred()
     if settings is None:
-        importance = grid.blocks(moments.hessian.diagonal().clamp_min(0).expand_as(weight))
+        importance = grid.importances(moments.hessian.diagonal().clamp_min(0).expand_as(weight))
         quantized = quantize(weight, grid, importance=importance, searched=grid.bits == 2)
         return quantized, relative_error(quantized, weight, moments.hessian)
     target = _compensated(weight, moments, settings.damping)

@@ -58,13 +58,20 @@ class Grid:
 
     def blocks(self, weight: Tensor) -> Tensor:
         """Return ``weight`` as (rows, groups, group); a short last group is filled up with its last value."""
+        return self._blocks(weight, "replicate")
+
+    def importances(self, importance: Tensor) -> Tensor:
+        """Return what `blocks` does, but with 0 for what a short last group is filled up with."""
+        return self._blocks(importance, "constant")
+
+    def _blocks(self, weight: Tensor, filling: str) -> Tensor:
         rows, columns = matrix_shape(tuple(weight.shape))
         if self.group_size == PER_TENSOR:
             return weight.reshape(1, 1, -1)
         group = min(self.group_size or columns, columns)
         matrix = weight.reshape(rows, 1, columns)
         if columns % group:
-            matrix = functional.pad(matrix, (0, group - columns % group), mode="replicate")
+            matrix = functional.pad(matrix, (0, group - columns % group), mode=filling)
         return matrix.reshape(rows, -1, group)
 
     def unblock(self, blocks: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -203,11 +210,13 @@ def quantize(
     weight
         Any shape, float.
     importance
-        As in `search`.
+        As in `search`; only used when ``searched``.
     searched
         Take the scales of least squared error instead of those that span every value.
     """
     blocks = grid.blocks(weight.float())
+    if searched and importance is None:
+        importance = grid.importances(torch.ones_like(weight, dtype=torch.float32))
     scale, zero_point = search(blocks, grid, importance) if searched else cover(blocks, grid)
     codes = (blocks / scale + zero_point).round().clamp(grid.low, grid.high)
     return Quantized(grid, tuple(weight.shape), codes, scale, zero_point)

@@ -8,6 +8,7 @@ ones until `prune`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -82,7 +83,7 @@ def migrate_models(
     root: str | Path,
     *,
     quantize: QuantizationConfig | None = None,
-    calibration: Sequence[str] = (),
+    calibration: Sequence[str | Path] = (),
     validation: ValidationConfig | None = None,
     on_step: OnStep = lambda step: None,
 ) -> list[ModelMigration]:
@@ -93,7 +94,8 @@ def migrate_models(
     quantize
         How to quantize; None keeps the floats, bit for bit (bfloat16 becomes float32).
     calibration
-        Texts for the quantizer.
+        Texts for the quantizer, and files or folders for encoders of sounds and pictures. The validator is
+        given the half of them that the quantizer may not see.
     validation
         Thresholds that quantized weights must meet.
 
@@ -136,7 +138,7 @@ class _Task:
         self,
         path: Path,
         quantize: QuantizationConfig | None,
-        calibration: Sequence[str],
+        calibration: Sequence[str | Path],
         validation: ValidationConfig,
         on_step: OnStep,
     ) -> None:
@@ -162,6 +164,7 @@ class _Task:
         plan = {
             "sha256": verified_fingerprint(file),
             "quantize": asdict(self.quantize) if self.quantize else None,
+            "calibration": _digest(self.calibration) if self.quantize else None,
         }
         journal = Journal.open(self.work, plan)
         steps: dict[str, Callable[[ModelDirectory, WeightFile], None]] = {
@@ -200,7 +203,10 @@ class _Task:
 
         assert self.quantize is not None
         if not self.built.exists():  # it appears when it is complete
-            quantize_model(directory.path, self.built, calibration=self.calibration, config=self.quantize)
+            quantize_model(
+                directory.path, self.built,
+                calibration=self.calibration, config=self.quantize, progress=self._progress,
+            )  # fmt: skip
 
     def _verify(self, directory: ModelDirectory, file: WeightFile) -> None:
         from aios_db.engine.validation.validator import validate_version
@@ -214,7 +220,9 @@ class _Task:
         finally:
             new.close()
         if self.quantize:
-            report = validate_version(directory.path, self.built, config=self.validation)
+            texts = [each for each in self.calibration if isinstance(each, str)]
+            files = [each for each in self.calibration if isinstance(each, Path)]
+            report = validate_version(directory.path, self.built, texts, self.validation, files)
             if not report.passed:
                 raise ValidationError(
                     f"{directory.path} stays V1, its quantized weights were refused: "
@@ -227,9 +235,18 @@ class _Task:
         if (self.path / METADATA_FILE).exists():
             _link(self.path / METADATA_FILE, self.path / OLD_METADATA)
 
+    def _progress(self, what: str, done: int, total: int) -> None:
+        if done == total or done % max(1, total // 10) == 0:
+            self._report(f"{what}: {done} of {total}")
+
     def _report(self, step: str) -> None:
         log.info("%s: %s", self.path, step)
         self.on_step(step)
+
+
+def _digest(calibration: Sequence[str | Path]) -> str:
+    joined = "\0".join(str(each) for each in calibration)
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _float_layer(file: WeightFile, name: str) -> Layer:

@@ -10,6 +10,7 @@ import click
 
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json, print_table
+from aios_db.cli.quantize import read_calibration
 from aios_db.schema.errors import ProgrammingError
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ Examples:
     "--quantize", type=click.Choice(["int8", "int2"]), help="Quantize as well; default keeps floats."
 )
 @click.option(
-    "--calibration", type=click.Path(exists=True, dir_okay=False), help="Texts for --quantize, a line each."
+    "--calibration",
+    type=click.Path(exists=True),
+    multiple=True,
+    help="For --quantize: texts, a line each, and sounds and pictures, or folders of them.",
 )
 @click.option("--dry-run", is_flag=True, help="Only list what would be done.")
 @click.option("--prune", is_flag=True, help="Delete the old files of models that were migrated before.")
@@ -72,7 +76,7 @@ def models_migrate(
     *,
     directory: str,
     quantize: str | None,
-    calibration: str | None,
+    calibration: tuple[str, ...],
     dry_run: bool,
     prune: bool,
     as_json: bool,
@@ -122,11 +126,10 @@ def models_migrate(
 
 
 def _recipe(
-    config: QuantizationConfig, quantize: str | None, calibration: str | None
-) -> tuple[QuantizationConfig | None, list[str]]:
+    config: QuantizationConfig, quantize: str | None, calibration: tuple[str, ...]
+) -> tuple[QuantizationConfig | None, list[str | Path]]:
     if quantize is None:
         return None, []
-    if calibration is None:
+    if not calibration:
         raise ProgrammingError("--quantize needs --calibration FILE, a text file with a text a line")
-    texts = Path(calibration).read_text(encoding="utf-8").splitlines()
-    return replace(config, target="int8" if quantize == "int8" else "int2"), texts
+    return replace(config, target="int8" if quantize == "int8" else "int2"), read_calibration(calibration)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +64,6 @@ def quantize(
     A version that passes is recorded in the database, where there is one, beside the one it was made of; it
     is used once it is activated.
     """
-    from aios_db.engine.media_files import media_architecture
-    from aios_db.engine.model_directory import ModelDirectory
     from aios_db.engine.models import find_model
     from aios_db.engine.quantization.quantizer import quantize_model
     from aios_db.engine.validation.validator import PrecisionValidator
@@ -76,12 +74,11 @@ def quantize(
     models_dir = Path(config.engine.models_dir).expanduser()
     source = find_model(name, models_dir)
     target = models_dir / (new_name or f"{source.resolve().name}-{recipe.target}")
-    media = media_architecture(ModelDirectory.open(source)) is not None
-    files = [Path(path) for path in calibration] if media else []
-    texts = [] if media else _lines(calibration)
+    material = read_calibration(calibration)
     with _progress() as progress:
-        report = quantize_model(source, target, calibration=files or texts, config=recipe, progress=progress)
-    texts = ([] if media else _memories(session)) or texts
+        report = quantize_model(source, target, calibration=material, config=recipe, progress=progress)
+    texts = _memories(session) or [each for each in material if isinstance(each, str)]
+    files = [each for each in material if isinstance(each, Path)]
     validation = PrecisionValidator(config.validation).validate(source, target, texts, files)
     summary = {
         "version": validation.candidate.version,
@@ -123,14 +120,29 @@ def _record(session: Session, source: Path, target: Path, report: ValidationRepo
     return report.passed
 
 
-def _lines(files: tuple[str, ...]) -> list[str]:
-    texts = []
-    for file in files:
+def read_calibration(paths: Iterable[str]) -> list[str | Path]:
+    """Return the lines of text files, and the paths of folders and of sound and picture files.
+
+    Raises
+    ------
+    DataError
+        A file is neither.
+    """
+    from aios_db.engine.media_files import SUFFIXES
+
+    material: list[str | Path] = []
+    for path in map(Path, paths):
+        if path.is_dir() or any(path.suffix.lower() in suffixes for suffixes in SUFFIXES.values()):
+            material.append(path)
+            continue
         try:
-            texts += [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines()]
+            lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{file} cannot be read as UTF-8 text: {error}") from error
-    return [text for text in texts if text]
+            raise DataError(
+                f"{path} is no sound or picture by its name, and no UTF-8 text: {error}"
+            ) from error
+        material += [line.strip() for line in lines if line.strip()]
+    return material
 
 
 @contextmanager

@@ -185,11 +185,10 @@ def _tensor(file: WeightFile, name: str, owner: nn.Module) -> Tensor:
     if isinstance(owner, TakesStored) and name.endswith(".weight"):
         file.check(name)
         return owner.take_stored(file.raw(name))
-    tensor = file.tensor(name)
-    if isinstance(owner, torch.nn.Embedding):
-        return tensor
-    file.check(name)  # all of it is about to be read anyway
-    return tensor.to(torch.float32)
+    if isinstance(owner, torch.nn.Embedding) and not file.layers[name].is_quantized:
+        return file.tensor(name)  # of which few rows are read
+    file.check(name)
+    return file.tensor(name).to(torch.float32)
 
 
 def _assign(owner: nn.Module, name: str, tensor: Tensor) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.weights.layer import LayerInfo
+from aios_db.engine.weights.quantized import pack_int2
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import Compression, Layer, write_weights
 from aios_db.schema.errors import ModelNotFoundError, WeightsError
@@ -30,7 +31,15 @@ V2_LAYERS = [
         np.linspace(0.1, 1, 20, dtype=np.float32),
         np.zeros(20, np.float32),
     ),
-    Layer(replace(BIAS.info, quant_type="fp32"), BIAS.data),
+    Layer(
+        LayerInfo(
+            "decoder.weight", (9, 7), "torch.float32", 63, quant_type="int2", quant_axis=1, group_size=4
+        ),
+        pack_int2((np.arange(63) % 4 - 2).astype(np.int8)),
+        np.linspace(0.1, 1, 18, dtype=np.float32),
+        np.linspace(-1, 1, 18, dtype=np.float32),
+    ),
+    Layer(replace(BIAS.info, quant_type="fp16"), np.ones(30, np.float16)),
 ]
 
 

@@ -15,6 +15,9 @@ from aios_db.schema.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+CHECKED_TABLE = 1 << 20
+"""Bytes up to which a float embedding table is compared with its checksum; larger ones are read in part."""
+
 
 @runtime_checkable
 class TakesStored(Protocol):
@@ -185,10 +188,11 @@ def _tensor(file: WeightFile, name: str, owner: nn.Module) -> Tensor:
     if isinstance(owner, TakesStored) and name.endswith(".weight"):
         file.check(name)
         return owner.take_stored(file.raw(name))
-    if isinstance(owner, torch.nn.Embedding) and not file.layers[name].is_quantized:
-        return file.tensor(name)  # of which few rows are read
-    file.check(name)
-    return file.tensor(name).to(torch.float32)
+    info = file.layers[name]
+    table = isinstance(owner, torch.nn.Embedding) and not info.is_quantized
+    if not table or info.nbytes <= CHECKED_TABLE:
+        file.check(name)
+    return file.tensor(name) if table else file.tensor(name).to(torch.float32)
 
 
 def _assign(owner: nn.Module, name: str, tensor: Tensor) -> None:

@@ -130,14 +130,12 @@ def test_any_flipped_byte_is_caught_or_harmless(
 
 
 def test_a_flipped_byte_in_any_tensor_is_caught(quantized: Path, tmp_path: Path) -> None:
-    """Data, scales and zero points, position tables too: whatever a forward pass reads."""
+    """Data, scales and zero points, the tables too: whatever a forward pass reads."""
     file = WeightFile(quantized / "weights.parquet")
     content = (quantized / "weights.parquet").read_bytes()
     damaged = Path(shutil.copytree(quantized, tmp_path / "tiny-int2"))
     unused = []
-    for name, info in file.layers.items():
-        if not info.is_quantized:
-            continue
+    for name in file.layers:
         layer = file.raw(name)
         for part in (layer.data, layer.scales, layer.zero_points):
             if part is None or not part.size:

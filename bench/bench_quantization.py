@@ -4,7 +4,9 @@
 
 Calibration and validation files: .txt (a text a line), .csv (the first two columns; numbers in the third are
 scores for Spearman), .json and .jsonl (every string of at least four words). A text in both is left
-out of calibration. Nothing is tuned on the validation texts.
+out of calibration. Nothing is tuned on the validation texts. A recipe is target:method[:bits a weight[:group
+size[:steps of distillation]]]; what it leaves out is the configuration's default. Models that are already in
+--keep are not made again.
 """
 
 from __future__ import annotations
@@ -29,8 +31,12 @@ from aios_db.engine.models import find_model
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.schema.config import CpuConfig, EngineConfig, QuantizationConfig
 
-RECIPES = "int8:ptq int2:ptq:5 int2:gptq:3 int2:gptq:5 int2:full:3 int2:full:5"
-FRONTIER = " ".join(f"int2:{method}:{bits}" for bits in (2.2, 3, 4, 5, 6, 7) for method in ("ptq", "gptq"))
+RECIPES = "int8:ptq int2:ptq int2:gptq int2:full:3:0"
+FRONTIER = " ".join(
+    f"int2:{recipe}"
+    for bits in (2.2, 3, 4, 5, 6, 7, 8)
+    for recipe in (f"ptq:{bits}:0:0", f"gptq:{bits}:0:0", f"gptq:{bits}:0")
+)
 ROUNDS = 5
 TIMED = 512
 
@@ -83,9 +89,11 @@ def read_validation(path: Path) -> Validation:
 
 
 def recipe_config(recipe: str, base: QuantizationConfig) -> QuantizationConfig:
-    target, method, *bits = recipe.split(":")
+    target, method, *numbers = recipe.split(":")
     config = replace(base, target=target, method=method)
-    return replace(config, max_bits=float(bits[0])) if bits else config
+    names = ("max_bits", "group_size", "distillation_steps")
+    given = {name: int(number) for name, number in zip(names, numbers, strict=False) if name != "max_bits"}
+    return replace(config, **given, **({"max_bits": float(numbers[0])} if numbers else {}))
 
 
 def spearman(vectors: NDArray[np.float32], validation: Validation) -> float | None:
@@ -127,9 +135,9 @@ def main() -> None:
     parser.add_argument("--models-dir", default=EngineConfig().models_dir)
     parser.add_argument("--calibration", nargs="+", type=Path, required=True)
     parser.add_argument("--validation", type=Path, required=True)
-    parser.add_argument("--recipes", nargs="+", default=RECIPES.split(), help="target:method[:bits a weight]")
+    parser.add_argument("--recipes", nargs="+", default=RECIPES.split(), help="see above")
     parser.add_argument("--frontier", action="store_true", help="bits against cosine from 2 to 8 bits")
-    parser.add_argument("--steps", type=int, default=QuantizationConfig().distillation_steps)
+    parser.add_argument("--plot", type=Path, help="draw bits against cosine (needs matplotlib)")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("quantized"), help="where the models go; resumable")
     parser.add_argument("--json", type=Path)
@@ -150,7 +158,7 @@ def main() -> None:
         source, cpu=CpuConfig(backend="standard", precision="fp32", threads=arguments.threads)
     )
     expected = original.encode(validation.texts)
-    base = QuantizationConfig(distillation_steps=arguments.steps)
+    base = QuantizationConfig()
     rows = [
         {
             "recipe": "fp32", "bytes": (source / "weights.parquet").stat().st_size, "bits": 32.0,
@@ -168,8 +176,29 @@ def main() -> None:
     print()
     for row in rows:
         print_row(row)
+    if arguments.plot:
+        plot(rows, arguments.plot)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw bits over the linear layers against the cosine's mean: a line for each way of quantizing."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots()
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        target, _, rest = row["recipe"].partition(":")
+        if target == "int2":
+            method, *numbers = rest.split(":")
+            name = f"{method}, not distilled" if numbers[2:] == ["0"] else method
+            lines.setdefault(name, []).append((row["bits_linear"], row["cosine_mean"]))
+    for name, points in lines.items():
+        axes.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
+    axes.set(xlabel="bits a weight, linear layers", ylabel="cosine to fp32, mean")
+    axes.legend()
+    figure.savefig(path, bbox_inches="tight")
 
 
 def quantized(

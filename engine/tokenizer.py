@@ -39,6 +39,15 @@ class TextTokenizer:
         """The special tokens before and after each text."""
         return list(self._before), list(self._after)
 
+    @property
+    def vocabulary(self) -> list[int]:
+        """The ids of all tokens but special ones, in order."""
+        special = set(self._tokenizer.get_added_tokens_decoder())
+        tokens = self._tokenizer.get_vocab(with_added_tokens=False)
+        return sorted(
+            id for token, id in tokens.items() if id not in special and not token.startswith("[unused")
+        )
+
     def windows(self, texts: Sequence[str], max_tokens: int, overlap: int) -> list[list[list[int]]]:
         """Return each text's windows of token ids, special tokens included.
 

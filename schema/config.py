@@ -134,7 +134,7 @@ class RecallConfig:
 class QuantizationConfig:
     """How models are quantized."""
 
-    method: Literal["ptq", "gptq", "full"] = "full"
+    method: Literal["ptq", "gptq", "full"] = "gptq"
     """Rounding with fitted scales, GPTQ, or GPTQ and long distillation; see `distillation_steps`."""
     target: Literal["int8", "int2"] = "int8"
     """Bits of the quantized layers."""
@@ -144,7 +144,7 @@ class QuantizationConfig:
     """Do without zero points in 2-bit layers; 8-bit layers always do."""
     mixed_precision: bool = True
     """Let the 2-bit layers whose error costs most have 8 bits, as `max_bits` allows."""
-    max_bits: Annotated[float, Range(2, 8)] = 5.5
+    max_bits: Annotated[float, Range(2, 8)] = 5.55
     """Bits per weight over the quantized linear layers, scales and zero points included."""
     keep_int8: str = ""
     """Layers that get 8 bits whatever they cost: parts of their names, separated by commas."""

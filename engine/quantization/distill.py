@@ -102,6 +102,8 @@ class Distillation:
         progress, save
             See `Progress` and `Save`; the latter is called after ``every`` steps.
         """
+        if self.settings.steps <= len(batches):
+            self._teacher.room = 0  # no batch comes twice
         deviations = self._deviations(batches)
         while self.step < self.settings.steps:
             self._set_rate()
@@ -210,7 +212,7 @@ class _Teacher:
     def __init__(self, reference: nn.Module) -> None:
         self._reference, self._seen = reference, _Outputs(reference)
         self._known: dict[int, tuple[Tensor, list[Tensor]]] = {}
-        self._room = _KEPT_BYTES
+        self.room = _KEPT_BYTES
 
     @torch.no_grad()
     def __call__(self, number: int, batch: Batch) -> tuple[Tensor, list[Tensor]]:
@@ -220,8 +222,8 @@ class _Teacher:
         output = self._reference(*batch.arguments)
         result = output, [block.to(fast_type()) for block in self._seen.take()]
         size = sum(tensor.nbytes for tensor in (output, *result[1]))
-        if size <= self._room:
-            self._room -= size
+        if size <= self.room:
+            self.room -= size
             self._known[number] = result
         return result
 

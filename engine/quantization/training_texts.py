@@ -1,7 +1,8 @@
 """Texts for distillation: batches of like length, half of them whole calibration texts, half pieces of these.
 
 Pieces are cut anywhere, of four tokens and more: calibration texts tend to be longer than what models are
-asked, and the shorter a text, the less the errors of its tokens cancel.
+asked, and the shorter a text, the less the errors of its tokens cancel. For encoders, some tokens of a piece
+give way to any others, so that a few thousand texts are not learned by heart and rare words are met.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from aios_db.engine.quantization.subject import MAX_TOKENS, Batch, is_language_m
 from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.schema.errors import DataError
 
+_VARIANTS = 4
+_REPLACED = 0.1  # of the tokens of a piece
 _SHORTEST, _LONGEST = 4, 64  # tokens of a piece, without the frame
 
 
 class TrainingTexts(Sequence[Batch]):
-    """As many batches of about ``tokens`` tokens as hold ``texts`` once; each is made when it is asked for.
+    """Batches of about ``tokens`` tokens, several times as many as hold ``texts``; made when asked for.
 
     Raises
     ------
@@ -40,7 +43,8 @@ class TrainingTexts(Sequence[Batch]):
         self._before, self._after = text_tokenizer.frame
         end = -len(self._after) or None
         self._bodies = sorted((ids[len(self._before) : end] for ids in windows), key=len)
-        self._length = max(2, sum(map(len, windows)) // tokens)
+        self._length = max(2, _VARIANTS * sum(map(len, windows)) // tokens)
+        self._vocabulary = text_tokenizer.vocabulary
 
     def __len__(self) -> int:
         return self._length
@@ -65,8 +69,11 @@ class TrainingTexts(Sequence[Batch]):
         for _ in range(self._count(length)):
             body = self._bodies[rng.randrange(first, len(self._bodies))]
             start = rng.randint(0, len(body) - length)
-            pieces.append(body[start : start + length])
+            pieces.append([self._varied(token, rng) for token in body[start : start + length]])
         return pieces
+
+    def _varied(self, token: int, rng: random.Random) -> int:
+        return rng.choice(self._vocabulary) if not self._causal and rng.random() < _REPLACED else token
 
     def _count(self, length: int) -> int:
         return max(1, self._tokens // (length + len(self._before) + len(self._after)))

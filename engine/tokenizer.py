@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,11 +42,13 @@ class TextTokenizer:
 
     @property
     def vocabulary(self) -> list[int]:
-        """The ids of all tokens but special ones, in order."""
+        """The ids of all tokens but special ones, in order: added ones, and the like of [CLS] and <s>."""
         special = set(self._tokenizer.get_added_tokens_decoder())
         tokens = self._tokenizer.get_vocab(with_added_tokens=False)
         return sorted(
-            id for token, id in tokens.items() if id not in special and not token.startswith("[unused")
+            number
+            for token, number in tokens.items()
+            if number not in special and not re.fullmatch(r"\[.+\]|<.+>", token)
         )
 
     def windows(self, texts: Sequence[str], max_tokens: int, overlap: int) -> list[list[list[int]]]:

@@ -32,7 +32,7 @@ class SqlObject:
 @cache
 def load(topic: str) -> tuple[SqlObject, ...]:
     """Return the statements of ``udfs/sql/<topic>.sql`` in order."""
-    text = resources.files("aios_db.udfs").joinpath("sql", f"{topic}.sql").read_text(encoding="utf-8")
+    text = (resources.files("aios_db.udfs") / "sql" / f"{topic}.sql").read_text(encoding="utf-8")
     objects = []
     for statement in _STATEMENT_END.split(text):
         match = _CREATE.search(statement)

@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--split", type=Path, help="write training.txt, development.txt and test.txt there")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -60,6 +61,8 @@ def main() -> None:
     text = arguments.corpus.read_text(encoding="utf-8")
     cut = text.rindex("\n", 0, len(text) * 9 // 10)
     training, held_out = text[:cut], text[cut:]
+    if arguments.split:
+        write_split(training, held_out, arguments.split)
     tokenizer = train_tokenizer(training)
     tokens = torch.tensor(tokenizer.encode(training, add_special_tokens=False).ids)
     start = time.perf_counter()
@@ -83,6 +86,15 @@ def main() -> None:
     print(f"{'continuation':22} {language_model.generate('The film was', max_new_tokens=30)!r}")
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1))
+
+
+def write_split(training: str, held_out: str, directory: Path) -> None:
+    """Write what the model is trained on, and the two halves of what it is not."""
+    middle = held_out.rindex("\n", 0, len(held_out) // 2)
+    directory.mkdir(parents=True, exist_ok=True)
+    parts = {"training": training, "development": held_out[:middle], "test": held_out[middle:]}
+    for name, text in parts.items():
+        (directory / f"{name}.txt").write_text(text, encoding="utf-8")
 
 
 def train_tokenizer(text: str) -> Tokenizer:

@@ -74,6 +74,7 @@ class IntegerLinear(nn.Module):
         self.rows, self.columns = info.shape
         self._info = info
         self._integers = multiply_integers and info.quant_type == "int8"
+        self._in_groups = False
         self._scale = self._zero_point = torch.empty(0)
 
     def take_stored(self, layer: Layer) -> Tensor:
@@ -86,9 +87,8 @@ class IntegerLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, rows) in the type of ``x`` for (…, columns)."""
         flat = x.reshape(-1, self.columns)
-        by_row = self._scale.shape[-1] == 1
-        if not by_row:
-            out = functional.linear(flat, self._dequantized().to(flat.dtype))
+        if self._in_groups or self._scale.shape[-1] > 1:
+            out = self._multiply_dequantized(flat)
         elif self._integers:
             out = self._multiply_integers(x)
         else:
@@ -111,9 +111,16 @@ class IntegerLinear(nn.Module):
             out = out - x.sum(1, keepdim=True, dtype=torch.float32) * self._zero_point.view(1, -1)
         return out * self._scale.view(1, -1)
 
-    def _dequantized(self) -> Tensor:
-        codes = self._codes(torch.float32)
-        return (codes - self._zero_point if self._zero_point.numel() else codes) * self._scale
+    def _multiply_dequantized(self, x: Tensor) -> Tensor:
+        weight = self._codes(torch.float32)
+        if self._in_groups:
+            weight = weight.view(-1, self._info.group_size)
+        if self._zero_point.numel():
+            weight = weight - self._zero_point
+        weight = (weight * self._scale).view(self.rows, self.columns)
+        # bfloat16 is finer than 2 bits by far.
+        dtype = _unpacked_type() if self._info.quant_type == "int2" else x.dtype
+        return functional.linear(x.to(dtype), weight.to(dtype)).to(x.dtype)
 
     def _codes(self, dtype: torch.dtype) -> Tensor:
         if self._info.quant_type == "int8":
@@ -122,11 +129,17 @@ class IntegerLinear(nn.Module):
         return four.view(-1)[: self.rows * self.columns].view(self.rows, self.columns)
 
     def _expanded(self, buffer: Any) -> Tensor:
-        """Return scales or zero points as (rows or 1, 1), or (rows, columns) where they are by group."""
+        """Return scales or zero points as (rows or 1, 1), or by group.
+
+        Then they are (groups, 1), or (rows, columns) where the groups do not fill the rows.
+        """
         values = np.frombuffer(buffer if buffer is not None else b"", dtype=np.float32)
         if not values.size:
             return torch.empty(0)
         info = self._info
+        if info.group_size < self.columns and values.size * info.group_size == self.rows * self.columns:
+            self._in_groups = True
+            return torch.from_numpy(values.reshape(-1, 1).copy())
         wide = expand_parameters(values, info.shape, info.group_size, info.quant_axis)
         return torch.from_numpy(np.array(wide))
 

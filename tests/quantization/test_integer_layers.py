@@ -47,7 +47,18 @@ def stored(path: Path, linear: Grid, table: Grid, compression: str = "none") -> 
 
 @pytest.mark.parametrize("table", [Grid(8), Grid(8, symmetric=True), Grid(8, -1)], ids=str)
 @pytest.mark.parametrize(
-    "linear", [Grid(8, symmetric=True), Grid(8), Grid(8, -1), Grid(8, 16), Grid(2), Grid(2, 8)], ids=str
+    "linear",
+    [
+        Grid(8, symmetric=True),
+        Grid(8),
+        Grid(8, -1),
+        Grid(8, 16),
+        Grid(8, 15),
+        Grid(2),
+        Grid(2, 8),
+        Grid(2, 10),
+    ],
+    ids=str,
 )
 def test_integers_give_what_floats_give(tmp_path: Path, linear: Grid, table: Grid) -> None:
     file = stored(tmp_path / "w.parquet", linear, table)
@@ -65,6 +76,16 @@ def test_integers_give_what_floats_give(tmp_path: Path, linear: Grid, table: Gri
             outputs.append(lazy.model(tokens))
     assert outputs[1].shape == (1, 11, 7)
     assert (outputs[0] - outputs[1]).norm() < 0.02 * outputs[0].norm()
+
+
+def test_scales_by_group_are_not_spread_over_the_weights(tmp_path: Path) -> None:
+    file = stored(tmp_path / "w.parquet", Grid(2, 10), Grid(8))
+    with torch.device("meta"):
+        model = Sample()
+    use_integers(model, file, vocabulary=11)
+    LazyModel(model, file).model(torch.arange(11).view(1, 11))
+    assert isinstance(model.project, IntegerLinear)
+    assert model.project._scale.shape == model.project._zero_point.shape == (7 * 3, 1)
 
 
 def test_compressed_files_and_release(tmp_path: Path) -> None:

@@ -79,7 +79,10 @@ __all__ = [
 
 
 def connect(
-    path: str | PathLike[str] = ":memory:", *, read_only: bool = False, config: Config | None = None
+    path: str | PathLike[str] = ":memory:",
+    *,
+    read_only: bool = False,
+    config: Config | str | PathLike[str] | None = None,
 ) -> Connection:
     """Open a database directory, or make it; see `aios_db.connection.Connection`."""
     from aios_db.connection import Connection
@@ -93,7 +96,7 @@ def attach(
     schema: str = "main",
     *,
     read_only: bool = False,
-    config: Config | None = None,
+    config: Config | str | PathLike[str] | None = None,
 ) -> None:
     """Make aios_db an extension of your own DuckDB connection; see `aios_db.attachment.attach`."""
     from aios_db.attachment import attach

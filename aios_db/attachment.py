@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from aios_db.config import load_config
+from aios_db.config import given_config
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
 from aios_db.schema.errors import ProgrammingError
@@ -89,7 +89,7 @@ def attach(
     schema: str = "main",
     *,
     read_only: bool = False,
-    config: Config | None = None,
+    config: Config | str | PathLike[str] | None = None,
 ) -> None:
     """Make aios_db an extension of a DuckDB connection that the caller already has.
 
@@ -109,7 +109,7 @@ def attach(
     read_only
         Refuse writes.
     config
-        Configuration; by default what `aios_db.config.load_config` finds.
+        The configuration, or the path of a YAML file; by default what `aios_db.config.load_config` finds.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def attach(
             _check_names(connection)
         attachment = _find(connection)
         if attachment is None:
-            attachment = _open(connection, path, read_only, config or load_config())
+            attachment = _open(connection, path, read_only, given_config(config))
         elif Path(path).resolve() != attachment.store.path.resolve():
             raise ProgrammingError(
                 f"attach: this DuckDB instance already holds {attachment.store.path}; detach it first, or "

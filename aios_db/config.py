@@ -46,6 +46,11 @@ class _Setting:
     value: object
 
 
+def given_config(config: Config | str | os.PathLike[str] | None) -> Config:
+    """Return a configuration that was given as such, as a YAML file's path, or not at all (`load_config`)."""
+    return config if isinstance(config, Config) else load_config(config)
+
+
 def load_config(path: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None) -> Config:
     """Return the configuration of this process.
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from aios_db import recollection
 from aios_db.attachment import Attachment
-from aios_db.config import load_config
+from aios_db.config import given_config
 from aios_db.cursor import NOT_IN_A_TRANSACTION, Cursor, Parameters, Row
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
@@ -51,7 +51,7 @@ class Connection:
     read_only
         Refuse every write of memories and links.
     config
-        By default what `aios_db.config.load_config` finds.
+        The configuration, or the path of a YAML file; by default what `aios_db.config.load_config` finds.
 
     Raises
     ------
@@ -74,7 +74,11 @@ class Connection:
     NotSupportedError = errors.NotSupportedError
 
     def __init__(
-        self, path: str | PathLike[str], *, read_only: bool = False, config: Config | None = None
+        self,
+        path: str | PathLike[str],
+        *,
+        read_only: bool = False,
+        config: Config | str | PathLike[str] | None = None,
     ) -> None:
         from aios_db.store.store import MemoryStore
 
@@ -83,7 +87,7 @@ class Connection:
         self._closed = False
         self._threads = threading.local()
         self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
-        config = config or load_config()
+        config = given_config(config)
         self._encoder = LazyEncoder(config)
         self.store: MemoryStore = MemoryStore.open(
             directory, read_only=read_only, config=config, encoder=self._encoder

@@ -278,3 +278,11 @@ def test_reading_only(tmp_path: Path) -> None:
 
 def test_duckdb_is_a_supported_version() -> None:
     assert (1, 5) <= tuple(int(part) for part in duckdb.__version__.split(".")[:2]) < (3, 0)
+
+
+def test_a_configuration_may_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("recall: {k: 3}", encoding="utf-8")
+    for config in (file, str(file)):
+        with aios_db.connect(tmp_path / "agent.aios", config=config) as connection:
+            assert connection.store.config.recall.k == 3

@@ -49,7 +49,12 @@ def test_a_quantized_model_is_a_row_with_its_parent_recipe_and_report(
     assert made["recorded"] and made["version"].startswith("small@")
     monkeypatch.setenv("AIOS_QUANTIZATION__MIXED_PRECISION", "false")
     monkeypatch.setenv("AIOS_QUANTIZATION__DISTILLATION_STEPS", "0")
-    assert aios("models", "quantize", minilm_dir, "--to", "int2", "--name", "bad", *common).status == 1
+    assert (
+        aios(
+            "models", "quantize", minilm_dir, "--to", "int2", "--name", "bad", "--steps", "0", *common
+        ).status
+        == 1
+    )
     rows = {row["name"]: row for row in aios("models", "versions", "--db", db, "--json").json}
     assert set(rows) == {"minilm", "small"}  # what was refused is no version
     row = rows["small"]
@@ -76,7 +81,19 @@ def test_a_model_that_fails_validation_is_an_error(aios, minilm_dir, tmp_path, t
     monkeypatch.setenv("AIOS_QUANTIZATION__CALIBRATION_TOKENS", "200")
     monkeypatch.setenv("AIOS_QUANTIZATION__MIXED_PRECISION", "false")
     monkeypatch.setenv("AIOS_QUANTIZATION__DISTILLATION_STEPS", "0")
-    result = aios("models", "quantize", minilm_dir, "--to", "int2", "--method", "ptq", "--calibration", texts)
+    result = aios(
+        "models",
+        "quantize",
+        minilm_dir,
+        "--to",
+        "int2",
+        "--method",
+        "ptq",
+        "--steps",
+        "0",
+        "--calibration",
+        texts,
+    )
     assert result.status == 1
     assert "cannot be used" in result.err
 

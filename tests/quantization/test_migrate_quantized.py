@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -42,7 +43,9 @@ def test_refused_weights_leave_the_model_as_it_was(tiny_bert: Path, texts: list[
     assert require_valid(path) is not None
 
 
-INT2 = QuantizationConfig(target="int2", method="gptq", max_bits=6.0, calibration_tokens=300)
+INT2 = QuantizationConfig(
+    target="int2", method="gptq", max_bits=6.0, calibration_tokens=300, distillation_steps=0
+)
 ANY = ValidationConfig(min_cosine=-1.0)
 
 # Forked before torch has computed anything, each child runs one migration and kills itself in it.
@@ -118,7 +121,7 @@ def test_killed_at_any_step_a_tree_is_finished_by_the_next_run(
     for stop in stops:
         shutil.copytree(original, tmp_path / f"killed-{stop}")
         kills.append((stop + 1, str(tmp_path / f"killed-{stop}")))
-    recipe = {name: getattr(INT2, name) for name in ("target", "method", "max_bits", "calibration_tokens")}
+    recipe = dataclasses.asdict(INT2)
     task = json.dumps({"kills": kills, "recipe": recipe, "texts": texts})
     run = subprocess.run(
         [sys.executable, "-c", _KILLED], input=task, check=False, capture_output=True, text=True

@@ -25,7 +25,7 @@ _ROUNDS = 6
 _QUERIES = 100
 _NEIGHBORS = 10
 _RECALL = 0.99
-_FEWEST_PROBES = 4
+_FEWEST_PROBES = 12
 _NOISE = 0.5  # a query is a stored vector moved this far: questions lie beside the memories, not on them
 _BLOCK = 8192
 

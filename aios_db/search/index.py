@@ -26,7 +26,7 @@ from aios_db.search.build import State, merge
 from aios_db.search.graph import Links, kind_code
 from aios_db.search.keywords import Collection, KeywordScorer
 from aios_db.search.labels import HAS_TITLE, memory_labels
-from aios_db.search.nearest import neighbors, search
+from aios_db.search.nearest import Neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
 from aios_db.search.postings import GrowingPostings, Triples
 from aios_db.search.ranking import best, digest64
@@ -190,7 +190,7 @@ class SearchIndex:
         k
             Neighbours of each.
         least
-            Leave out what is less similar; the higher, the faster.
+            Leave out what is less similar.
 
         Returns
         -------
@@ -199,18 +199,10 @@ class SearchIndex:
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
         with self._lock:
-            found = [neighbors(part, vectors, k, least) for part in self._parts if len(part)]
-        row_ids = np.full((len(vectors), k), -1, np.int64)
-        cosines = np.zeros((len(vectors), k), np.float32)
-        if found:
-            which, rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
-            order = np.lexsort((rows, -scores, which))
-            which, rows, scores = which[order], rows[order], scores[order]
-            rank = np.arange(len(which)) - np.searchsorted(which, which)
-            keep = rank < k
-            row_ids[which[keep], rank[keep]] = rows[keep]
-            cosines[which[keep], rank[keep]] = scores[keep]
-        return row_ids, cosines
+            neighbors, parts = self._neighbors, self._parts
+        row_ids, cosines = neighbors.find(parts, vectors, k)
+        near = (row_ids >= 0) & (cosines >= least)
+        return np.where(near, row_ids, -1), np.where(near, cosines, np.float32(0))
 
     # Looking up
 
@@ -322,6 +314,7 @@ class SearchIndex:
         self._labels = GrowingPostings()
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
         self._named: dict[str, int] = {}
+        self._neighbors = Neighbors(segment)
         self._version = segment.version
         self._statistics = segment.statistics()
         self._documents, self._terms = segment.totals()

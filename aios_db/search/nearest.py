@@ -1,18 +1,26 @@
-"""Nearest neighbours of a query, and of many at once, in one part of the index."""
+"""Nearest neighbours of a query in one part of the index, and of many vectors at once in all of it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, Rows
+from aios_db.search.centroids import Centroids, spherical_k_means
+from aios_db.search.lists import Contiguous, Scattered, best_in_lists, best_of
 from aios_db.search.part import Part
 from aios_db.search.ranking import best
-from aios_db.search.vectors import Clusters, Matrix
+from aios_db.search.vectors import Matrix
 
 _EXACT_ROWS = 20_000  # fewer rows that pass a filter are all scored
 _MOST_WIDENING = 8
 _BLOCK = 2048
+_PROBES = 4  # lists in which the neighbours of one of many vectors are looked for
+_FEW_ROWS = 2048
+_MANY_PAIRS = 1 << 24  # of vectors to compare, from which on making lists takes less time
+_ROWS_IN_LIST, _SAMPLE, _ROUNDS = 128, 32, 3
 Found = tuple[Rows, NDArray[np.float32]]
 
 
@@ -45,58 +53,72 @@ def search(
     return best(part.rows[documents], scores, k)
 
 
-def neighbors(
-    part: Part, vectors: Matrix, k: int, least: float
-) -> tuple[NDArray[np.int64], Rows, NDArray[np.float32]]:
-    """Return pairs (position in ``vectors``, row id, cosine) with a cosine of at least ``least``.
+class Neighbors:
+    """The nearest neighbours of many vectors, in a segment and the tail behind it.
 
-    With clusters, only the nearest ones of each vector are searched.
+    Vectors are looked for in the lists whose centroids are nearest, whether the segment has lists or not: in
+    bulk it pays to make some for the occasion.
+
+    Parameters
+    ----------
+    segment
+        Whose lists are used if it has any.
     """
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
-    if part.clusters is None:
-        queries = np.arange(len(vectors))
-        for start in range(0, len(part), _BLOCK):
-            found.append(
-                _pairs(part, vectors, queries, slice(start, min(start + _BLOCK, len(part))), k, least)
-            )
-    else:
-        for span, queries in _by_list(part.clusters, vectors):
-            found.append(_pairs(part, vectors, queries, span, k, least))
-    if not found:
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    which, documents, scores = (np.concatenate(column) for column in zip(*found, strict=True))
-    alive = part.alive[documents]
-    return which[alive], part.rows[documents[alive]], scores[alive]
 
+    def __init__(self, segment: Part) -> None:
+        self._segment = segment
+        self._centroids = Centroids(segment.clusters.centroids) if segment.clusters else None
+        self._lists: dict[int, NDArray[np.int32]] = {}
 
-def _pairs(  # noqa: PLR0917
-    part: Part, vectors: Matrix, queries: NDArray[np.int64], span: slice, k: int, least: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    scores = vectors[queries] @ part.vectors[span].T
-    if k < scores.shape[1] and np.count_nonzero(scores >= least) > 4 * k * len(queries):
-        at = np.argpartition(scores, -k, axis=1)[:, -k:]
-        rows = np.repeat(np.arange(len(queries)), k)
-        columns = at.ravel()
-        keep = scores[rows, columns] >= least
-        rows, columns = rows[keep], columns[keep]
-    else:
-        rows, columns = np.nonzero(scores >= least)
-    return queries[rows], columns + span.start, scores[rows, columns]
+    def find(self, parts: Sequence[Part], vectors: Matrix, k: int) -> Found:
+        """Return the row ids and cosines of the ``k`` nearest memories of each vector.
 
+        Parameters
+        ----------
+        parts
+            The segment and its tail.
+        vectors
+            float32 ``(n, dimension)``.
 
-_BATCH_PROBES = 4
+        Returns
+        -------
+        row_ids, cosines
+            int64 and float32 ``(n, k)``, best first, padded with -1 and -inf.
+        """
+        found = [self._find(part, vectors, k) for part in parts if len(part)]
+        rows = np.concatenate([np.full((len(vectors), k), -1), *(rows for rows, _ in found)], axis=1)
+        scores = np.full((len(vectors), k), -np.inf, np.float32)
+        return best_of(rows, np.concatenate([scores, *(scores for _, scores in found)], axis=1), k)
 
+    def _find(self, part: Part, vectors: Matrix, k: int) -> Found:
+        matrix, alive = part.vectors, part.alive
+        dead = None if alive.all() else alive
+        clusters = part.clusters
+        if clusters is None and (len(part) <= _FEW_ROWS or not self._in_lists(len(vectors), matrix)):
+            everything = Contiguous(np.append(np.arange(0, len(matrix), _BLOCK), len(matrix)))
+            probes = np.tile(np.arange(len(everything.offsets) - 1), (len(vectors), 1))
+            documents, scores = best_in_lists(vectors, probes, everything, matrix, k, dead)
+        else:
+            assert self._centroids is not None
+            lists = Contiguous(clusters.offsets) if clusters else Scattered(self._assigned(part, matrix))
+            count = min(_PROBES, len(self._centroids.vectors))
+            probes = self._centroids.nearest(vectors, count)
+            documents, scores = best_in_lists(vectors, probes, lists, matrix, k, dead)
+        return np.where(documents >= 0, part.rows[documents], -1), scores
 
-def _by_list(clusters: Clusters, vectors: Matrix) -> list[tuple[slice, NDArray[np.int64]]]:
-    probes = min(_BATCH_PROBES, len(clusters.centroids))
-    lists = np.argpartition(vectors @ clusters.centroids.T, -probes, axis=1)[:, -probes:].ravel()
-    order = np.argsort(lists, kind="stable")
-    queries = np.repeat(np.arange(len(vectors)), probes)[order]
-    distinct, starts = np.unique(lists[order], return_index=True)
-    groups = np.split(queries, starts[1:])
-    offsets = clusters.offsets
-    return [
-        (slice(int(offsets[i]), int(offsets[i + 1])), group)
-        for i, group in zip(distinct.tolist(), groups, strict=True)
-        if offsets[i + 1] > offsets[i]
-    ]
+    def _in_lists(self, count: int, matrix: Matrix) -> bool:
+        """Tell whether there are lists, made now if so many vectors are worth them."""
+        if self._centroids is None and count * len(matrix) > _MANY_PAIRS:
+            number = len(matrix) // _ROWS_IN_LIST
+            random = np.random.default_rng(len(matrix))
+            sample = matrix[np.sort(random.choice(len(matrix), min(_SAMPLE * number, len(matrix)), replace=False))]
+            self._centroids = Centroids(spherical_k_means(sample, number, random, _ROUNDS))
+        return self._centroids is not None
+
+    def _assigned(self, part: Part, matrix: Matrix) -> NDArray[np.int32]:
+        """Return the list of each row of a part that has none, and remember it: such parts only grow."""
+        assert self._centroids is not None
+        known = self._lists.get(id(part), np.empty(0, np.int32))
+        new = self._centroids.nearest(matrix[len(known) :], 1)[:, 0].astype(np.int32)
+        lists = self._lists[id(part)] = np.concatenate([known, new])[: len(matrix)]
+        return lists

@@ -25,6 +25,7 @@ from aios_db.search.blas import single_threaded
 from aios_db.search.build import State, merge
 from aios_db.search.graph import Links, kind_code
 from aios_db.search.keywords import Collection, KeywordScorer
+from aios_db.search.keys import Keys
 from aios_db.search.labels import HAS_TITLE, memory_labels
 from aios_db.search.nearest import Neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
@@ -206,15 +207,14 @@ class SearchIndex:
 
     # Looking up
 
-    def find_ids(self, memory_ids: Sequence[str]) -> Rows:
+    def find_ids(self, memory_ids: Keys) -> Rows:
         """Return the row id of each memory_id, or -1."""
         with self._lock:
-            rows = np.fromiter(
-                (self._named.get(memory_id, -1) for memory_id in memory_ids), np.int64, len(memory_ids)
-            )
-            if (rows < 0).any():
-                rows = self._ids.find(memory_ids)
-            return self._living(rows)
+            if len(memory_ids) <= _FEW_NAMES and not isinstance(memory_ids, pa.Array):
+                rows = np.array([self._named.get(memory_id, -1) for memory_id in memory_ids], np.int64)
+                if (rows >= 0).all():
+                    return self._living(rows)
+            return self._living(self._ids.find(memory_ids))
 
     def memory_ids(self, row_ids: Rows) -> pa.StringArray:
         """Return the memory_id of each row id."""
@@ -247,7 +247,7 @@ class SearchIndex:
                 times[inside] = part.columns["times"][at[inside]]
         return times
 
-    def find_content(self, hashes: Sequence[str]) -> Rows:
+    def find_content(self, hashes: Keys) -> Rows:
         """Return the row id of a memory with each content hash, or -1."""
         with self._lock:
             return self._living(self._hashes.find(hashes))
@@ -399,12 +399,19 @@ class SearchIndex:
         if since >= 0:
             self._graph.delete(source.deleted(links, since, lambda: self._graph.links().rows).tolist())
         for batch in source.changed(links, since, source.LINK_COLUMNS):
-            sources, targets = (self.find_ids(batch[name].to_pylist()) for name in ("source_id", "target_id"))
+            sources, targets = (self._row_of_each(batch[name]) for name in ("source_id", "target_id"))
             known = (sources >= 0) & (targets >= 0)
             rows = batch["_rowid"].to_numpy().astype(np.int64)
-            kinds = np.array([kind_code(kind) for kind in batch["kind"].to_pylist()], np.uint8)
+            named = batch["kind"].dictionary_encode()
+            codes = np.array([kind_code(kind) for kind in named.dictionary.to_pylist()], np.uint8)
+            kinds = codes[named.indices.to_numpy()]
             weights = batch["weight"].to_numpy()
             self._graph.put(Links(rows[known], sources[known], targets[known], weights[known], kinds[known]))
+
+    def _row_of_each(self, column: pa.StringArray) -> Rows:
+        """Return `find_ids` of a column in which most ids are repeated."""
+        encoded = column.dictionary_encode()
+        return self.find_ids(encoded.dictionary)[encoded.indices.to_numpy()]
 
     def _put(self, batch: pa.RecordBatch) -> None:
         """Add memories; of those that are known with the same content only the attributes change."""
@@ -433,8 +440,8 @@ class SearchIndex:
         scopes = (batch[name].to_pylist() for name in ("user_id", "agent_id", "session_id"))
         for row, title, text, *scope in zip(rows.tolist(), titles, texts, *scopes, strict=True):
             self._labels.add(row, memory_labels(title, text, *scope))
-        self._ids.add(batch["memory_id"].to_pylist(), rows.tolist())
-        self._hashes.add(batch["content_hash"].to_pylist(), rows.tolist())
+        self._ids.add(batch["memory_id"], rows.tolist())
+        self._hashes.add(batch["content_hash"], rows.tolist())
         self._statistics.add(values["vectors"])
         self._documents += len(fresh)
         self._terms += int(values["lengths"].sum())

@@ -28,7 +28,7 @@ from aios_db.search.vectors import Clusters, Statistics
 
 logger = logging.getLogger("aios_db.search")
 
-FORMAT = 1
+FORMAT = 2  # 2: keys that are hex digits are not hashed again
 _POINTER = "CURRENT"
 _ATTEMPTS = 3
 _POSTINGS = ("keys", "offsets", "docs", "counts")

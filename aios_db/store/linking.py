@@ -71,7 +71,7 @@ def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDAr
     made = pc.list_parent_indices(column).to_pylist()
     pairs = list(dict.fromkeys(zip(made, column.flatten().to_pylist(), strict=True)))
     origins = index.find_ids([origin or "" for _, origin in pairs])
-    rows = index.find_ids(new["memory_id"].to_pylist())[[row for row, _ in pairs]]
+    rows = index.find_ids(new["memory_id"].combine_chunks())[[row for row, _ in pairs]]
     return rows[origins >= 0], origins[origins >= 0]
 
 
@@ -88,7 +88,7 @@ def _described(index: SearchIndex, new: pa.Table) -> NewMemories:
         embedded.flatten().to_numpy().reshape(-1, dimension)
     )
     return NewMemories(
-        rows=index.find_ids(new["memory_id"].to_pylist()),
+        rows=index.find_ids(new["memory_id"].combine_chunks()),
         texts=column["text"],
         titles=column["title"],
         user_ids=column["user_id"],

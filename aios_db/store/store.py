@@ -207,7 +207,7 @@ class MemoryStore:
             return []
         first, of_row = first_of_each(given["content_hash"].to_pylist())
         distinct = given.take(pa.array(first))
-        hashes = distinct["content_hash"].to_pylist()
+        hashes = distinct["content_hash"].combine_chunks()
         self.refresh()
         distinct = embed_missing(distinct, self.index.find_content(hashes) < 0, lambda: self.encoder)
         with self._writing("writing memories to"):

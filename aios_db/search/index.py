@@ -23,10 +23,11 @@ from aios_db.search import source
 from aios_db.search.analyzer import Analyzer
 from aios_db.search.blas import single_threaded
 from aios_db.search.build import State, merge
-from aios_db.search.graph import Links, kind_code
+from aios_db.search.graph import kind_code
 from aios_db.search.keywords import Collection, KeywordScorer
 from aios_db.search.keys import Keys
 from aios_db.search.labels import HAS_TITLE, memory_labels
+from aios_db.search.linkrun import Links
 from aios_db.search.nearest import Neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
 from aios_db.search.postings import GrowingPostings, Triples

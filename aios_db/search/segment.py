@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.search.graph import NO_LINKS, LinkArrays, LinkGraph, Links
+from aios_db.search.graph import LinkArrays, LinkGraph
 from aios_db.search.keys import KeyTable
+from aios_db.search.linkrun import NO_LINKS, Links
 from aios_db.search.part import COLUMNS, Impacts, Part
 from aios_db.search.postings import Postings
 from aios_db.search.vectors import Clusters, Statistics

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.schema.association_links import KINDS
 from aios_db.schema.config import LinksConfig
+from aios_db.search.graph import kind_code
 from aios_db.search.index import SearchIndex
 from aios_db.search.linking import NewMemories, propose_links
 from aios_db.store.commit import commit
@@ -53,10 +55,11 @@ def link_new(
     ends = np.unique(np.concatenate([first, second]))
     names = memories._take_rows(ends.tolist(), columns=["memory_id"])["memory_id"].combine_chunks()
     sources = names.take(pa.array(np.searchsorted(ends, first)))
+    kinds = np.concatenate([proposed.kinds, np.full(len(made), kind_code("derived_from"), np.uint8)])
     rows = stored_links(
         sources,
         names.take(pa.array(np.searchsorted(ends, second))),
-        pa.array([*proposed.kinds, *["derived_from"] * len(made)]),
+        pa.array(KINDS).take(pa.array(kinds)),
         pa.array(np.concatenate([proposed.weights, np.ones(len(made), np.float32)])),
     )
     return commit(links, rows), sources.unique().to_pylist()

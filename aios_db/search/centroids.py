@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.search.blas import each_in_a_thread
 from aios_db.search.lists import Scattered, best_in_lists, highest
 from aios_db.search.vectors import Matrix
 
@@ -16,6 +17,7 @@ _FEW = 512  # all are compared
 _GROUPS_PROBED = 8
 _GROUP_ROUNDS = 4
 _BLOCK = 8192
+_ROWS = 1024  # of one product
 
 
 class Centroids:
@@ -33,7 +35,9 @@ class Centroids:
             random = np.random.default_rng(len(vectors))
             number = int(np.sqrt(len(vectors)))
             self._groups: Matrix | None = spherical_k_means(self.vectors, number, random, _GROUP_ROUNDS)
-            self._members = Scattered(_compared_with_all(self.vectors, self._groups, 1)[:, 0].astype(np.int32))
+            self._members = Scattered(
+                _compared_with_all(self.vectors, self._groups, 1)[:, 0].astype(np.int32)
+            )
         else:
             self._groups = None
 
@@ -72,6 +76,9 @@ def spherical_k_means(sample: Matrix, lists: int, random: np.random.Generator, r
 def _compared_with_all(vectors: Matrix, centroids: Matrix, count: int) -> NDArray[np.int64]:
     nearest = np.empty((len(vectors), count), np.int64)
     transposed = np.ascontiguousarray(centroids.T)
-    for start in range(0, len(vectors), _BLOCK):
-        nearest[start : start + _BLOCK], _ = highest(vectors[start : start + _BLOCK] @ transposed, count)
+
+    def compare(start: int) -> None:
+        nearest[start : start + _ROWS], _ = highest(vectors[start : start + _ROWS] @ transposed, count)
+
+    each_in_a_thread(compare, range(0, len(vectors), _ROWS))
     return nearest

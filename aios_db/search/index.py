@@ -24,8 +24,8 @@ from aios_db.search.analyzer import Analyzer
 from aios_db.search.blas import single_threaded
 from aios_db.search.build import State, merge
 from aios_db.search.graph import kind_code
-from aios_db.search.keywords import Collection, KeywordScorer
 from aios_db.search.keys import Keys
+from aios_db.search.keywords import Collection, KeywordScorer
 from aios_db.search.labels import HAS_TITLE, memory_labels
 from aios_db.search.linkrun import Links
 from aios_db.search.nearest import Neighbors, search
@@ -90,7 +90,15 @@ class SearchIndex:
     def needs_save(self) -> bool:
         """Whether enough changed since the segment was written to write a new one."""
         limit = min(max(len(self._segment) // 4, _SMALL_TAIL), _LARGE_TAIL)
-        return len(self._tail) + self._graph.recent // 8 > limit
+        return len(self._tail) + self._graph.recent // 32 > limit
+
+    @property
+    def needs_save_now(self) -> bool:
+        """Whether so much changed that whoever writes in bulk should wait for a new segment.
+
+        Every new segment is a copy of all that went before; so this lets the tail grow with it.
+        """
+        return len(self._tail) > min(max(len(self._segment) // 2, _LARGE_TAIL), 2 * _LARGE_TAIL)
 
     def __len__(self) -> int:
         return self._documents
@@ -278,7 +286,10 @@ class SearchIndex:
         """Return the last ``count`` rows below ``before`` of the memories with a label, ascending."""
         with self._lock:
             docs = np.concatenate([self._segment.labels.get(label)[0], self._labels.get(label)[0]])
-            rows = np.unique(docs[docs < before].astype(np.int64))[-4 * count :]
+            docs = docs[docs < before]
+            if not len(docs):
+                return np.empty(0, np.int64)
+            rows = np.unique(docs.astype(np.int64))[-4 * count :]
             return rows[self._passes(rows, None)][-count:]
 
     def holding_all(self, text: str, limit: int) -> Rows:

@@ -34,7 +34,9 @@ NO_LINKS = Links(*(np.empty(0, dtype) for dtype in (np.int64, np.int64, np.int64
 
 def joined(links: Sequence[Links]) -> Links:
     """Return the links of all, one after the other."""
-    return Links(*(np.concatenate(column) for column in zip(*(vars(each).values() for each in links), strict=True)))
+    return Links(
+        *(np.concatenate(column) for column in zip(*(vars(each).values() for each in links), strict=True))
+    )
 
 
 class LinkRun:
@@ -62,7 +64,7 @@ class LinkRun:
         return len(self._rows)
 
     def neighbors(self, rows: Rows) -> tuple[Rows, Rows, NDArray[np.float32], NDArray[np.uint8]]:
-        """Return the links of some memories: position in ``rows``, other end, weight (0 when deleted), kind."""
+        """Return links of some memories: position in ``rows``, other end, weight (0 when deleted), kind."""
         starts = np.searchsorted(self._ends, rows)
         lengths = np.searchsorted(self._ends, rows, side="right") - starts
         origin = np.repeat(np.arange(len(rows)), lengths)

@@ -122,7 +122,7 @@ def best_in_lists(  # noqa: PLR0917
 
 
 def best_of(documents: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Found:
-    """Return the ``k`` best in each row of ``(n, m)``, best first, ties by document; -1 where less than ``k``."""
+    """Return the ``k`` best in each row, best first, ties by document; -1 where there are less."""
     if scores.shape[1] > k:
         keep, scores = highest(scores, k)
         documents = np.take_along_axis(documents, keep, axis=1)

@@ -111,7 +111,9 @@ class Neighbors:
         if self._centroids is None and count * len(matrix) > _MANY_PAIRS:
             number = len(matrix) // _ROWS_IN_LIST
             random = np.random.default_rng(len(matrix))
-            sample = matrix[np.sort(random.choice(len(matrix), min(_SAMPLE * number, len(matrix)), replace=False))]
+            sample = matrix[
+                np.sort(random.choice(len(matrix), min(_SAMPLE * number, len(matrix)), replace=False))
+            ]
             self._centroids = Centroids(spherical_k_means(sample, number, random, _ROUNDS))
         return self._centroids is not None
 

@@ -23,7 +23,7 @@ def link_new(
     index: SearchIndex,
     new: pa.Table,
     config: LinksConfig,
-) -> tuple[lance.LanceDataset, list[str]]:
+) -> tuple[lance.LanceDataset, pa.Table]:
     """Link memories that were just written.
 
     Parameters
@@ -39,8 +39,8 @@ def link_new(
 
     Returns
     -------
-    tuple of lance.LanceDataset and list of str
-        The version of ``links`` written, and the memories that the links start at.
+    tuple of lance.LanceDataset and pa.Table
+        The version of ``links`` written, and the links, in its schema.
     """
 
     def texts_of(row_ids: NDArray[np.int64]) -> list[str]:
@@ -51,18 +51,17 @@ def link_new(
     made, origins = _lineage(index, new)
     first, second = np.concatenate([proposed.sources, made]), np.concatenate([proposed.targets, origins])
     if not len(first):
-        return links, []
+        return links, links.schema.empty_table()
     ends = np.unique(np.concatenate([first, second]))
     names = memories._take_rows(ends.tolist(), columns=["memory_id"])["memory_id"].combine_chunks()
-    sources = names.take(pa.array(np.searchsorted(ends, first)))
     kinds = np.concatenate([proposed.kinds, np.full(len(made), kind_code("derived_from"), np.uint8)])
     rows = stored_links(
-        sources,
+        names.take(pa.array(np.searchsorted(ends, first))),
         names.take(pa.array(np.searchsorted(ends, second))),
         pa.array(KINDS).take(pa.array(kinds)),
         pa.array(np.concatenate([proposed.weights, np.ones(len(made), np.float32)])),
     )
-    return commit(links, rows), sources.unique().to_pylist()
+    return commit(links, rows), rows
 
 
 def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

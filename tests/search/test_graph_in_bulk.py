@@ -70,7 +70,9 @@ def test_links_are_deleted_and_written_anew(graph, links):
     random = np.random.default_rng(2)
     gone = random.choice(COUNT, 900, replace=False)
     again = np.sort(random.choice(COUNT, 900, replace=False))
-    changed = Links(again, links.sources[again], links.targets[again], np.full(900, 0.05, np.float32), links.kinds[again])
+    changed = Links(
+        again, links.sources[again], links.targets[again], np.full(900, 0.05, np.float32), links.kinds[again]
+    )
     for each in (graph, other):
         each.delete([*gone.tolist(), COUNT + 5])
         each.put(changed)

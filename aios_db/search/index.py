@@ -30,6 +30,7 @@ from aios_db.search.labels import HAS_TITLE, memory_labels
 from aios_db.search.linkrun import Links
 from aios_db.search.nearest import Neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
+from aios_db.search.phrases import phrases
 from aios_db.search.postings import GrowingPostings, Triples
 from aios_db.search.ranking import best, digest64
 from aios_db.search.segment import Segment, Version
@@ -309,6 +310,11 @@ class SearchIndex:
         rows = np.sort(np.concatenate(found))
         return rows if len(rows) <= limit else np.empty(0, np.int64)
 
+    def names(self, row: int, text: str) -> list[str]:
+        """Return `phrases` of a memory's text; those of memories just written are known."""
+        known = self._names.get(row)
+        return phrases(text) if known is None else known
+
     @property
     def has_titles(self) -> bool:
         """Whether any memory has a title."""
@@ -326,6 +332,7 @@ class SearchIndex:
         self._labels = GrowingPostings()
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
         self._named: dict[str, int] = {}
+        self._names: dict[int, list[str]] = {}
         self._neighbors = Neighbors(segment)
         self._version = segment.version
         self._statistics = segment.statistics()
@@ -399,6 +406,7 @@ class SearchIndex:
         since = self._version.memories
         if memories.version == since:
             return
+        self._names.clear()
         if since >= 0:
             self._kill(source.deleted(memories, since, self._rows))
         for batch in source.changed(memories, since, source.MEMORY_COLUMNS):
@@ -451,7 +459,8 @@ class SearchIndex:
         self._tail.extend(values, terms)
         scopes = (batch[name].to_pylist() for name in ("user_id", "agent_id", "session_id"))
         for row, title, text, *scope in zip(rows.tolist(), titles, texts, *scopes, strict=True):
-            self._labels.add(row, memory_labels(title, text, *scope))
+            self._names[row] = names = phrases(text)
+            self._labels.add(row, memory_labels(title, names, *scope))
         self._ids.add(batch["memory_id"], rows.tolist())
         self._hashes.add(batch["content_hash"], rows.tolist())
         self._statistics.add(values["vectors"])

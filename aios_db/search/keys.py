@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
@@ -51,8 +52,7 @@ class KeyTable:
             at = np.minimum(np.searchsorted(self._digests, wanted), len(self._digests) - 1)
             found = np.where(self._digests[at] == wanted, self._rows[at], -1)
         if self._recent:
-            recent = self._recent
-            rows = np.fromiter((recent.get(each, -1) for each in wanted.tolist()), np.int64, len(keys))
+            rows = np.fromiter(map(self._recent.get, wanted.tolist(), repeat(-1)), np.int64, len(keys))
             found = np.where(rows >= 0, rows, found)
         return found
 

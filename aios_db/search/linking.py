@@ -19,7 +19,7 @@ from aios_db.schema.retrieval import Rows
 from aios_db.search.graph import SIMILAR, kind_code
 from aios_db.search.index import SearchIndex
 from aios_db.search.labels import name_label, session_label, title_label
-from aios_db.search.phrases import mentions, phrases, possible_mentions, title_keys
+from aios_db.search.phrases import mentions, possible_mentions, title_keys
 
 _STEPS = 2  # a turn is linked with the next one and, since that is the other speaker's, the next but one
 _NAME_WEIGHT = 0.1
@@ -169,10 +169,11 @@ def _shared_names(index: SearchIndex, new: NewMemories, config: LinksConfig) -> 
         return
     speakers = {speaker.lower() for speaker in new.speakers if speaker}
     for row, text, title in zip(new.rows.tolist(), new.texts, new.titles, strict=True):
-        if title:
+        names = () if title else index.names(row, text)
+        if not names:
             continue
         shared: Counter[int] = Counter()
-        for phrase in phrases(text):
+        for phrase in names:
             if phrase in speakers:
                 continue
             others = index.labelled(name_label(phrase), config.entity_max_memories)

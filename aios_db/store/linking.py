@@ -70,6 +70,8 @@ def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDAr
     An origin that is not there, or no longer, has no link; its id stays in ``derived_from``.
     """
     column = new["derived_from"].combine_chunks()
+    if column.null_count == len(column):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
     made = pc.list_parent_indices(column).to_pylist()
     pairs = list(dict.fromkeys(zip(made, column.flatten().to_pylist(), strict=True)))
     origins = index.find_ids([origin or "" for _, origin in pairs])

@@ -431,7 +431,8 @@ class SearchIndex:
     def _row_of_each(self, column: pa.StringArray) -> Rows:
         """Return `find_ids` of a column in which most ids are repeated."""
         encoded = column.dictionary_encode()
-        return self.find_ids(encoded.dictionary)[encoded.indices.to_numpy()]
+        rows: Rows = self.find_ids(encoded.dictionary)[encoded.indices.to_numpy()]
+        return rows
 
     def _put(self, batch: pa.RecordBatch) -> None:
         """Add memories; of those that are known with the same content only the attributes change."""

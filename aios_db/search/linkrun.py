@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +30,16 @@ class Links:
         return Links(*(column[keep] for column in vars(self).values()))
 
 
-NO_LINKS = Links(*(np.empty(0, dtype) for dtype in (np.int64, np.int64, np.int64, np.float32, np.uint8)))
+_NO_ROWS = np.empty(0, np.int64)
+NO_LINKS = Links(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.empty(0, np.float32), np.empty(0, np.uint8))
 
 
 def joined(links: Sequence[Links]) -> Links:
     """Return the links of all, one after the other."""
-    return Links(
-        *(np.concatenate(column) for column in zip(*(vars(each).values() for each in links), strict=True))
-    )
+    columns: list[Any] = [
+        np.concatenate([getattr(each, field.name) for each in links]) for field in fields(Links)
+    ]
+    return Links(*columns)
 
 
 class LinkRun:

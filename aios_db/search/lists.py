@@ -127,7 +127,10 @@ def best_of(documents: NDArray[np.int64], scores: NDArray[np.float32], k: int) -
         keep, scores = highest(scores, k)
         documents = np.take_along_axis(documents, keep, axis=1)
     order = np.lexsort((documents, -scores), axis=1)
-    documents, scores = (np.take_along_axis(each, order, axis=1) for each in (documents, scores))
+    documents, scores = (
+        np.take_along_axis(documents, order, axis=1),
+        np.take_along_axis(scores, order, axis=1),
+    )
     return np.where(np.isfinite(scores), documents, -1), scores
 
 

@@ -151,9 +151,10 @@ class GrowingPostings:
         if entry is not None:
             found.append((np.array(entry[0], np.int32), np.array(entry[1], np.uint16)))
         found = [each for each in found if len(each[0])]
-        if len(found) == 1:
-            return found[0]
-        return _joined(found) if found else _NONE
+        if len(found) < 2:
+            return found[0] if found else _NONE
+        documents, counts = _joined(found)
+        return documents, counts
 
     def triples(self) -> tuple[NDArray[np.uint64], Docs, Counts]:
         """Return what `Postings.build` takes."""
@@ -165,7 +166,8 @@ class GrowingPostings:
             docs.extend(entry[0])
             counts.extend(entry[1])
         single = keys, np.array(docs, np.int32), np.array(counts, np.uint16)
-        return _joined([*(level.triples() for level in self._levels), single])
+        keys, documents, times = _joined([*(level.triples() for level in self._levels), single])
+        return keys, documents, times
 
     def _flush(self) -> None:
         """Make a level of the dictionary, whose documents come before those of the next level."""
@@ -182,6 +184,6 @@ class GrowingPostings:
             self._levels[-2:] = [merged]
 
 
-def _joined(columns: Sequence[tuple[NDArray[Any], ...]]) -> Any:
+def _joined(columns: Sequence[tuple[NDArray[Any], ...]]) -> list[NDArray[Any]]:
     """Return the columns of all, one after the other."""
-    return tuple(np.concatenate(column) for column in zip(*columns, strict=True))
+    return [np.concatenate(column) for column in zip(*columns, strict=True)]

@@ -50,9 +50,7 @@ class WriteLock:
             When a writer in another process has not finished in time, or the lock file cannot be made.
         """
         while not self._thread.acquire(timeout=_PATIENCE_S):
-            logger.warning(
-                "waiting for another thread that is writing", extra={"lock": self._file.lock_file}
-            )
+            logger.warning("waiting for another thread that is writing", extra={"lock": self._file.lock_file})
         try:
             self._wait_for_processes()
             try:

@@ -235,9 +235,8 @@ class LinkGraph:
             self._arrays.weights[first],
             self._arrays.kinds[first],
         )
-        single = Links(
-            *more[:, :3].T.astype(np.int64), more[:, 3].astype(np.float32), more[:, 4].astype(np.uint8)
-        )
+        ids, sources, targets = more[:, :3].T.astype(np.int64)
+        single = Links(ids, sources, targets, more[:, 3].astype(np.float32), more[:, 4].astype(np.uint8))
         return joined([packed, single, *(run.links() for run in self._runs)])
 
     def _reweigh(self, row: int, weight: float) -> None:

@@ -235,6 +235,9 @@ class MemoryStore:
         The memories go first: a crash in between leaves links without an end, which readers tolerate.
         """
         self._check_writable()
+        for each in memory_ids:
+            if not isinstance(each, str):
+                raise ProgrammingError(f"cannot forget {each!r}; a memory_id is text")
         with self._writing("deleting memories of"):
             row_ids = np.unique(self.index.find_ids(list(memory_ids)))
             row_ids = row_ids[row_ids >= 0]

@@ -68,7 +68,8 @@ def check_columns(names: Sequence[str]) -> None:
 def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return a column in one piece and without the encodings that Arrow's functions do not all read."""
     if pa.types.is_list_view(column.type) or pa.types.is_large_list_view(column.type):
-        column = column.cast(pa.large_list(column.type.value_type))  # joined as views they lose their sizes
+        # Arrow 26 joins and casts views to lists of other values.
+        return pa.array(column.to_pylist(), pa.large_list(column.type.value_type))
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(column, pa.ExtensionArray):
         return column

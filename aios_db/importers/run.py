@@ -100,7 +100,7 @@ def import_path(
             run.set_aside([Rejected(error.location, error.reason, "")])
             continue
         except OSError as error:
-            run.set_aside([Rejected(source.name, f"cannot be read: {error.strerror}", "")])
+            run.set_aside([Rejected(source.name, f"cannot be read: {error.strerror or error}", "")])
             continue
         if chosen is None:
             if Path(path).is_file():

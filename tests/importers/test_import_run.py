@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -159,3 +160,19 @@ def test_unreadable_in_the_middle_keeps_what_came_before(con, folder):
     report = import_path(con, folder)
     assert report.rejected == 1
     assert count(con) == report.imported
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+def test_what_is_no_file_is_set_aside_with_a_reason_and_links_in_a_circle_end(con, folder):
+    os.mkfifo(folder / "pipe.txt")
+    report = import_path(con, folder / "pipe.txt")
+    assert report.rejected == 1
+    reason = json.loads(Path(report.rejected_path).read_text().splitlines()[-1])["reason"]
+    assert reason.startswith("cannot be read: ")
+    assert "None" not in reason
+    lines(folder / "a.jsonl", ["one", "two"])
+    before = import_path(con, folder).imported
+    (folder / "loop").symlink_to(folder)
+    (folder / "nowhere.txt").symlink_to(folder / "missing")
+    report = import_path(con, folder, restart=True)
+    assert report.imported == before == 2

@@ -224,7 +224,9 @@ def _sources(path: Path) -> Iterator[Source]:
             hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
             if file.is_file() and not hidden:
                 yield Source(file, path)
-    elif path.exists():
+    elif path.is_file():
         yield Source(path, path.parent)
+    elif path.exists():
+        raise OperationalError(f"{path}: is neither a file nor a folder; a pipe cannot be read twice")
     else:
         raise OperationalError(f"{path}: there is no such file or folder")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.search.blas import each_in_a_thread
-from aios_db.search.lists import Scattered, best_in_lists, highest
+from aios_db.search.lists import Scattered, best_in_lists, best_of, highest
 from aios_db.search.vectors import Matrix
 
 _FEW = 512  # all are compared
@@ -42,7 +42,7 @@ class Centroids:
             self._groups = None
 
     def nearest(self, vectors: Matrix, count: int) -> NDArray[np.int64]:
-        """Return the ``count`` nearest centroids of each vector, int64 ``(n, count)``, in no order.
+        """Return the ``count`` nearest centroids of each vector, int64 ``(n, count)``, best first.
 
         There are at least as many centroids.
         """
@@ -78,7 +78,8 @@ def _compared_with_all(vectors: Matrix, centroids: Matrix, count: int) -> NDArra
     transposed = np.ascontiguousarray(centroids.T)
 
     def compare(start: int) -> None:
-        nearest[start : start + _ROWS], _ = highest(vectors[start : start + _ROWS] @ transposed, count)
+        found, scores = highest(vectors[start : start + _ROWS] @ transposed, count)
+        nearest[start : start + _ROWS], _ = best_of(found, scores, count)
 
     each_in_a_thread(compare, range(0, len(vectors), _ROWS))
     return nearest

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, Rows
 from aios_db.search.centroids import Centroids, spherical_k_means
-from aios_db.search.lists import Contiguous, Scattered, best_in_lists, best_of
+from aios_db.search.lists import Contiguous, Lists, Scattered, best_in_lists, best_of
 from aios_db.search.part import Part
 from aios_db.search.ranking import best
 from aios_db.search.vectors import Matrix
@@ -85,42 +85,64 @@ class Neighbors:
         row_ids, cosines
             int64 and float32 ``(n, k)``, best first, padded with -1 and -inf.
         """
-        found = [self._find(part, vectors, k) for part in parts if len(part)]
+        parts = [part for part in parts if len(part)]
+        listed = [self._listed(part, len(vectors)) for part in parts]
+        probes = np.empty((len(vectors), 0), np.int64)
+        if self._centroids is not None and any(listed):
+            probes = self._centroids.nearest(vectors, min(_PROBES, len(self._centroids.vectors)))
+        found = [
+            self._in_its_lists(part, vectors, probes, k) if lists else _in_all(part, vectors, k)
+            for part, lists in zip(parts, listed, strict=True)
+        ]
         rows = np.concatenate([np.full((len(vectors), k), -1), *(rows for rows, _ in found)], axis=1)
         scores = np.full((len(vectors), k), -np.inf, np.float32)
         return best_of(rows, np.concatenate([scores, *(scores for _, scores in found)], axis=1), k)
 
-    def _find(self, part: Part, vectors: Matrix, k: int) -> Found:
-        matrix, alive = part.vectors, part.alive
-        dead = None if alive.all() else alive
-        clusters = part.clusters
-        if clusters is None and (len(part) <= _FEW_ROWS or not self._in_lists(len(vectors), matrix)):
-            everything = Contiguous(np.append(np.arange(0, len(matrix), _BLOCK), len(matrix)))
-            probes = np.tile(np.arange(len(everything.offsets) - 1), (len(vectors), 1))
-            documents, scores = best_in_lists(vectors, probes, everything, matrix, k, dead)
-        else:
-            assert self._centroids is not None
-            lists = Contiguous(clusters.offsets) if clusters else Scattered(self._assigned(part, matrix))
-            count = min(_PROBES, len(self._centroids.vectors))
-            probes = self._centroids.nearest(vectors, count)
-            documents, scores = best_in_lists(vectors, probes, lists, matrix, k, dead)
-        return np.where(documents >= 0, part.rows[documents], -1), scores
-
-    def _in_lists(self, count: int, matrix: Matrix) -> bool:
-        """Tell whether there are lists, made now if so many vectors are worth them."""
+    def _listed(self, part: Part, count: int) -> bool:
+        """Tell whether to look ``count`` vectors up in lists, which are made now if so many are worth it."""
+        if part.clusters is not None:
+            return True
+        matrix = part.vectors
         if self._centroids is None and count * len(matrix) > _MANY_PAIRS:
             number = len(matrix) // _ROWS_IN_LIST
             random = np.random.default_rng(len(matrix))
-            sample = matrix[
-                np.sort(random.choice(len(matrix), min(_SAMPLE * number, len(matrix)), replace=False))
-            ]
-            self._centroids = Centroids(spherical_k_means(sample, number, random, _ROUNDS))
-        return self._centroids is not None
+            drawn = random.choice(len(matrix), min(_SAMPLE * number, len(matrix)), replace=False)
+            self._centroids = Centroids(spherical_k_means(matrix[np.sort(drawn)], number, random, _ROUNDS))
+        return self._centroids is not None and len(matrix) > _FEW_ROWS
 
-    def _assigned(self, part: Part, matrix: Matrix) -> NDArray[np.int32]:
-        """Return the list of each row of a part that has none, and remember it: such parts only grow."""
+    def _in_its_lists(self, part: Part, vectors: Matrix, probes: NDArray[np.int64], k: int) -> Found:
+        matrix, alive = part.vectors, part.alive
+        if part.clusters is not None:
+            lists: Lists = Contiguous(part.clusters.offsets)
+        else:
+            lists = Scattered(self._assigned(part, matrix, vectors, probes))
+        documents, scores = best_in_lists(vectors, probes, lists, matrix, k, _dead(alive))
+        return np.where(documents >= 0, part.rows[documents], -1), scores
+
+    def _assigned(
+        self, part: Part, matrix: Matrix, vectors: Matrix, probes: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Return the list of each row of a part that has none, and remember it: such parts only grow.
+
+        What is looked for are mostly the rows that were just added, so that their lists are known.
+        """
         assert self._centroids is not None
         known = self._lists.get(id(part), np.empty(0, np.int32))
-        new = self._centroids.nearest(matrix[len(known) :], 1)[:, 0].astype(np.int32)
-        lists = self._lists[id(part)] = np.concatenate([known, new])[: len(matrix)]
+        new = matrix[len(known) :]
+        same = len(new) == len(vectors) and np.array_equal(new, vectors)
+        found = probes[:, 0] if same else self._centroids.nearest(new, 1)[:, 0]
+        lists = self._lists[id(part)] = np.concatenate([known, found.astype(np.int32)])[: len(matrix)]
         return lists
+
+
+def _in_all(part: Part, vectors: Matrix, k: int) -> Found:
+    """Return the nearest by comparing with every row."""
+    matrix, alive = part.vectors, part.alive
+    everything = Contiguous(np.append(np.arange(0, len(matrix), _BLOCK), len(matrix)))
+    probes = np.tile(np.arange(len(everything.offsets) - 1), (len(vectors), 1))
+    documents, scores = best_in_lists(vectors, probes, everything, matrix, k, _dead(alive))
+    return np.where(documents >= 0, part.rows[documents], -1), scores
+
+
+def _dead(alive: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    return None if alive.all() else alive

@@ -53,7 +53,7 @@ def link_new(
     if not len(first):
         return links, links.schema.empty_table()
     ends = np.unique(np.concatenate([first, second]))
-    names = memories._take_rows(ends.tolist(), columns=["memory_id"])["memory_id"].combine_chunks()
+    names = index.memory_ids(ends)
     kinds = np.concatenate([proposed.kinds, np.full(len(made), kind_code("derived_from"), np.uint8)])
     rows = stored_links(
         names.take(pa.array(np.searchsorted(ends, first))),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.search.centroids import Centroids, spherical_k_means
+from aios_db.search.lists import best_of, highest
 from aios_db.search.vectors import Clusters, Matrix
 
 logger = logging.getLogger("aios_db.search")
@@ -114,16 +115,16 @@ def _probes(
 
 def _exact(parts: Sequence[Matrix], queries: Matrix) -> NDArray[np.int64]:
     """Return int64 ``(queries, 10)``: the rows nearest to each query, numbered through all parts."""
-    scores = np.zeros((len(queries), 0), np.float32)
-    rows = np.zeros((len(queries), 0), np.int64)
+    rows = np.full((len(queries), _NEIGHBORS), -1)
+    scores = np.full((len(queries), _NEIGHBORS), -np.inf, np.float32)
     first = 0
     for part in parts:
         for start in range(0, len(part), _BLOCK):
             block = queries @ part[start : start + _BLOCK].T
-            at = np.argpartition(-block, min(_NEIGHBORS, block.shape[1]) - 1, axis=1)[:, :_NEIGHBORS]
-            scores = np.concatenate([scores, np.take_along_axis(block, at, axis=1)], axis=1)
-            rows = np.concatenate([rows, at + first + start], axis=1)
-            keep = np.argsort(-scores, axis=1)[:, :_NEIGHBORS]
-            scores, rows = np.take_along_axis(scores, keep, axis=1), np.take_along_axis(rows, keep, axis=1)
+            at, values = highest(block, min(_NEIGHBORS, block.shape[1]))
+            at += first + start
+            rows, scores = best_of(
+                np.concatenate([rows, at], axis=1), np.concatenate([scores, values], axis=1), _NEIGHBORS
+            )
         first += len(part)
     return rows

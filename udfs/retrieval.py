@@ -36,7 +36,12 @@ class Index(Protocol):
         ...
 
     def spread(
-        self, row_ids: Rows, scores: NDArray[np.float64], hops: int, where: Filter | None = None
+        self,
+        row_ids: Rows,
+        scores: NDArray[np.float64],
+        hops: int,
+        where: Filter | None = None,
+        most: int | None = None,
     ) -> tuple[Rows, NDArray[np.float64], Rows]:
         """Let scores flow over the links."""
         ...
@@ -140,19 +145,28 @@ def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.
     return _each_row(_SCORED, one, vectors, texts, memory_ids)
 
 
-def spread(
-    store: Searchable, memory_ids: pa.ListArray, scores: pa.ListArray, hops: pa.Array, wheres: pa.StructArray
+def spread(  # noqa: PLR0917 - one argument a column
+    store: Searchable,
+    memory_ids: pa.ListArray,
+    scores: pa.ListArray,
+    hops: pa.Array,
+    wheres: pa.StructArray,
+    most: pa.Array,
 ) -> pa.Array:
-    """Return every memory given or reached over links, and the score that arrived there."""
+    """Return the memories given or reached over links, and the score that arrived there.
 
-    def one(ids: pa.Array, seeds: pa.Array, links: int, where: Filter) -> pa.StructArray:
+    A ``most`` of 0 and above limits those that were not given.
+    """
+
+    def one(ids: pa.Array, seeds: pa.Array, links: int, where: Filter, limit: int) -> pa.StructArray:
         if len(ids) != len(seeds):
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
         rows = store.index.find_ids(ids.to_pylist())
         known = rows >= 0
         rows, first = np.unique(rows[known], return_index=True)
         activation = np.nan_to_num(_numbers(seeds, np.float64)[known][first])
-        reached, arrived, distances = store.index.spread(rows, activation, links, where)
+        limited = limit if limit >= 0 else None
+        reached, arrived, distances = store.index.spread(rows, activation, links, where, limited)
         times = store.index.times(reached)
         columns = [
             store.index.memory_ids(reached),
@@ -163,7 +177,7 @@ def spread(
         ]
         return pa.StructArray.from_arrays(columns, fields=list(_REACHED))
 
-    return _each_row(_REACHED, one, memory_ids, scores, hops, _filters(wheres))
+    return _each_row(_REACHED, one, memory_ids, scores, hops, _filters(wheres), most)
 
 
 def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Array:
@@ -231,8 +245,8 @@ def _value(scalar: Any) -> Any:
 
 
 def _rows(store: Searchable, rows: Rows) -> pa.StructArray:
-    table = store.take(rows.astype(np.uint64), _MEMORY_COLUMNS)
-    return table.cast(pa.schema(list(_MEMORY))).to_struct_array().combine_chunks()
+    columns = store.take(rows.astype(np.uint64), _MEMORY_COLUMNS).columns
+    return pa.StructArray.from_arrays([each.combine_chunks() for each in columns], fields=list(_MEMORY))
 
 
 def _none(item: pa.StructType) -> pa.StructArray:
@@ -255,8 +269,10 @@ def _known(store: Searchable, ids: pa.StringArray) -> tuple[Rows, pa.StringArray
     """Return row ids and memory_ids of those that exist, each once."""
     distinct = list(dict.fromkeys(name for name in ids.to_pylist() if name is not None))
     rows = store.index.find_ids(distinct)
-    rows = rows[rows >= 0]
-    return rows, store.index.memory_ids(rows)
+    known = rows >= 0
+    if known.all() and len(distinct) == len(ids):
+        return rows, ids
+    return rows[known], pa.array(distinct, pa.string()).filter(pa.array(known))
 
 
 def _numbers(values: pa.Array, dtype: npt.DTypeLike = np.float32) -> NDArray[Any]:
@@ -286,7 +302,9 @@ FUNCTIONS = (
     ScalarFunction("aios_vector_search", ["FLOAT[]", "BIGINT", _WHERE], _list_of(_HIT), vector_search),
     ScalarFunction("aios_keyword_search", ["VARCHAR", "BIGINT", _WHERE], _list_of(_HIT), keyword_search),
     ScalarFunction("aios_score", ["FLOAT[]", "VARCHAR", "VARCHAR[]"], _list_of(_SCORED), score),
-    ScalarFunction("aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _WHERE], _list_of(_REACHED), spread),
+    ScalarFunction(
+        "aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _WHERE, "BIGINT"], _list_of(_REACHED), spread
+    ),
     ScalarFunction("aios_neighbors", ["VARCHAR", "INTEGER"], _list_of(_NEIGHBOR), neighbors),
     ScalarFunction("aios_memories", ["VARCHAR[]"], _list_of(_MEMORY), memories_by_id),
     ScalarFunction("aios_recalled", ["VARCHAR[]"], _list_of(_MEMORY), recalled),

@@ -29,7 +29,7 @@ from aios_db.search.labels import HAS_TITLE, memory_labels
 from aios_db.search.nearest import neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
 from aios_db.search.postings import GrowingPostings, Triples
-from aios_db.search.ranking import best, digest64
+from aios_db.search.ranking import best, digest64, strongest
 from aios_db.search.segment import Segment, Version
 from aios_db.search.tail import Tail
 from aios_db.search.vectors import Statistics
@@ -162,12 +162,23 @@ class SearchIndex:
             )
 
     def spread(
-        self, row_ids: Rows, scores: NDArray[np.float64], hops: int, where: Filter | None = None
+        self,
+        row_ids: Rows,
+        scores: NDArray[np.float64],
+        hops: int,
+        where: Filter | None = None,
+        most: int | None = None,
     ) -> tuple[Rows, NDArray[np.float64], Rows]:
-        """Let scores flow over the links (`LinkGraph.spread`); only memories that pass are returned."""
+        """Let scores flow over the links (`LinkGraph.spread`); only memories that pass are returned.
+
+        ``most`` limits those that are not among ``row_ids``, to the ones where most arrived.
+        """
         with self._lock:
             rows, arrived, distances = self._graph.spread(row_ids, scores, max(hops, 0))
-            keep = self._passes(rows, where)
+            keep = np.flatnonzero(self._passes(rows, where))
+        if most is not None:
+            given = distances[keep] == 0
+            keep = np.concatenate([keep[given], strongest(arrived, keep[~given], most)])
         return rows[keep], arrived[keep], distances[keep]
 
     def neighbors(self, row_id: int, hops: int) -> tuple[Rows, Rows]:
@@ -217,9 +228,8 @@ class SearchIndex:
     def find_ids(self, memory_ids: Sequence[str]) -> Rows:
         """Return the row id of each memory_id, or -1."""
         with self._lock:
-            rows = np.fromiter(
-                (self._named.get(memory_id, -1) for memory_id in memory_ids), np.int64, len(memory_ids)
-            )
+            named = self._named
+            rows = np.array([named.get(memory_id, -1) for memory_id in memory_ids], np.int64)
             if (rows < 0).any():
                 rows = self._ids.find(memory_ids)
             return self._living(rows)
@@ -314,14 +324,15 @@ class SearchIndex:
     # Inside
 
     @property
-    def _parts(self) -> tuple[Part, Part]:
-        return self._segment, self._tail
+    def _parts(self) -> tuple[Part, ...]:
+        return (self._segment, self._tail) if len(self._tail) else (self._segment,)
 
     def _use(self, segment: Segment) -> None:
         self._segment, self._tail = segment, Tail(self.dimension)
         self._labels = GrowingPostings()
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
         self._named: dict[str, int] = {}
+        self._asked: tuple[str, KeywordScorer] | None = None
         self._version = segment.version
         self._statistics = segment.statistics()
         self._documents, self._terms = segment.totals()
@@ -333,6 +344,7 @@ class SearchIndex:
 
     def _catch_up(self, memories: LanceDataset, links: LanceDataset) -> None:
         self._named.clear()
+        self._asked = None
         self._sync_memories(memories)
         self._sync_links(links)
         self._version = Version(memories.version, links.version)
@@ -352,8 +364,11 @@ class SearchIndex:
         )
 
     def _scorer(self, text: str) -> KeywordScorer:
-        collection = Collection(self._documents, self._terms)
-        return KeywordScorer(self._analyzer.query(text), self._parts, collection)
+        """Return the scorer of a query, the last one's again: `recall` searches and then scores."""
+        if self._asked is None or self._asked[0] != text:
+            collection = Collection(self._documents, self._terms)
+            self._asked = text, KeywordScorer(self._analyzer.query(text), self._parts, collection)
+        return self._asked[1]
 
     def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         vector = np.asarray(vector, np.float32)

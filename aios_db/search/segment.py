@@ -109,7 +109,9 @@ class Segment(Part):
     def positions(self, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the document of each row id, or -1."""
         table = self.arrays["positions"]
-        inside = (row_ids >= 0) & (row_ids < len(table))
+        inside = row_ids.view(np.uint64) < len(table)  # a negative one is beyond every end
+        if inside.all():
+            return table[row_ids].astype(np.int64)
         found = np.full(len(row_ids), -1, np.int64)
         found[inside] = table[row_ids[inside]]
         return found

@@ -88,7 +88,7 @@ class SearchIndex:
     def needs_save(self) -> bool:
         """Whether enough changed since the segment was written to write a new one."""
         limit = min(max(len(self._segment) // 4, _SMALL_TAIL), _LARGE_TAIL)
-        return len(self._tail) + self._graph.recent // 8 > limit
+        return len(self._tail) + (self._graph.recent + self._rows.recent) // 8 > limit
 
     def __len__(self) -> int:
         return self._documents
@@ -265,6 +265,13 @@ class SearchIndex:
                 times[inside] = part.columns["times"][at[inside]]
         return times
 
+    def memories(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
+        """Return which memories are there, and of those the columns of `returned_schema`, in their order."""
+        with self._lock:
+            rows = self.find_ids(memory_ids)
+            known = rows >= 0
+            return known, self._rows.take(rows[known])
+
     def find_content(self, hashes: Sequence[str]) -> Rows:
         """Return the row id of a memory with each content hash, or -1."""
         with self._lock:
@@ -331,6 +338,7 @@ class SearchIndex:
         self._segment, self._tail = segment, Tail(self.dimension)
         self._labels = GrowingPostings()
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
+        self._rows = segment.stored_rows()
         self._named: dict[str, int] = {}
         self._asked: tuple[str, KeywordScorer] | None = None
         self._version = segment.version
@@ -360,6 +368,7 @@ class SearchIndex:
             {"id": self._ids.copy(), "hash": self._hashes.copy()},
             self._graph.links(),
             Statistics(statistics.total.copy(), statistics.outer.copy(), statistics.count),
+            self._rows.copy(),
             self._version,
         )
 
@@ -392,7 +401,7 @@ class SearchIndex:
     def _living(self, rows: Rows) -> Rows:
         return np.where(self._passes(rows, None), rows, -1)
 
-    def _rows(self) -> Rows:
+    def _all_rows(self) -> Rows:
         return np.concatenate([part.rows[part.alive] for part in self._parts])
 
     def _kill(self, rows: Rows) -> None:
@@ -410,7 +419,7 @@ class SearchIndex:
         if memories.version == since:
             return
         if since >= 0:
-            self._kill(source.deleted(memories, since, self._rows))
+            self._kill(source.deleted(memories, since, self._all_rows))
         for batch in source.changed(memories, since, source.MEMORY_COLUMNS):
             self._put(batch)
 
@@ -430,6 +439,7 @@ class SearchIndex:
 
     def _put(self, batch: pa.RecordBatch) -> None:
         """Add memories; of those that are known with the same content only the attributes change."""
+        self._rows.put(batch)
         columns = _attributes(batch)
         at = self._segment.positions(columns["rows"])
         known = np.flatnonzero(at >= 0)

@@ -148,7 +148,7 @@ def _places(docs: Docs, wanted: Docs) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def _reached(totals: NDArray[np.float32], lists: list[Docs], k: int) -> float:
-    """Return a score that at least ``k`` documents of the lists have, or -1; the first, rarest ones suffice."""
+    """Return a score that at least ``k`` documents of the lists have, or -1; the rarest ones suffice."""
     sample: list[Docs] = []
     left = max(_SAMPLE, 2 * k)
     for docs in lists:

@@ -41,9 +41,6 @@ class Store:
     def index(self):
         return self._tables.index
 
-    def take(self, row_ids, columns):
-        return self._tables.memories._take_rows(row_ids.tolist(), columns=list(columns))
-
 
 TEXTS = {
     "m0": "Ann: I drink tea from a blue cup.",

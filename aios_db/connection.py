@@ -20,7 +20,7 @@ from aios_db.cursor import NOT_IN_A_TRANSACTION, Cursor, Parameters, Row
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
 from aios_db.schema import errors
-from aios_db.schema.errors import InterfaceError, NotSupportedError, ProgrammingError
+from aios_db.schema.errors import DataError, InterfaceError, NotSupportedError, ProgrammingError
 from aios_db.udfs import registry
 
 if TYPE_CHECKING:
@@ -211,7 +211,10 @@ class Connection:
     def forget(self, memory_ids: str | Iterable[str]) -> int:
         """Delete memories and their links; return how many there were."""
         self._check_writable()
-        return self.store.forget([memory_ids] if isinstance(memory_ids, str) else list(memory_ids))
+        wanted = [memory_ids] if isinstance(memory_ids, str) else memory_ids
+        if not isinstance(wanted, Iterable):
+            raise ProgrammingError(f"cannot forget a {type(memory_ids).__name__}; give memory_ids")
+        return self.store.forget(list(wanted))
 
     def link(self, source_id: str, target_id: str, kind: str = "user", weight: float = 1.0) -> None:
         """Link two memories; an existing link of that kind becomes stronger.
@@ -225,7 +228,11 @@ class Connection:
         """
         self._check_writable()
         columns = {"source_id": source_id, "target_id": target_id, "kind": kind, "weight": weight}
-        self.store.link(pa.table({name: [value] for name, value in columns.items()}))
+        try:
+            given = pa.table({name: [value] for name, value in columns.items()})
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"cannot link {source_id!r} and {target_id!r}: {error}") from error
+        self.store.link(given)
 
     def recall(self, query: str, k: int | None = None, **options: Any) -> list[Recollection]:
         """Return the memories that answer a query best, best first.
@@ -285,12 +292,12 @@ class Connection:
 
 
 def _rows(content: Any, fields: Mapping[str, Any]) -> pa.Table:
-    from aios_db.store.rows import table_from
+    from aios_db.store.tables import table_from
 
     if isinstance(content, str):
         return table_from([{"text": content, **fields}])
     rows = table_from(content)
-    if fields:
+    if fields and rows.num_rows:
         constant = table_from([fields] * rows.num_rows)
         for name in fields:
             if name in rows.column_names:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aios_db.importers import chat
 from aios_db.importers.base import Format, Record, Rejected, Row, Source, UnreadableError, shorten
 from aios_db.importers.fields import memory_fields
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BATCH = 1024
 
@@ -35,7 +39,7 @@ def read_jsonl(source: Source) -> Iterator[Record]:
         for number, line in enumerate(file, start=1):
             position += len(line)
             location, progress = f"{source.name}:{number}", position / size
-            if not line.strip():
+            if not line.strip() or line == codecs.BOM_UTF8:
                 continue
             try:
                 record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
@@ -101,13 +105,27 @@ def read_parquet(source: Source) -> Iterator[Record]:
         with pq.ParquetFile(source.path) as file:
             total = file.metadata.num_rows
             for batch in file.iter_batches(batch_size=BATCH):
-                for record in batch.to_pylist():
+                for record in _records(batch):
                     number += 1
-                    yield row_record(
-                        source, _without_padding(record), f"{source.name}:{number}", number / total
-                    )
+                    location, progress = f"{source.name}:{number}", number / total
+                    if isinstance(record, Exception):
+                        yield Rejected(location, f"holds what Python cannot: {record}", "", progress)
+                    else:
+                        yield row_record(source, _without_padding(record), location, progress)
     except (pa.ArrowException, OSError) as error:
         raise UnreadableError(f"{source.name}:{number + 1}", f"cannot be read further: {error}") from None
+
+
+def _records(batch: pa.RecordBatch) -> list[dict[str, Any] | Exception]:
+    """Return the rows of a batch, and in place of one that holds a date past the year 9999 the error."""
+    try:
+        found: list[dict[str, Any] | Exception] = batch.to_pylist()
+    except (OverflowError, ValueError) as error:
+        if len(batch) == 1:
+            return [error]
+        middle = len(batch) // 2
+        return _records(batch.slice(0, middle)) + _records(batch.slice(middle))
+    return found
 
 
 def _without_padding(record: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def import_path(
             run.set_aside([Rejected(error.location, error.reason, "")])
             continue
         except OSError as error:
-            run.set_aside([Rejected(source.name, f"cannot be read: {error.strerror}", "")])
+            run.set_aside([Rejected(source.name, f"cannot be read: {error.strerror or error}", "")])
             continue
         if chosen is None:
             if Path(path).is_file():
@@ -224,7 +224,9 @@ def _sources(path: Path) -> Iterator[Source]:
             hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
             if file.is_file() and not hidden:
                 yield Source(file, path)
-    elif path.exists():
+    elif path.is_file():
         yield Source(path, path.parent)
+    elif path.exists():
+        raise OperationalError(f"{path}: is neither a file nor a folder; a pipe cannot be read twice")
     else:
         raise OperationalError(f"{path}: there is no such file or folder")

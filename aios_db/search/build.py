@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.search.clustering import Grouping, group
-from aios_db.search.graph import Links
 from aios_db.search.keys import KeyTable
 from aios_db.search.keywords import K1, B
+from aios_db.search.linkrun import Links
 from aios_db.search.part import COLUMNS
 from aios_db.search.postings import Postings, Triples
 from aios_db.search.segment import Segment, Version, assemble

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.search.centroids import Centroids, spherical_k_means
 from aios_db.search.vectors import Clusters, Matrix
 
 logger = logging.getLogger("aios_db.search")
@@ -76,16 +77,16 @@ def group(
     random = np.random.default_rng(count)
     number = min(count // _ROWS_IN_LIST, _MOST_LISTS)
     if known is not None and 2 * len(known.centroids) > number:
-        centroids = np.asarray(known.centroids)
-        first = np.repeat(np.arange(len(centroids)), np.diff(known.offsets))
-        lists = np.concatenate([first, *(_assign(part, centroids) for part in parts[1:])])
+        centroids = Centroids(known.centroids)
+        first = np.repeat(np.arange(len(known.centroids)), np.diff(known.offsets))
+        lists = np.concatenate([first, *(centroids.nearest(part, 1)[:, 0] for part in parts[1:])])
     else:
         drawn = random.choice(count, min(number * _SAMPLE_A_LIST, count), replace=False)
-        centroids = _spherical_k_means(_rows(parts, np.sort(drawn)), number, random)
-        lists = np.concatenate([_assign(part, centroids) for part in parts])
-    probes = _probes(parts, centroids, lists, random)
-    logger.info("vectors grouped", extra={"rows": count, "lists": len(centroids), "probes": probes})
-    return Grouping(lists, centroids, probes)
+        centroids = Centroids(spherical_k_means(_rows(parts, np.sort(drawn)), number, random, _ROUNDS))
+        lists = np.concatenate([centroids.nearest(part, 1)[:, 0] for part in parts])
+    probes = _probes(parts, centroids.vectors, lists, random)
+    logger.info("vectors grouped", extra={"rows": count, "lists": len(centroids.vectors), "probes": probes})
+    return Grouping(lists, centroids.vectors, probes)
 
 
 def _rows(parts: Sequence[Matrix], wanted: NDArray[np.int64]) -> Matrix:
@@ -97,27 +98,6 @@ def _rows(parts: Sequence[Matrix], wanted: NDArray[np.int64]) -> Matrix:
             for part, start in zip(parts, starts[:-1], strict=True)
         ]
     )
-
-
-def _spherical_k_means(sample: Matrix, lists: int, random: np.random.Generator) -> Matrix:
-    """Return unit centroids (Dhillon and Modha, 2001); an empty cluster starts again at a random row."""
-    centroids = sample[random.choice(len(sample), lists, replace=False)]
-    for _ in range(_ROUNDS):
-        nearest = _assign(sample, centroids)
-        order = np.argsort(nearest, kind="stable")
-        present, starts = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(sample[order], starts, axis=0)
-        centroids = sample[random.choice(len(sample), lists, replace=False)]
-        centroids[present] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    return centroids
-
-
-def _assign(vectors: Matrix, centroids: Matrix) -> NDArray[np.int64]:
-    nearest = np.empty(len(vectors), np.int64)
-    transposed = np.ascontiguousarray(centroids.T)
-    for start in range(0, len(vectors), _BLOCK):
-        nearest[start : start + _BLOCK] = np.argmax(vectors[start : start + _BLOCK] @ transposed, axis=1)
-    return nearest
 
 
 def _probes(

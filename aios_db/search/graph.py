@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aios_db.schema.association_links import KINDS
 from aios_db.schema.retrieval import Rows
+from aios_db.search.linkrun import NO_LINKS, LinkRun, Links, joined
 from aios_db.search.ranking import sorted_unique
 from aios_db.search.rowtable import RowTable
 
@@ -32,23 +33,13 @@ SIMILAR_GAIN = 0.01
 ASSOCIATION_GAIN = 0.75
 _GAINS = np.full(len(KINDS) + 1, ASSOCIATION_GAIN, np.float32)
 _GAINS[[NEXT_IN_SESSION, SIMILAR, RECALLED_TOGETHER]] = SESSION_GAIN, SIMILAR_GAIN, SIMILAR_GAIN
+_RUN = 1024  # as many links are kept in arrays
 _FRONTIER = 4096  # strongest memories that pass activation on, each hop
 
 
 def kind_code(kind: str) -> int:
     """Return the code of a kind of link."""
     return KINDS.index(kind) if kind in KINDS else OTHER_KIND
-
-
-@dataclass(frozen=True)
-class Links:
-    """Links as columns: Lance row id, both ends' row ids, weight and code of the kind."""
-
-    rows: Rows
-    sources: Rows
-    targets: Rows
-    weights: NDArray[np.float32]
-    kinds: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -92,17 +83,15 @@ class LinkArrays:
         return cls(offsets, targets, weights, kinds, entries, shared.astype(np.float32))
 
 
-_NO_ROWS = np.empty(0, np.int64)
-NO_LINKS = Links(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.empty(0, np.float32), np.empty(0, np.uint8))
-
-
 class LinkGraph:
-    """All links: arrays, and a dictionary of what came since."""
+    """All links: arrays, and what came since: runs of many written together, a dictionary of the others."""
 
     def __init__(self, arrays: LinkArrays | None = None) -> None:
         self._arrays = LinkArrays.build(NO_LINKS) if arrays is None else arrays
         self._recent: dict[int, dict[int, tuple[int, float, int]]] = {}
         self._ends: dict[int, tuple[int, int]] = {}
+        self._runs: list[LinkRun] = []
+        self._last = -1  # the highest row id in a run or the dictionary
         self._has_recent = RowTable(np.bool_, False)
         self._recent_degrees = RowTable(np.float64, 0.0)
 
@@ -113,18 +102,31 @@ class LinkGraph:
         packed[packed] = entries[links.rows[packed], 0] >= 0
         for row, weight in zip(links.rows[packed].tolist(), links.weights[packed].tolist(), strict=True):
             self._reweigh(row, weight)
-        sources, targets = links.sources[~packed], links.targets[~packed]
-        weights, kinds = links.weights[~packed], links.kinds[~packed]
-        columns = (links.rows[~packed], sources, targets, weights, kinds)
-        for row, source, target, weight, kind in zip(*(column.tolist() for column in columns), strict=True):
-            if row in self._ends:
-                self.delete([row])
-            self._ends[row] = (source, target)
-            self._recent.setdefault(source, {})[row] = (target, weight, kind)
-            self._recent.setdefault(target, {})[row] = (source, weight, kind)
-        ends = np.concatenate([sources, targets])
-        self._has_recent[ends] = True
-        self._recent_degrees.add(ends, np.tile(np.square(weights, dtype=np.float64) * _shares_gain(kinds), 2))
+        self._add(links.where(~packed))
+
+    def _add(self, links: Links) -> None:
+        """Add links that are not in the arrays."""
+        known = links.rows <= self._last
+        if known.any():
+            self.delete(links.rows[known].tolist())
+        self._last = max(self._last, int(links.rows.max(initial=-1)))
+        if len(links) >= _RUN:
+            self._runs.append(LinkRun(links))
+            while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
+                self._runs[-2:] = [LinkRun(joined([run.links() for run in self._runs[-2:]]))]
+        else:
+            for row, source, target, weight, kind in zip(
+                *(column.tolist() for column in vars(links).values()), strict=True
+            ):
+                self._ends[row] = (source, target)
+                self._recent.setdefault(source, {})[row] = (target, weight, kind)
+                self._recent.setdefault(target, {})[row] = (source, weight, kind)
+            self._has_recent[np.concatenate([links.sources, links.targets])] = True
+        self._change_degrees(links, 1)
+
+    def _change_degrees(self, links: Links, sign: int) -> None:
+        squares = sign * np.square(links.weights, dtype=np.float64) * _shares_gain(links.kinds)
+        self._recent_degrees.add(np.concatenate([links.sources, links.targets]), np.tile(squares, 2))
 
     def delete(self, rows: Iterable[int]) -> None:
         """Take links out by their row ids; unknown ones are ignored."""
@@ -136,11 +138,16 @@ class LinkGraph:
                 ends = self._ends.pop(row)
                 _, weight, kind = next(iter([self._recent[end].pop(row) for end in ends]))
                 self._recent_degrees.add(np.array(ends), -(weight**2) * _shares_gain(kind))
+            elif row <= self._last:
+                found = ((run, run.find(row)) for run in self._runs)
+                for run, place in found:
+                    if place >= 0:
+                        self._change_degrees(run.delete(place), -1)
 
     @property
     def recent(self) -> int:
         """Number of links outside the arrays."""
-        return len(self._ends)
+        return len(self._ends) + sum(map(len, self._runs))
 
     def neighbors(self, rows: Rows) -> tuple[Rows, Rows, NDArray[np.float32], NDArray[np.uint8]]:
         """Return all links of some memories: position in ``rows``, other end, weight, kind."""
@@ -164,6 +171,9 @@ class LinkGraph:
             targets = np.concatenate([targets, np.array(more[1], np.int64)])
             weights = np.concatenate([weights, np.array(more[2], np.float32)])
             kinds = np.concatenate([kinds, np.array(more[3], np.uint8)])
+        if self._runs:
+            parts = [(origin, targets, weights, kinds), *(run.neighbors(rows) for run in self._runs)]
+            origin, targets, weights, kinds = (np.concatenate(column) for column in zip(*parts, strict=True))
         keep = weights > 0
         return origin[keep], targets[keep], weights[keep], kinds[keep]
 
@@ -218,13 +228,16 @@ class LinkGraph:
         rows, first, second = rows[keep], first[keep], second[keep]
         recent = [(row, a, b, *self._recent[a][row][1:]) for row, (a, b) in self._ends.items()]
         more = np.array(recent, np.float64).reshape(-1, 5)  # exact: row ids are far below 2^53
-        return Links(
-            np.concatenate([rows, more[:, 0].astype(np.int64)]),
-            np.concatenate([self._arrays.targets[second], more[:, 1]]).astype(np.int64),
-            np.concatenate([self._arrays.targets[first], more[:, 2]]).astype(np.int64),
-            np.concatenate([self._arrays.weights[first], more[:, 3].astype(np.float32)]),
-            np.concatenate([self._arrays.kinds[first], more[:, 4].astype(np.uint8)]),
+        packed = Links(
+            rows,
+            self._arrays.targets[second].astype(np.int64),
+            self._arrays.targets[first].astype(np.int64),
+            self._arrays.weights[first],
+            self._arrays.kinds[first],
         )
+        ids, sources, targets = more[:, :3].T.astype(np.int64)
+        single = Links(ids, sources, targets, more[:, 3].astype(np.float32), more[:, 4].astype(np.uint8))
+        return joined([packed, single, *(run.links() for run in self._runs)])
 
     def _reweigh(self, row: int, weight: float) -> None:
         first, second = self._arrays.entries[row].tolist()

@@ -23,11 +23,14 @@ from aios_db.search import source
 from aios_db.search.analyzer import Analyzer
 from aios_db.search.blas import single_threaded
 from aios_db.search.build import State, merge
-from aios_db.search.graph import Links, kind_code
+from aios_db.search.graph import kind_code
+from aios_db.search.keys import Keys
 from aios_db.search.keywords import Collection, KeywordScorer
 from aios_db.search.labels import HAS_TITLE, memory_labels
-from aios_db.search.nearest import neighbors, search
+from aios_db.search.linkrun import Links
+from aios_db.search.nearest import Neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
+from aios_db.search.phrases import phrases
 from aios_db.search.postings import GrowingPostings, Triples
 from aios_db.search.ranking import best, digest64, strongest
 from aios_db.search.segment import Segment, Version
@@ -88,7 +91,16 @@ class SearchIndex:
     def needs_save(self) -> bool:
         """Whether enough changed since the segment was written to write a new one."""
         limit = min(max(len(self._segment) // 4, _SMALL_TAIL), _LARGE_TAIL)
-        return len(self._tail) + (self._graph.recent + self._rows.recent) // 8 > limit
+        changed = self._graph.recent // 32 + self._rows.recent // 8
+        return len(self._tail) + changed > limit
+
+    @property
+    def needs_save_now(self) -> bool:
+        """Whether so much changed that whoever writes in bulk should wait for a new segment.
+
+        Every new segment is a copy of all that went before; so this lets the tail grow with it.
+        """
+        return len(self._tail) > min(max(len(self._segment) // 2, _LARGE_TAIL), 2 * _LARGE_TAIL)
 
     def __len__(self) -> int:
         return self._documents
@@ -201,7 +213,7 @@ class SearchIndex:
         k
             Neighbours of each.
         least
-            Leave out what is less similar; the higher, the faster.
+            Leave out what is less similar.
 
         Returns
         -------
@@ -210,29 +222,21 @@ class SearchIndex:
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
         with self._lock:
-            found = [neighbors(part, vectors, k, least) for part in self._parts if len(part)]
-        row_ids = np.full((len(vectors), k), -1, np.int64)
-        cosines = np.zeros((len(vectors), k), np.float32)
-        if found:
-            which, rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
-            order = np.lexsort((rows, -scores, which))
-            which, rows, scores = which[order], rows[order], scores[order]
-            rank = np.arange(len(which)) - np.searchsorted(which, which)
-            keep = rank < k
-            row_ids[which[keep], rank[keep]] = rows[keep]
-            cosines[which[keep], rank[keep]] = scores[keep]
-        return row_ids, cosines
+            neighbors, parts = self._neighbors, self._parts
+        row_ids, cosines = neighbors.find(parts, vectors, k)
+        near = (row_ids >= 0) & (cosines >= least)
+        return np.where(near, row_ids, -1), np.where(near, cosines, np.float32(0))
 
     # Looking up
 
-    def find_ids(self, memory_ids: Sequence[str]) -> Rows:
+    def find_ids(self, memory_ids: Keys) -> Rows:
         """Return the row id of each memory_id, or -1."""
         with self._lock:
-            named = self._named
-            rows = np.array([named.get(memory_id, -1) for memory_id in memory_ids], np.int64)
-            if (rows < 0).any():
-                rows = self._ids.find(memory_ids)
-            return self._living(rows)
+            if len(memory_ids) <= _FEW_NAMES and not isinstance(memory_ids, pa.Array):
+                rows = np.array([self._named.get(memory_id, -1) for memory_id in memory_ids], np.int64)
+                if (rows >= 0).all():
+                    return self._living(rows)
+            return self._living(self._ids.find(memory_ids))
 
     def memory_ids(self, row_ids: Rows) -> pa.StringArray:
         """Return the memory_id of each row id."""
@@ -272,7 +276,7 @@ class SearchIndex:
             known = rows >= 0
             return known, self._rows.take(rows[known])
 
-    def find_content(self, hashes: Sequence[str]) -> Rows:
+    def find_content(self, hashes: Keys) -> Rows:
         """Return the row id of a memory with each content hash, or -1."""
         with self._lock:
             return self._living(self._hashes.find(hashes))
@@ -302,7 +306,10 @@ class SearchIndex:
         """Return the last ``count`` rows below ``before`` of the memories with a label, ascending."""
         with self._lock:
             docs = np.concatenate([self._segment.labels.get(label)[0], self._labels.get(label)[0]])
-            rows = np.unique(docs[docs < before].astype(np.int64))[-4 * count :]
+            docs = docs[docs < before]
+            if not len(docs):
+                return np.empty(0, np.int64)
+            rows = np.unique(docs.astype(np.int64))[-4 * count :]
             return rows[self._passes(rows, None)][-count:]
 
     def holding_all(self, text: str, limit: int) -> Rows:
@@ -321,6 +328,11 @@ class SearchIndex:
                 found.append(part.rows[documents])
         rows = np.sort(np.concatenate(found))
         return rows if len(rows) <= limit else np.empty(0, np.int64)
+
+    def names(self, row: int, text: str) -> list[str]:
+        """Return `phrases` of a memory's text; those of memories just written are known."""
+        known = self._names.get(row)
+        return phrases(text) if known is None else known
 
     @property
     def has_titles(self) -> bool:
@@ -341,6 +353,8 @@ class SearchIndex:
         self._rows = segment.stored_rows()
         self._named: dict[str, int] = {}
         self._asked: tuple[str, KeywordScorer] | None = None
+        self._names: dict[int, list[str]] = {}
+        self._neighbors = Neighbors(segment)
         self._version = segment.version
         self._statistics = segment.statistics()
         self._documents, self._terms = segment.totals()
@@ -418,6 +432,7 @@ class SearchIndex:
         since = self._version.memories
         if memories.version == since:
             return
+        self._names.clear()
         if since >= 0:
             self._kill(source.deleted(memories, since, self._all_rows))
         for batch in source.changed(memories, since, source.MEMORY_COLUMNS):
@@ -430,12 +445,20 @@ class SearchIndex:
         if since >= 0:
             self._graph.delete(source.deleted(links, since, lambda: self._graph.links().rows).tolist())
         for batch in source.changed(links, since, source.LINK_COLUMNS):
-            sources, targets = (self.find_ids(batch[name].to_pylist()) for name in ("source_id", "target_id"))
+            sources, targets = (self._row_of_each(batch[name]) for name in ("source_id", "target_id"))
             known = (sources >= 0) & (targets >= 0)
             rows = batch["_rowid"].to_numpy().astype(np.int64)
-            kinds = np.array([kind_code(kind) for kind in batch["kind"].to_pylist()], np.uint8)
+            named = batch["kind"].dictionary_encode()
+            codes = np.array([kind_code(kind) for kind in named.dictionary.to_pylist()], np.uint8)
+            kinds = codes[named.indices.to_numpy()]
             weights = batch["weight"].to_numpy()
             self._graph.put(Links(rows[known], sources[known], targets[known], weights[known], kinds[known]))
+
+    def _row_of_each(self, column: pa.StringArray) -> Rows:
+        """Return `find_ids` of a column in which most ids are repeated."""
+        encoded = column.dictionary_encode()
+        rows: Rows = self.find_ids(encoded.dictionary)[encoded.indices.to_numpy()]
+        return rows
 
     def _put(self, batch: pa.RecordBatch) -> None:
         """Add memories; of those that are known with the same content only the attributes change."""
@@ -464,9 +487,10 @@ class SearchIndex:
         self._tail.extend(values, terms)
         scopes = (batch[name].to_pylist() for name in ("user_id", "agent_id", "session_id"))
         for row, title, text, *scope in zip(rows.tolist(), titles, texts, *scopes, strict=True):
-            self._labels.add(row, memory_labels(title, text, *scope))
-        self._ids.add(batch["memory_id"].to_pylist(), rows.tolist())
-        self._hashes.add(batch["content_hash"].to_pylist(), rows.tolist())
+            self._names[row] = names = phrases(text)
+            self._labels.add(row, memory_labels(title, names, *scope))
+        self._ids.add(batch["memory_id"], rows.tolist())
+        self._hashes.add(batch["content_hash"], rows.tolist())
         self._statistics.add(values["vectors"])
         self._documents += len(fresh)
         self._terms += int(values["lengths"].sum())

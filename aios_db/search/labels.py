@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from aios_db.search.phrases import phrases, title_keys
+from collections.abc import Sequence
+from functools import lru_cache
+
+from aios_db.search.phrases import title_keys
 from aios_db.search.ranking import digest64
 
 HAS_TITLE = digest64("title")
@@ -18,16 +21,21 @@ def title_label(key: str) -> int:
     return digest64(f"title\0{key}")
 
 
+@lru_cache(4096)
 def session_label(user_id: str | None, agent_id: str | None, session_id: str) -> int:
     """Return the key of the memories of one session."""
     return digest64(f"session\0{user_id or ''}\0{agent_id or ''}\0{session_id}")
 
 
 def memory_labels(
-    title: str | None, text: str, user_id: str | None, agent_id: str | None, session_id: str | None
+    title: str | None,
+    names: Sequence[str],
+    user_id: str | None,
+    agent_id: str | None,
+    session_id: str | None,
 ) -> dict[int, int]:
-    """Return the labels of a memory, each with a count of 1."""
-    labels = {name_label(phrase): 1 for phrase in phrases(text)}
+    """Return the labels of a memory that holds these names, each with a count of 1."""
+    labels = {name_label(name): 1 for name in names}
     if title:
         labels |= {HAS_TITLE: 1, **{title_label(key): 1 for key in title_keys(title)}}
     if session_id is not None:

@@ -8,7 +8,7 @@ names and similar vectors change little, so they are few and weigh less.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from aios_db.schema.config import LinksConfig
 from aios_db.schema.retrieval import Rows
+from aios_db.search.graph import SIMILAR, kind_code
 from aios_db.search.index import SearchIndex
 from aios_db.search.labels import name_label, session_label, title_label
-from aios_db.search.phrases import mentions, phrases, possible_mentions, title_keys
+from aios_db.search.phrases import mentions, possible_mentions, title_keys
 
 _STEPS = 2  # a turn is linked with the next one and, since that is the other speaker's, the next but one
 _NAME_WEIGHT = 0.1
@@ -41,21 +42,24 @@ class NewMemories:
 
 @dataclass(frozen=True)
 class ProposedLinks:
-    """Links by row id, as parallel columns."""
+    """Links by row id, as parallel columns; ``kinds`` are codes, places in `association_links.KINDS`."""
 
     sources: Rows
     targets: Rows
-    kinds: list[str]
+    kinds: NDArray[np.uint8]
     weights: NDArray[np.float32]
 
 
-Link = tuple[int, int, str, float]
+Link = tuple[int, int, float]
 
 
 def propose_links(
     index: SearchIndex, new: NewMemories, config: LinksConfig, texts_of: Callable[[Rows], Sequence[str]]
 ) -> ProposedLinks:
     """Return the links that new memories should get, each pair of memories and kind once.
+
+    A link starts at the memory that was written later, so that the links of older ones stay as they are; but
+    a turn links to the next, and a mention to the title.
 
     Parameters
     ----------
@@ -69,36 +73,62 @@ def propose_links(
         Reads the texts of stored memories; called at most once, and only when a new title may be mentioned
         in one.
     """
-    found: dict[tuple[int, int, str], float] = {}
-    for links in (
-        _next_in_session(index, new),
-        _mentioned_titles(index, new),
-        _mentions_of_new_titles(index, new, texts_of),
-        _shared_names(index, new, config),
-        _similar(index, new, config),
-    ):
-        for source, target, kind, weight in links:
-            if source != target and (target, source, kind) not in found:
-                key = (source, target, kind)
-                found[key] = max(weight, found.get(key, 0.0))
-    columns = np.array([(source, target) for source, target, _ in found], np.int64).reshape(-1, 2)
-    weights = np.fromiter(found.values(), np.float32, len(found))
-    return ProposedLinks(columns[:, 0], columns[:, 1], [kind for _, _, kind in found], weights)
+    return _distinct(
+        [
+            _columns("next_in_session", _next_in_session(index, new)),
+            _columns("same_entity", _mentioned_titles(index, new)),
+            _columns("same_entity", _mentions_of_new_titles(index, new, texts_of)),
+            _columns("same_entity", _shared_names(index, new, config)),
+            _similar(index, new, config),
+        ]
+    )
+
+
+def _columns(kind: str, links: Iterable[Link]) -> ProposedLinks:
+    columns = list(zip(*links, strict=True)) or [(), (), ()]
+    return ProposedLinks(
+        np.array(columns[0], np.int64),
+        np.array(columns[1], np.int64),
+        np.full(len(columns[0]), kind_code(kind), np.uint8),
+        np.array(columns[2], np.float32),
+    )
+
+
+def _distinct(proposed: Sequence[ProposedLinks]) -> ProposedLinks:
+    """Return each pair and kind as it was proposed first, with the greatest weight of all its proposals."""
+    names = ("sources", "targets", "kinds", "weights")
+    sources, targets, kinds, weights = (
+        np.concatenate([getattr(each, name) for each in proposed]) for name in names
+    )
+    low, high = np.minimum(sources, targets), np.maximum(sources, targets)
+    order = np.lexsort((kinds, high, low))
+    order = order[low[order] != high[order]]
+    if not len(order):
+        return ProposedLinks(sources[:0], targets[:0], kinds[:0], weights[:0])
+    same = np.ones(len(order), np.bool_)
+    same[0] = False
+    for column in (low, high, kinds):
+        same[1:] &= column[order[1:]] == column[order[:-1]]
+    starts = np.flatnonzero(~same)
+    first = order[starts]
+    return ProposedLinks(
+        sources[first], targets[first], kinds[first], np.maximum.reduceat(weights[order], starts)
+    )
 
 
 def _next_in_session(index: SearchIndex, new: NewMemories) -> Iterator[Link]:
-    sessions: dict[int, list[int]] = {}
+    sessions: dict[tuple[str | None, str | None, str], list[int]] = {}
     scopes = zip(new.rows.tolist(), new.user_ids, new.agent_ids, new.session_ids, strict=True)
     for row, user, agent, session in scopes:
         if session is not None:
-            sessions.setdefault(session_label(user, agent, session), []).append(row)
-    for label, rows in sessions.items():
-        before = index.last_labelled(label, min(rows), _STEPS)
+            sessions.setdefault((user, agent, session), []).append(row)
+    for scope, rows in sessions.items():
+        before = index.last_labelled(session_label(*scope), min(rows), _STEPS)
         turns = [*before.tolist(), *sorted(rows)]
         for step in range(1, _STEPS + 1):
             for source, target in zip(turns[:-step], turns[step:], strict=True):
                 if target >= rows[0]:
-                    yield source, target, "next_in_session", 1.0
+                    yield source, target, 1.0
 
 
 def _mentioned_titles(index: SearchIndex, new: NewMemories) -> Iterator[Link]:
@@ -108,7 +138,7 @@ def _mentioned_titles(index: SearchIndex, new: NewMemories) -> Iterator[Link]:
     for row, text in zip(new.rows.tolist(), new.texts, strict=True):
         labels = [title_label(key) for key in possible_mentions(text)]
         for target in index.any_labelled(labels, _MOST_MENTIONING).tolist():
-            yield row, target, "same_entity", 1.0
+            yield row, target, 1.0
 
 
 def _mentions_of_new_titles(
@@ -127,7 +157,7 @@ def _mentions_of_new_titles(
     texts = dict(zip(rows.tolist(), texts_of(rows), strict=True))
     for source, row, title in candidates:
         if title is not None and mentions(texts[source], title):
-            yield source, row, "same_entity", 1.0
+            yield source, row, 1.0
 
 
 def _shared_names(index: SearchIndex, new: NewMemories, config: LinksConfig) -> Iterator[Link]:
@@ -139,10 +169,11 @@ def _shared_names(index: SearchIndex, new: NewMemories, config: LinksConfig) -> 
         return
     speakers = {speaker.lower() for speaker in new.speakers if speaker}
     for row, text, title in zip(new.rows.tolist(), new.texts, new.titles, strict=True):
-        if title:
+        names = () if title else index.names(row, text)
+        if not names:
             continue
         shared: Counter[int] = Counter()
-        for phrase in phrases(text):
+        for phrase in names:
             if phrase in speakers:
                 continue
             others = index.labelled(name_label(phrase), config.entity_max_memories)
@@ -152,15 +183,21 @@ def _shared_names(index: SearchIndex, new: NewMemories, config: LinksConfig) -> 
         for other, strength in sorted(shared.items(), key=lambda item: (-item[1], item[0]))[
             : config.entity_links
         ]:
-            yield min(other, row), max(other, row), "same_entity", _NAME_WEIGHT * min(strength, 1.0)
+            yield max(other, row), min(other, row), _NAME_WEIGHT * min(strength, 1.0)
 
 
-def _similar(index: SearchIndex, new: NewMemories, config: LinksConfig) -> Iterator[Link]:
+def _similar(index: SearchIndex, new: NewMemories, config: LinksConfig) -> ProposedLinks:
     count = config.similar_neighbors
     if count == 0:
-        return
-    found, cosines = index.nearest(new.vectors, count + 1, config.similar_threshold)
-    for row, others, values in zip(new.rows.tolist(), found.tolist(), cosines.tolist(), strict=True):
-        for other, cosine in zip(others, values, strict=True):
-            if other >= 0 and other != row:
-                yield min(other, row), max(other, row), "similar", min(cosine, 1.0)
+        return _columns("similar", ())
+    others, cosines = index.nearest(new.vectors, count + 1, config.similar_threshold)
+    rows = np.broadcast_to(new.rows[:, np.newaxis], others.shape)
+    wanted = (others >= 0) & (others != rows)
+    wanted &= np.cumsum(wanted, axis=1) <= count  # a memory may not have been found itself
+    others, rows = others[wanted], rows[wanted]
+    return ProposedLinks(
+        np.maximum(others, rows),
+        np.minimum(others, rows),
+        np.full(len(rows), SIMILAR, np.uint8),
+        np.minimum(cosines[wanted], np.float32(1)),
+    )

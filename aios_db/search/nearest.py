@@ -1,18 +1,26 @@
-"""Nearest neighbours of a query, and of many at once, in one part of the index."""
+"""Nearest neighbours of a query in one part of the index, and of many vectors at once in all of it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, Rows
+from aios_db.search.centroids import Centroids, spherical_k_means
+from aios_db.search.lists import Contiguous, Lists, Scattered, best_in_lists, best_of
 from aios_db.search.part import Part
 from aios_db.search.ranking import best
-from aios_db.search.vectors import Clusters, Matrix
+from aios_db.search.vectors import Matrix
 
 _EXACT_ROWS = 20_000  # fewer rows that pass a filter are all scored
 _MOST_WIDENING = 8
 _BLOCK = 2048
+_PROBES = 4  # lists in which the neighbours of one of many vectors are looked for
+_FEW_ROWS = 2048
+_MANY_PAIRS = 1 << 24  # of vectors to compare, from which on making lists takes less time
+_ROWS_IN_LIST, _SAMPLE, _ROUNDS = 128, 32, 3
 Found = tuple[Rows, NDArray[np.float32]]
 
 
@@ -45,58 +53,96 @@ def search(
     return best(part.rows[documents], scores, k)
 
 
-def neighbors(
-    part: Part, vectors: Matrix, k: int, least: float
-) -> tuple[NDArray[np.int64], Rows, NDArray[np.float32]]:
-    """Return pairs (position in ``vectors``, row id, cosine) with a cosine of at least ``least``.
+class Neighbors:
+    """The nearest neighbours of many vectors, in a segment and the tail behind it.
 
-    With clusters, only the nearest ones of each vector are searched.
+    Vectors are looked for in the lists whose centroids are nearest, whether the segment has lists or not: in
+    bulk it pays to make some for the occasion.
+
+    Parameters
+    ----------
+    segment
+        Whose lists are used if it has any.
     """
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
-    if part.clusters is None:
-        queries = np.arange(len(vectors))
-        for start in range(0, len(part), _BLOCK):
-            found.append(
-                _pairs(part, vectors, queries, slice(start, min(start + _BLOCK, len(part))), k, least)
-            )
-    else:
-        for span, queries in _by_list(part.clusters, vectors):
-            found.append(_pairs(part, vectors, queries, span, k, least))
-    if not found:
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    which, documents, scores = (np.concatenate(column) for column in zip(*found, strict=True))
-    alive = part.alive[documents]
-    return which[alive], part.rows[documents[alive]], scores[alive]
+
+    def __init__(self, segment: Part) -> None:
+        self._segment = segment
+        self._centroids = Centroids(segment.clusters.centroids) if segment.clusters else None
+        self._lists: dict[int, NDArray[np.int32]] = {}
+
+    def find(self, parts: Sequence[Part], vectors: Matrix, k: int) -> Found:
+        """Return the row ids and cosines of the ``k`` nearest memories of each vector.
+
+        Parameters
+        ----------
+        parts
+            The segment and its tail.
+        vectors
+            float32 ``(n, dimension)``.
+
+        Returns
+        -------
+        row_ids, cosines
+            int64 and float32 ``(n, k)``, best first, padded with -1 and -inf.
+        """
+        parts = [part for part in parts if len(part)]
+        listed = [self._listed(part, len(vectors)) for part in parts]
+        probes = np.empty((len(vectors), 0), np.int64)
+        if self._centroids is not None and any(listed):
+            probes = self._centroids.nearest(vectors, min(_PROBES, len(self._centroids.vectors)))
+        found = [
+            self._in_its_lists(part, vectors, probes, k) if lists else _in_all(part, vectors, k)
+            for part, lists in zip(parts, listed, strict=True)
+        ]
+        rows = np.concatenate([np.full((len(vectors), k), -1), *(rows for rows, _ in found)], axis=1)
+        scores = np.full((len(vectors), k), -np.inf, np.float32)
+        return best_of(rows, np.concatenate([scores, *(scores for _, scores in found)], axis=1), k)
+
+    def _listed(self, part: Part, count: int) -> bool:
+        """Tell whether to look ``count`` vectors up in lists, which are made now if so many are worth it."""
+        if part.clusters is not None:
+            return True
+        matrix = part.vectors
+        if self._centroids is None and count * len(matrix) > _MANY_PAIRS:
+            number = len(matrix) // _ROWS_IN_LIST
+            random = np.random.default_rng(len(matrix))
+            drawn = random.choice(len(matrix), min(_SAMPLE * number, len(matrix)), replace=False)
+            self._centroids = Centroids(spherical_k_means(matrix[np.sort(drawn)], number, random, _ROUNDS))
+        return self._centroids is not None and len(matrix) > _FEW_ROWS
+
+    def _in_its_lists(self, part: Part, vectors: Matrix, probes: NDArray[np.int64], k: int) -> Found:
+        matrix, alive = part.vectors, part.alive
+        if part.clusters is not None:
+            lists: Lists = Contiguous(part.clusters.offsets)
+        else:
+            lists = Scattered(self._assigned(part, matrix, vectors, probes))
+        documents, scores = best_in_lists(vectors, probes, lists, matrix, k, _dead(alive))
+        return np.where(documents >= 0, part.rows[documents], -1), scores
+
+    def _assigned(
+        self, part: Part, matrix: Matrix, vectors: Matrix, probes: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Return the list of each row of a part that has none, and remember it: such parts only grow.
+
+        What is looked for are mostly the rows that were just added, so that their lists are known.
+        """
+        assert self._centroids is not None
+        known = self._lists.get(id(part), np.empty(0, np.int32))
+        new = matrix[len(known) :]
+        same = len(new) == len(vectors) and np.array_equal(new, vectors)
+        found = probes[:, 0] if same else self._centroids.nearest(new, 1)[:, 0]
+        lists = self._lists[id(part)] = np.concatenate([known, found.astype(np.int32)])[: len(matrix)]
+        return lists
 
 
-def _pairs(  # noqa: PLR0917
-    part: Part, vectors: Matrix, queries: NDArray[np.int64], span: slice, k: int, least: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    scores = vectors[queries] @ part.vectors[span].T
-    if k < scores.shape[1] and np.count_nonzero(scores >= least) > 4 * k * len(queries):
-        at = np.argpartition(scores, -k, axis=1)[:, -k:]
-        rows = np.repeat(np.arange(len(queries)), k)
-        columns = at.ravel()
-        keep = scores[rows, columns] >= least
-        rows, columns = rows[keep], columns[keep]
-    else:
-        rows, columns = np.nonzero(scores >= least)
-    return queries[rows], columns + span.start, scores[rows, columns]
+def _in_all(part: Part, vectors: Matrix, k: int) -> Found:
+    """Return the nearest by comparing with every row."""
+    matrix, alive = part.vectors, part.alive
+    everything = Contiguous(np.append(np.arange(0, len(matrix), _BLOCK), len(matrix)))
+    probes = np.tile(np.arange(len(everything.offsets) - 1), (len(vectors), 1))
+    documents, scores = best_in_lists(vectors, probes, everything, matrix, k, _dead(alive))
+    return np.where(documents >= 0, part.rows[documents], -1), scores
 
 
-_BATCH_PROBES = 4
-
-
-def _by_list(clusters: Clusters, vectors: Matrix) -> list[tuple[slice, NDArray[np.int64]]]:
-    probes = min(_BATCH_PROBES, len(clusters.centroids))
-    lists = np.argpartition(vectors @ clusters.centroids.T, -probes, axis=1)[:, -probes:].ravel()
-    order = np.argsort(lists, kind="stable")
-    queries = np.repeat(np.arange(len(vectors)), probes)[order]
-    distinct, starts = np.unique(lists[order], return_index=True)
-    groups = np.split(queries, starts[1:])
-    offsets = clusters.offsets
-    return [
-        (slice(int(offsets[i]), int(offsets[i + 1])), group)
-        for i, group in zip(distinct.tolist(), groups, strict=True)
-        if offsets[i + 1] > offsets[i]
-    ]
+def _dead(alive: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    return None if alive.all() else alive

@@ -14,6 +14,7 @@ _SENTENCE = re.compile(r"(?<=[.!?:\n])\s+")
 _NAME_WORD = r"[A-Z][\w'\u2019-]*"
 _NAME = re.compile(rf"\b{_NAME_WORD}(?:\s+(?:(?:of|the|de|la|von|van|and)\s+){{0,2}}{_NAME_WORD})*")
 _NUMBER = re.compile(r"\b\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b|\b\d+(?:[.,]\d+)+\b|\b\d{3,}\b")
+_CAPITAL = re.compile(r"[A-Z]")
 _PARENTHESIS = re.compile(r"\s*\([^)]*\)\s*$")
 _MOST_WORDS = 8
 _LONGEST_TEXT = 20_000  # names further on add links of ever less meaning
@@ -30,7 +31,10 @@ def phrases(text: str) -> list[str]:
     A single capitalised word that opens a sentence is taken for a name only when it is no common word.
     """
     found: dict[str, None] = {}
-    for sentence in _SENTENCE.split(text[:_LONGEST_TEXT]):
+    text = text[:_LONGEST_TEXT]
+    if not _CAPITAL.search(text) and not _NUMBER.search(text):
+        return []
+    for sentence in _SENTENCE.split(text):
         for match in _NAME.finditer(sentence):
             phrase = normalized(match[0])
             opens = match.start() == 0 and " " not in phrase

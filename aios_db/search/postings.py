@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 Docs = NDArray[np.int32]
 Counts = NDArray[np.uint16]
 _NONE = (np.empty(0, np.int32), np.empty(0, np.uint16))
+_BULK = 16_384
 _MOST = np.iinfo(np.uint16).max
 
 
@@ -98,9 +100,14 @@ class Triples:
 
 
 class GrowingPostings:
-    """Inverted lists that take new documents; documents must come in ascending order."""
+    """Inverted lists that take new documents; documents must come in ascending order.
+
+    Many documents at once become `Postings` of their own, of which those of similar size are merged; single
+    ones go to a dictionary of lists behind them.
+    """
 
     def __init__(self) -> None:
+        self._levels: list[Postings] = []
         self._lists: dict[int, tuple[array[int], array[int]]] = {}
 
     def add(self, document: int, counts: Mapping[int, int]) -> None:
@@ -117,9 +124,14 @@ class GrowingPostings:
         """Append new documents, given as a pair (key, document) for each occurrence."""
         distinct, rank = np.unique(keys, return_inverse=True)
         pairs, times = np.unique((rank.astype(np.int64) << 32) | docs, return_counts=True)
-        starts = np.searchsorted(pairs >> 32, np.arange(len(distinct) + 1)).tolist()
+        offsets = np.searchsorted(pairs >> 32, np.arange(len(distinct) + 1))
         found = (pairs & 0xFFFFFFFF).astype(np.int32)
         counts = np.minimum(times, _MOST).astype(np.uint16)
+        if len(pairs) >= _BULK:
+            self._flush()
+            self._append(Postings(distinct, offsets, found, counts))
+            return
+        starts = offsets.tolist()
         for key, start, stop in zip(distinct.tolist(), starts, starts[1:], strict=False):
             entry = self._lists.get(key)
             if entry is None:
@@ -130,7 +142,7 @@ class GrowingPostings:
     def length(self, key: int) -> int:
         """Return how many documents hold the key."""
         entry = self._lists.get(key)
-        return len(entry[0]) if entry else 0
+        return (len(entry[0]) if entry else 0) + sum(level.length(key) for level in self._levels)
 
     def lengths(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return how many documents hold each key."""
@@ -138,10 +150,15 @@ class GrowingPostings:
 
     def get(self, key: int) -> tuple[Docs, Counts]:
         """Return the documents that hold the key, ascending, and their counts, as copies."""
+        found = [level.get(key) for level in self._levels]
         entry = self._lists.get(key)
-        if entry is None:
-            return _NONE
-        return np.array(entry[0], np.int32), np.array(entry[1], np.uint16)
+        if entry is not None:
+            found.append((np.array(entry[0], np.int32), np.array(entry[1], np.uint16)))
+        found = [each for each in found if len(each[0])]
+        if len(found) < 2:
+            return found[0] if found else _NONE
+        documents, counts = _joined(found)
+        return documents, counts
 
     def triples(self) -> tuple[NDArray[np.uint64], Docs, Counts]:
         """Return what `Postings.build` takes."""
@@ -152,4 +169,25 @@ class GrowingPostings:
         for entry in self._lists.values():
             docs.extend(entry[0])
             counts.extend(entry[1])
-        return keys, np.array(docs, np.int32), np.array(counts, np.uint16)
+        single = keys, np.array(docs, np.int32), np.array(counts, np.uint16)
+        keys, documents, times = _joined([*(level.triples() for level in self._levels), single])
+        return keys, documents, times
+
+    def _flush(self) -> None:
+        """Make a level of the dictionary, whose documents come before those of the next level."""
+        if self._lists:
+            levels, self._levels = self._levels, []
+            triples, self._lists = self.triples(), {}
+            self._levels = levels
+            self._append(Postings.build(*triples))
+
+    def _append(self, level: Postings) -> None:
+        self._levels.append(level)
+        while len(self._levels) > 1 and len(self._levels[-2].docs) < 2 * len(self._levels[-1].docs):
+            merged = Postings.build(*_joined([each.triples() for each in self._levels[-2:]]))
+            self._levels[-2:] = [merged]
+
+
+def _joined(columns: Sequence[tuple[NDArray[Any], ...]]) -> list[NDArray[Any]]:
+    """Return the columns of all, one after the other."""
+    return [np.concatenate(column) for column in zip(*columns, strict=True)]

@@ -23,8 +23,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.search import stored_rows
-from aios_db.search.graph import NO_LINKS, LinkArrays, LinkGraph, Links
+from aios_db.search.graph import LinkArrays, LinkGraph
 from aios_db.search.keys import KeyTable
+from aios_db.search.linkrun import NO_LINKS, Links
 from aios_db.search.part import COLUMNS, Impacts, Part
 from aios_db.search.postings import Postings
 from aios_db.search.stored_rows import StoredRows
@@ -32,7 +33,7 @@ from aios_db.search.vectors import Clusters, Statistics
 
 logger = logging.getLogger("aios_db.search")
 
-FORMAT = 2
+FORMAT = 3  # 2: keys that are hex digits are not hashed again; 3: with the rows that searches return
 _POINTER = "CURRENT"
 _ROWS = "rows.arrow"
 _ATTEMPTS = 3

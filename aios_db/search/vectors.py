@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.search.blas import single_threaded
+
 Matrix = NDArray[np.float32]
-_BLOCK_BYTES = 64 << 20
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ class Statistics:
 
     def add(self, vectors: Matrix, sign: int = 1) -> None:
         """Add vectors, or take them away with ``sign`` -1."""
-        block = max(1, _BLOCK_BYTES // (8 * max(vectors.shape[1], 1)))
-        for start in range(0, len(vectors), block):
-            rows = vectors[start : start + block].astype(np.float64)
-            self.total += sign * rows.sum(axis=0)
-            self.outer += sign * (rows.T @ rows)
+        for start in range(0, len(vectors), _BLOCK):
+            rows = vectors[start : start + _BLOCK]
+            self.total += sign * rows.sum(axis=0, dtype=np.float64)
+            with single_threaded():
+                self.outer += sign * (rows.T @ rows)  # in float32 within a block: right to six digits
         self.count += sign * len(vectors)
 
     def moments(self, vector: NDArray[np.float32]) -> tuple[float, float]:

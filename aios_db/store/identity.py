@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.memories import SCOPE
@@ -21,18 +22,17 @@ def content_hashes(columns: Mapping[str, pa.Array]) -> pa.Array:
     Every part is preceded by its length, so that no two different rows hash the same bytes; NULL and the
     empty string differ.
     """
-    parts = [columns[name].to_pylist() for name in (*SCOPE, *_CONTENT)]
-    hashes = []
-    for row in zip(*parts, strict=True):
-        digest = hashlib.sha256()
-        for part in row:
-            if part is None:
-                digest.update(b"-")
-            else:
-                raw = part if isinstance(part, bytes) else part.encode()
-                digest.update(b"%d:" % len(raw) + raw)
-        hashes.append(digest.hexdigest())
-    return pa.array(hashes, pa.string())
+    parts = [_with_lengths(columns[name]) for name in (*SCOPE, *_CONTENT)]
+    rows = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))
+    return pa.array([hashlib.sha256(row).hexdigest() for row in rows.to_pylist()], pa.string())
+
+
+def _with_lengths(column: pa.Array) -> pa.Array:
+    """Return each value behind its length in bytes, ``3:abc``, and NULL as ``-``."""
+    binary = pa.large_binary()
+    lengths = pc.binary_length(column).cast(pa.large_string()).cast(binary)
+    values = pc.binary_join_element_wise(lengths, column.cast(binary), pa.scalar(b":", binary))
+    return pc.fill_null(values, pa.scalar(b"-", binary))
 
 
 def first_of_each(hashes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

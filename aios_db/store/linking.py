@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.schema.association_links import KINDS
 from aios_db.schema.config import LinksConfig
+from aios_db.search.graph import kind_code
 from aios_db.search.index import SearchIndex
 from aios_db.search.linking import NewMemories, propose_links
 from aios_db.store.commit import commit
@@ -21,7 +23,7 @@ def link_new(
     index: SearchIndex,
     new: pa.Table,
     config: LinksConfig,
-) -> tuple[lance.LanceDataset, list[str]]:
+) -> tuple[lance.LanceDataset, pa.Table]:
     """Link memories that were just written.
 
     Parameters
@@ -37,8 +39,8 @@ def link_new(
 
     Returns
     -------
-    tuple of lance.LanceDataset and list of str
-        The version of ``links`` written, and the memories that the links start at.
+    tuple of lance.LanceDataset and pa.Table
+        The version of ``links`` written, and the links, in its schema.
     """
 
     def texts_of(row_ids: NDArray[np.int64]) -> list[str]:
@@ -49,17 +51,17 @@ def link_new(
     made, origins = _lineage(index, new)
     first, second = np.concatenate([proposed.sources, made]), np.concatenate([proposed.targets, origins])
     if not len(first):
-        return links, []
+        return links, links.schema.empty_table()
     ends = np.unique(np.concatenate([first, second]))
-    names = memories._take_rows(ends.tolist(), columns=["memory_id"])["memory_id"].combine_chunks()
-    sources = names.take(pa.array(np.searchsorted(ends, first)))
+    names = index.memory_ids(ends)
+    kinds = np.concatenate([proposed.kinds, np.full(len(made), kind_code("derived_from"), np.uint8)])
     rows = stored_links(
-        sources,
+        names.take(pa.array(np.searchsorted(ends, first))),
         names.take(pa.array(np.searchsorted(ends, second))),
-        pa.array([*proposed.kinds, *["derived_from"] * len(made)]),
+        pa.array(KINDS).take(pa.array(kinds)),
         pa.array(np.concatenate([proposed.weights, np.ones(len(made), np.float32)])),
     )
-    return commit(links, rows), sources.unique().to_pylist()
+    return commit(links, rows), rows
 
 
 def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -68,10 +70,12 @@ def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDAr
     An origin that is not there, or no longer, has no link; its id stays in ``derived_from``.
     """
     column = new["derived_from"].combine_chunks()
+    if column.null_count == len(column):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
     made = pc.list_parent_indices(column).to_pylist()
     pairs = list(dict.fromkeys(zip(made, column.flatten().to_pylist(), strict=True)))
     origins = index.find_ids([origin or "" for _, origin in pairs])
-    rows = index.find_ids(new["memory_id"].to_pylist())[[row for row, _ in pairs]]
+    rows = index.find_ids(new["memory_id"].combine_chunks())[[row for row, _ in pairs]]
     return rows[origins >= 0], origins[origins >= 0]
 
 
@@ -88,7 +92,7 @@ def _described(index: SearchIndex, new: pa.Table) -> NewMemories:
         embedded.flatten().to_numpy().reshape(-1, dimension)
     )
     return NewMemories(
-        rows=index.find_ids(new["memory_id"].to_pylist()),
+        rows=index.find_ids(new["memory_id"].combine_chunks()),
         texts=column["text"],
         titles=column["title"],
         user_ids=column["user_id"],

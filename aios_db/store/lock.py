@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,23 +13,32 @@ from filelock import FileLock, Timeout
 
 from aios_db.schema.errors import OperationalError
 
+logger = logging.getLogger("aios_db.store")
+
+_POLL_S = 0.002
+_STEP_S = 1.0  # a longer step was not waiting: the process was stopped, or the machine asleep
+_PATIENCE_S = 60.0
+
 
 class WriteLock:
     """The `write.lock` of a database; re-entrant within a thread, released by the system when a holder dies.
+
+    A thread waits as long as it takes for other threads of its process (one of them is the database's own
+    maintenance): they end by themselves. For other processes it waits ``timeout_s``.
 
     Parameters
     ----------
     path
         The lock file, made when first needed.
     timeout_s
-        Seconds to wait for another writer.
+        Seconds to wait for a writer in another process.
     """
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         # The thread lock hands over at once; the file lock, which polls, is left to other processes.
         self._thread = threading.RLock()
-        self._file = FileLock(path, timeout=timeout_s, thread_local=False)
+        self._file = FileLock(path, thread_local=False)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -36,25 +47,35 @@ class WriteLock:
         Raises
         ------
         OperationalError
-            When another writer has not finished in time, or the lock file cannot be made.
+            When a writer in another process has not finished in time, or the lock file cannot be made.
         """
-        if not self._thread.acquire(timeout=self._timeout_s):
-            raise OperationalError(f"another thread has been writing for {self._timeout_s:g} s; try again")
+        while not self._thread.acquire(timeout=_PATIENCE_S):
+            logger.warning("waiting for another thread that is writing", extra={"lock": self._file.lock_file})
         try:
-            try:
-                self._file.acquire(poll_interval=0.002)
-            except Timeout as error:
-                raise OperationalError(
-                    f"another process has held {self._file.lock_file} for {self._timeout_s:g} s; try again, "
-                    "or raise storage.lock_timeout_s"
-                ) from error
-            except OSError as error:
-                raise OperationalError(
-                    f"cannot lock {self._file.lock_file}: {error}; open it with read_only=True to only read"
-                ) from error
+            self._wait_for_processes()
             try:
                 yield
             finally:
                 self._file.release()
         finally:
             self._thread.release()
+
+    def _wait_for_processes(self) -> None:
+        waited = 0.0
+        while True:
+            try:
+                self._file.acquire(blocking=False)
+                return
+            except Timeout as error:
+                if waited >= self._timeout_s:
+                    raise OperationalError(
+                        f"another process has held {self._file.lock_file} for {self._timeout_s:g} s; "
+                        "try again, or raise storage.lock_timeout_s"
+                    ) from error
+            except OSError as error:
+                raise OperationalError(
+                    f"cannot lock {self._file.lock_file}: {error}; open it with read_only=True to only read"
+                ) from error
+            before = time.monotonic()
+            time.sleep(_POLL_S)
+            waited += min(time.monotonic() - before, _STEP_S)

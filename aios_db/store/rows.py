@@ -4,84 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.schema.errors import DataError
 from aios_db.schema.memories import TIERS, TIMESTAMP, WRITABLE, memories_schema
 from aios_db.store.identity import content_hashes
-from aios_db.store.values import json_object, moment, timestamps
+from aios_db.store.tables import check_columns, plain
+from aios_db.store.values import json_object, timestamps
 from aios_db.store.vectors import unit_vectors
 
 _DEFAULTS = {"kind": "message", "tier": "short", "importance": 0.5, "trust": 1.0}
-
-
-def table_from(rows: Any) -> pa.Table:
-    """Return ``rows`` as an Arrow table.
-
-    Parameters
-    ----------
-    rows
-        A list of mappings (missing keys are NULL), an Arrow table or record batch, or a data frame of pandas,
-        polars or anything else with the Arrow C stream interface.
-
-    Raises
-    ------
-    ProgrammingError
-        When ``rows`` is none of these.
-    DataError
-        When a column mixes types or holds text that is not valid Unicode.
-    """
-    if isinstance(rows, pa.Table):
-        return rows
-    if isinstance(rows, pa.RecordBatch):
-        return pa.Table.from_batches([rows])
-    if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
-        return _from_mappings(rows)
-    if hasattr(rows, "iloc"):  # pandas, whose own stream interface would add the index as a column
-        return pa.Table.from_pandas(rows, preserve_index=False)
-    if hasattr(rows, "__arrow_c_stream__"):
-        return pa.table(rows)
-    raise ProgrammingError(
-        f"cannot remember a {type(rows).__name__}; give a list of mappings, an Arrow table or a data frame"
-    )
-
-
-def _from_mappings(rows: Sequence[Any]) -> pa.Table:
-    for number, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise ProgrammingError(
-                f"row {number} is a {type(row).__name__}; give mappings with a column for a key"
-            )
-    names = dict.fromkeys(str(name) for row in rows for name in row)
-    check_columns(list(names))
-    columns = {}
-    for name in names:
-        values = [row.get(name) for row in rows]
-        if name == "metadata":
-            values = [json_object(each, number) for number, each in enumerate(values)]
-        elif name == "text_embedding":
-            values = [value.tolist() if hasattr(value, "tolist") else value for value in values]
-        elif name == "occurred_at":
-            values = [None if value is None else moment(value, number) for number, value in enumerate(values)]
-        try:
-            columns[name] = pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError) as error:
-            raise DataError(f"column {name!r}: {error}") from error
-    return pa.table(columns)
-
-
-def check_columns(names: Sequence[str]) -> None:
-    """Raise `ProgrammingError` for a column that `remember` does not take, or takes once but got twice."""
-    for name in names:
-        if name not in WRITABLE:
-            raise ProgrammingError(f"remember has no column {name!r}; it takes {', '.join(WRITABLE)}")
-        if names.count(name) > 1:
-            raise ProgrammingError(f"column {name!r} is given twice")
 
 
 def normalise(rows: pa.Table, dimension: int) -> pa.Table:
@@ -113,9 +49,7 @@ def normalise(rows: pa.Table, dimension: int) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for name in WRITABLE:
         if name in rows.column_names:
-            column = rows.column(name)
-            column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-            columns[name] = _coerce(column, schema.field(name))
+            columns[name] = _coerce(rows.column(name), schema.field(name))
         else:
             columns[name] = pa.nulls(len(rows), schema.field(name).type)
         if name in _DEFAULTS:
@@ -142,10 +76,9 @@ def complete(
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def _coerce(column: pa.Array, field: pa.Field) -> pa.Array:
+def _coerce(given: pa.ChunkedArray, field: pa.Field) -> pa.Array:
     """Cast one column to its stored type or say which row cannot be."""
-    if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
+    column = plain(given)
     if field.name == "text_embedding":
         return unit_vectors(column, field.type.list_size)
     if field.name == "occurred_at":
@@ -166,7 +99,10 @@ def _coerce(column: pa.Array, field: pa.Field) -> pa.Array:
 
 def _is_binary(type_: pa.DataType) -> bool:
     return bool(
-        pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_)
+        pa.types.is_binary(type_)
+        or pa.types.is_large_binary(type_)
+        or pa.types.is_fixed_size_binary(type_)
+        or pa.types.is_binary_view(type_)
     )
 
 
@@ -186,7 +122,9 @@ def _check_values(columns: Mapping[str, pa.Array]) -> None:
     nothing = pc.and_(blank, pc.and_(columns["media"].is_null(), columns["media_uri"].is_null()))
     refuse(nothing, lambda _: "nothing to remember: text, title and media are all empty")
     wrong_tier = pc.invert(pc.is_in(columns["tier"], pa.array(TIERS)))
-    refuse(wrong_tier, lambda row: f"tier is {columns['tier'][row]}; it is one of {', '.join(TIERS)}")
+    refuse(
+        wrong_tier, lambda row: f"tier is {columns['tier'][row].as_py()!r}; it is one of {', '.join(TIERS)}"
+    )
     for name in ("importance", "trust"):
         value = columns[name]
         outside = pc.invert(pc.and_(pc.greater_equal(value, 0.0), pc.less_equal(value, 1.0)))  # NaN too

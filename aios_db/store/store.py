@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import uuid_utils
 from numpy.typing import NDArray
 
@@ -36,6 +39,7 @@ from aios_db.store.repair import RepairReport, repair
 from aios_db.store.rows import complete, normalise
 from aios_db.store.snapshot import handle, newest
 from aios_db.store.stats import StoreStats, measure
+from aios_db.store.strongest import write_first
 
 logger = logging.getLogger("aios_db.store")
 
@@ -73,7 +77,8 @@ class MemoryStore:
         self._following = Following(self.versions)
         self._records: dict[str, lance.LanceDataset] = {}
         self._moving = threading.RLock()
-        self._closed = False
+        self._closed = self._closing = False
+        self._loaded_at = -inf
         self._pending = Pending()
         self._maintenance = Maintenance(self, config.storage.maintenance_delay_s)
         with operational(f"opening {path}"):
@@ -207,7 +212,7 @@ class MemoryStore:
             return []
         first, of_row = first_of_each(given["content_hash"].to_pylist())
         distinct = given.take(pa.array(first))
-        hashes = distinct["content_hash"].to_pylist()
+        hashes = distinct["content_hash"].combine_chunks()
         self.refresh()
         distinct = embed_missing(distinct, self.index.find_content(hashes) < 0, lambda: self.encoder)
         with self._writing("writing memories to"):
@@ -230,6 +235,9 @@ class MemoryStore:
         The memories go first: a crash in between leaves links without an end, which readers tolerate.
         """
         self._check_writable()
+        for each in memory_ids:
+            if not isinstance(each, str):
+                raise ProgrammingError(f"cannot forget {each!r}; a memory_id is text")
         with self._writing("deleting memories of"):
             row_ids = np.unique(self.index.find_ids(list(memory_ids)))
             row_ids = row_ids[row_ids >= 0]
@@ -313,7 +321,11 @@ class MemoryStore:
             self.refresh()
             compact_if_due((self.memories, self.links), self._lock, self.path, self.config.storage)
             self.refresh()
-            if self.index.needs_save:
+            if not self.index.needs_save:
+                return
+            if self._loading() and not self._closing:
+                self._maintenance.notify()
+            else:
                 self.index.save()
 
     def optimize(self) -> None:
@@ -353,7 +365,8 @@ class MemoryStore:
             return
         self._maintenance.stop()
         try:
-            if not self.read_only and self._pending:
+            self._closing = True
+            if not self.read_only and (self._pending or self.index.needs_save):
                 self.maintain()
         except Error as error:
             logger.warning("closed without writing recall counts: %s", error)
@@ -418,22 +431,33 @@ class MemoryStore:
         self._move(memories_=commit(self.memories, new, known[old], count_accesses(stored, given[old])))
         if len(new):
             self._link(new)
+        if len(new) >= _BULK:
+            self._loaded_at = time.monotonic()
+            if self.index.needs_save_now:
+                self.index.save()
         return list(ids)
 
     def _link(self, new: pa.Table) -> None:
         """Link new memories; they are stored already, so a failure costs their links and no more."""
         try:
-            if len(new) >= _BULK and self.config.links.similar_neighbors and self.index.needs_save:
-                self.index.save()  # its vectors are in lists then: no comparison of all pairs
-            links, sources = link_new(self.memories, self.links, self.index, new, self.config.links)
+            links, made = link_new(self.memories, self.links, self.index, new, self.config.links)
             self._move(links=links)
-            self._pending.relinked(sources)
+            sources = made["source_id"].unique()
+            if len(new) >= _BULK:
+                names = new["memory_id"].combine_chunks()
+                self._move(memories_=write_first(self.memories, self.index.find_ids(names), names, made))
+                sources = sources.filter(pc.invert(pc.is_in(sources, names)))
+            self._pending.relinked(sources.to_pylist())
         except (Error, OSError, RuntimeError, ValueError) as error:
             logger.warning(
                 "memories stored without their links: %s",
                 error,
                 extra={"database": str(self.path), "memories": len(new)},
             )
+
+    def _loading(self) -> bool:
+        """Tell whether memories are being written in bulk; what can wait then does."""
+        return time.monotonic() - self._loaded_at < self.config.storage.maintenance_delay_s
 
     def _write_pending(self) -> None:
         """Write recall counts, reinforced links and the derived link column; on failure they stay pending."""

@@ -13,8 +13,8 @@ from aios_db.store.commit import commit, patch
 
 COLUMN = "association_links"
 _MOST = 8
-# A filter on the indexed source_id looks each id up; this many at a time keep its expression small.
-_IDS = 1_000
+# A filter looks so many ids up at a time: fewer scan the rows that are not indexed yet too often.
+_IDS = 20_000
 _DENSE = 1_000
 
 
@@ -34,6 +34,17 @@ def write_strongest(
     if dense.any():
         memories = patch(memories, row_ids[dense], COLUMN, column.filter(pa.array(dense)))
     return commit(memories, None, row_ids[~dense], {COLUMN: column.filter(pa.array(~dense))})
+
+
+def write_first(
+    memories: lance.LanceDataset, row_ids: NDArray[np.int64], memory_ids: pa.Array, links: pa.Table
+) -> lance.LanceDataset:
+    """Write the column of many memories that had no links before ``links``; return the version written.
+
+    The dataset is the newest, under the write lock, and these memories fill its last fragments.
+    """
+    column = group(links, memory_ids)
+    return patch(memories, row_ids, COLUMN, column)
 
 
 def _in_dense_fragments(addresses: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,7 +58,7 @@ def test_folder_with_good_bad_and_unknown(con, folder, tmp_path, caplog):
     assert report.rejected_path == str(aside)
     entries = [json.loads(line) for line in aside.read_text().splitlines()]
     assert [entry["location"] for entry in entries] == ["a.jsonl:3", "a.jsonl:4", "c.json:1", "e.txt:1"]
-    assert entries[1]["reason"].startswith("tier is eternal")
+    assert entries[1]["reason"].startswith("tier is 'eternal'")
     assert json.loads(entries[1]["content"])["text"] == "three"
     assert "a.jsonl:3: text must be a string" in caplog.text
 
@@ -159,3 +160,16 @@ def test_unreadable_in_the_middle_keeps_what_came_before(con, folder):
     report = import_path(con, folder)
     assert report.rejected == 1
     assert count(con) == report.imported
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+def test_a_pipe_is_refused_and_links_in_a_circle_end(con, folder):
+    os.mkfifo(folder / "pipe.txt")
+    with pytest.raises(OperationalError, match="neither a file nor a folder"):
+        import_path(con, folder / "pipe.txt")
+    lines(folder / "a.jsonl", ["one", "two"])
+    before = import_path(con, folder).imported
+    (folder / "loop").symlink_to(folder)
+    (folder / "nowhere.txt").symlink_to(folder / "missing")
+    report = import_path(con, folder, restart=True)
+    assert report.imported == before == 2

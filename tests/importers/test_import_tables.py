@@ -149,3 +149,21 @@ def test_parquet_damaged(write, tmp_path):
     read = []
     with pytest.raises(UnreadableError, match=r"b\.parquet:\d+: cannot be read further"):
         read.extend(record.location for record in read_path(tmp_path / "b.parquet"))
+
+
+def test_parquet_dates_that_python_cannot_hold_are_set_aside(write):
+    table = pa.table(
+        {
+            "text": ["a", "b", "c", "d"],
+            "occurred_at": pa.array([1, 2**31 - 1, 2, 3], pa.date32()),
+            "seen": pa.array([0, 0, 0, 2**60], pa.timestamp("us")),
+        }
+    )
+    rows, rejected = write("a.parquet", table)
+    assert texts(rows) == ["a", "c"]
+    assert [record.location for record in rejected] == ["a.parquet:2", "a.parquet:4"]
+    assert all("holds what Python cannot" in record.reason for record in rejected)
+
+
+def test_jsonl_of_nothing_but_a_byte_order_mark_is_empty(write):
+    assert write("a.jsonl", b"\xef\xbb\xbf") == ([], [])

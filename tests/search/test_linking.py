@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aios_db.schema.association_links import KINDS
 from aios_db.schema.config import LinksConfig
 from aios_db.search.linking import NewMemories, propose_links
 from aios_db.search.phrases import mentions, phrases, possible_mentions, title_keys
@@ -34,7 +35,8 @@ def linked(tables, unit):
         found = propose_links(
             tables.index, new, config, lambda wanted: [texts[row] for row in wanted.tolist()]
         )
-        ends = zip(tables.names(found.sources), tables.names(found.targets), found.kinds, strict=True)
+        kinds = [KINDS[code] for code in found.kinds]
+        ends = zip(tables.names(found.sources), tables.names(found.targets), kinds, strict=True)
         return dict(zip(ends, found.weights.tolist(), strict=True))
 
     return write
@@ -76,7 +78,7 @@ def test_shared_names_count_unless_they_are_titled_frequent_or_the_speakers(link
     links = linked(
         first, {"memory_id": "b", "text": "Bob: we saw Lake Garda too", "speaker": "Bob"}, config=config
     )
-    assert links == {("a", "b", "same_entity"): pytest.approx(0.05)}
+    assert links == {("b", "a", "same_entity"): pytest.approx(0.05)}
     links = linked({"memory_id": "c", "title": "Trip", "text": "It was Lake Garda again."}, config=config)
     assert links == {}
     links = linked(
@@ -90,8 +92,8 @@ def test_similar_memories(linked, unit):
     near = unit(1) + 0.05 * unit(2)
     linked({"memory_id": "a", "text": "one", "text_embedding": unit(1)})
     links = linked({"memory_id": "b", "text": "two", "text_embedding": near / np.linalg.norm(near)})
-    assert list(links) == [("a", "b", "similar")]
-    assert links["a", "b", "similar"] == pytest.approx(0.998, abs=0.01)
+    assert list(links) == [("b", "a", "similar")]
+    assert links["b", "a", "similar"] == pytest.approx(0.998, abs=0.01)
 
 
 def test_phrases_are_names_numbers_and_dates():

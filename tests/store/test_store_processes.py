@@ -5,13 +5,16 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from store_helpers import memory_rows
+from writer_process import BULK
 
 from aios_db.store import MemoryStore
+from aios_db.store.repair import RepairReport
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -51,6 +54,62 @@ def test_two_writers_and_a_reader_share_a_database(open_store: Open, tmp_path: P
     assert store.repair().dangling_links == 0
     # Compaction went on in the background: a thousand commits a table leave no thousand fragments.
     assert store.stats().fragments < 200
+
+
+def batches(store: MemoryStore) -> Counter[str]:
+    """Return how many memories there are of each batch of each bulk writer."""
+    texts = store.memories.to_table(columns=["text"])["text"].to_pylist()
+    assert len(set(texts)) == len(texts)
+    return Counter(text.partition(" says ")[0] for text in texts)
+
+
+@pytest.mark.slow
+def test_two_writers_in_bulk_and_a_reader_share_a_database(open_store: Open, tmp_path: Path) -> None:
+    path = tmp_path / "agent.aios"
+    open_store().close()
+    writers = [start("bulk", path, name, 4) for name in ("ann", "bob")]
+    reader = start("read", path, count=8 * BULK)
+    for writer in writers:
+        assert finish(writer).splitlines() == [f"{batch}\t{BULK}" for batch in range(4)]
+    assert int(finish(reader).split()[1]) >= 3
+
+    store = open_store()
+    assert batches(store) == {f"{name} {batch}": BULK for name in ("ann", "bob") for batch in range(4)}
+    assert len(store.index) == 8 * BULK
+    # Every turn but the last two of each session of each writer links to the next two.
+    kinds = Counter(store.links.to_table(columns=["kind"])["kind"].to_pylist())
+    turns, sessions = 4 * BULK, BULK // 10
+    assert kinds["next_in_session"] == 2 * (2 * turns - 3 * sessions)
+    report = store.repair()
+    assert (report.dangling_links, report.repeated_links) == (0, 0)
+
+
+@pytest.mark.slow
+def test_a_killed_bulk_writer_leaves_whole_batches(open_store: Open, tmp_path: Path) -> None:
+    path = tmp_path / "agent.aios"
+    open_store().close()
+    acknowledged: set[str] = set()
+    chance = random.Random(11)
+    for round_ in range(6):
+        writer = start("bulk", path, f"r{round_}", 100)
+        assert writer.stdout is not None
+        lines = [writer.stdout.readline()]
+        time.sleep(chance.uniform(0, 0.5))
+        writer.kill()
+        rest, _ = writer.communicate(timeout=60)
+        assert writer.returncode == -9
+        lines += rest.splitlines(keepends=True)
+        acknowledged |= {f"r{round_} {line.partition(chr(9))[0]}" for line in lines if line.endswith("\n")}
+        store = open_store(read_only=round_ % 2 == 1)
+        found = batches(store)
+        assert acknowledged <= found.keys()
+        assert set(found.values()) == {BULK}
+        assert len(store.index) == sum(found.values())
+        store.close()
+    assert len(acknowledged) >= 6
+    store = open_store()
+    store.repair()
+    assert store.repair() == RepairReport(0, 0, 0)
 
 
 @pytest.mark.slow

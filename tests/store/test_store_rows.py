@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.store.identity import content_hashes, first_of_each
-from aios_db.store.rows import normalise, table_from
+from aios_db.store.rows import normalise
+from aios_db.store.tables import table_from
 
 DAY = datetime(2023, 5, 8, tzinfo=timezone.utc)
 
@@ -157,7 +158,7 @@ def test_columns_convert_to_their_stored_types() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": "a", "tier": "forever"}, "row 0: tier is forever; it is one of short, long, archived"),
+        ({"text": "a", "tier": "forever"}, "row 0: tier is 'forever'; it is one of short, long, archived"),
         ({"text": "a", "importance": 1.5}, "row 0: importance is 1.5"),
         ({"text": "a", "trust": float("nan")}, "row 0: trust is nan"),
         ({"text": "a", "importance": "high"}, "'importance'"),

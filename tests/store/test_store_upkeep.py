@@ -19,6 +19,7 @@ from aios_db.store.commit import commit, delete, patch
 from aios_db.store.compaction import clean_up, compact, is_due, mergeable
 from aios_db.store.lock import WriteLock
 from aios_db.store.maintenance import Maintenance
+from aios_db.store.repair import RepairReport
 from aios_db.store.snapshot import newest
 
 Open = Callable[..., MemoryStore]
@@ -194,6 +195,68 @@ def test_optimize_leaves_one_fragment_a_table_and_the_same_memories(store: Memor
     assert store.take(rows, ["memory_id"])["memory_id"].to_pylist() == ids
     statistics = store.memories.stats.index_stats("memory_id_idx")
     assert statistics["num_unindexed_rows"] == 0
+
+
+def bulk(first: int, count: int = 4_200) -> pa.Table:
+    """Return so many rows that they are written in bulk, in sessions of ten."""
+    vectors = np.random.default_rng(first).standard_normal((count, 16))
+    numbers = range(first, first + count)
+    return pa.table(
+        {
+            "text": [f"row {number}" for number in numbers],
+            "session_id": [f"s{number // 10}" for number in numbers],
+            "text_embedding": list(vectors),
+        }
+    )
+
+
+def test_the_index_is_saved_after_a_bulk_load_and_not_during_it(open_store: Open, config: Config) -> None:
+    patient = replace(config, storage=replace(config.storage, maintenance_delay_s=1000.0))
+    store = open_store(config=patient)
+    store.remember(bulk(0))
+    assert store.index.needs_save
+    store.maintain()
+    assert store.index.tail_rows == 4_200
+    store.close()
+    assert open_store(config=patient).index.tail_rows == 0
+
+
+def test_maintenance_saves_the_index_when_the_load_has_ended(open_store: Open, config: Config) -> None:
+    store = open_store(config=replace(config, storage=replace(config.storage, maintenance_delay_s=0.1)))
+    store.remember(bulk(0))
+    wait_for(lambda: store.index.tail_rows == 0)
+    assert len(store.index) == 4_200
+
+
+def test_a_bulk_writer_saves_the_index_itself_before_the_tail_outgrows_it(
+    open_store: Open, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aios_db.search.index._LARGE_TAIL", 6_000)
+    patient = replace(config, storage=replace(config.storage, maintenance_delay_s=1000.0))
+    store = open_store(config=patient)
+    tails = []
+    for first in range(0, 6 * 4_200, 4_200):
+        store.remember(bulk(first))
+        tails.append(store.index.tail_rows)
+    assert tails == [4_200, 0, 4_200, 0, 4_200, 8_400], "it may grow to half the segment"
+    assert len(store.index) == 6 * 4_200
+
+
+def test_the_link_column_of_a_bulk_write_says_what_the_table_says(store: MemoryStore) -> None:
+    for first in (0, 4_200):
+        store.remember(bulk(first))
+    first, second = store.remember(memory_rows(["one more", "and another"], session_id="s0"))
+    store.optimize()
+    column = store.memories.to_table(columns=["memory_id", "association_links"])
+    links = store.links.to_table(columns=["source_id"])["source_id"].value_counts()
+    outgoing = {each["values"]: each["counts"] for each in links.to_pylist()}
+    stored = dict(zip(*(each.to_pylist() for each in column.columns), strict=True))
+    assert len(stored) == 2 * 4_200 + 2
+    assert {each: len(found or []) for each, found in stored.items()} == {
+        each: min(outgoing.get(each, 0), 8) for each in stored
+    }
+    assert second in {link["target_id"] for link in stored[first]}
+    assert store.repair() == RepairReport(0, 0, 0)
 
 
 class Counting:

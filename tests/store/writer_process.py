@@ -6,23 +6,43 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 from store_helpers import DIMENSION, memory_rows
 
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.store import MemoryStore
 
+BULK = 4_200
+
 
 def main(mode: str, path: str, name: str, count: int) -> None:
-    storage = StorageConfig(dimension=DIMENSION, compact_after_fragments=32, maintenance_delay_s=0.5)
+    # In bulk there are few commits and the maintenance is to run between all of them.
+    due, delay_s = (2, 0.05) if mode == "bulk" else (32, 0.5)
+    storage = StorageConfig(
+        dimension=DIMENSION, compact_after_fragments=due, maintenance_delay_s=delay_s, keep_versions_s=30
+    )
     store = MemoryStore.open(Path(path), read_only=mode == "read", config=Config(storage=storage))
     if mode == "read":
         read(store, count)
+    elif mode == "bulk":
+        for batch in range(count):
+            ids = store.remember(bulk_rows(name, batch))
+            acknowledge(f"{batch}\t{len(set(ids))}")
     else:
         for number in range(count):
             text = f"{name} says {number}" if mode == "write" else f"the same {number}"
             (memory_id,) = store.remember(memory_rows([text], session_id="s"))
             acknowledge(f"{memory_id}\t{text}")
     store.close()
+
+
+def bulk_rows(name: str, batch: int) -> pa.Table:
+    """Return so many rows that they are written in bulk; their texts begin with writer and batch."""
+    texts = [f"{name} {batch} says {number}" for number in range(BULK)]
+    vectors = np.random.default_rng(batch).standard_normal((BULK, DIMENSION))
+    sessions = [f"{name} {number // 10}" for number in range(BULK)]
+    return pa.table({"text": texts, "session_id": sessions, "text_embedding": list(vectors)})
 
 
 def read(store: MemoryStore, expected: int) -> None:

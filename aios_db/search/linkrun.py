@@ -1,0 +1,100 @@
+"""Links that were written together, sorted by their ends: what a bulk write adds to the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.schema.retrieval import Rows
+
+
+@dataclass(frozen=True)
+class Links:
+    """Links as columns: Lance row id, both ends' row ids, weight and code of the kind."""
+
+    rows: Rows
+    sources: Rows
+    targets: Rows
+    weights: NDArray[np.float32]
+    kinds: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def where(self, keep: NDArray[np.bool_]) -> Links:
+        """Return some of the links."""
+        return Links(*(column[keep] for column in vars(self).values()))
+
+
+_NO_ROWS = np.empty(0, np.int64)
+NO_LINKS = Links(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.empty(0, np.float32), np.empty(0, np.uint8))
+
+
+def joined(links: Sequence[Links]) -> Links:
+    """Return the links of all, one after the other."""
+    columns: list[Any] = [
+        np.concatenate([getattr(each, field.name) for each in links]) for field in fields(Links)
+    ]
+    return Links(*columns)
+
+
+class LinkRun:
+    """Each link twice, under both its ends.
+
+    Parameters
+    ----------
+    links
+        Links with distinct row ids.
+    """
+
+    def __init__(self, links: Links) -> None:
+        ends = np.concatenate([links.sources, links.targets])
+        order = np.argsort(ends, kind="stable")
+        self._ends = ends[order]
+        self._others = np.concatenate([links.targets, links.sources])[order]
+        self._weights, self._kinds = np.tile(links.weights, 2)[order], np.tile(links.kinds, 2)[order]
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        by_row = np.argsort(links.rows)
+        self._rows = links.rows[by_row]
+        self._entries = place.reshape(2, -1)[:, by_row]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def neighbors(self, rows: Rows) -> tuple[Rows, Rows, NDArray[np.float32], NDArray[np.uint8]]:
+        """Return links of some memories: position in ``rows``, other end, weight (0 when deleted), kind."""
+        starts = np.searchsorted(self._ends, rows)
+        lengths = np.searchsorted(self._ends, rows, side="right") - starts
+        origin = np.repeat(np.arange(len(rows)), lengths)
+        at = np.arange(len(origin)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        return origin, self._others[at], self._weights[at], self._kinds[at]
+
+    def find(self, row: int) -> int:
+        """Return the place of a link that is not deleted, by its row id, or -1."""
+        at = int(np.searchsorted(self._rows, row))
+        known = at < len(self._rows) and self._rows[at] == row
+        return at if known and self._weights[self._entries[0, at]] > 0 else -1
+
+    def delete(self, place: int) -> Links:
+        """Delete the link at a place and return it as it was."""
+        entries = self._entries[:, place]
+        gone = self._at(slice(place, place + 1))
+        self._weights[entries] = 0
+        return gone
+
+    def links(self) -> Links:
+        """Return all links that were not deleted, by row id."""
+        everything = self._at(slice(None))
+        return everything.where(everything.weights > 0)
+
+    def _at(self, places: slice) -> Links:
+        first, second = self._entries[:, places]
+        return Links(
+            self._rows[places], self._others[second], self._others[first], self._weights[first],
+            self._kinds[first],
+        )  # fmt: skip

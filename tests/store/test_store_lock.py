@@ -1,0 +1,104 @@
+"""Who waits for whom, and for how long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from store_helpers import memory_rows
+
+from aios_db.schema.config import Config
+from aios_db.schema.errors import OperationalError
+from aios_db.store import MemoryStore
+from aios_db.store.lock import WriteLock
+
+Open = Callable[..., MemoryStore]
+
+
+def in_a_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    results: list[object] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except Exception as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, results
+
+
+def test_a_writer_waits_for_its_own_maintenance_as_long_as_it_takes(
+    open_store: Open, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = replace(config, storage=replace(config.storage, lock_timeout_s=0.05))
+    store = open_store(config=impatient)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: object) -> object:
+        inside.set()
+        assert go_on.wait(10)
+        return arguments[0], arguments[1]
+
+    monkeypatch.setattr("aios_db.store.store.write_pending", slow)
+    store.remember(memory_rows(["a", "b"], session_id="s"))
+    maintenance, _ = in_a_thread(store.maintain)
+    assert inside.wait(10)
+    writer, written = in_a_thread(lambda: store.remember(memory_rows(["c"], session_id="s")))
+    writer.join(0.5)
+    assert writer.is_alive()
+    assert not written
+    go_on.set()
+    writer.join(10)
+    maintenance.join(10)
+    (ids,) = written
+    assert isinstance(ids, list), ids
+    assert (store.index.find_ids(ids) >= 0).all()
+
+
+def test_another_process_is_waited_for_no_longer_than_the_limit(tmp_path: Path) -> None:
+    with WriteLock(tmp_path / "lock", 1).hold():
+        start = time.monotonic()
+        with pytest.raises(OperationalError, match=r"another process has held .*lock for 0\.2 s"):
+            WriteLock(tmp_path / "lock", 0.2).hold().__enter__()
+        assert 0.2 <= time.monotonic() - start < 5
+    with WriteLock(tmp_path / "lock", 0).hold():
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_the_time_that_a_process_was_stopped_is_not_time_waited(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from aios_db.store.lock import WriteLock\n"
+        "print('waiting', flush=True)\n"
+        "with WriteLock(Path(sys.argv[1]), 3).hold(): print('held', flush=True)\n"
+    )
+    with WriteLock(tmp_path / "lock", 1).hold():
+        command = [sys.executable, "-c", code, str(tmp_path / "lock")]
+        waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "waiting\n"
+        time.sleep(0.2)
+        waiting.send_signal(signal.SIGSTOP)
+        time.sleep(3.5)
+        waiting.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+    out, error = waiting.communicate(timeout=20)
+    assert out == "held\n", error
+
+
+def test_the_lock_is_re_entrant_and_free_again_after_a_failure(tmp_path: Path) -> None:
+    lock = WriteLock(tmp_path / "lock", 0.1)
+    with pytest.raises(ValueError, match="inside"), lock.hold(), lock.hold():
+        raise ValueError("inside")
+    with WriteLock(tmp_path / "lock", 0).hold():
+        pass

@@ -5,7 +5,9 @@
 The rows are made: vectors in clusters (a vector database of independent random vectors has no neighbours to
 find) and words drawn by Zipf's law, in sessions of ten. Queries are vectors of the same clusters with words
 of the same law. A query's embedding is looked up here, so that it does not count; everything else does, from
-the SQL text to the rows. recall@10 of the vector part is measured against exact search over all rows.
+the SQL text to the rows. Each query is put to all systems in turns, in another order each time, so that a
+change of the machine's speed meets all alike. recall@10 of the vector part is measured against exact search
+over all rows.
 """
 
 from __future__ import annotations
@@ -102,19 +104,33 @@ class Result:
     system: str
     p50: float
     p95: float
-    recall: float | None
+    recall: float
     build_s: float
 
 
-def latencies(ask: Callable[[str], Any], queries: list[str]) -> tuple[float, float]:
-    for query in queries[:5]:
-        ask(query)
-    times = []
-    for query in queries:
-        start = time.perf_counter()
-        ask(query)
-        times.append(1000 * (time.perf_counter() - start))
-    return float(np.median(times)), float(np.quantile(times, 0.95))
+@dataclass(frozen=True)
+class System:
+    """Something that answers queries."""
+
+    name: str
+    ask: Callable[[str], Any]
+    recall: float
+    build_s: float
+    queries: int
+
+
+def latencies(systems: Sequence[System], queries: list[str]) -> dict[str, list[float]]:
+    """Return each system's milliseconds for each query."""
+    random = np.random.default_rng(0)
+    times: dict[str, list[float]] = {system.name: [] for system in systems}
+    for number, query in enumerate([*queries[:5], *queries]):
+        for at in random.permutation(len(systems)).tolist():
+            system = systems[at]
+            if number < 5 + system.queries:
+                start = time.perf_counter()
+                system.ask(query)
+                times[system.name].append(1000 * (time.perf_counter() - start))
+    return {name: taken[5:] for name, taken in times.items()}  # the first ones warm up
 
 
 def exact_neighbors(tables: Callable[[], Any], queries: NDArray[np.float32]) -> list[set[int]]:
@@ -137,10 +153,8 @@ def recall_of(found: Callable[[str], list[str]], exact: dict[str, set[str]]) -> 
     return sum(len(set(found(query)) & names) for query, names in exact.items()) / (10 * len(exact))
 
 
-def measure_aios(
-    count: int, path: Path, made: Rows, queries: dict[str, NDArray[np.float32]]
-) -> tuple[Result, dict[str, set[str]], float]:
-    aios_db.connection.LazyEncoder = lambda config: Prepared(queries)  # type: ignore[assignment, misc]
+def build_aios(count: int, path: Path, made: Rows) -> tuple[float, float]:
+    """Write the rows; return the seconds it took, and those that another process takes to open the result."""
     start = time.perf_counter()
     connection = aios_db.connect(path)
     for first in range(0, count, CHUNK):
@@ -150,8 +164,13 @@ def measure_aios(
     connection.close()
     command = [sys.executable, "-c", OPEN, str(path)]
     opening = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return build, opening
 
-    connection = aios_db.connect(path)
+
+def exact_answers(
+    connection: aios_db.Connection, queries: dict[str, NDArray[np.float32]]
+) -> dict[str, set[str]]:
+    """Return the ids of the ten memories nearest to each query."""
     table = connection.store.memories
     names: list[str] = table.to_table(columns=["memory_id"])["memory_id"].to_pylist()
 
@@ -160,29 +179,37 @@ def measure_aios(
             yield batch["text_embedding"].flatten().to_numpy().reshape(-1, DIMENSION)
 
     nearest = exact_neighbors(chunks, np.stack(list(queries.values())))
-    exact = {query: {names[i] for i in rows} for query, rows in zip(queries, nearest, strict=True)}
+    return {query: {names[i] for i in rows} for query, rows in zip(queries, nearest, strict=True)}
+
+
+def aios_system(connection: aios_db.Connection, build: float, exact: dict[str, set[str]]) -> System:
     cursor = connection.cursor()
-    vector_part = "SELECT memory_id FROM vector_search(embed(?), 10)"
-    recall = recall_of(lambda q: [name for (name,) in cursor.execute(vector_part, [q]).fetchall()], exact)
-    whole = "SELECT * FROM recall(?, k := 10)"
-    p50, p95 = latencies(lambda query: cursor.execute(whole, [query]).fetchall(), list(queries))
-    connection.close()
-    return Result(count, "aios_db recall", p50, p95, recall, build), exact, opening
+
+    def vector(query: str) -> list[str]:
+        cursor.execute("SELECT memory_id FROM vector_search(embed(?), 10)", [query])
+        return [name for (name,) in cursor.fetchall()]
+
+    def ask(query: str) -> list[Any]:
+        return cursor.execute("SELECT * FROM recall(?, k := 10)", [query]).fetchall()
+
+    return System("aios_db recall", ask, recall_of(vector, exact), build, len(exact))
 
 
-def measure_lancedb(  # noqa: PLR0917
-    count: int, path: Path, source: Path, queries: dict[str, NDArray[np.float32]], exact: dict[str, set[str]],
-    hnsw: bool,
-) -> list[Result]:  # fmt: skip
+def lancedb_system(
+    path: Path, source: Path, queries: dict[str, NDArray[np.float32]], exact: dict[str, set[str]], hnsw: bool
+) -> System:
+    """Copy the rows into a LanceDB table with a text index and, if asked for, an HNSW index."""
     import lancedb
     import lancedb.index
 
     start = time.perf_counter()
     columns = ["memory_id", "text", "session_id", "text_embedding"]
     reader = lance.dataset(str(source / "memories.lance")).scanner(columns=columns).to_reader()
-    table = lancedb.connect(str(path)).create_table("rows", reader)
+    table = lancedb.connect(str(path)).create_table("hnsw" if hnsw else "exact", reader)
     table.create_index("text", config=lancedb.index.FTS())
-    results = []
+    if hnsw:
+        table.create_index("text_embedding", config=lancedb.index.HnswSq(distance_type="cosine"))
+    build = time.perf_counter() - start
 
     def hybrid(query: str) -> list[str]:
         search = table.search(query_type="hybrid").vector(queries[query]).text(query).distance_type("cosine")
@@ -194,16 +221,39 @@ def measure_lancedb(  # noqa: PLR0917
         found: list[str] = search.to_arrow()["memory_id"].to_pylist()
         return found
 
-    some = list(queries)[: 50 if count <= 100_000 else 10]
-    build = time.perf_counter() - start
-    results.append(Result(count, "LanceDB exact hybrid", *latencies(hybrid, some), 1.0, build))
     if hnsw:
-        start = time.perf_counter()
-        table.create_index("text_embedding", config=lancedb.index.HnswSq(distance_type="cosine"))
-        build += time.perf_counter() - start
-        recall = recall_of(vector, exact)
-        results.append(Result(count, "LanceDB HNSW hybrid", *latencies(hybrid, list(queries)), recall, build))
-    return results
+        return System("LanceDB HNSW hybrid", hybrid, recall_of(vector, exact), build, len(queries))
+    return System(
+        "LanceDB exact hybrid", hybrid, 1.0, build, min(len(queries), max(10, 5_000_000 // len(table)))
+    )
+
+
+def measure(count: int, options: argparse.Namespace, work: Path) -> tuple[list[Result], float]:
+    """Build all systems with ``count`` rows and ask them; return the results and the seconds of opening."""
+    made = Rows(count)
+    queries = dict(
+        zip(made.texts(options.queries, WORDS_IN_QUERY), made.vectors(options.queries), strict=True)
+    )
+    aios_db.connection.LazyEncoder = lambda config: Prepared(queries)  # type: ignore[assignment, misc]
+    path = work / f"{count}.aios"
+    build, opening = build_aios(count, path, made)
+    with aios_db.connect(path) as connection:
+        exact = exact_answers(connection, queries)
+        systems = [aios_system(connection, build, exact)]
+        systems += [
+            lancedb_system(work / f"{count}.lancedb", path, queries, exact, hnsw)
+            for hnsw in (False, True)
+            if not hnsw or count <= options.hnsw_rows
+        ]
+        times = latencies(systems, list(queries))
+    results = [
+        Result(
+            count, each.name, float(np.median(times[each.name])), float(np.quantile(times[each.name], 0.95)),
+            each.recall, each.build_s,
+        )
+        for each in systems
+    ]  # fmt: skip
+    return results, opening
 
 
 def main() -> None:
@@ -228,18 +278,11 @@ def main() -> None:
     openings: dict[int, float] = {}
     try:
         for count in options.rows:
-            made = Rows(count)
-            queries = dict(
-                zip(made.texts(options.queries, WORDS_IN_QUERY), made.vectors(options.queries), strict=True)
-            )
-            path = work / f"{count}.aios"
-            ours, exact, openings[count] = measure_aios(count, path, made, queries)
-            theirs = measure_lancedb(
-                count, work / f"{count}.lancedb", path, queries, exact, hnsw=count <= options.hnsw_rows
-            )
-            for result in (ours, *theirs):
+            measured, openings[count] = measure(count, options, work)
+            ours, *theirs = measured
+            for result in measured:
                 results.append(result)
-                recall = "" if result.recall is None else f"{np.floor(1e4 * result.recall) / 1e4:.4f}"
+                recall = f"{np.floor(1e4 * result.recall) / 1e4:.4f}"
                 print(
                     f"{count:9}  {result.system:22}{result.p50:9.1f}{result.p95:9.1f}{recall:>11}"
                     f"{result.build_s:9.1f}",

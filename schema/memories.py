@@ -51,6 +51,14 @@ def memories_schema(dimension: int) -> pa.Schema:
     )
 
 
+def returned_schema() -> pa.Schema:
+    """Return the columns that searches return: all but the media's bytes, the vector and what is derived."""
+    left_out = {"media", "text_embedding", "content_hash", "association_links"}
+    return pa.schema(
+        [pa.field(each.name, each.type) for each in memories_schema(1) if each.name not in left_out]
+    )
+
+
 # What a caller of `remember` may give; everything else is filled in by the store.
 WRITABLE = (
     "kind", "title", "text", "media", "media_uri", "media_type", "text_embedding", "session_id", "agent_id",

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError
-from aios_db.schema.memories import TIMESTAMP, memories_schema
+from aios_db.schema.memories import TIMESTAMP, returned_schema
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.udfs.functions import ScalarFunction
 
@@ -36,7 +36,12 @@ class Index(Protocol):
         ...
 
     def spread(
-        self, row_ids: Rows, scores: NDArray[np.float64], hops: int, where: Filter | None = None
+        self,
+        row_ids: Rows,
+        scores: NDArray[np.float64],
+        hops: int,
+        where: Filter | None = None,
+        most: int | None = None,
     ) -> tuple[Rows, NDArray[np.float64], Rows]:
         """Let scores flow over the links."""
         ...
@@ -57,6 +62,10 @@ class Index(Protocol):
         """Return when the memories happened."""
         ...
 
+    def memories(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
+        """Return which memories are there, and of those the columns of `returned_schema`."""
+        ...
+
 
 class Searchable(Protocol):
     """A store with a search index."""
@@ -68,10 +77,6 @@ class Searchable(Protocol):
 
     def touch(self, memory_ids: Sequence[str]) -> None:
         """Note that memories were recalled together."""
-        ...
-
-    def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
-        """Return rows of the memories table."""
         ...
 
 
@@ -91,10 +96,7 @@ _REACHED = pa.struct(
     ]
 )
 _NEIGHBOR = pa.struct([("memory_id", pa.string()), ("distance", pa.int32())])
-# All columns but the media's bytes, the vector and what is derived: two kilobytes a row that few look at.
-_LEFT_OUT = {"media", "text_embedding", "content_hash", "association_links"}
-_MEMORY = pa.struct([(field.name, field.type) for field in memories_schema(1) if field.name not in _LEFT_OUT])
-_MEMORY_COLUMNS = [field.name for field in _MEMORY]
+_MEMORY = pa.struct(list(returned_schema()))
 _SQL = {
     pa.string(): "VARCHAR",
     pa.list_(pa.string()): "VARCHAR[]",
@@ -140,19 +142,28 @@ def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.
     return _each_row(_SCORED, one, vectors, texts, memory_ids)
 
 
-def spread(
-    store: Searchable, memory_ids: pa.ListArray, scores: pa.ListArray, hops: pa.Array, wheres: pa.StructArray
+def spread(  # noqa: PLR0917 - one argument a column
+    store: Searchable,
+    memory_ids: pa.ListArray,
+    scores: pa.ListArray,
+    hops: pa.Array,
+    wheres: pa.StructArray,
+    most: pa.Array,
 ) -> pa.Array:
-    """Return every memory given or reached over links, and the score that arrived there."""
+    """Return the memories given or reached over links, and the score that arrived there.
 
-    def one(ids: pa.Array, seeds: pa.Array, links: int, where: Filter) -> pa.StructArray:
+    A ``most`` of 0 and above limits those that were not given.
+    """
+
+    def one(ids: pa.Array, seeds: pa.Array, links: int, where: Filter, limit: int) -> pa.StructArray:
         if len(ids) != len(seeds):
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
         rows = store.index.find_ids(ids.to_pylist())
         known = rows >= 0
         rows, first = np.unique(rows[known], return_index=True)
         activation = np.nan_to_num(_numbers(seeds, np.float64)[known][first])
-        reached, arrived, distances = store.index.spread(rows, activation, links, where)
+        limited = limit if limit >= 0 else None
+        reached, arrived, distances = store.index.spread(rows, activation, links, where, limited)
         times = store.index.times(reached)
         columns = [
             store.index.memory_ids(reached),
@@ -163,7 +174,7 @@ def spread(
         ]
         return pa.StructArray.from_arrays(columns, fields=list(_REACHED))
 
-    return _each_row(_REACHED, one, memory_ids, scores, hops, _filters(wheres))
+    return _each_row(_REACHED, one, memory_ids, scores, hops, _filters(wheres), most)
 
 
 def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Array:
@@ -184,8 +195,8 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     """Return the rows of given memories, unknown ones left out."""
 
     def one(ids: pa.Array) -> pa.StructArray:
-        rows, _ = _known(store, ids)
-        return _rows(store, rows) if len(rows) else _none(_MEMORY)
+        _, found = store.index.memories(_distinct(ids))
+        return _struct(found)
 
     return _each_row(_MEMORY, one, memory_ids)
 
@@ -198,15 +209,11 @@ def recalled(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
 
     def one(ids: pa.Array) -> pa.StructArray:
         names = ids.to_pylist()
-        rows = store.index.find_ids(names)
-        if (rows < 0).all():
-            return pa.nulls(len(ids), _MEMORY)
-        store.touch(names)
-        found = _rows(store, rows[rows >= 0])
-        if len(found) == len(ids):
-            return found
-        place = {name: at for at, name in enumerate(found.field("memory_id").to_pylist())}
-        return found.take(pa.array([place.get(name) for name in names], pa.int64()))
+        known, found = store.index.memories(names)
+        if known.any():
+            store.touch(names)
+        rows = _struct(found)
+        return rows if known.all() else rows.take(pa.array(np.cumsum(known) - 1, mask=~known))
 
     return _each_row(_MEMORY, one, memory_ids)
 
@@ -230,9 +237,8 @@ def _value(scalar: Any) -> Any:
     return scalar.as_py() if isinstance(scalar, pa.Scalar) else scalar
 
 
-def _rows(store: Searchable, rows: Rows) -> pa.StructArray:
-    table = store.take(rows.astype(np.uint64), _MEMORY_COLUMNS)
-    return table.cast(pa.schema(list(_MEMORY))).to_struct_array().combine_chunks()
+def _struct(rows: pa.RecordBatch) -> pa.StructArray:
+    return pa.StructArray.from_arrays(rows.columns, fields=list(_MEMORY))
 
 
 def _none(item: pa.StructType) -> pa.StructArray:
@@ -253,10 +259,16 @@ def _microseconds(time: datetime | None) -> int | None:
 
 def _known(store: Searchable, ids: pa.StringArray) -> tuple[Rows, pa.StringArray]:
     """Return row ids and memory_ids of those that exist, each once."""
-    distinct = list(dict.fromkeys(name for name in ids.to_pylist() if name is not None))
+    distinct = _distinct(ids)
     rows = store.index.find_ids(distinct)
-    rows = rows[rows >= 0]
-    return rows, store.index.memory_ids(rows)
+    known = rows >= 0
+    if known.all() and len(distinct) == len(ids):
+        return rows, ids
+    return rows[known], pa.array(distinct, pa.string()).filter(pa.array(known))
+
+
+def _distinct(ids: pa.StringArray) -> list[str]:
+    return list(dict.fromkeys(name for name in ids.to_pylist() if name is not None))
 
 
 def _numbers(values: pa.Array, dtype: npt.DTypeLike = np.float32) -> NDArray[Any]:
@@ -286,7 +298,9 @@ FUNCTIONS = (
     ScalarFunction("aios_vector_search", ["FLOAT[]", "BIGINT", _WHERE], _list_of(_HIT), vector_search),
     ScalarFunction("aios_keyword_search", ["VARCHAR", "BIGINT", _WHERE], _list_of(_HIT), keyword_search),
     ScalarFunction("aios_score", ["FLOAT[]", "VARCHAR", "VARCHAR[]"], _list_of(_SCORED), score),
-    ScalarFunction("aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _WHERE], _list_of(_REACHED), spread),
+    ScalarFunction(
+        "aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _WHERE, "BIGINT"], _list_of(_REACHED), spread
+    ),
     ScalarFunction("aios_neighbors", ["VARCHAR", "INTEGER"], _list_of(_NEIGHBOR), neighbors),
     ScalarFunction("aios_memories", ["VARCHAR[]"], _list_of(_MEMORY), memories_by_id),
     ScalarFunction("aios_recalled", ["VARCHAR[]"], _list_of(_MEMORY), recalled),

@@ -16,6 +16,7 @@ from aios_db.search.linkrun import Links
 from aios_db.search.part import COLUMNS
 from aios_db.search.postings import Postings, Triples
 from aios_db.search.segment import Segment, Version, assemble
+from aios_db.search.stored_rows import StoredRows
 from aios_db.search.vectors import Statistics
 
 _BLOCK = 65536
@@ -36,6 +37,7 @@ class State:
     keys: dict[str, KeyTable]
     links: Links
     statistics: Statistics
+    rows: StoredRows
     version: Version
 
 
@@ -65,7 +67,8 @@ def merge(state: State) -> Segment:
         state.statistics,
         clusters,
     )
-    return Segment(arrays, state.version, clusters.probes if clusters else 0)
+    batches = state.rows.blocks(columns["rows"])
+    return Segment(arrays, state.version, clusters.probes if clusters else 0, batches)
 
 
 def _merged_column(

@@ -32,7 +32,7 @@ from aios_db.search.nearest import Neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
 from aios_db.search.phrases import phrases
 from aios_db.search.postings import GrowingPostings, Triples
-from aios_db.search.ranking import best, digest64
+from aios_db.search.ranking import best, digest64, strongest
 from aios_db.search.segment import Segment, Version
 from aios_db.search.tail import Tail
 from aios_db.search.vectors import Statistics
@@ -91,7 +91,8 @@ class SearchIndex:
     def needs_save(self) -> bool:
         """Whether enough changed since the segment was written to write a new one."""
         limit = min(max(len(self._segment) // 4, _SMALL_TAIL), _LARGE_TAIL)
-        return len(self._tail) + self._graph.recent // 32 > limit
+        changed = self._graph.recent // 32 + self._rows.recent // 8
+        return len(self._tail) + changed > limit
 
     @property
     def needs_save_now(self) -> bool:
@@ -173,12 +174,23 @@ class SearchIndex:
             )
 
     def spread(
-        self, row_ids: Rows, scores: NDArray[np.float64], hops: int, where: Filter | None = None
+        self,
+        row_ids: Rows,
+        scores: NDArray[np.float64],
+        hops: int,
+        where: Filter | None = None,
+        most: int | None = None,
     ) -> tuple[Rows, NDArray[np.float64], Rows]:
-        """Let scores flow over the links (`LinkGraph.spread`); only memories that pass are returned."""
+        """Let scores flow over the links (`LinkGraph.spread`); only memories that pass are returned.
+
+        ``most`` limits those that are not among ``row_ids``, to the ones where most arrived.
+        """
         with self._lock:
             rows, arrived, distances = self._graph.spread(row_ids, scores, max(hops, 0))
-            keep = self._passes(rows, where)
+            keep = np.flatnonzero(self._passes(rows, where))
+        if most is not None:
+            given = distances[keep] == 0
+            keep = np.concatenate([keep[given], strongest(arrived, keep[~given], most)])
         return rows[keep], arrived[keep], distances[keep]
 
     def neighbors(self, row_id: int, hops: int) -> tuple[Rows, Rows]:
@@ -257,6 +269,13 @@ class SearchIndex:
                 times[inside] = part.columns["times"][at[inside]]
         return times
 
+    def memories(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
+        """Return which memories are there, and of those the columns of `returned_schema`, in their order."""
+        with self._lock:
+            rows = self.find_ids(memory_ids)
+            known = rows >= 0
+            return known, self._rows.take(rows[known])
+
     def find_content(self, hashes: Keys) -> Rows:
         """Return the row id of a memory with each content hash, or -1."""
         with self._lock:
@@ -324,14 +343,16 @@ class SearchIndex:
     # Inside
 
     @property
-    def _parts(self) -> tuple[Part, Part]:
-        return self._segment, self._tail
+    def _parts(self) -> tuple[Part, ...]:
+        return (self._segment, self._tail) if len(self._tail) else (self._segment,)
 
     def _use(self, segment: Segment) -> None:
         self._segment, self._tail = segment, Tail(self.dimension)
         self._labels = GrowingPostings()
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
+        self._rows = segment.stored_rows()
         self._named: dict[str, int] = {}
+        self._asked: tuple[str, KeywordScorer] | None = None
         self._names: dict[int, list[str]] = {}
         self._neighbors = Neighbors(segment)
         self._version = segment.version
@@ -345,6 +366,7 @@ class SearchIndex:
 
     def _catch_up(self, memories: LanceDataset, links: LanceDataset) -> None:
         self._named.clear()
+        self._asked = None
         self._sync_memories(memories)
         self._sync_links(links)
         self._version = Version(memories.version, links.version)
@@ -360,12 +382,16 @@ class SearchIndex:
             {"id": self._ids.copy(), "hash": self._hashes.copy()},
             self._graph.links(),
             Statistics(statistics.total.copy(), statistics.outer.copy(), statistics.count),
+            self._rows.copy(),
             self._version,
         )
 
     def _scorer(self, text: str) -> KeywordScorer:
-        collection = Collection(self._documents, self._terms)
-        return KeywordScorer(self._analyzer.query(text), self._parts, collection)
+        """Return the scorer of a query, the last one's again: `recall` searches and then scores."""
+        if self._asked is None or self._asked[0] != text:
+            collection = Collection(self._documents, self._terms)
+            self._asked = text, KeywordScorer(self._analyzer.query(text), self._parts, collection)
+        return self._asked[1]
 
     def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         vector = np.asarray(vector, np.float32)
@@ -389,7 +415,7 @@ class SearchIndex:
     def _living(self, rows: Rows) -> Rows:
         return np.where(self._passes(rows, None), rows, -1)
 
-    def _rows(self) -> Rows:
+    def _all_rows(self) -> Rows:
         return np.concatenate([part.rows[part.alive] for part in self._parts])
 
     def _kill(self, rows: Rows) -> None:
@@ -408,7 +434,7 @@ class SearchIndex:
             return
         self._names.clear()
         if since >= 0:
-            self._kill(source.deleted(memories, since, self._rows))
+            self._kill(source.deleted(memories, since, self._all_rows))
         for batch in source.changed(memories, since, source.MEMORY_COLUMNS):
             self._put(batch)
 
@@ -436,6 +462,7 @@ class SearchIndex:
 
     def _put(self, batch: pa.RecordBatch) -> None:
         """Add memories; of those that are known with the same content only the attributes change."""
+        self._rows.put(batch)
         columns = _attributes(batch)
         at = self._segment.positions(columns["rows"])
         known = np.flatnonzero(at >= 0)

@@ -2,8 +2,8 @@
 
 Terms are taken from the rarest to the most frequent. As soon as no memory that lacks the terms so far can
 still reach the best ``k`` (Turtle and Flood, 1995), the lists of the remaining, frequent terms are only
-looked up for the candidates found, so that a common word costs what its candidates cost and not what its
-list is long.
+looked up for the candidates found, and after each of them the candidates that have fallen too far behind are
+dropped. So a common word costs what its candidates cost and not what its list is long.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,10 @@ from aios_db.search.ranking import best, sorted_unique
 K1 = 0.9
 B = 0.4
 _MOST_TERMS = 256
-_SAMPLE = 8192  # documents to take a threshold from
+_SAMPLE = 2048  # documents to take a threshold from
 _LONG_LIST = 4096  # reading a shorter list costs less than deciding not to
+_LOOK_UP = 16  # finding a document in a list costs as much as reading this many of its entries
+_ROUNDING = 1e-4  # of sums of scores that were added in another order
 
 
 @dataclass(frozen=True)
@@ -46,21 +49,24 @@ class Collection:
 
 
 class KeywordScorer:
-    """One query's terms, weighted, ready to score the documents of any part."""
+    """One query's terms, weighted, ready to score the documents of some parts."""
 
     def __init__(self, terms: Sequence[int], parts: Sequence[Part], collection: Collection) -> None:
-        lengths = ((sum(part.postings.length(term) for part in parts), term) for term in terms)
-        present = sorted((length, term) for length, term in lengths if length)[:_MOST_TERMS]
-        self._terms = [(term, collection.idf(length)) for length, term in present]
-        self._frequencies = [length for length, _ in present]
+        keys = np.array(terms, np.uint64)
+        lengths = np.sum([part.postings.lengths(keys) for part in parts], axis=0).tolist()
+        present = sorted((length, term) for length, term in zip(lengths, terms, strict=True) if length)
+        self._terms = [(term, collection.idf(length)) for length, term in present[:_MOST_TERMS]]
+        self._lists = {part: [part.postings.get(term) for term, _ in self._terms] for part in parts}
+        # Of each term and all that are more frequent, the most that they can add to a score.
+        shares = [idf * (K1 + 1) for _, idf in reversed(self._terms)]
+        self._bounds = list(accumulate(shares, initial=_ROUNDING))[::-1]
         self._collection = collection
-        self._parts = parts
+        self._moments: tuple[float, float] | None = None
 
     def search(self, k: int, where: Filter | None) -> Hits:
         """Return the best ``k`` memories that hold a term and pass the filter."""
-        found = [self._search_part(part, k, where) for part in self._parts]
-        rows = np.concatenate([rows for rows, _ in found])
-        scores = np.concatenate([scores for _, scores in found])
+        found = [self._search_part(part, k, where) for part in self._lists]
+        rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
         return Hits(*best(rows, scores, k), *self.moments())
 
     def scores(self, part: Part, documents: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -68,73 +74,85 @@ class KeywordScorer:
         order = np.argsort(documents)
         wanted = documents[order].astype(np.int32)
         total = np.zeros(len(documents), np.float32)
-        for term, idf in self._terms:
-            total[order] += self._lookup(part, term, idf, wanted)
+        for (_, idf), (docs, counts) in zip(self._terms, self._lists[part], strict=True):
+            hit, at = _places(docs, wanted)
+            total[order[hit]] += np.float32(idf) * self._impacts(part, docs[at], counts[at])
         return total
 
     def moments(self) -> tuple[float, float]:
         """Return mean and standard deviation of the score over the collection, terms taken as independent."""
-        mean = variance = 0.0
-        n = max(self._collection.documents, 1)
-        for term, idf in self._terms:
-            first = second = 0.0
-            for part in self._parts:
-                one, two = part.moments(term, self._impacts)
-                first, second = first + one, second + two
-            mean += idf * first / n
-            variance += idf**2 * max(second / n - (first / n) ** 2, 0.0)
-        return mean, math.sqrt(variance) or 1.0
+        if self._moments is None:
+            mean = variance = 0.0
+            n = max(self._collection.documents, 1)
+            for term, idf in self._terms:
+                first = second = 0.0
+                for part in self._lists:
+                    one, two = part.moments(term, self._impacts)
+                    first, second = first + one, second + two
+                mean += idf * first / n
+                variance += idf**2 * max(second / n - (first / n) ** 2, 0.0)
+            self._moments = mean, math.sqrt(variance) or 1.0
+        return self._moments
 
     def _impacts(self, part: Part, docs: Docs, counts: Counts) -> NDArray[np.float32]:
         tf = counts.astype(np.float32)
         norm = part.lengths[docs] * np.float32(K1 * B / self._collection.mean_length)
-        norm += np.float32(K1 * (1 - B)) + tf
-        return tf * np.float32(K1 + 1) / norm
-
-    def _lookup(self, part: Part, term: int, idf: float, wanted: Docs) -> NDArray[np.float32]:
-        docs, counts = part.postings.get(term)
-        result = np.zeros(len(wanted), np.float32)
-        if len(docs) == 0 or len(wanted) == 0:
-            return result
-        at = np.minimum(np.searchsorted(docs, wanted), len(docs) - 1)
-        hit = np.flatnonzero(docs[at] == wanted)
-        result[hit] = np.float32(idf) * self._impacts(part, docs[at[hit]], counts[at[hit]])
-        return result
+        norm += np.float32(K1 * (1 - B))
+        norm += tf
+        tf *= np.float32(K1 + 1)
+        tf /= norm
+        return tf
 
     def _search_part(self, part: Part, k: int, where: Filter | None) -> tuple[Rows, NDArray[np.float32]]:
         if not self._terms or k == 0 or len(part) == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         allowed = part.matching(where)
         all_allowed = bool(allowed.all())
-        scores = np.zeros(len(part), np.float32)
-        touched: list[Docs] = []
-        bounds = np.cumsum([idf * (K1 + 1) for _, idf in reversed(self._terms)])[::-1]
-        rest: int | None = None
-        for i, (term, idf) in enumerate(self._terms):
-            long = self._frequencies[i] > _LONG_LIST
-            if long and touched and bounds[i] < self._threshold(scores, touched, k):
-                rest = i
-                break
-            docs, counts = part.postings.get(term)
-            if not all_allowed:
-                keep = allowed[docs]
-                docs, counts = docs[keep], counts[keep]
-            scores[docs] += np.float32(idf) * self._impacts(part, docs, counts)
-            touched.append(docs)
-        candidates = np.concatenate(touched)
-        if rest is not None:
-            threshold = self._threshold(scores, touched, k)
-            candidates = candidates[scores[candidates] + np.float32(bounds[rest]) >= threshold]
-        candidates = sorted_unique(candidates)
-        if rest is not None:
-            for term, idf in self._terms[rest:]:
-                scores[candidates] += self._lookup(part, term, idf, candidates)
-        return best(part.rows[candidates], scores[candidates], k)
+        totals = np.zeros(len(part), np.float32)
 
-    @staticmethod
-    def _threshold(scores: NDArray[np.float32], touched: list[Docs], k: int) -> float:
-        """Return a score that at least ``k`` documents have reached, or -1; rare terms suffice."""
-        lists = touched[: 1 + int(np.searchsorted(np.cumsum([len(docs) for docs in touched]), _SAMPLE))]
-        values = np.concatenate([scores[docs] for docs in lists])
-        at = len(values) - k * len(lists)  # a document may be in `lists` once a term
-        return float(np.partition(values, at)[at]) if at >= 0 else -1.0
+        def add(number: int, docs: Docs, counts: Counts) -> None:
+            totals[docs] += np.float32(self._terms[number][1]) * self._impacts(part, docs, counts)
+
+        lists, touched = self._lists[part], list[Docs]()
+        for number, (docs, counts) in enumerate(lists):
+            if len(docs) > _LONG_LIST and self._bounds[number] < _reached(totals, touched, k):
+                break
+            keep = slice(None) if all_allowed else allowed[docs]
+            touched.append(docs[keep])
+            add(number, touched[-1], counts[keep])
+        read = len(touched)
+        candidates = np.concatenate(touched)
+        least = _reached(totals, touched, k) - self._bounds[read]
+        candidates = sorted_unique(candidates[totals[candidates] >= least])
+        for number in range(read, len(lists)):
+            docs, counts = lists[number]
+            if len(candidates) * _LOOK_UP < len(docs):
+                _, at = _places(docs, candidates)
+                docs, counts = docs[at], counts[at]
+            add(number, docs, counts)
+            if len(candidates) > k:
+                scores = totals[candidates]
+                least = np.partition(scores, -k)[-k] - self._bounds[number + 1]
+                candidates = candidates[scores >= least]
+        return best(part.rows[candidates], totals[candidates], k)
+
+
+def _places(docs: Docs, wanted: Docs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which of the ``wanted`` documents, ascending, are in a list, and where."""
+    if len(docs) == 0:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    at = docs.searchsorted(wanted)
+    at[at == len(docs)] = 0
+    hit = np.flatnonzero(docs[at] == wanted)
+    return hit, at[hit]
+
+
+def _reached(totals: NDArray[np.float32], lists: list[Docs], k: int) -> float:
+    """Return a score that at least ``k`` documents of the lists have, or -1; the rarest ones suffice."""
+    sample: list[Docs] = []
+    left = max(_SAMPLE, 2 * k)
+    for docs in lists:
+        sample.append(docs[:left])
+        left -= len(sample[-1])
+    documents = sorted_unique(np.concatenate([np.empty(0, np.int32), *sample]))
+    return float(np.partition(totals[documents], -k)[-k]) if k <= len(documents) else -1.0

@@ -58,7 +58,7 @@ class Postings:
 
     def find(self, key: int) -> int:
         """Return the position of a key, or -1."""
-        at = int(np.searchsorted(self.keys, np.uint64(key)))
+        at = int(self.keys.searchsorted(np.uint64(key)))
         return at if at < len(self.keys) and self.keys[at] == key else -1
 
     def length(self, key: int) -> int:
@@ -70,7 +70,7 @@ class Postings:
         """Return how many documents hold each key."""
         if len(self.keys) == 0:
             return np.zeros(len(keys), np.int64)
-        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        at = np.minimum(self.keys.searchsorted(keys), len(self.keys) - 1)
         return np.where(self.keys[at] == keys, self.offsets[at + 1] - self.offsets[at], 0)
 
     def get(self, key: int) -> tuple[Docs, Counts]:
@@ -143,6 +143,10 @@ class GrowingPostings:
         """Return how many documents hold the key."""
         entry = self._lists.get(key)
         return (len(entry[0]) if entry else 0) + sum(level.length(key) for level in self._levels)
+
+    def lengths(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return how many documents hold each key."""
+        return np.fromiter(map(self.length, keys.tolist()), np.int64, len(keys))
 
     def get(self, key: int) -> tuple[Docs, Counts]:
         """Return the documents that hold the key, ascending, and their counts, as copies."""

@@ -35,3 +35,13 @@ def best(row_ids: Rows, scores: NDArray[np.float32], k: int) -> tuple[Rows, NDAr
         row_ids, scores = row_ids[keep], scores[keep]
     order = np.lexsort((row_ids, -scores))[:k]
     return row_ids[order], scores[order]
+
+
+def strongest(scores: NDArray[np.float64], places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return those ``count`` of some places in ``scores``, ascending, with the highest; ties by place."""
+    if count >= len(places):
+        return places
+    values = scores[places]
+    least = np.partition(values, len(values) - count)[len(values) - count] if count else np.inf
+    above, equal = places[values > least], places[values == least]
+    return np.sort(np.concatenate([above, equal[: count - len(above)]]))

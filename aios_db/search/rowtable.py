@@ -44,6 +44,16 @@ class RowTable:
         self._grow(rows)
         np.add.at(self._values, rows, values)
 
+    def keys(self) -> Rows:
+        """Return the rows whose value is not the default, ascending."""
+        return np.flatnonzero(self._values != self._default)
+
+    def copy(self) -> RowTable:
+        """Return a table that later changes to this one do not change."""
+        copied = RowTable(self._values.dtype, self._default)
+        copied._values = self._values.copy()
+        return copied
+
     def _grow(self, rows: Rows) -> None:
         needed = int(rows.max(initial=-1)) + 1
         if needed > len(self._values):

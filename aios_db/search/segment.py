@@ -1,9 +1,9 @@
 """A segment: all the index knows at one version of the tables, as arrays in a directory that is mapped.
 
-A segment directory holds one .npy file an array and ``segment.json``. It is written under a temporary name,
-renamed when complete, and made current by replacing the file ``CURRENT``, so that a crash leaves the old one
-in force. Arrays are mapped copy-on-write: marking a memory dead changes this process's memory and never the
-file.
+A segment directory holds one .npy file an array, ``rows.arrow`` and ``segment.json``. It is written under a
+temporary name, renamed when complete, and made current by replacing the file ``CURRENT``, so that a crash
+leaves the old one in force. Arrays are mapped copy-on-write: marking a memory dead changes this process's
+memory and never the file.
 """
 
 from __future__ import annotations
@@ -13,24 +13,29 @@ import logging
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from aios_db.search import stored_rows
 from aios_db.search.graph import LinkArrays, LinkGraph
 from aios_db.search.keys import KeyTable
 from aios_db.search.linkrun import NO_LINKS, Links
 from aios_db.search.part import COLUMNS, Impacts, Part
 from aios_db.search.postings import Postings
+from aios_db.search.stored_rows import StoredRows
 from aios_db.search.vectors import Clusters, Statistics
 
 logger = logging.getLogger("aios_db.search")
 
-FORMAT = 2  # 2: keys that are hex digits are not hashed again
+FORMAT = 3  # 2: keys that are hex digits are not hashed again; 3: with the rows that searches return
 _POINTER = "CURRENT"
+_ROWS = "rows.arrow"
 _ATTEMPTS = 3
 _POSTINGS = ("keys", "offsets", "docs", "counts")
 _LINKS = ("offsets", "targets", "weights", "kinds", "entries", "degrees")
@@ -47,8 +52,14 @@ class Version:
 class Segment(Part):
     """An immutable part (but for the dead) and the structures beside it, by name."""
 
-    def __init__(self, arrays: dict[str, NDArray[Any]], version: Version, probes: int) -> None:
-        self.arrays = arrays
+    def __init__(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        version: Version,
+        probes: int,
+        batches: Sequence[pa.RecordBatch],
+    ) -> None:
+        self.arrays, self.batches = arrays, batches
         self.version = version
         self.columns = {name: arrays[name] for name in COLUMNS}
         self.terms: Postings = _postings(arrays, "term")
@@ -76,7 +87,12 @@ class Segment(Part):
             ),
             Version(),
             0,
+            [],
         )
+
+    def stored_rows(self) -> StoredRows:
+        """Return new rows over the segment's."""
+        return StoredRows(self.batches, self.positions)
 
     @property
     def ids(self) -> KeyTable:
@@ -110,7 +126,9 @@ class Segment(Part):
     def positions(self, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the document of each row id, or -1."""
         table = self.arrays["positions"]
-        inside = (row_ids >= 0) & (row_ids < len(table))
+        inside = row_ids.view(np.uint64) < len(table)  # a negative one is beyond every end
+        if inside.all():
+            return table[row_ids].astype(np.int64)
         found = np.full(len(row_ids), -1, np.int64)
         found[inside] = table[row_ids[inside]]
         return found
@@ -132,6 +150,7 @@ class Segment(Part):
         try:
             for key, array in self.arrays.items():
                 np.save(temporary / f"{key}.npy", array, allow_pickle=False)
+            stored_rows.write(temporary / _ROWS, self.batches)
             probes = self.clusters.probes if self.clusters else 0
             about = {"format": FORMAT, "probes": probes, **vars(self.version)}
             (temporary / "segment.json").write_text(json.dumps(about), encoding="utf-8")
@@ -175,7 +194,10 @@ class Segment(Part):
             ).view(np.ndarray)
             for file in path.glob("*.npy")
         }
-        segment = cls(arrays, Version(about["memories"], about["links"]), about["probes"])
+        batches = stored_rows.read(path / _ROWS)
+        segment = cls(arrays, Version(about["memories"], about["links"]), about["probes"], batches)
+        if sum(map(len, batches)) != len(segment):
+            raise ValueError(f"{path / _ROWS} has not one row for each of {len(segment)} memories")
         if segment.vectors.shape[1] != dimension:
             raise ValueError(f"{path} has vectors of {segment.vectors.shape[1]} numbers, not {dimension}")
         return segment

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from aios_db.schema.memories import returned_schema
 from aios_db.schema.retrieval import Rows
 
 if TYPE_CHECKING:
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aios_db.search")
 
-MEMORY_COLUMNS = (
-    "memory_id", "content_hash", "title", "text", "text_embedding", "session_id", "agent_id", "user_id",
-    "occurred_at", "created_at", "tier",
-)  # fmt: skip
+MEMORY_COLUMNS = (*returned_schema().names, "content_hash", "text_embedding")
 LINK_COLUMNS = ("source_id", "target_id", "kind", "weight")
 _BATCH_ROWS = 8192
 _FEW_ROWS = 256

@@ -66,11 +66,14 @@ def compact(dataset: lance.LanceDataset, lock: WriteLock, *, everything: bool = 
         return dataset
     with lock.hold():
         current = handle(newest(dataset))
-        if any(_changed(current, fragments) for fragments, _ in rewritten):
-            logger.debug("compacting again, under the lock", extra={"table": dataset.uri})
-            Compaction.execute(current, _options(current, everything=everything))
-        else:
-            Compaction.commit(current, [result for _, result in rewritten], options)
+        if not any(_changed(current, fragments) for fragments, _ in rewritten):
+            try:
+                Compaction.commit(current, [result for _, result in rewritten], options)
+                return current
+            except (OSError, ValueError, RuntimeError):  # Lance sees conflicts in more than that
+                current = handle(newest(dataset))
+        logger.debug("compacting again, under the lock", extra={"table": dataset.uri})
+        Compaction.execute(current, _options(current, everything=everything))
     return current
 
 
@@ -91,9 +94,13 @@ def _options(dataset: lance.LanceDataset, *, everything: bool) -> Any:
 
 
 def _changed(dataset: lance.LanceDataset, fragments: Sequence[FragmentMetadata]) -> bool:
-    """Say whether any of these fragments has gone or lost rows since its metadata was read."""
-    now = {each.fragment_id: each.metadata.deletion_file for each in dataset.get_fragments()}
-    return any(each.id not in now or now[each.id] != each.deletion_file for each in fragments)
+    """Say whether any of these fragments has gone, or lost rows or columns, since its metadata was read."""
+    now = {each.fragment_id: _contents(each.metadata) for each in dataset.get_fragments()}
+    return any(now.get(each.id) != _contents(each) for each in fragments)
+
+
+def _contents(fragment: FragmentMetadata) -> object:
+    return fragment.deletion_file, [(each.path, each.fields) for each in fragment.files]
 
 
 def index_new_rows(dataset: lance.LanceDataset, unindexed: int = 10_000) -> None:

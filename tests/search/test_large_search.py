@@ -91,3 +91,23 @@ def test_chinese_is_searchable(tables):
     )
     assert tables.names(tables.index.keyword_search("北京", 5).row_ids) == ["a"]
     assert tables.names(tables.index.keyword_search("茶", 5).row_ids) == ["b"]
+
+
+@pytest.mark.parametrize("sample", [16, 2048])
+@pytest.mark.parametrize("look_up", [0, 1, 16, 1000])
+def test_pruning_finds_what_scoring_everything_finds(large, monkeypatch, sample, look_up):
+    monkeypatch.setattr(keywords, "_LONG_LIST", 40)
+    monkeypatch.setattr(keywords, "_SAMPLE", sample)
+    monkeypatch.setattr(keywords, "_LOOK_UP", look_up)
+    index = large.index
+    everything = np.arange(COUNT)
+    for text in (
+        "rare3 often common",
+        "seldom often",
+        "word2 seldom common often",
+        "rare17 rare4 word5 often",
+    ):
+        exact = np.sort(index.score(np.zeros(8, np.float32), text, everything)[1].scores)[::-1]
+        for k in (1, 10, 200):
+            found = index.keyword_search(text, k)
+            np.testing.assert_allclose(found.scores, exact[:k][exact[:k] > 0], rtol=1e-5)

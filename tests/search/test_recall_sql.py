@@ -41,9 +41,6 @@ class Store:
     def index(self):
         return self._tables.index
 
-    def take(self, row_ids, columns):
-        return self._tables.memories._take_rows(row_ids.tolist(), columns=list(columns))
-
 
 TEXTS = {
     "m0": "Ann: I drink tea from a blue cup.",
@@ -143,6 +140,16 @@ def test_every_part_alone(con):
     ]
     scores = con.execute("SELECT memory_id FROM score_memories(embed('tea'), 'tea', ['m1', 'm0'])").fetchall()
     assert scores == [("m1",), ("m0",)]
+
+
+def test_spread_leaves_the_strongest(con):
+    spread = "SELECT memory_id, distance FROM spread(['m3'], [1.0], hops := 2"
+    everything = con.execute(f"{spread}) ORDER BY graph_score DESC, memory_id").fetchall()
+    reached = [row for row in everything if row[1] > 0]
+    assert len(reached) > 1
+    for most in (0, 1, len(reached), 1000):
+        rows = con.execute(f"{spread}, most := ?)", [most]).fetchall()
+        assert sorted(rows) == sorted([("m3", 0), *reached[:most]])
 
 
 def test_an_analysts_own_retrieval(con):

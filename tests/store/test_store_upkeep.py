@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from store_helpers import memory_rows
 
 from aios_db.schema.config import Config
-from aios_db.store import MemoryStore
+from aios_db.store import MemoryStore, compaction
 from aios_db.store.commit import commit, delete, patch
 from aios_db.store.compaction import clean_up, compact, is_due, mergeable
 from aios_db.store.lock import WriteLock
@@ -143,9 +143,12 @@ def test_compaction_merges_small_fragments_and_leaves_large_ones(
     assert len(compact(written, lock, everything=True).get_fragments()) == 1
 
 
+@pytest.mark.parametrize("seen", [True, False], ids=["seen by us", "seen by Lance alone"])
 def test_compaction_gives_way_to_a_write_and_is_done_again(
-    table: lance.LanceDataset, lock: WriteLock, monkeypatch: pytest.MonkeyPatch
+    table: lance.LanceDataset, lock: WriteLock, monkeypatch: pytest.MonkeyPatch, seen: bool
 ) -> None:
+    if not seen:
+        monkeypatch.setattr(compaction, "_changed", lambda *_: False)
     for _ in range(4):
         table.insert(pa.table({"id": ["x"], "n": [0]}))
     real = lock.hold

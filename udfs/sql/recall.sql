@@ -32,14 +32,15 @@ CREATE MACRO score_memories(vector, content, ids) AS TABLE
 SELECT unnest(aios_score(vector, content, ids), recursive := true);
 
 -- Lets the scores of given memories flow over their links, `hops` links far: every memory given or reached, with the
--- score that arrived there (graph_score), its distance in links, when it happened and its age in seconds.
+-- score that arrived there (graph_score), its distance in links, when it happened and its age in seconds. `most`
+-- leaves only that many of those that were not given, the ones where most arrived.
 CREATE MACRO spread(
     ids, scores, hops := 1,
     session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
-    filter := NULL
+    filter := NULL, most := NULL
 ) AS TABLE
 SELECT unnest(aios_spread(ids, scores, hops, coalesce(filter,
-    memory_filter(session_id, agent_id, user_id, since, until, tier))), recursive := true);
+    memory_filter(session_id, agent_id, user_id, since, until, tier)), coalesce(most, -1)), recursive := true);
 
 -- The memories up to `hops` links away from one, nearest first.
 CREATE MACRO neighbors(id, hops := 1) AS TABLE
@@ -67,29 +68,28 @@ CREATE MACRO recall(
     vector_weight := 1.0, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0
 ) AS TABLE
 WITH asked AS MATERIALIZED (
-    SELECT content, embed(left(content, 8192)) AS vector,
+    SELECT content, embed(left(content, 8192)) AS vector, search_depth(k) AS depth,
         memory_filter(session_id, agent_id, user_id, since, until, tier) AS filter
     FROM (SELECT query::VARCHAR AS content)
 ),
 candidates AS MATERIALIZED (
     SELECT list(memory_id) AS ids FROM (
-        SELECT memory_id FROM vector_search((SELECT vector FROM asked), search_depth(k),
-            filter := (SELECT filter FROM asked))
+        SELECT memory_id FROM asked, vector_search(vector, depth, filter := filter)
         UNION ALL
-        SELECT memory_id FROM keyword_search((SELECT content FROM asked), search_depth(k),
-            filter := (SELECT filter FROM asked))
+        SELECT memory_id FROM asked, keyword_search(content, depth, filter := filter)
     )
 ),
 scored AS MATERIALIZED (
-    SELECT *, vector_weight::DOUBLE * vector_score + keyword_weight::DOUBLE * keyword_score AS fused_score
-    FROM score_memories((SELECT vector FROM asked), (SELECT content FROM asked), (SELECT ids FROM candidates))
+    SELECT memory_id, vector_score, keyword_score,
+        vector_weight::DOUBLE * vector_score + keyword_weight::DOUBLE * keyword_score AS fused_score
+    FROM asked, candidates, score_memories(vector, content, ids)
 ),
 fused AS MATERIALIZED (
     SELECT list(memory_id) AS ids, list(greatest(fused_score, 0)) AS scores FROM scored
 ),
 reached AS (
-    FROM spread((SELECT ids FROM fused), (SELECT scores FROM fused), hops::INTEGER,
-        filter := (SELECT filter FROM asked))
+    SELECT memory_id, graph_score, distance, age
+    FROM asked, fused, spread(ids, scores, hops::INTEGER, filter := filter, most := depth)
 ),
 ranked AS (
     SELECT memory_id, distance,

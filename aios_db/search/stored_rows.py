@@ -1,0 +1,146 @@
+"""The columns of memories that a search returns, by row id: mapped, and in memory what came since.
+
+A search names a few memories anywhere in the table, and to read twenty columns of them from Lance takes
+longer than to find them. The rows of a segment are Arrow record batches in the order of its documents, in an
+IPC file that is mapped (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aios_db.schema.memories import returned_schema
+from aios_db.schema.retrieval import Rows
+from aios_db.search.rowtable import RowTable
+
+_SCHEMA = returned_schema()
+_BLOCK_ROWS = 8192
+_BATCH_BYTES = 1 << 30  # an array of strings ends at twice that
+_MOST_RECENT = 128  # batches in memory
+_OFFSET = (1 << 32) - 1
+
+
+class StoredRows:
+    """Rows of memories by row id.
+
+    Parameters
+    ----------
+    batches
+        The rows of a segment's documents, one after the other.
+    documents
+        Returns the document of each row id, or -1.
+    """
+
+    def __init__(self, batches: Sequence[pa.RecordBatch], documents: Callable[[Rows], Rows]) -> None:
+        self._documents = documents
+        self._batches = list(batches)
+        self._segment_batches = len(self._batches)
+        self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)])
+        self._place = RowTable(np.int64, -1)  # batch << 32 | row in it, of what came since the segment
+        self._recent = 0
+
+    def put(self, batch: pa.RecordBatch) -> None:
+        """Add rows, or what they have become; ``batch`` has a ``_rowid`` besides the columns."""
+        row_ids = batch["_rowid"].to_numpy().astype(np.int64)
+        self._add(row_ids, batch.select(_SCHEMA.names).cast(_SCHEMA))
+        if len(self._batches) - self._segment_batches > _MOST_RECENT:
+            self._merge_recent()
+
+    def take(self, row_ids: Rows) -> pa.RecordBatch:
+        """Return the rows of memories that are there, in their order."""
+        place = self._place[row_ids]
+        old = np.flatnonzero(place < 0)
+        if len(old):
+            documents = self._documents(row_ids[old])
+            which = np.searchsorted(self._starts, documents, side="right") - 1
+            place[old] = (which << 32) | (documents - self._starts[which])
+        return self._gather(place)
+
+    @property
+    def recent(self) -> int:
+        """How many rows were put since the segment was written."""
+        return self._recent
+
+    def copy(self) -> StoredRows:
+        """Return rows that later calls of `put` do not change."""
+        copied = StoredRows(self._batches[: self._segment_batches], self._documents)
+        copied._batches, copied._recent = list(self._batches), self._recent
+        copied._place = self._place.copy()
+        return copied
+
+    def blocks(self, row_ids: Rows) -> list[pa.RecordBatch]:
+        """Return the rows of a new segment's documents, in few batches."""
+        batches: list[pa.RecordBatch] = []
+        waiting: list[pa.RecordBatch] = []
+        for start in range(0, len(row_ids), _BLOCK_ROWS):
+            for block in self._without_overflow(row_ids[start : start + _BLOCK_ROWS]):
+                if sum(each.nbytes for each in waiting) + block.nbytes > _BATCH_BYTES:
+                    batches.append(pa.concat_batches(waiting))
+                    waiting = []
+                waiting.append(block)
+        return [*batches, pa.concat_batches(waiting)] if waiting else batches
+
+    def _without_overflow(self, row_ids: Rows) -> Iterator[pa.RecordBatch]:
+        try:
+            yield self.take(row_ids)
+        except pa.ArrowInvalid:  # more text than one array holds
+            if len(row_ids) < 2:
+                raise
+            middle = len(row_ids) // 2
+            yield from self._without_overflow(row_ids[:middle])
+            yield from self._without_overflow(row_ids[middle:])
+
+    def _gather(self, place: NDArray[np.int64]) -> pa.RecordBatch:
+        if len(place) == 0:
+            return pa.RecordBatch.from_pylist([], schema=_SCHEMA)
+        which, offsets = place >> 32, place & _OFFSET
+        first = int(which[0])
+        if (which == first).all():
+            return self._batches[first].take(pa.array(offsets))
+        order = np.argsort(which, kind="stable")
+        distinct, starts = np.unique(which[order], return_index=True)
+        groups = np.split(offsets[order], starts[1:])
+        pieces = [
+            self._batches[number].take(pa.array(group))
+            for number, group in zip(distinct.tolist(), groups, strict=True)
+        ]
+        return pa.concat_batches(pieces).take(pa.array(np.argsort(order, kind="stable")))
+
+    def _add(self, row_ids: Rows, batch: pa.RecordBatch) -> None:
+        self._place[row_ids] = (len(self._batches) << 32) | np.arange(len(row_ids))
+        self._batches.append(batch)
+        self._recent += len(row_ids)
+
+    def _merge_recent(self) -> None:
+        """Bring what came since the segment into one batch, without what has been replaced."""
+        row_ids = self._place.keys()
+        batch = self._gather(self._place[row_ids])
+        del self._batches[self._segment_batches :]
+        self._recent = 0
+        self._add(row_ids, batch)
+
+
+def write(path: Path, batches: Sequence[pa.RecordBatch]) -> None:
+    """Write a segment's rows as an Arrow IPC file."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def read(path: Path) -> list[pa.RecordBatch]:
+    """Map a segment's rows.
+
+    Raises
+    ------
+    ValueError
+        The file is not one that `write` wrote.
+    """
+    file = pa.ipc.open_file(pa.memory_map(str(path)))
+    if file.schema != _SCHEMA:
+        raise ValueError(f"{path} has other columns than memories have")
+    return [file.get_batch(number) for number in range(file.num_record_batches)]

@@ -1,12 +1,15 @@
 """How fast memories are written: in bulk, from text, and one at a time.
 
     python bench/bench_ingest.py --rows 100000 --singles 5000 --texts examples
+    python bench/bench_ingest.py --parts growth --rows 1000000
 
 Bulk rows are those of bench_recall_latency (clustered vectors, Zipfian words, sessions of ten), written in
 batches with their links and, in another database, without any: the difference is what links cost. Texts are
 the lines of real files; the bare throughput of the engine on them is measured in turn. Single writes
 are durable when they return, links included; their vectors are ready, so that encoding does not count. They
-are timed in a new database and again after thousands of them, while compaction goes on behind.
+are timed in a new database and again after thousands of them, while compaction goes on behind. Growth says
+how fast each hundred thousand of the bulk rows are written with their links, by the clock and by the time of
+all processors, which other work on the machine changes less.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from aios_db.schema.config import Config, LinksConfig, StorageConfig
 from aios_db.store import MemoryStore
 
 NO_LINKS = LinksConfig(similar_neighbors=0, entity_links=0)
+STEP = 100_000
 LAST = 200  # single writes that a median is taken of
 
 
@@ -78,6 +82,28 @@ def bulk(rows: int, batch: int, repeats: int) -> list[Line]:
         Line("bulk, links included", rows / with_links, "rows/s", ""),
         Line("  what links cost", 1e6 * (with_links - without) / rows, "us/row", ""),
     ]
+
+
+def growth(rows: int, batch: int) -> list[Line]:
+    made = Rows(seed=1)
+    lines = []
+    with database() as store:
+        for start in range(0, rows, STEP):
+            stop = min(start + STEP, rows)
+            wall = processor = 0.0
+            for first in range(start, stop, batch):
+                chunk = made.chunk(first, min(batch, stop - first))
+                began, used = time.perf_counter(), time.process_time()
+                store.remember(chunk)
+                wall += time.perf_counter() - began
+                processor += time.process_time() - used
+            lines.append(Line(f"rows {start} to {stop}", (stop - start) / wall, "rows/s", ""))
+            lines.append(Line("", (stop - start) / processor, "rows/cpu s", ""))
+            print(f"{lines[-2].what}: {lines[-2].value:.0f} rows/s", flush=True)  # it takes minutes
+        start_s = time.perf_counter()
+        store.optimize()
+        lines.append(Line("optimize", time.perf_counter() - start_s, "s", ""))
+    return lines
 
 
 def lines_of(path: Path, most: int) -> list[str]:
@@ -141,12 +167,13 @@ def main() -> None:
     parser.add_argument("--most-texts", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--parts", nargs="+", default=["bulk", "text", "single"], choices=["bulk", "text", "single"]
+        "--parts", nargs="+", default=["bulk", "text", "single"], choices=["bulk", "growth", "text", "single"]
     )
     parser.add_argument("--json", type=Path, help="write the results here")
     options = parser.parse_args()
     parts = {
         "bulk": lambda: bulk(options.rows, options.batch, options.repeats),
+        "growth": lambda: growth(options.rows, options.batch),
         "text": lambda: from_text(options.texts, options.most_texts, options.repeats),
         "single": lambda: single(options.singles),
     }

@@ -10,29 +10,29 @@ import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.search import source
 from aios_db.search.analyzer import Analyzer
+from aios_db.search.attributes import attributes
 from aios_db.search.blas import single_threaded
 from aios_db.search.build import State, merge
 from aios_db.search.graph import kind_code
 from aios_db.search.keys import Keys
 from aios_db.search.keywords import Collection, KeywordScorer
-from aios_db.search.labels import HAS_TITLE, memory_labels
+from aios_db.search.labels import HAS_TITLE, Labels, memory_labels
 from aios_db.search.linkrun import Links
 from aios_db.search.nearest import Neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
 from aios_db.search.phrases import phrases
-from aios_db.search.postings import GrowingPostings, Triples
-from aios_db.search.ranking import best, digest64, strongest
+from aios_db.search.postings import Triples
+from aios_db.search.ranking import best, strongest
 from aios_db.search.segment import Segment, Version
 from aios_db.search.tail import Tail
 from aios_db.search.vectors import Statistics
@@ -44,9 +44,6 @@ logger = logging.getLogger("aios_db.search")
 
 _SMALL_TAIL, _LARGE_TAIL = 4096, 65536
 _FEW_NAMES, _MOST_NAMES = 1024, 65536  # of memories named by a search, which the next step will look up
-_ODD = (
-    2 * np.random.default_rng(1).integers(1 << 62, size=1 << 16, dtype=np.uint64) + 1
-)  # checksum of a vector
 
 
 class SearchIndex:
@@ -284,32 +281,19 @@ class SearchIndex:
     def labelled(self, label: int, limit: int) -> Rows:
         """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
         with self._lock:
-            if self._segment.labels.length(label) + self._labels.length(label) > limit:
-                return np.empty(0, np.int64)
-            docs = np.concatenate([self._segment.labels.get(label)[0], self._labels.get(label)[0]])
-            rows = np.unique(docs.astype(np.int64))
+            rows = self._labels.rows(label) if self._labels.length(label) <= limit else np.empty(0, np.int64)
             return rows[self._passes(rows, None)]
 
     def any_labelled(self, labels: Sequence[int], limit: int) -> Rows:
         """Return the rows of the memories with any of the labels that at most ``limit`` have."""
         with self._lock:
-            keys = np.array(labels, np.uint64)
-            lengths = self._segment.labels.lengths(keys)
-            found = [
-                self.labelled(label, limit)
-                for label, length in zip(labels, lengths.tolist(), strict=True)
-                if length or self._labels.length(label)
-            ]
+            found = [self.labelled(label, limit) for label in self._labels.present(labels)]
         return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
 
     def last_labelled(self, label: int, before: int, count: int) -> Rows:
         """Return the last ``count`` rows below ``before`` of the memories with a label, ascending."""
         with self._lock:
-            docs = np.concatenate([self._segment.labels.get(label)[0], self._labels.get(label)[0]])
-            docs = docs[docs < before]
-            if not len(docs):
-                return np.empty(0, np.int64)
-            rows = np.unique(docs.astype(np.int64))[-4 * count :]
+            rows = self._labels.rows(label, before)[-4 * count :]
             return rows[self._passes(rows, None)][-count:]
 
     def holding_all(self, text: str, limit: int) -> Rows:
@@ -338,7 +322,7 @@ class SearchIndex:
     def has_titles(self) -> bool:
         """Whether any memory has a title."""
         with self._lock:
-            return self._segment.labels.length(HAS_TITLE) + self._labels.length(HAS_TITLE) > 0
+            return self._labels.length(HAS_TITLE) > 0
 
     # Inside
 
@@ -348,7 +332,7 @@ class SearchIndex:
 
     def _use(self, segment: Segment) -> None:
         self._segment, self._tail = segment, Tail(self.dimension)
-        self._labels = GrowingPostings()
+        self._labels = Labels(segment.labels)
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
         self._rows = segment.stored_rows()
         self._named: dict[str, int] = {}
@@ -378,7 +362,7 @@ class SearchIndex:
             self._segment,
             {name: column.copy() if name == "alive" else column for name, column in tail.columns.items()},
             Triples(*tail.terms.triples()),
-            Triples(*self._labels.triples()),
+            Triples(*self._labels.recent.triples()),
             {"id": self._ids.copy(), "hash": self._hashes.copy()},
             self._graph.links(),
             Statistics(statistics.total.copy(), statistics.outer.copy(), statistics.count),
@@ -463,7 +447,7 @@ class SearchIndex:
     def _put(self, batch: pa.RecordBatch) -> None:
         """Add memories; of those that are known with the same content only the attributes change."""
         self._rows.put(batch)
-        columns = _attributes(batch)
+        columns = attributes(batch)
         at = self._segment.positions(columns["rows"])
         known = np.flatnonzero(at >= 0)
         same = known[
@@ -500,29 +484,3 @@ def _checked_k(k: int) -> int:
     if k < 0:
         raise ProgrammingError(f"k is {k}; ask for 0 or more memories")
     return k
-
-
-def _attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
-    """Return the columns of `part.COLUMNS` that need no analysis."""
-    embeddings = batch["text_embedding"]
-    vectors = np.zeros((len(batch), embeddings.type.list_size), np.float32)
-    given = embeddings.is_valid().to_numpy(zero_copy_only=False)
-    vectors[given] = embeddings.drop_null().flatten().to_numpy().reshape(-1, vectors.shape[1])
-    times = pc.coalesce(batch["occurred_at"], batch["created_at"]).cast(pa.int64())
-    check = vectors.view(np.uint32).astype(np.uint64) @ _ODD[: vectors.shape[1]]
-    return {
-        "rows": batch["_rowid"].to_numpy().astype(np.int64),
-        "ids": np.array(batch["memory_id"].to_pylist(), COLUMNS["ids"]),
-        "vectors": vectors,
-        "alive": np.ones(len(batch), np.bool_),
-        "contents": _hashed(batch["content_hash"]) ^ check,
-        "times": times.to_numpy(),
-        **{name: _hashed(batch[name]) for name in EQUALITIES},
-    }
-
-
-def _hashed(column: pa.Array) -> NDArray[np.uint64]:
-    """Return the 64-bit hash of each string, 0 for null; each distinct one is hashed once."""
-    encoded = column.dictionary_encode()
-    hashes = np.array([digest64(value) for value in encoded.dictionary.to_pylist()] or [0], np.uint64)
-    return np.where(column.is_valid(), hashes[encoded.indices.fill_null(0).to_numpy()], np.uint64(0))

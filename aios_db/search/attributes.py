@@ -1,0 +1,43 @@
+"""What the index keeps of a memory without looking into its text: the columns of `part.COLUMNS`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from aios_db.search.part import COLUMNS, EQUALITIES
+from aios_db.search.ranking import digest64
+
+_ODD = (
+    2 * np.random.default_rng(1).integers(1 << 62, size=1 << 16, dtype=np.uint64) + 1
+)  # checksum of a vector
+
+
+def attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
+    """Return the columns of `part.COLUMNS` that need no analysis."""
+    embeddings = batch["text_embedding"]
+    vectors = np.zeros((len(batch), embeddings.type.list_size), np.float32)
+    given = embeddings.is_valid().to_numpy(zero_copy_only=False)
+    vectors[given] = embeddings.drop_null().flatten().to_numpy().reshape(-1, vectors.shape[1])
+    times = pc.coalesce(batch["occurred_at"], batch["created_at"]).cast(pa.int64())
+    check = vectors.view(np.uint32).astype(np.uint64) @ _ODD[: vectors.shape[1]]
+    return {
+        "rows": batch["_rowid"].to_numpy().astype(np.int64),
+        "ids": np.array(batch["memory_id"].to_pylist(), COLUMNS["ids"]),
+        "vectors": vectors,
+        "alive": np.ones(len(batch), np.bool_),
+        "contents": _hashed(batch["content_hash"]) ^ check,
+        "times": times.to_numpy(),
+        **{name: _hashed(batch[name]) for name in EQUALITIES},
+    }
+
+
+def _hashed(column: pa.Array) -> NDArray[np.uint64]:
+    """Return the 64-bit hash of each string, 0 for null; each distinct one is hashed once."""
+    encoded = column.dictionary_encode()
+    hashes = np.array([digest64(value) for value in encoded.dictionary.to_pylist()] or [0], np.uint64)
+    return np.where(column.is_valid(), hashes[encoded.indices.fill_null(0).to_numpy()], np.uint64(0))

@@ -26,7 +26,6 @@ from aios_db.engine.cpu_features import CpuFeatures, cpu_features
 
 log = logging.getLogger("aios_db.engine.backends.openvino")
 
-SHORT = 64  # values of the first input: tokens of a short text
 MAX_STREAMS = 4  # forward passes at the same time; each works on the batch of its own
 
 
@@ -64,8 +63,7 @@ class OpenVino:
 class OpenVinoRunner:
     """A compiled graph. A lone batch gets all threads; of many, several run at once with fewer threads each.
 
-    So does a short text, for which threads would wait for each other longer than they compute. Each form is
-    compiled when it is first needed, and packs its own copy of the weights.
+    Each form is compiled when it is first needed, and packs its own copy of the weights.
     """
 
     def __init__(self, core: Any, model: Any, precision_hint: str, threads: int) -> None:
@@ -78,7 +76,7 @@ class OpenVinoRunner:
     def run(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         """Return the graph's output for each of ``batches``."""
         with self._lock:  # a request holds the tensors of one pass
-            if len(batches) == 1 and batches[0][0].size > SHORT:
+            if len(batches) == 1:
                 return [self._run_alone(batches[0])]
             return self._run_many(batches)
 

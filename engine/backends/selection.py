@@ -156,9 +156,7 @@ class CpuSelection:
                 )  # fmt: skip
                 found.append((name, "fp32"))
         if not found and self._cpu.precision not in ("auto", "fp32") and asked == "auto":
-            log.warning(
-                "no back end has %s here, for want of the CPU or a package: fp32", self._cpu.precision
-            )
+            log.warning("no back end has %s here, for lack of CPU or package: fp32", self._cpu.precision)
         return found or [STANDARD]
 
     def _prepare(self, name: str, precision: Arithmetic) -> tuple[Runner, float] | None:

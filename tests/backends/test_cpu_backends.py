@@ -191,7 +191,8 @@ module = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.GELU(), torch.nn.Li
 inputs = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
 program = Program(
     name="toy@3", module=lambda: module, load=lambda: None, shapes=((-1, 6),), bulk=1,
-    cache=Path(sys.argv[1]), calibration=lambda: [(inputs[i : i + 1],) for i in range(20)], check=lambda: [(inputs,)],
+    calibration=lambda: [(inputs[i : i + 1],) for i in range(20)], check=lambda: [(inputs,)],
+    cache=Path(sys.argv[1]),
 )
 print("ready", flush=True)
 sys.stdin.readline()

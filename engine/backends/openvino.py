@@ -82,6 +82,8 @@ class OpenVinoRunner:
 
     def run(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         """Return the graph's output for each of ``batches``."""
+        # OpenVINO copies what is not contiguous, and the queue lets go of the copy before it has read it.
+        batches = [tuple(map(np.ascontiguousarray, arrays)) for arrays in batches]
         with self._lock:  # a request holds the tensors of one pass
             if len(batches) == 1:
                 return [self._run_alone(batches[0])]

@@ -179,6 +179,36 @@ def test_openvino_without_nncf_has_no_int8(monkeypatch: pytest.MonkeyPatch) -> N
     assert get_backend("openvino").precisions(EVERYTHING) == ("fp32", "bf16")
 
 
+_STRIDED = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from aios_db.engine.backends.protocol import Program
+from aios_db.engine.backends.registry import get_backend
+module = torch.nn.Linear(4000, 4, bias=False).eval()
+example = (np.ones((300, 4000), np.float32),)
+program = Program(
+    name="toy@4", module=lambda: module, load=lambda: None, shapes=((-1, 4000),),
+    calibration=lambda: [example], check=lambda: [example], cache=Path(sys.argv[1]),
+)
+runner = get_backend("openvino").prepare(program, "fp32", 2)
+right = 0
+for _ in range(10):
+    batches = [(np.full((4000, 300), k + 1, np.float32).T,) for k in range(4)]
+    (once,) = runner.run([(np.ones((300, 4000), np.float32),)])
+    right += sum(np.allclose(out, (k + 1) * once, rtol=1e-3) for k, out in enumerate(runner.run(batches)))
+print(right)
+"""
+
+
+def test_openvino_reads_inputs_that_are_not_contiguous(tmp_path: Path) -> None:
+    if get_backend("openvino").missing():
+        pytest.skip(str(get_backend("openvino").missing()))
+    script = [sys.executable, "-c", _STRIDED, str(tmp_path)]
+    result = subprocess.run(script, capture_output=True, text=True, check=False, timeout=240)
+    assert (result.returncode, result.stdout) == (0, "40\n"), result.stderr
+
+
 _TUNE = """
 import sys
 from pathlib import Path

@@ -60,25 +60,38 @@ PACKAGES = (
 MIN_COSINE = 0.99
 
 
+def file_texts(path: Path) -> list[str]:
+    """Return the texts of at least 3 words of one file, in its order.
+
+    .txt: lines; .csv: first column; .jsonl: ``captions``; .json: HotpotQA's questions or passages, or
+    LoCoMo's turns.
+    """
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        texts = [row[0] for row in csv.reader(text.splitlines()) if row]
+    elif path.suffix == ".jsonl":
+        texts = [caption for line in text.splitlines() for caption in json.loads(line)["captions"]]
+    elif path.suffix == ".json":
+        texts = _json_texts(json.loads(text))
+    else:
+        texts = [line.strip() for line in text.splitlines()]
+    return [text for text in texts if len(text.split()) >= 3]
+
+
+def _json_texts(content: Any) -> list[str]:
+    if isinstance(content, dict):
+        return [f"{title}\n{''.join(sentences)}" for title, sentences in content.items()]
+    if "question" in content[0]:
+        return [entry["question"] for entry in content]
+    talks = [entry["conversation"] for entry in content]
+    sessions = [value for talk in talks for value in talk.values() if isinstance(value, list)]
+    return [f"{turn['speaker']}: {turn['text']}" for session in sessions for turn in session]
+
+
 def read_texts(paths: Iterable[Path]) -> list[str]:
-    """Return texts of .txt (lines), .csv (first column) and LoCoMo .json (turns) files, as many of each."""
-    sources = []
-    for path in paths:
-        if path.suffix == ".csv":
-            with path.open(encoding="utf-8", newline="") as file:
-                texts = [row[0] for row in csv.reader(file) if row]
-        elif path.suffix == ".json":
-            conversations = [entry["conversation"] for entry in json.loads(path.read_text(encoding="utf-8"))]
-            sessions = [value for talk in conversations for value in talk.values() if isinstance(value, list)]
-            texts = [f"{turn['speaker']}: {turn['text']}" for session in sessions for turn in session]
-        else:
-            texts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        sources.append([text for text in texts if len(text.split()) >= 3])
-    return [
-        text
-        for group in zip(*(random.Random(0).sample(s, len(s)) for s in sources), strict=False)
-        for text in group
-    ]
+    """Return texts of all ``paths``, shuffled, as many of each."""
+    shuffled = [random.Random(0).sample(texts, len(texts)) for texts in map(file_texts, paths)]
+    return [text for group in zip(*shuffled, strict=False) for text in group]
 
 
 def kind_of(directory: Path) -> str:

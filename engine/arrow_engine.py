@@ -28,7 +28,7 @@ log = logging.getLogger("aios_db.engine")
 _ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 
 BULK = 256  # texts in one call for which finding the fastest back end is worth it
-CPU_BATCH_TOKENS = 1024  # more does not fit the caches and is slower
+CPU_BATCH_TOKENS = 512  # more does not fit the caches, and leaves fewer batches to run at once
 DEVICE_BATCH_TOKENS = 32768
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
 STARTER_TOKENS = 512  # in the first call, up to which importing torch takes longer than the call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -25,6 +26,9 @@ _FLAGS: dict[str, tuple[str, ...]] = {
 }
 
 
+_CGROUP = Path("/sys/fs/cgroup")
+
+
 @dataclass(frozen=True)
 class CpuFeatures:
     """The CPU's name and the instruction sets of `_FLAGS` that it has."""
@@ -33,7 +37,7 @@ class CpuFeatures:
     machine: str
     """``platform.machine()``: x86_64, AMD64, aarch64, arm64, …."""
     cores: int
-    """Cores this process may use."""
+    """Cores this process may use, as `usable_cores`."""
     names: frozenset[str]
 
     @property
@@ -59,9 +63,30 @@ def cpu_features() -> CpuFeatures:
     return CpuFeatures(
         model=model or platform.processor() or platform.machine(),
         machine=platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=usable_cores(),
         names=features_of(flags),
     )
+
+
+def usable_cores(cgroup: Path = _CGROUP) -> int:
+    """Return how many cores this process may run on, and not more than its container has time for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _quota(cgroup))))
+
+
+def _quota(cgroup: Path) -> float:
+    """Return the seconds of CPU time that the control group (version 2, or 1) gets in each second."""
+    try:
+        if (cgroup / "cpu.max").is_file():
+            time, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            time, period = (
+                (cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text(encoding="ascii").strip()
+                for name in ("quota", "period")
+            )
+        return math.inf if time in ("max", "-1") else int(time) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf  # no control group, or not on Linux
 
 
 def features_of(flags: set[str]) -> frozenset[str]:

@@ -6,11 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 
 CHECK_EVERY = 5
+PASSAGE = 5  # sentences
 
 
 @lru_cache(maxsize=1)
 def sample_sentences() -> tuple[list[str], list[str]]:
-    """Return the 80 sentences to calibrate on, and 20 others to check precision and speed on."""
+    """Return 80 sentences to calibrate on; and 20 others, with 4 passages of them, to check and time on."""
     lines = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()
     check = lines[CHECK_EVERY - 1 :: CHECK_EVERY]
-    return [line for line in lines if line not in check], check
+    passages = [" ".join(check[start : start + PASSAGE]) for start in range(0, len(check), PASSAGE)]
+    return [line for line in lines if line not in check], check + passages

@@ -150,10 +150,13 @@ class CpuSelection:
             elif self._cpu.precision in precisions:
                 found.append((name, self._cpu.precision))
             elif asked != "auto":
-                log.warning("back end %s has no %s on this CPU: fp32", name, self._cpu.precision)
+                log.warning(
+                    "back end %s has no %s here, since the CPU or a package lacks it: fp32",
+                    name, self._cpu.precision,
+                )  # fmt: skip
                 found.append((name, "fp32"))
         if not found and self._cpu.precision not in ("auto", "fp32") and asked == "auto":
-            log.warning("no back end has %s on this CPU: fp32", self._cpu.precision)
+            log.warning("no back end has %s here, for lack of CPU or package: fp32", self._cpu.precision)
         return found or [STANDARD]
 
     def _prepare(self, name: str, precision: Arithmetic) -> tuple[Runner, float] | None:

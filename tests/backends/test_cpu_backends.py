@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -159,6 +160,103 @@ def test_a_graph_that_other_code_made_is_not_used(
     assert made.is_file()
 
 
+def test_openvino_runs_where_its_graph_cannot_be_kept(
+    program: Program, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = get_backend("openvino")
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    (tmp_path / "file").write_text("")  # a directory below it fails for root too, unlike a read-only one
+    expected = backend.prepare(program, "fp32", 1).run(program.check())
+    outputs = backend.prepare(replace(program, cache=tmp_path / "file"), "fp32", 1).run(program.check())
+    assert np.abs(outputs[0] - expected[0]).max() < 1e-3  # what is kept is in fp16
+    assert "cannot be written, so the model is converted in each process" in caplog.text
+
+
+def test_openvino_without_nncf_has_no_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert get_backend("openvino").precisions(EVERYTHING)[-1] == "int8"
+    monkeypatch.setattr(openvino, "find_spec", lambda name: None)
+    assert get_backend("openvino").precisions(EVERYTHING) == ("fp32", "bf16")
+
+
+_STRIDED = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from aios_db.engine.backends.protocol import Program
+from aios_db.engine.backends.registry import get_backend
+module = torch.nn.Linear(4000, 4, bias=False).eval()
+example = (np.ones((300, 4000), np.float32),)
+program = Program(
+    name="toy@4", module=lambda: module, load=lambda: None, shapes=((-1, 4000),),
+    calibration=lambda: [example], check=lambda: [example], cache=Path(sys.argv[1]),
+)
+runner = get_backend("openvino").prepare(program, "fp32", 2)
+right = 0
+for _ in range(10):
+    batches = [(np.full((4000, 300), k + 1, np.float32).T,) for k in range(4)]
+    (once,) = runner.run([(np.ones((300, 4000), np.float32),)])
+    right += sum(np.allclose(out, (k + 1) * once, rtol=1e-3) for k, out in enumerate(runner.run(batches)))
+print(right)
+"""
+
+
+def test_openvino_reads_inputs_that_are_not_contiguous(tmp_path: Path) -> None:
+    if get_backend("openvino").missing():
+        pytest.skip(str(get_backend("openvino").missing()))
+    script = [sys.executable, "-c", _STRIDED, str(tmp_path)]
+    result = subprocess.run(script, capture_output=True, text=True, check=False, timeout=240)
+    assert (result.returncode, result.stdout) == (0, "40\n"), result.stderr
+
+
+_TUNE = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from aios_db.engine.backends.protocol import Program
+from aios_db.engine.session import Session
+from aios_db.schema.config import CpuConfig, DeviceConfig
+torch.manual_seed(0)
+module = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.GELU(), torch.nn.Linear(8, 4)).eval()
+inputs = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+program = Program(
+    name="toy@3", module=lambda: module, load=lambda: None, shapes=((-1, 6),), bulk=1,
+    calibration=lambda: [(inputs[i : i + 1],) for i in range(20)], check=lambda: [(inputs,)],
+    cache=Path(sys.argv[1]),
+)
+print("ready", flush=True)
+sys.stdin.readline()
+session = Session(program, CpuConfig(backend=sys.argv[2]), DeviceConfig(target="cpu"))
+outputs = session.run([(inputs,)])[0]
+with torch.inference_mode():
+    expected = module(torch.from_numpy(inputs)).numpy()
+cosine = (outputs * expected).sum(1) / np.linalg.norm(outputs, axis=1) / np.linalg.norm(expected, axis=1)
+print(session.choice.backend, bool(cosine.mean() > 0.99))
+"""
+
+
+def test_two_processes_tune_at_the_same_time(tmp_path: Path) -> None:
+    backend = get_backend("openvino")
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    arguments = [sys.executable, "-c", _TUNE, str(tmp_path), "openvino"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(arguments, **pipes) for _ in range(2)]  # type: ignore[call-overload]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:  # now, and not while they import torch
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        output, errors = process.communicate(timeout=240)
+        assert output == "openvino True\n", errors
+    third = subprocess.run(arguments, input="\n", capture_output=True, text=True, check=True, timeout=240)
+    assert third.stdout == "ready\nopenvino True\n"
+    assert "damaged" not in third.stderr
+    assert len(list(tmp_path.glob("choice-*.json"))) == 1
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]  # nothing half-written is left
+
+
 @pytest.mark.parametrize("part", code.PARTS)
 def test_the_digest_of_the_code_depends_on_every_part(part: str, tmp_path: Path) -> None:
     for name in code.PARTS:
@@ -195,5 +293,25 @@ def test_compile_agrees_with_fp32(program: Program) -> None:
 
 def test_the_sample_is_calibrated_and_checked_on_different_sentences() -> None:
     calibration, check = sample_sentences()
-    assert (len(calibration), len(check)) == (80, 20)
+    assert (len(calibration), len(check)) == (80, 24)
     assert not set(calibration) & set(check)
+    assert " ".join(check[20:]) == " ".join(check[:20])  # the passages that follow the sentences
+
+
+def test_openvino_gives_a_lone_batch_all_threads_and_many_a_stream_each(program: Program) -> None:
+    backend = get_backend("openvino")
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    runner = cast(openvino.OpenVinoRunner, backend.prepare(program, "fp32", 2))
+    compiled: list[dict[str, Any]] = []
+
+    class Core:
+        def compile_model(self, model: Any, device: str, config: dict[str, Any]) -> Any:
+            compiled.append(config)
+            return core.compile_model(model, device, config)
+
+    core, runner._core = runner._core, Core()
+    runner.run(program.check()[1:2])  # 12 tokens
+    assert [(config["INFERENCE_NUM_THREADS"], config["NUM_STREAMS"]) for config in compiled] == [(2, 1)]
+    runner.run(program.check())
+    assert [(config["INFERENCE_NUM_THREADS"], config["NUM_STREAMS"]) for config in compiled[1:]] == [(2, 2)]

@@ -13,6 +13,7 @@ import pytest
 from aios_db.engine.backends import selection
 from aios_db.engine.backends.protocol import Arithmetic, Arrays, Program
 from aios_db.engine.backends.registry import BACKENDS
+from aios_db.engine.cpu_features import cpu_features
 from aios_db.engine.session import Session as DeviceSession
 from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import DataError
@@ -156,6 +157,39 @@ def test_the_choice_depends_on_the_configuration(fast: type[Fast], tmp_path: Pat
     session = session_of(make_program(tmp_path), CpuConfig(min_cosine=0.5))
     session.run(rows(1))
     assert session.choice is None
+
+
+def test_the_choice_of_another_machine_is_not_used(
+    fast: type[Fast], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_of(make_program(tmp_path), CpuConfig()).tune()
+    other = replace(cpu_features(), cores=cpu_features().cores + 62)
+    monkeypatch.setattr(selection, "cpu_features", lambda: other)
+    session = session_of(make_program(tmp_path), CpuConfig())
+    session.run(rows(1))
+    assert session.choice is None
+    session.tune()
+    assert len(list(tmp_path.glob("choice-*.json"))) == 2
+
+
+def test_automatic_choice_goes_on_without_the_back_ends_that_are_missing(
+    fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fast.reason = "fast is not installed: pip install fast"
+    session = session_of(make_program(tmp_path), CpuConfig(precision="fp32"))
+    batches = rows(8)
+    assert np.allclose(session.run(batches)[0], expected(batches), atol=1e-6)
+    assert session.choice is not None
+    assert (session.choice.backend, session.choice.precision) == ("standard", "fp32")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_precision_that_is_nowhere_is_replaced_with_a_warning(
+    fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fast.reason = "fast is not installed: pip install fast"
+    assert session_of(make_program(tmp_path), CpuConfig(precision="int8")).tune().precision == "fp32"
+    assert "no back end has int8 here" in caplog.text
 
 
 def test_what_other_code_chose_and_computed_is_not_used(

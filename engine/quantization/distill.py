@@ -31,7 +31,7 @@ from aios_db.engine.quantization.trainable import GridLinear
 
 _WARM_UP = 0.05  # of the steps
 _DEVIATION_BATCHES = 4
-_OUTPUT_WEIGHT = 1.0  # of the output's divergence against the mean of the blocks' errors
+_OUTPUT_WEIGHT = 0.1  # of the output's divergence against the mean of the blocks' errors, less noisy ones
 _KEPT_BYTES = 2 << 30  # of the original's outputs, so that it need not run again for the same texts
 _RATIO = 0.06  # of the learning rate of norms, biases and scales to that of positions
 _LARGE_RATIO = 0.02  # of the learning rate of 8-bit weights to that of positions

@@ -42,6 +42,7 @@ Progress = Callable[[str, int, int], None]
 SAVE_EVERY = 100  # steps of distillation
 _STEPS = {"ptq": 300, "gptq": 3000, "full": 6000}  # of distillation, unless the configuration says
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
+_ROUNDING_TOKENS = 40_000  # enough for the means and sizes that rounding asks for
 _PROBES, _MEASURED = 2, 20  # batches whose output tells the sensitivity, and up to which layers are fitted
 _INT8 = Grid(8, symmetric=True)
 
@@ -162,11 +163,14 @@ class _Job:
 
     def _batches(self) -> list[Batch]:
         batches = self._calibration.batches(self.reference, tokens=_BATCH, seed=self.config.seed)
+        wanted = self.config.calibration_tokens
+        if self.config.method == "ptq":
+            wanted = min(wanted, _ROUNDING_TOKENS)
         taken, tokens = [], 0
         for batch in batches:
             taken.append(batch)
             tokens += batch.positions
-            if tokens >= self.config.calibration_tokens:
+            if tokens >= wanted:
                 break
         return taken
 

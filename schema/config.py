@@ -149,7 +149,7 @@ class QuantizationConfig:
     keep_int8: str = ""
     """Layers that get 8 bits whatever they cost: parts of their names, separated by commas."""
     calibration_tokens: PositiveInt = 240_000
-    """Tokens of the calibration texts that rounding and GPTQ look at; distillation sees all texts."""
+    """Tokens that GPTQ looks at (rounding at most 40,000); distillation sees all texts."""
     damping: NonNegative = 0.01
     """Added to the Hessian's diagonal, as a share of its mean."""
     act_order: bool = True

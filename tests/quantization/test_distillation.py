@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.quantization import training_texts
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, quantize
 from aios_db.engine.quantization.subject import load_model
@@ -126,6 +127,31 @@ def test_training_texts_are_seeded_pieces_and_whole_texts(tiny_bert: Path, texts
     assert pieces > len(batches)
     with pytest.raises(DataError, match="calibration texts"):
         TrainingTexts(model, directory.tokenizer, [], tokens=64, seed=0)
+
+
+def test_pieces_are_of_one_text_or_of_two(
+    tiny_bert: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_texts, "_REPLACED", 0.0)
+    directory = ModelDirectory.open(tiny_bert)
+    assert directory.tokenizer is not None
+    batches = TrainingTexts(load_model(directory), directory.tokenizer, texts, tokens=512, seed=0)
+    bodies = [[int(word[4:]) + 4 for word in text.split()] for text in texts]
+    known = {
+        tuple(body[start:end])
+        for body in bodies
+        for start in range(len(body))
+        for end in range(start + 1, len(body) + 1)
+    }
+    joined = pieces = 0
+    for number in range(0, len(batches), 2):
+        tokens, mask = batches[number].arguments
+        for row, length in zip(tokens.tolist(), mask.sum(1).tolist(), strict=True):
+            body = tuple(row[1 : length - 1])
+            pieces += 1
+            joined += body not in known
+            assert any({body[:border], body[border:]} - {()} <= known for border in range(len(body)))
+    assert 0.1 < joined / pieces < 0.5
 
 
 def test_embedding_tables_have_a_scale_for_each_column(tmp_path: Path, minilm_dir: Path) -> None:

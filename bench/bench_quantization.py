@@ -9,7 +9,7 @@ size[:steps of distillation]]]; what it leaves out is the configuration's defaul
 --keep are not made again, and sensitivity is measured once for each group size.
 
 --frontier adds rounding, GPTQ, and GPTQ with a short distillation at several budgets, all calibrated on fewer
-tokens than the default so that the whole is affordable; speed is not measured there, so that it may run beside
+tokens than by default so that the whole is affordable; speed is not measured there, so that it may run beside
 other work.
 """
 

@@ -3,13 +3,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.quantization import quantizer
+from aios_db.engine.quantization.layers import quantize_layers
 from aios_db.engine.quantization.quantizer import quantize_model
+from aios_db.engine.quantization.subject import Batch
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import DataError, NotSupportedError, OperationalError, WeightsError
@@ -160,6 +164,24 @@ def test_sensitivity_that_is_given_is_not_measured_and_decides(
     assert len(first_attention) == 4
     assert {other.layers[f"{name}.weight"].quant_type for name in first_attention} == {"int8"}
     assert other.layers["encoder.layer.1.output.dense.weight"].quant_type == "int2"
+
+
+def test_rounding_looks_at_fewer_tokens_than_gptq(
+    tiny_bert: Path, tmp_path: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantizer, "_BATCH", 64)
+    monkeypatch.setattr(quantizer, "_ROUNDING_TOKENS", 200)
+    seen: list[int] = []
+
+    def counted(reference: nn.Module, model: nn.Module, batches: list[Batch], **rest: Any) -> Any:
+        seen.append(sum(batch.positions for batch in batches))
+        return quantize_layers(reference, model, batches, **rest)
+
+    monkeypatch.setattr(quantizer, "quantize_layers", counted)
+    for method in ("ptq", "gptq"):
+        config = dataclasses.replace(INT2, method=method, mixed_precision=False, calibration_tokens=500)
+        quantize_model(tiny_bert, tmp_path / method, calibration=texts, config=config)
+    assert 200 <= seen[0] < 264 and 500 <= seen[1] < 564
 
 
 def test_a_damaged_checkpoint_is_not_used(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:

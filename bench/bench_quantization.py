@@ -6,7 +6,11 @@ Calibration and validation files: .txt (a text a line), .csv (the first two colu
 scores for Spearman), .json and .jsonl (every string of at least four words). A text in both is left
 out of calibration. Nothing is tuned on the validation texts. A recipe is target:method[:bits a weight[:group
 size[:steps of distillation]]]; what it leaves out is the configuration's default. Models that are already in
---keep are not made again.
+--keep are not made again, and sensitivity is measured once for each group size.
+
+--frontier adds rounding, GPTQ, and GPTQ with a short distillation at several budgets, all calibrated on fewer
+tokens than by default so that the whole is affordable; speed is not measured there, so that it may run beside
+other work.
 """
 
 from __future__ import annotations
@@ -31,12 +35,13 @@ from aios_db.engine.models import find_model
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.schema.config import CpuConfig, EngineConfig, QuantizationConfig
 
-RECIPES = "int8:ptq int2:ptq int2:gptq int2:full:3:0"
-FRONTIER = " ".join(
-    f"int2:{recipe}"
-    for bits in (2.2, 3, 4, 5, 6, 7, 8)
-    for recipe in (f"ptq:{bits}:0:0", f"gptq:{bits}:0:0", f"gptq:{bits}:0")
+RECIPES = "int8:ptq int2:ptq int2:gptq"
+FRONTIER = tuple(
+    f"int2:{method}:{bits}:{steps}"
+    for bits in ("3:0", "4:0", "2.2:0", "6:0")
+    for method, steps in (("ptq", 0), ("gptq", 0), ("gptq", 200))
 )
+FRONTIER_TOKENS = 40_000  # of calibration
 ROUNDS = 5
 TIMED = 512
 
@@ -135,7 +140,7 @@ def main() -> None:
     parser.add_argument("--models-dir", default=EngineConfig().models_dir)
     parser.add_argument("--calibration", nargs="+", type=Path, required=True)
     parser.add_argument("--validation", type=Path, required=True)
-    parser.add_argument("--recipes", nargs="+", default=RECIPES.split(), help="see above")
+    parser.add_argument("--recipes", nargs="*", default=RECIPES.split(), help="see above")
     parser.add_argument("--frontier", action="store_true", help="bits against cosine from 2 to 8 bits")
     parser.add_argument("--plot", type=Path, help="draw bits against cosine (needs matplotlib)")
     parser.add_argument("--threads", type=int, default=0)
@@ -166,11 +171,15 @@ def main() -> None:
             "spearman": spearman(expected, validation), "speed": 1.0, "resident": resident(original),
         }
     ]  # fmt: skip
-    recipes = [*arguments.recipes, *(FRONTIER.split() if arguments.frontier else ())]
-    for recipe in dict.fromkeys(recipes):
+    recipes = dict.fromkeys(arguments.recipes, True)
+    recipes |= {each: False for each in FRONTIER if arguments.frontier}
+    for recipe, timed in recipes.items():
         target = arguments.keep / recipe.replace(":", "-")
-        sizes = quantized(target, recipe_config(recipe, base), source, calibration)
-        measured = compare(target, arguments.threads, original, expected, validation)
+        config = recipe_config(recipe, base)
+        if recipe in FRONTIER:
+            config = replace(config, calibration_tokens=FRONTIER_TOKENS)
+        sizes = quantized(target, config, source, calibration)
+        measured = compare(target, arguments.threads, original, expected, validation, timed=timed)
         rows.append({"recipe": recipe, **sizes, **measured})
         print_row(rows[-1])
     print()
@@ -189,11 +198,14 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots()
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        target, _, rest = row["recipe"].partition(":")
-        if target == "int2":
-            method, *numbers = rest.split(":")
-            name = f"{method}, not distilled" if numbers[2:] == ["0"] else method
+        if len(numbers := row["recipe"].split(":")) == 5:
+            name = {"ptq": "rounding", "gptq": "GPTQ"}[numbers[1]]
+            name += f", {numbers[4]} steps of distillation" if numbers[4] != "0" else ""
             lines.setdefault(name, []).append((row["bits_linear"], row["cosine_mean"]))
+        elif row["recipe"] != "fp32":
+            label = f"{row['recipe']} (default steps)"
+            axes.plot(row["bits_linear"], row["cosine_mean"], "k*")
+            axes.annotate(label, (row["bits_linear"], row["cosine_mean"]), rotation=30, fontsize=7)
     for name, points in lines.items():
         axes.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
     axes.set(xlabel="bits a weight, linear layers", ylabel="cosine to fp32, mean")
@@ -206,37 +218,61 @@ def quantized(
 ) -> dict[str, Any]:
     """Quantize, unless a model of this recipe is there, and return the sizes."""
     if not target.exists():
-        quantize_model(source, target, calibration=calibration, config=config, progress=progress)
+        quantize_model(
+            source, target, calibration=calibration, config=config, progress=progress,
+            sensitivity=known_sensitivity(target.parent, config),
+        )  # fmt: skip
     report = json.loads((target / "metadata.json").read_text(encoding="utf-8"))["quantization"]
     sizes = {name: report[name] for name in ("bits", "bits_linear", "int2_share", "seconds")}
     return {"bytes": report["file_bytes"], **sizes}
 
 
+def known_sensitivity(directory: Path, config: QuantizationConfig) -> dict[str, float] | None:
+    """Return what was measured for another model in ``directory`` of this group size; None if for none."""
+    for path in sorted(directory.glob("int2-*/metadata.json")):
+        recipe = json.loads(path.read_text(encoding="utf-8"))["quantization"]["recipe"]
+        if config.target == "int2" and recipe["group_size"] == config.group_size:
+            return dict(recipe["sensitivity"])
+    return None
+
+
 def compare(
-    path: Path, threads: int, original: ArrowEngine, expected: NDArray[np.float32], validation: Validation
+    path: Path,
+    threads: int,
+    original: ArrowEngine,
+    expected: NDArray[np.float32],
+    validation: Validation,
+    *,
+    timed: bool,
 ) -> dict[str, Any]:
-    """Return the precision, speed and memory of a quantized model as the engine runs it."""
+    """Return a quantized model's precision, memory and, when ``timed``, speed as the engine runs it."""
     engine = ArrowEngine(path, cpu=CpuConfig(threads=threads))
     vectors = engine.encode(validation.texts)
     cosines = (vectors * expected).sum(1)
-    timed = validation.texts[:TIMED]
-    times = seconds({"fp32": original, "quantized": engine}, timed)
-    return {
+    measured = {
         "cosine_mean": float(cosines.mean()), "cosine_p5": float(np.quantile(cosines, 0.05)),
         "cosine_min": float(cosines.min()), "spearman": spearman(vectors, validation),
-        "sentences_per_second": len(timed) / times["quantized"],
-        "sentences_per_second_fp32": len(timed) / times["fp32"],
-        "speed": times["fp32"] / times["quantized"], "resident": resident(engine),
+        "speed": None, "resident": resident(engine),
     }  # fmt: skip
+    if timed:
+        texts = validation.texts[:TIMED]
+        times = seconds({"fp32": original, "quantized": engine}, texts)
+        measured |= {
+            "sentences_per_second": len(texts) / times["quantized"],
+            "sentences_per_second_fp32": len(texts) / times["fp32"],
+            "speed": times["fp32"] / times["quantized"],
+        }
+    return measured
 
 
 def print_row(row: dict[str, Any]) -> None:
     score = f"{row['spearman']:.4f}" if row["spearman"] is not None else "-"
+    speed = f"x{row['speed']:.2f}" if row["speed"] is not None else "-"
     print(
-        f"{row['recipe']:<14} {row['bytes'] / 1e6:6.2f} MB  bits {row['bits']:5.2f}"
+        f"{row['recipe']:<20} {row['bytes'] / 1e6:6.2f} MB  bits {row['bits']:5.2f}"
         f"  linear {row['bits_linear']:5.2f}  int2 {row['int2_share']:4.0%}"
         f"  cosine {row['cosine_mean']:.4f} p5 {row['cosine_p5']:.4f} min {row['cosine_min']:.4f}"
-        f"  Spearman {score}  speed x{row['speed']:.2f}  resident {row['resident'] / 1e6:.1f} MB",
+        f"  Spearman {score}  speed {speed}  resident {row['resident'] / 1e6:.1f} MB",
         flush=True,
     )
 

@@ -148,13 +148,13 @@ class QuantizationConfig:
     """Bits per weight over the quantized linear layers, scales and zero points included."""
     keep_int8: str = ""
     """Layers that get 8 bits whatever they cost: parts of their names, separated by commas."""
-    calibration_tokens: PositiveInt = 40_000
-    """Tokens of the calibration texts that rounding and GPTQ look at; distillation sees all texts."""
+    calibration_tokens: PositiveInt = 240_000
+    """Tokens that GPTQ looks at (rounding at most 40,000); distillation sees all texts."""
     damping: NonNegative = 0.01
     """Added to the Hessian's diagonal, as a share of its mean."""
     act_order: bool = True
     """Round the inputs of greatest activation first."""
-    refinements: NonNegativeInt = 2
+    refinements: NonNegativeInt = 4
     """Rounds of refitting scales and integers after GPTQ's own pass."""
     distillation_steps: Annotated[int, Range(-1)] = -1
     """Steps of distillation against the original model; -1 is as many as suit the method, 0 none."""

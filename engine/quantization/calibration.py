@@ -22,7 +22,7 @@ from aios_db.engine.frontends.log_mel import log_mel
 from aios_db.engine.media_files import media_architecture, media_files
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.checkpoint import texts_sha256
-from aios_db.engine.quantization.subject import Batch, text_batches
+from aios_db.engine.quantization.subject import Batch
 from aios_db.engine.quantization.training_texts import TrainingTexts
 from aios_db.engine.validation.split import calibration_files, calibration_side
 from aios_db.schema.errors import DataError, NotSupportedError
@@ -44,18 +44,14 @@ class Calibration(Protocol):
     sha256: str
     """Of the content, order included."""
 
-    def batches(self, model: nn.Module, *, batch_tokens: int = 4096, seed: int = 0) -> list[Batch]:
-        """Return them as calls of ``model`` of about ``batch_tokens`` positions, in random order.
+    def batches(self, model: nn.Module, *, tokens: int, seed: int) -> Sequence[Batch]:
+        """Return them as calls of ``model`` of about ``tokens`` positions, mixed; the same each time.
 
         Raises
         ------
         DataError
             There is nothing to calibrate with.
         """
-        ...
-
-    def training(self, model: nn.Module, *, tokens: int, seed: int) -> Sequence[Batch]:
-        """Return batches of about ``tokens`` positions to distil with; the same each time."""
         ...
 
 
@@ -86,11 +82,7 @@ class Texts:
         self._tokenizer, self._texts = tokenizer, texts
         self.sha256 = texts_sha256(texts)
 
-    def batches(self, model: nn.Module, *, batch_tokens: int = 4096, seed: int = 0) -> list[Batch]:
-        """Return batches of texts of similar length."""
-        return text_batches(model, self._tokenizer, self._texts, batch_tokens=batch_tokens, seed=seed)
-
-    def training(self, model: nn.Module, *, tokens: int, seed: int) -> Sequence[Batch]:
+    def batches(self, model: nn.Module, *, tokens: int, seed: int) -> Sequence[Batch]:
         """Return whole texts and pieces of texts."""
         return TrainingTexts(model, self._tokenizer, self._texts, tokens=tokens, seed=seed)
 
@@ -105,21 +97,17 @@ class MediaFiles:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         self.sha256 = digest.hexdigest()
 
-    def batches(self, model: nn.Module, *, batch_tokens: int = 4096, seed: int = 0) -> list[Batch]:
+    def batches(self, model: nn.Module, *, tokens: int, seed: int) -> list[Batch]:
         """Return windows of several sounds each, or pictures."""
         if isinstance(model, WhisperEncoder):
-            batches = list(self._sounds(model, batch_tokens))
+            batches = list(self._sounds(model, tokens))
         else:
             assert isinstance(model, ClipImageEncoder)
-            batches = list(self._pictures(model, batch_tokens))
+            batches = list(self._pictures(model, tokens))
         if not batches:
             raise DataError("quantization needs calibration files: there are none that can be read")
         random.Random(seed).shuffle(batches)
         return batches
-
-    def training(self, model: nn.Module, *, tokens: int, seed: int) -> Sequence[Batch]:
-        """Return what `batches` does."""
-        return self.batches(model, batch_tokens=tokens, seed=seed)
 
     def _sounds(self, model: WhisperEncoder, batch_tokens: int) -> Iterator[Batch]:
         positions, mels = model.config.max_source_positions, model.config.num_mel_bins

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,10 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 SAVE_EVERY = 100  # steps of distillation
-_STEPS = {"ptq": 300, "gptq": 1200, "full": 6000}  # of distillation, unless the configuration says
-_PROBE_SHARE = 8  # one batch in this many measures sensitivity instead of calibrating
+_STEPS = {"ptq": 300, "gptq": 1720, "full": 6000}  # of distillation, unless the configuration says
+_BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
+_ROUNDING_TOKENS = 40_000  # enough for the means and sizes that rounding asks for
+_PROBES, _MEASURED = 2, 20  # batches whose output tells the sensitivity, and up to which layers are fitted
 _INT8 = Grid(8, symmetric=True)
 
 
@@ -51,6 +53,7 @@ def quantize_model(
     *,
     calibration: Sequence[str | Path],
     config: QuantizationConfig = QuantizationConfig(),  # noqa: B008 - frozen
+    sensitivity: Mapping[str, float] | None = None,
     progress: Progress | None = None,
 ) -> QuantizationReport:
     """Quantize the model directory ``source`` into the new directory ``target``.
@@ -66,6 +69,9 @@ def quantize_model(
         `aios_db.engine.validation.split`.
     config
         ``target``, ``method`` and the rest of the recipe.
+    sensitivity
+        What an earlier quantization of the same model measured, by layer (``recipe["sensitivity"]`` of its
+        report); measured when it is not given.
 
     Raises
     ------
@@ -90,8 +96,10 @@ def quantize_model(
         "source": version,
         "texts": material.sha256,
         "config": dataclasses.asdict(config),
+        "sensitivity": dict(sensitivity or {}),
     }
-    job = _Job(directory, material, config, Checkpoint(work / "state.pt", task), progress or _silent)
+    checkpoint = Checkpoint(work / "state.pt", task)
+    job = _Job(directory, material, config, checkpoint, progress or _silent, sensitivity=sensitivity)
     model, quantized, measured = job.run()
     build = work / "model"
     shutil.rmtree(build, ignore_errors=True)
@@ -130,18 +138,22 @@ class _Job:
         config: QuantizationConfig,
         checkpoint: Checkpoint,
         progress: Progress,
+        *,
+        sensitivity: Mapping[str, float] | None,
     ) -> None:
         self.config, self.checkpoint, self.progress = config, checkpoint, progress
         self.reference = load_model(directory)
         self.linears = block_linears(self.reference)
         self._calibration = calibration
         self._state = checkpoint.load()
+        if sensitivity:
+            self._state["sensitivity"] = dict(sensitivity)
 
     def run(self) -> tuple[nn.Module, dict[str, Quantized], dict[str, float]]:
         """Return the quantized model, its quantized layers by name, and the sensitivities measured."""
         torch.manual_seed(self.config.seed)
-        calibration, probes = self._batches()
-        measured = self._measure(calibration, probes)
+        calibration = self._batches()
+        measured = self._measure(calibration)
         grids = self._grids(measured)
         model = copy.deepcopy(self.reference)
         quantized = self._round(model, calibration, grids)
@@ -149,25 +161,27 @@ class _Job:
             quantized = self._distil(model, quantized)
         return model, quantized, measured
 
-    def _batches(self) -> tuple[list[Batch], list[Batch]]:
-        batches = self._calibration.batches(self.reference, seed=self.config.seed)
+    def _batches(self) -> list[Batch]:
+        batches = self._calibration.batches(self.reference, tokens=_BATCH, seed=self.config.seed)
+        wanted = self.config.calibration_tokens
+        if self.config.method == "ptq":
+            wanted = min(wanted, _ROUNDING_TOKENS)
         taken, tokens = [], 0
         for batch in batches:
             taken.append(batch)
             tokens += batch.positions
-            if tokens >= self.config.calibration_tokens:
+            if tokens >= wanted:
                 break
-        probes = taken[::_PROBE_SHARE]
-        kept = [batch for number, batch in enumerate(taken) if number % _PROBE_SHARE]
-        return kept or taken, probes
+        return taken
 
-    def _measure(self, batches: Sequence[Batch], probes: Sequence[Batch]) -> dict[str, float]:
+    def _measure(self, batches: Sequence[Batch]) -> dict[str, float]:
         if self.config.target == "int8" or not self.config.mixed_precision:
             return {}
         if "sensitivity" not in self._state:
             small = self._small()
             self._state["sensitivity"] = sensitivities(
-                self.reference, batches, probes, grids=dict.fromkeys(self.linears, small),
+                self.reference, batches[_PROBES:_MEASURED] or batches, batches[:_PROBES],
+                grids=dict.fromkeys(self.linears, small),
                 settings=self._gptq(refinements=0), done=self._counted("measuring sensitivity"),
             )  # fmt: skip
             self.checkpoint.save(self._state)
@@ -223,7 +237,7 @@ class _Job:
         training = Distillation(self.reference, model, quantized, settings)
         if "distillation" in self._state:
             training.restore(self._state["distillation"])
-        batches = self._calibration.training(
+        batches = self._calibration.batches(
             self.reference, tokens=self.config.distillation_tokens, seed=self.config.seed
         )
 

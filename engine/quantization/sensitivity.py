@@ -31,7 +31,7 @@ def sensitivities(
     batches
         What the layers are fitted on.
     probes
-        What the divergence is measured on: other texts.
+        What the divergence is measured on: others.
     """
     model = copy.deepcopy(reference)
     result: dict[str, float] = {}

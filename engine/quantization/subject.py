@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +14,8 @@ from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.sizes import model_sizes
 from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
 from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.schema.errors import DataError, WeightsError
+from aios_db.schema.errors import WeightsError
 
 MAX_TOKENS = 128  # of a calibration text; longer ones are cut into several
 
@@ -50,29 +47,6 @@ def load_model(directory: ModelDirectory) -> nn.Module:
     weights = {name: file.tensor(name).to(torch.float32, copy=True) for name, _ in model.named_parameters()}
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False)
-
-
-def text_batches(
-    model: nn.Module, tokenizer: Path, texts: Sequence[str], *, batch_tokens: int = 4096, seed: int = 0
-) -> list[Batch]:
-    """Return ``texts`` as batches of similar length, in random order.
-
-    Raises
-    ------
-    DataError
-        There is no text.
-    """
-    windows = [ids for parts in TextTokenizer(tokenizer).windows(texts, MAX_TOKENS, 0) for ids in parts]
-    if not windows:
-        raise DataError("quantization needs calibration texts: there are none")
-    windows.sort(key=len)
-    batches, start = [], 0
-    for end in range(1, len(windows) + 1):
-        if end == len(windows) or len(windows[end]) * (end + 1 - start) > batch_tokens:
-            batches.append(make_batch(windows[start:end], causal=is_language_model(model)))
-            start = end
-    random.Random(seed).shuffle(batches)
-    return batches
 
 
 def is_language_model(model: nn.Module) -> bool:

@@ -1,12 +1,14 @@
 """Texts for distillation: batches of like length, half of them whole calibration texts, half pieces of these.
 
 Pieces are cut anywhere, of four tokens and more: calibration texts tend to be longer than what models are
-asked, and the shorter a text, the less the errors of its tokens cancel. For encoders, some tokens of a piece
-give way to any others, so that a few thousand texts are not learned by heart and rare words are met.
+asked, and the shorter a text, the less the errors of its tokens cancel. For encoders, some pieces are made of
+two texts and some tokens of a piece give way to any others, so that a few thousand texts are not learned by
+heart and rare words and subjects are met: the original answers to whatever it is given.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 import random
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from aios_db.schema.errors import DataError
 
 _VARIANTS = 4
 _REPLACED = 0.1  # of the tokens of a piece
+_JOINED = 0.3  # of the pieces, made of two
 _SHORTEST, _LONGEST = 4, 64  # tokens of a piece, without the frame
 
 
@@ -64,16 +67,24 @@ class TrainingTexts(Sequence[Batch]):
     def _pieces(self, rng: random.Random) -> list[list[int]]:
         longest = min(_LONGEST, len(self._bodies[-1]))
         length = round(math.exp(rng.uniform(math.log(min(_SHORTEST, longest)), math.log(longest))))
-        pieces = []
-        first = next(i for i, body in enumerate(self._bodies) if len(body) >= length)
-        for _ in range(self._count(length)):
-            body = self._bodies[rng.randrange(first, len(self._bodies))]
-            start = rng.randint(0, len(body) - length)
-            pieces.append([self._varied(token, rng) for token in body[start : start + length]])
-        return pieces
+        return [self._piece(length, rng) for _ in range(self._count(length))]
+
+    def _piece(self, length: int, rng: random.Random) -> list[int]:
+        if self._causal:
+            return self._cut(length, rng)
+        border = rng.randint(0, length) if rng.random() < _JOINED else length
+        return [
+            self._varied(token, rng) for part in (border, length - border) for token in self._cut(part, rng)
+        ]
+
+    def _cut(self, length: int, rng: random.Random) -> list[int]:
+        first = bisect.bisect_left(self._bodies, length, key=len)
+        body = self._bodies[rng.randrange(first, len(self._bodies))]
+        start = rng.randint(0, len(body) - length)
+        return body[start : start + length]
 
     def _varied(self, token: int, rng: random.Random) -> int:
-        return rng.choice(self._vocabulary) if not self._causal and rng.random() < _REPLACED else token
+        return rng.choice(self._vocabulary) if rng.random() < _REPLACED else token
 
     def _count(self, length: int) -> int:
         return max(1, self._tokens // (length + len(self._before) + len(self._after)))

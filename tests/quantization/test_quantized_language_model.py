@@ -11,7 +11,8 @@ from torch import nn
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.quantizer import quantize_model
-from aios_db.engine.quantization.subject import Batch, divergence, load_model, text_batches
+from aios_db.engine.quantization.subject import Batch, divergence, load_model
+from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import Layer, write_weights
@@ -65,8 +66,8 @@ def loss(directory: Path, texts: list[str]) -> float:
     model = load_model(opened)
     assert opened.tokenizer is not None
     total = 0.0
-    for batch in text_batches(model, opened.tokenizer, texts):
-        tokens = batch.arguments[0]
+    for windows in TextTokenizer(opened.tokenizer).windows(texts, 128, 0):
+        tokens = torch.tensor(windows)
         logits = model(tokens)[:, 1:-2].flatten(0, 1)  # the words after the first, without the frame
         total += float(nn.functional.cross_entropy(logits, tokens[:, 2:-1].flatten(), reduction="sum"))
     return total / (10 * len(texts))

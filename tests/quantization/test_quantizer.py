@@ -3,13 +3,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.quantization import quantizer
+from aios_db.engine.quantization.layers import quantize_layers
 from aios_db.engine.quantization.quantizer import quantize_model
+from aios_db.engine.quantization.subject import Batch
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import DataError, NotSupportedError, OperationalError, WeightsError
@@ -22,7 +26,7 @@ INT2 = QuantizationConfig(
     distillation_tokens=256,
     learning_rate=0.01,
 )
-STEPS = 40
+STEPS = 80
 
 
 def cosine(original: Path, quantized: Path, texts: list[str]) -> float:
@@ -135,6 +139,49 @@ def test_a_checkpoint_of_other_texts_is_not_used(tiny_bert: Path, tmp_path: Path
         progress=lambda what, done, total: seen.append(what),
     )  # fmt: skip
     assert seen[0] == "measuring sensitivity"
+
+
+def test_sensitivity_that_is_given_is_not_measured_and_decides(
+    tiny_bert: Path, tmp_path: Path, texts: list[str]
+) -> None:
+    first = quantize_model(tiny_bert, tmp_path / "a", calibration=texts, config=INT2)
+    measured = first.recipe["sensitivity"]
+    seen: list[str] = []
+    for name, given in (
+        ("b", measured),
+        ("c", {layer: float("layer.0" in layer) for layer in measured}),
+    ):
+        report = quantize_model(
+            tiny_bert, tmp_path / name, calibration=texts, config=INT2, sensitivity=given,
+            progress=lambda what, done, total: seen.append(what),
+        )  # fmt: skip
+        assert report.recipe["sensitivity"] == given
+    assert "measuring sensitivity" not in seen
+    same, other = (WeightFile(tmp_path / name / "weights.parquet") for name in ("b", "c"))
+    assert same.content_sha256 == WeightFile(tmp_path / "a" / "weights.parquet").content_sha256
+    # Of the layers said to matter, the attention's are the cheapest.
+    first_attention = [name for name in measured if "layer.0.attention" in name]
+    assert len(first_attention) == 4
+    assert {other.layers[f"{name}.weight"].quant_type for name in first_attention} == {"int8"}
+    assert other.layers["encoder.layer.1.output.dense.weight"].quant_type == "int2"
+
+
+def test_rounding_looks_at_fewer_tokens_than_gptq(
+    tiny_bert: Path, tmp_path: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantizer, "_BATCH", 64)
+    monkeypatch.setattr(quantizer, "_ROUNDING_TOKENS", 200)
+    seen: list[int] = []
+
+    def counted(reference: nn.Module, model: nn.Module, batches: list[Batch], **rest: Any) -> Any:
+        seen.append(sum(batch.positions for batch in batches))
+        return quantize_layers(reference, model, batches, **rest)
+
+    monkeypatch.setattr(quantizer, "quantize_layers", counted)
+    for method in ("ptq", "gptq"):
+        config = dataclasses.replace(INT2, method=method, mixed_precision=False, calibration_tokens=500)
+        quantize_model(tiny_bert, tmp_path / method, calibration=texts, config=config)
+    assert 200 <= seen[0] < 264 and 500 <= seen[1] < 564
 
 
 def test_a_damaged_checkpoint_is_not_used(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:

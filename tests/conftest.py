@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,15 @@ from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import Layer, write_weights
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would be folded to it
+
+
+@pytest.fixture(autouse=True)
+def _logging_left_as_it_was() -> Iterator[None]:
+    """Undo what the command line, run inside a test, does to the logger that other tests look at."""
+    logger = logging.getLogger("aios_db")
+    saved = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = saved
 
 
 @pytest.fixture(scope="session")

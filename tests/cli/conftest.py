@@ -36,13 +36,3 @@ def aios(tmp_path, monkeypatch, capsys, minilm_dir) -> Callable[..., Result]:
         return Result(status, printed.out, printed.err)
 
     return aios
-
-
-@pytest.fixture(autouse=True)
-def logging_left_as_it_was():
-    import logging
-
-    logger = logging.getLogger("aios_db")
-    saved = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.level, logger.propagate = saved[0], saved[1], saved[2]

@@ -3,18 +3,8 @@ from __future__ import annotations
 import json
 import logging
 
-import pytest
-
 from aios_db.logs import configure_logging
 from aios_db.schema.config import LoggingConfig
-
-
-@pytest.fixture(autouse=True)
-def restore():
-    logger = logging.getLogger("aios_db")
-    saved = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.level, logger.propagate = saved[0], saved[1], saved[2]
 
 
 def test_text_lines_carry_the_extra_fields(capsys):

@@ -2,9 +2,10 @@
 
 2-bit weights stay on their grid in every forward pass (`trainable`); 8-bit weights move freely and are
 rounded at the end, which hardly matters to them; norms and biases train along. The loss is the divergence of
-the output and the squared error of each block's output, in units of the original's standard deviation. The
-errors of the blocks, one a token, are the less noisy signal and lead at first; the output is what counts and
-leads in a last, short part that starts again from a higher learning rate.
+the output and the squared error of each block's output, in units of the original's standard deviation. Of an
+encoder the errors of the blocks, one a token, are the less noisy signal and lead at first; the output is what
+counts and leads in a last, short part that starts again from a higher learning rate. A language model has an
+output for each token, which leads all the time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _WARM_UP = 0.05  # of the steps
 _DEVIATION_BATCHES = 4
 _LAST_PART = 0.07  # of the steps
 _LAST_RATE = 0.6  # of the learning rate, at which the last part starts
-_OUTPUT_WEIGHTS = 0.1, 10.0  # of the output's divergence against the mean of the blocks' errors, in each part
+# Of the output's divergence against the mean of the blocks' errors, in each part.
+_ENCODER_WEIGHTS = 0.1, 10.0
+_LANGUAGE_MODEL_WEIGHTS = 4.0, 4.0
 _KEPT_BYTES = 2 << 30  # of the original's outputs, so that it need not run again for the same texts
 _RATIO = 0.06  # of the learning rate of norms, biases and scales to that of positions
 _LARGE_RATIO = 0.02  # of the learning rate of 8-bit weights to that of positions
@@ -144,7 +147,8 @@ class Distillation:
             (((batch.rows(a.float()) - batch.rows(b.float())) / deviation) ** 2).mean()
             for a, b, deviation in zip(expected_blocks, self._seen.take(), deviations, strict=True)
         ]
-        loss = _OUTPUT_WEIGHTS[self._part()[0]] * shift + torch.stack(errors).mean()
+        weights = _LANGUAGE_MODEL_WEIGHTS if self._language_model else _ENCODER_WEIGHTS
+        loss = weights[self._part()[0]] * shift + torch.stack(errors).mean()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()

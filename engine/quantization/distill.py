@@ -3,9 +3,8 @@
 2-bit weights stay on their grid in every forward pass (`trainable`); 8-bit weights move freely and are
 rounded at the end, which hardly matters to them; norms and biases train along. The loss is the divergence of
 the output and the squared error of each block's output, in units of the original's standard deviation. Of an
-encoder the errors of the blocks, one a token, are the less noisy signal and lead at first; the output is what
-counts and leads in a last, short part that starts again from a higher learning rate. A language model has an
-output for each token, which leads all the time.
+encoder the errors of the blocks, one a token, are the less noisy signal and lead; a language model has an output
+for each token.
 """
 
 from __future__ import annotations
@@ -34,11 +33,9 @@ from aios_db.engine.quantization.trainable import GridLinear
 
 _WARM_UP = 0.05  # of the steps
 _DEVIATION_BATCHES = 4
-_LAST_PART = 0.07  # of the steps
-_LAST_RATE = 0.6  # of the learning rate, at which the last part starts
-# Of the output's divergence against the mean of the blocks' errors, in each part.
-_ENCODER_WEIGHTS = 0.1, 10.0
-_LANGUAGE_MODEL_WEIGHTS = 4.0, 4.0
+# Of the output's divergence against the mean of the blocks' errors, which are less noisy than an encoder's output.
+_ENCODER_OUTPUT_WEIGHT = 0.1
+_LANGUAGE_MODEL_OUTPUT_WEIGHT = 4.0
 _KEPT_BYTES = 2 << 30  # of the original's outputs, so that it need not run again for the same texts
 _RATIO = 0.06  # of the learning rate of norms, biases and scales to that of positions
 _LARGE_RATIO = 0.02  # of the learning rate of 8-bit weights to that of positions
@@ -147,8 +144,8 @@ class Distillation:
             (((batch.rows(a.float()) - batch.rows(b.float())) / deviation) ** 2).mean()
             for a, b, deviation in zip(expected_blocks, self._seen.take(), deviations, strict=True)
         ]
-        weights = _LANGUAGE_MODEL_WEIGHTS if self._language_model else _ENCODER_WEIGHTS
-        loss = weights[self._part()[0]] * shift + torch.stack(errors).mean()
+        weight = _LANGUAGE_MODEL_OUTPUT_WEIGHT if self._language_model else _ENCODER_OUTPUT_WEIGHT
+        loss = weight * shift + torch.stack(errors).mean()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -178,19 +175,12 @@ class Distillation:
             [group for group in groups if group["params"]], betas=(0.95, 0.99), weight_decay=0.0, fused=True
         )
 
-    def _part(self) -> tuple[int, int, int]:
-        """Return the number of the present part, its first step and how many it has."""
-        last = round(_LAST_PART * self.settings.steps)
-        first = self.settings.steps - last
-        return (0, 0, first) if self.step < first else (1, first, last)
-
     def _set_rate(self) -> None:
-        part, start, steps = self._part()
-        done = self.step - start
-        warm = min(1.0, (done + 1) / (_WARM_UP * steps))
-        factor = warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done / steps)) / 2)
+        progress = self.step / self.settings.steps
+        warm = min(1.0, (self.step + 1) / (_WARM_UP * self.settings.steps))
+        factor = warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor * (_LAST_RATE if part else 1.0)
+            group["lr"] = rate * factor
 
     def _deviations(self, batches: Sequence[Batch]) -> list[Tensor]:
         """Return each block's standard deviation of every output feature, at least .3 of the block's mean."""

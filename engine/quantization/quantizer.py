@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 SAVE_EVERY = 100  # steps of distillation
-_STEPS = {"ptq": 300, "gptq": 1720, "full": 6000}  # of distillation, unless the configuration says
+_STEPS = {"ptq": 300, "gptq": 1600, "full": 6000}  # of distillation, unless the configuration says
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
 _ROUNDING_TOKENS = 40_000  # enough for the means and sizes that rounding asks for
 _PROBES, _MEASURED = 2, 20  # batches whose output tells the sensitivity, and up to which layers are fitted

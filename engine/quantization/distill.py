@@ -3,8 +3,8 @@
 2-bit weights stay on their grid in every forward pass (`trainable`); 8-bit weights move freely and are
 rounded at the end, which hardly matters to them; norms and biases train along. The loss is the divergence of
 the output and the squared error of each block's output, in units of the original's standard deviation. Of an
-encoder the errors of the blocks, one a token, are the less noisy signal and lead; a language model has an output
-for each token.
+encoder the errors of the blocks, one a token, are the less noisy signal and lead; a language model has an
+output for each token.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from aios_db.engine.quantization.trainable import GridLinear
 
 _WARM_UP = 0.05  # of the steps
 _DEVIATION_BATCHES = 4
-# Of the output's divergence against the mean of the blocks' errors, which are less noisy than an encoder's output.
+# Of the output's divergence against the mean of the blocks' errors, less noisy ones than an encoder's output.
 _ENCODER_OUTPUT_WEIGHT = 0.1
 _LANGUAGE_MODEL_OUTPUT_WEIGHT = 4.0
 _KEPT_BYTES = 2 << 30  # of the original's outputs, so that it need not run again for the same texts

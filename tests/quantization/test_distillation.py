@@ -96,7 +96,7 @@ def test_gptq_moves_the_integers_of_all_layers(tiny_bert: Path, tmp_path: Path, 
     for steps in (0, 30):
         config = QuantizationConfig(
             target="int2", method="gptq", max_bits=5.0, distillation_steps=steps, distillation_tokens=256,
-            learning_rate=0.05,
+            learning_rate=0.1,
         )  # fmt: skip
         report = quantize_model(tiny_bert, tmp_path / str(steps), calibration=texts, config=config)
         files.append(WeightFile(tmp_path / str(steps) / "weights.parquet"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,12 +21,12 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would be fol
 
 
 @pytest.fixture(autouse=True)
-def _logging_left_as_it_was() -> Iterator[None]:
-    """Undo what the command line, run inside a test, does to the logger that other tests look at."""
+def _logging_as_the_library_leaves_it() -> None:
+    """Undo what the command line, run in a test or a fixture before, did to the logger that tests look at."""
     logger = logging.getLogger("aios_db")
-    saved = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.level, logger.propagate = saved
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from aios_db.engine.weights.source import Source
 from aios_db.schema.errors import WeightsError
 
 _MARK = b"aios_db\0"
+_DAMAGE = 8  # bits; what differs from the mark in more of them was never one
 _CRC_BYTES = 4
 _TAIL = 8  # the footer's length and Parquet's magic, at the end of the file
 _MAGIC = b"PAR1"
@@ -40,7 +41,7 @@ def footer_is_sealed(source: Source) -> bool:
     Raises
     ------
     WeightsError
-        The file is truncated or no Parquet file, or its footer has changed since it was written.
+        The file is truncated or no Parquet file, or its footer or seal has changed since it was written.
     """
     tail = source.buffer(source.size - _TAIL, _TAIL).to_pybytes() if source.size > _TAIL else b""
     if tail[4:] != _MAGIC:
@@ -53,8 +54,11 @@ def footer_is_sealed(source: Source) -> bool:
     if start < size:
         return False
     seal = source.buffer(start - size, size).to_pybytes()
-    if not seal.startswith(_MARK):
+    mark, crc = seal[: len(_MARK)], int.from_bytes(seal[len(_MARK) :], "little")
+    flipped = (int.from_bytes(mark, "little") ^ int.from_bytes(_MARK, "little")).bit_count()
+    if flipped > _DAMAGE:
         return False
-    if zlib.crc32(source.buffer(start, length)) != int.from_bytes(seal[len(_MARK) :], "little"):
-        raise WeightsError("its footer has changed since it was written")
+    # A damaged mark must not pass for another writer's file, of which nothing is checked.
+    if flipped or zlib.crc32(source.buffer(start, length)) != crc:
+        raise WeightsError("its footer or the seal before it has changed since it was written")
     return True

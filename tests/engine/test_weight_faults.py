@@ -171,19 +171,19 @@ WRITTEN = {
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(sorted(WRITTEN)),
-    place=st.floats(0, 1, exclude_max=True),
-    flipped=st.integers(1, 255),  # in one byte: flips in two bytes can cancel in the checksum, a sum
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=3),
     mapped=st.booleans(),
 )
 def test_flipped_bits_are_caught_or_harmless(
-    tmp_path: Path, kind: tuple, place: float, flipped: int, mapped: bool
+    tmp_path: Path, kind: tuple, flips: list[tuple[float, int]], mapped: bool
 ) -> None:
     layers, version, compression = WRITTEN[kind]
     path = tmp_path / "w.parquet"
     write_weights(path, layers, version=version, compression=compression)  # type: ignore[arg-type]
     expected = read_all(path)
     content = bytearray(path.read_bytes())
-    content[int(place * len(content))] ^= flipped
+    for place, bit in flips:
+        content[int(place * len(content))] ^= 1 << bit
     path.write_bytes(content)
     try:
         file = WeightFile(path, mapped=mapped)
@@ -194,6 +194,21 @@ def test_flipped_bits_are_caught_or_harmless(
     else:
         assert list(found) == list(expected)
         assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_flipped_bit_in_the_seal_does_not_switch_the_checks_off(tmp_path: Path, mapped: bool) -> None:
+    path = tmp_path / "w.parquet"
+    write_weights(path, V1_LAYERS, version=1)
+    content = bytearray(path.read_bytes())
+    seal = content.rfind(b"aios_db\0", 0, len(content) - 8)
+    for place in range(seal, seal + 12):
+        for bit in range(8):
+            content[place] ^= 1 << bit
+            path.write_bytes(content)
+            with pytest.raises(WeightsError, match=r"w\.parquet.*footer or the seal"):
+                WeightFile(path, mapped=mapped)
+            content[place] ^= 1 << bit
 
 
 FLIPS = """

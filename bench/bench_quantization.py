@@ -203,13 +203,13 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             name += f", {numbers[4]} steps of distillation" if numbers[4] != "0" else ""
             lines.setdefault(name, []).append((row["bits_linear"], row["cosine_mean"]))
         elif row["recipe"] != "fp32":
-            label = f"{row['recipe']} (default steps)"
-            axes.plot(row["bits_linear"], row["cosine_mean"], "k*")
-            axes.annotate(label, (row["bits_linear"], row["cosine_mean"]), rotation=30, fontsize=7)
+            point = row["bits_linear"], row["cosine_mean"]
+            axes.plot(*point, "k*")
+            axes.annotate(row["recipe"], point, (-8, 0), textcoords="offset points", ha="right", va="center")
     for name, points in lines.items():
         axes.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
     axes.set(xlabel="bits a weight, linear layers", ylabel="cosine to fp32, mean")
-    axes.legend()
+    axes.legend(loc="lower right")
     figure.savefig(path, bbox_inches="tight")
 
 

@@ -163,25 +163,6 @@ class MemoryStore:
         with operational(f"reading {self.path}"):
             self._advance()
 
-    def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
-        """Return rows of `memories` by Lance row id.
-
-        Parameters
-        ----------
-        row_ids
-            uint64 ``(n,)``.
-        columns
-            Column names; ``_rowid`` is one.
-
-        Returns
-        -------
-        pa.Table
-            The rows in the order asked. A row that is no longer there is left out.
-        """
-        self._check_open()
-        with operational(f"reading memories of {self.path}"):
-            return self.memories._take_rows(np.asarray(row_ids, np.uint64).tolist(), columns=list(columns))
-
     def remember(self, rows: pa.Table) -> list[str]:
         """Store memories, each content once in its scope.
 

@@ -23,6 +23,7 @@ from aios_db.models.activation import BackgroundActivation, activate
 from aios_db.models.reembedding import Reembedding
 from aios_db.schema.config import Config, EngineConfig, StorageConfig
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.retrieval import Rows
 from aios_db.store import MemoryStore
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +95,7 @@ def test_all_vectors_are_exchanged_in_one_commit_and_found_by_the_index(store: M
     query = SeededEncoder(NEW).vector(TEXTS[77])
     hits = store.index.vector_search(query, 1)
     assert hits.scores[0] == pytest.approx(1, abs=1e-5)
-    assert store.take(hits.row_ids, ["text"])["text"].to_pylist() == [TEXTS[77]]
+    assert texts_of(store, hits.row_ids) == [TEXTS[77]]
 
 
 def test_until_the_exchange_every_vector_is_the_old_one(store: MemoryStore) -> None:
@@ -224,13 +225,19 @@ def real_store(path: Path, model: Path, **options: Any) -> MemoryStore:
     return MemoryStore.open(path, config=config, encoder=LazyEncoder(config), **options)
 
 
+def texts_of(store: MemoryStore, row_ids: Rows) -> list[str]:
+    """The texts that the table holds under these row ids."""
+    texts: list[str] = store.memories._take_rows(row_ids.tolist(), columns=["text"])["text"].to_pylist()
+    return texts
+
+
 def answers(store: MemoryStore) -> list[str]:
     """What the nearest memory to each question is, asked as `recall` does."""
     store.refresh()
     found = []
     for question in ("Where is the key?", "Who must not eat nuts?", "What is the pet's name?"):
         hits = store.index.vector_search(store.encoder.encode([question])[0], 1)
-        found += store.take(hits.row_ids, ["text"])["text"].to_pylist()
+        found += texts_of(store, hits.row_ids)
     return found
 
 

@@ -123,13 +123,15 @@ def test_what_was_forgotten_can_be_remembered_again(store: MemoryStore) -> None:
     assert store.memories.count_rows() == 1
 
 
-def test_take_returns_rows_in_the_order_asked(store: MemoryStore) -> None:
+def test_the_index_returns_rows_in_the_order_asked(store: MemoryStore) -> None:
     ids = store.remember(memory_rows(["a", "b", "c"]))
-    rows = store.index.find_ids([ids[2], ids[0], ids[2]]).astype(np.uint64)
-    assert store.take(rows, ["text"])["text"].to_pylist() == ["c", "a", "c"]
+    asked = [ids[2], ids[0], ids[2]]
+    assert store.index.memories(asked)[1]["text"].to_pylist() == ["c", "a", "c"]
     store.forget([ids[0]])
-    assert store.take(rows, ["text"])["text"].to_pylist() == ["c", "c"]
-    assert store.take(np.empty(0, np.uint64), ["text"]).num_rows == 0
+    known, rows = store.index.memories(asked)
+    assert known.tolist() == [True, False, True]
+    assert rows["text"].to_pylist() == ["c", "c"]
+    assert store.index.memories([])[1].num_rows == 0
 
 
 def test_a_snapshot_stays_until_refresh(open_store: Open) -> None:

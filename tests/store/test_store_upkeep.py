@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from store_helpers import memory_rows
+from store_helpers import ids_in_table, memory_rows
 
 from aios_db.schema.config import Config
 from aios_db.store import MemoryStore, compaction
@@ -183,8 +183,7 @@ def test_a_store_compacts_itself_in_the_background(open_store: Open, config: Con
         store.refresh()
     assert store.stats().fragments <= 16
     assert store.memories.to_table(columns=["memory_id"]).num_rows == 40
-    rows = store.index.find_ids(ids).astype(np.uint64)
-    assert store.take(rows, ["memory_id"])["memory_id"].to_pylist() == ids
+    assert ids_in_table(store, store.index.find_ids(ids)) == ids
 
 
 def test_optimize_leaves_one_fragment_a_table_and_the_same_memories(store: MemoryStore) -> None:
@@ -194,8 +193,7 @@ def test_optimize_leaves_one_fragment_a_table_and_the_same_memories(store: Memor
     stats = store.stats()
     assert (stats.memories, stats.links, stats.fragments) == (12, links, 2)
     assert stats.bytes > 0
-    rows = store.index.find_ids(ids).astype(np.uint64)
-    assert store.take(rows, ["memory_id"])["memory_id"].to_pylist() == ids
+    assert ids_in_table(store, store.index.find_ids(ids)) == ids
     statistics = store.memories.stats.index_stats("memory_id_idx")
     assert statistics["num_unindexed_rows"] == 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from store_helpers import DIMENSION, memory_rows
+from store_helpers import DIMENSION, ids_in_table, memory_rows
 
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.store import MemoryStore
@@ -55,7 +55,7 @@ def read(store: MemoryStore, expected: int) -> None:
         assert len(set(ids)) == len(ids), "a memory was read twice"
         assert seen <= set(ids), "a memory that was read has gone"
         rows = store.index.find_ids(ids[-50:])
-        taken = store.take(rows, ["memory_id"])["memory_id"].to_pylist()
+        taken = ids_in_table(store, rows)
         assert taken == ids[-50:], "the index and the table disagree"
         seen.update(ids)
         reads += 1

@@ -154,7 +154,7 @@ def _quantized(core: Any, program: Program) -> Any:
     import_openvino()
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its set_log_level changes handlers of others, too
     model = _read(core, _cached(program, "float")) or _converted(program)
     batches = program.calibration()
     with redirect_stdout(io.StringIO()):  # progress bars

@@ -2,6 +2,8 @@
 
     python bench/bench_recall_latency.py --rows 10000 100000 1000000
 
+To build a million rows takes most of the time: with --keep the databases stay for the next run.
+
 The rows are made: vectors in clusters (a vector database of independent random vectors has no neighbours to
 find) and words drawn by Zipf's law, in sessions of ten. Queries are vectors of the same clusters with words
 of the same law. A query's embedding is looked up here, so that it does not count; everything else does, from
@@ -46,6 +48,7 @@ WORDS_IN_ROW = 20
 WORDS_IN_QUERY = 6
 SESSION = 10
 CHUNK = 20_000
+OPENINGS = 5
 OPEN = "import sys, time, aios_db; start = time.perf_counter(); con = aios_db.connect(sys.argv[1]); \
 con.execute('SELECT 1').fetchall(); print(time.perf_counter() - start)"
 
@@ -153,18 +156,35 @@ def recall_of(found: Callable[[str], list[str]], exact: dict[str, set[str]]) -> 
     return sum(len(set(found(query)) & names) for query, names in exact.items()) / (10 * len(exact))
 
 
-def build_aios(count: int, path: Path, made: Rows) -> tuple[float, float]:
-    """Write the rows; return the seconds it took, and those that another process takes to open the result."""
-    start = time.perf_counter()
-    connection = aios_db.connect(path)
-    for first in range(0, count, CHUNK):
-        connection.remember(made.chunk(first, min(CHUNK, count - first)))
-    connection.store.optimize()
-    build = time.perf_counter() - start
-    connection.close()
+def built_once(path: Path, build: Callable[[Path], None]) -> float:
+    """Build a database, unless an earlier run has; return the seconds that it took."""
+    finished = path.with_name(f"{path.name}.seconds")
+    if not finished.exists():
+        shutil.rmtree(path, ignore_errors=True)
+        start = time.perf_counter()
+        build(path)
+        finished.write_text(str(time.perf_counter() - start), encoding="utf-8")
+    return float(finished.read_text(encoding="utf-8"))
+
+
+def write_aios(count: int, path: Path, made: Rows) -> None:
+    with aios_db.connect(path) as connection:
+        for first in range(0, count, CHUNK):
+            connection.remember(made.chunk(first, min(CHUNK, count - first)))
+        connection.store.optimize()
+
+
+def opening_seconds(path: Path) -> float:
+    """Return the seconds that other processes take to open a database, their median."""
     command = [sys.executable, "-c", OPEN, str(path)]
-    opening = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return build, opening
+    return float(
+        np.median(
+            [
+                float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+                for _ in range(OPENINGS)
+            ]
+        )
+    )
 
 
 def exact_answers(
@@ -202,14 +222,16 @@ def lancedb_system(
     import lancedb
     import lancedb.index
 
-    start = time.perf_counter()
-    columns = ["memory_id", "text", "session_id", "text_embedding"]
-    reader = lance.dataset(str(source / "memories.lance")).scanner(columns=columns).to_reader()
-    table = lancedb.connect(str(path)).create_table("hnsw" if hnsw else "exact", reader)
-    table.create_index("text", config=lancedb.index.FTS())
-    if hnsw:
-        table.create_index("text_embedding", config=lancedb.index.HnswSq(distance_type="cosine"))
-    build = time.perf_counter() - start
+    def copy(path: Path) -> None:
+        columns = ["memory_id", "text", "session_id", "text_embedding"]
+        reader = lance.dataset(str(source / "memories.lance")).scanner(columns=columns).to_reader()
+        table = lancedb.connect(str(path)).create_table("rows", reader)
+        table.create_index("text", config=lancedb.index.FTS())
+        if hnsw:
+            table.create_index("text_embedding", config=lancedb.index.HnswSq(distance_type="cosine"))
+
+    build = built_once(path, copy)
+    table = lancedb.connect(str(path)).open_table("rows")
 
     def hybrid(query: str) -> list[str]:
         search = table.search(query_type="hybrid").vector(queries[query]).text(query).distance_type("cosine")
@@ -236,14 +258,18 @@ def measure(count: int, options: argparse.Namespace, work: Path) -> tuple[list[R
     )
     aios_db.connection.LazyEncoder = lambda config: Prepared(queries)  # type: ignore[assignment, misc]
     path = work / f"{count}.aios"
-    build, opening = build_aios(count, path, made)
+    if not path.exists():  # copies of another one have other memory_ids
+        for other in work.glob(f"{count}.*"):
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+    build = built_once(path, lambda path: write_aios(count, path, made))
+    opening = opening_seconds(path)
     with aios_db.connect(path) as connection:
         exact = exact_answers(connection, queries)
         systems = [aios_system(connection, build, exact)]
         systems += [
-            lancedb_system(work / f"{count}.lancedb", path, queries, exact, hnsw)
-            for hnsw in (False, True)
-            if not hnsw or count <= options.hnsw_rows
+            lancedb_system(work / f"{count}.{kind}", path, queries, exact, kind == "hnsw")
+            for kind in ("exact", "hnsw")
+            if kind == "exact" or count <= options.hnsw_rows
         ]
         times = latencies(systems, list(queries))
     results = [
@@ -265,10 +291,11 @@ def main() -> None:
     parser.add_argument(
         "--hnsw-rows", type=int, default=100_000, help="largest size to build LanceDB's HNSW for"
     )
-    parser.add_argument("--path", type=Path, help="folder to work in (a temporary one by default)")
+    parser.add_argument("--keep", type=Path, help="folder for the databases (a temporary one by default)")
     parser.add_argument("--json", type=Path, help="write the results here as JSON")
     options = parser.parse_args()
-    work = Path(tempfile.mkdtemp(dir=options.path))
+    work = options.keep or Path(tempfile.mkdtemp())
+    work.mkdir(parents=True, exist_ok=True)
     versions = f"aios_db {aios_db.__version__}, duckdb {duckdb.__version__}, pylance {lance.__version__}"
     print(
         f"{versions}; {DIMENSION} dimensions, {CENTERS} clusters, {WORDS_IN_ROW} Zipfian words a row, k = 10"
@@ -293,12 +320,14 @@ def main() -> None:
                 + ", ".join(f"{other.system} {ours.p50 / other.p50:.2f}x" for other in theirs),
                 flush=True,
             )
-            shutil.rmtree(work / f"{count}.aios")
-            shutil.rmtree(work / f"{count}.lancedb")
+            if not options.keep:
+                for path in filter(Path.is_dir, work.glob(f"{count}.*")):
+                    shutil.rmtree(path)
         first, last = (next(r for r in results if r.rows == n) for n in (options.rows[0], options.rows[-1]))
         print(f"p50 at {last.rows} rows is {last.p50 / first.p50:.2f}x that at {first.rows}")
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if not options.keep:
+            shutil.rmtree(work, ignore_errors=True)
     if options.json:
         about = {"versions": versions, "opening_s": openings, "results": [asdict(each) for each in results]}
         options.json.write_text(json.dumps(about, indent=2), encoding="utf-8")

@@ -52,7 +52,7 @@ def merge(state: State) -> Segment:
     else:
         both = np.split(grouping.lists, [len(segment)])
         lists = np.concatenate([part[keep] for part, keep in zip(both, kept, strict=True)])
-        order, clusters = Grouping(lists, grouping.centroids, grouping.probes).order()
+        order, clusters = Grouping(lists, grouping.centroids, grouping.reach).order()
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
     columns = {name: _merged_column(name, parts, kept, place) for name in COLUMNS}
@@ -68,7 +68,7 @@ def merge(state: State) -> Segment:
         clusters,
     )
     batches = state.rows.blocks(columns["rows"])
-    return Segment(arrays, state.version, clusters.probes if clusters else 0, batches)
+    return Segment(arrays, state.version, clusters.reach if clusters else 0.0, batches)
 
 
 def _merged_column(

@@ -1,7 +1,7 @@
-"""Grouping vectors into the lists of an inverted file: k-means on a sample, and how many lists to search.
+"""Grouping vectors into the lists of an inverted file: k-means on a sample, and which lists to search.
 
-The number of lists to search is not guessed: it is the smallest that reaches a recall on queries drawn from
-the data itself, measured against exact search when the file is built.
+How far a search reaches is not guessed: it is as far as a recall demands on queries drawn from the data
+itself, measured against exact search when the file is built.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ _ROWS_IN_LIST = 128
 _MOST_LISTS = 4096
 _SAMPLE_A_LIST = 32
 _ROUNDS = 6
-_QUERIES = 100
+_QUERIES = 300  # a few hard ones decide
 _NEIGHBORS = 10
-_RECALL = 0.99
-_FEWEST_PROBES = 12
+_RECALL = 0.995
 _NOISE = 0.5  # a query is a stored vector moved this far: questions lie beside the memories, not on them
 _BLOCK = 8192
 
@@ -42,19 +41,19 @@ class Grouping:
         int64 ``(n,)``: the list of each row.
     centroids
         float32 ``(lists, dimension)``.
-    probes
-        Lists to search.
+    reach
+        How far to search, see `Clusters`.
     """
 
     lists: NDArray[np.int64]
     centroids: Matrix
-    probes: int
+    reach: float
 
     def order(self) -> tuple[NDArray[np.int64], Clusters]:
         """Return the order of the rows that puts list after list, and where the lists then lie."""
         offsets = np.zeros(len(self.centroids) + 1, np.int64)
         np.cumsum(np.bincount(self.lists, minlength=len(self.centroids)), out=offsets[1:])
-        return np.argsort(self.lists, kind="stable"), Clusters(self.centroids, offsets, self.probes)
+        return np.argsort(self.lists, kind="stable"), Clusters(self.centroids, offsets, self.reach)
 
 
 def group(
@@ -85,9 +84,9 @@ def group(
         drawn = random.choice(count, min(number * _SAMPLE_A_LIST, count), replace=False)
         centroids = Centroids(spherical_k_means(_rows(parts, np.sort(drawn)), number, random, _ROUNDS))
         lists = np.concatenate([centroids.nearest(part, 1)[:, 0] for part in parts])
-    probes = _probes(parts, centroids.vectors, lists, random)
-    logger.info("vectors grouped", extra={"rows": count, "lists": len(centroids.vectors), "probes": probes})
-    return Grouping(lists, centroids.vectors, probes)
+    reach = _reach(parts, centroids.vectors, lists, random)
+    logger.info("vectors grouped", extra={"rows": count, "lists": len(centroids.vectors), "reach": reach})
+    return Grouping(lists, centroids.vectors, reach)
 
 
 def _rows(parts: Sequence[Matrix], wanted: NDArray[np.int64]) -> Matrix:
@@ -101,16 +100,16 @@ def _rows(parts: Sequence[Matrix], wanted: NDArray[np.int64]) -> Matrix:
     )
 
 
-def _probes(
+def _reach(
     parts: Sequence[Matrix], centroids: Matrix, lists: NDArray[np.int64], random: np.random.Generator
-) -> int:
-    """Return the fewest lists whose search finds `_RECALL` of the exact neighbours of sampled queries."""
-    drawn = _rows(parts, np.sort(random.choice(len(lists), _QUERIES, replace=False)))
+) -> float:
+    """Return the greatest reach that finds `_RECALL` of the exact neighbours of sampled queries."""
+    drawn = _rows(parts, np.sort(random.choice(len(lists), min(_QUERIES, len(lists)), replace=False)))
     moved = random.standard_normal(drawn.shape, np.float32)
     queries = drawn + _NOISE * moved / np.linalg.norm(moved, axis=1, keepdims=True)
-    ranks = np.argsort(np.argsort(-(queries @ centroids.T), axis=1), axis=1)
-    needed = np.sort(np.take_along_axis(ranks, lists[_exact(parts, queries)], axis=1).ravel()) + 1
-    return max(_FEWEST_PROBES, int(needed[int(np.ceil(_RECALL * len(needed))) - 1]))
+    scores = queries @ centroids.T
+    found = np.take_along_axis(scores, lists[_exact(parts, queries)], axis=1)
+    return float(np.quantile(found / scores.max(axis=1, keepdims=True), 1 - _RECALL, method="lower"))
 
 
 def _exact(parts: Sequence[Matrix], queries: Matrix) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from aios_db.search.vectors import Matrix
 
 _EXACT_ROWS = 20_000  # fewer rows that pass a filter are all scored
 _MOST_WIDENING = 8
+_ROWS_A_RESULT = 10  # to score, at least
 _BLOCK = 2048
 _PROBES = 4  # lists in which the neighbours of one of many vectors are looked for
 _FEW_ROWS = 2048
@@ -43,8 +44,8 @@ def search(
             return best(part.rows, scores, k)
         documents = np.flatnonzero(mask)
         return best(part.rows[documents], scores[documents], k)
-    probes = int(clusters.probes * min(len(part) / matches, _MOST_WIDENING))
-    slices = clusters.nearest_rows(vector, probes)
+    widening = min(len(part) / matches, _MOST_WIDENING)
+    slices = clusters.nearest_rows(vector, _ROWS_A_RESULT * k, widening)
     scores = np.concatenate([part.vectors[span] @ vector for span in slices])
     documents = np.concatenate([np.arange(span.start, span.stop) for span in slices])
     if matches < len(part):

@@ -33,7 +33,8 @@ from aios_db.search.vectors import Clusters, Statistics
 
 logger = logging.getLogger("aios_db.search")
 
-FORMAT = 3  # 2: keys that are hex digits are not hashed again; 3: with the rows that searches return
+# 2: keys that are hex digits are not hashed again; 3: has the rows that searches return; 4: reach, not probes
+FORMAT = 4
 _POINTER = "CURRENT"
 _ROWS = "rows.arrow"
 _ATTEMPTS = 3
@@ -56,7 +57,7 @@ class Segment(Part):
         self,
         arrays: dict[str, NDArray[Any]],
         version: Version,
-        probes: int,
+        reach: float,
         batches: Sequence[pa.RecordBatch],
     ) -> None:
         self.arrays, self.batches = arrays, batches
@@ -65,7 +66,7 @@ class Segment(Part):
         self.terms: Postings = _postings(arrays, "term")
         self.labels = _postings(arrays, "label")
         centroids = arrays["cluster_centroids"]
-        self.clusters = Clusters(centroids, arrays["cluster_offsets"], probes) if len(centroids) else None
+        self.clusters = Clusters(centroids, arrays["cluster_offsets"], reach) if len(centroids) else None
 
     @classmethod
     def empty(cls, dimension: int) -> Segment:
@@ -151,8 +152,8 @@ class Segment(Part):
             for key, array in self.arrays.items():
                 np.save(temporary / f"{key}.npy", array, allow_pickle=False)
             stored_rows.write(temporary / _ROWS, self.batches)
-            probes = self.clusters.probes if self.clusters else 0
-            about = {"format": FORMAT, "probes": probes, **vars(self.version)}
+            reach = self.clusters.reach if self.clusters else 0.0
+            about = {"format": FORMAT, "reach": reach, **vars(self.version)}
             (temporary / "segment.json").write_text(json.dumps(about), encoding="utf-8")
             temporary.rename(directory / name)
             pointer = directory / f"tmp-{uuid.uuid4().hex}"
@@ -195,7 +196,7 @@ class Segment(Part):
             for file in path.glob("*.npy")
         }
         batches = stored_rows.read(path / _ROWS)
-        segment = cls(arrays, Version(about["memories"], about["links"]), about["probes"], batches)
+        segment = cls(arrays, Version(about["memories"], about["links"]), about["reach"], batches)
         if sum(map(len, batches)) != len(segment):
             raise ValueError(f"{path / _ROWS} has not one row for each of {len(segment)} memories")
         if segment.vectors.shape[1] != dimension:

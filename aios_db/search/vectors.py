@@ -6,6 +6,7 @@ and scoring it is one matrix-vector product.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from aios_db.search.blas import single_threaded
 
 Matrix = NDArray[np.float32]
 _BLOCK = 4096
+_FEWEST_LISTS = 4
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,33 @@ class Clusters:
         float32 ``(lists, dimension)``.
     offsets
         int64 ``(lists + 1,)``: list ``i`` is rows ``offsets[i]:offsets[i + 1]``.
-    probes
-        Lists to search; chosen when the file was built, by measured recall.
+    reach
+        Lists are searched whose centroid's product with the query is at least this share of the greatest
+        one: few for a query amid one list, many for one between lists. Chosen when the file was built, by
+        measured recall.
     """
 
     centroids: Matrix
     offsets: NDArray[np.int64]
-    probes: int
+    reach: float
 
-    def nearest_rows(self, vector: NDArray[np.float32], probes: int) -> list[slice]:
-        """Return the rows of the ``probes`` nearest lists as slices, neighbours in the file joined."""
+    def nearest_rows(self, vector: NDArray[np.float32], least: int, widening: float = 1.0) -> list[slice]:
+        """Return the rows to search as slices, neighbours in the file joined.
+
+        Parameters
+        ----------
+        vector
+            float32 ``(dimension,)``.
+        least
+            Search lists of this many rows together, or more.
+        widening
+            Search as many times more lists.
+        """
         scores = self.centroids @ vector
-        if probes < len(scores):
-            lists = np.sort(np.argpartition(scores, len(scores) - probes)[len(scores) - probes :])
-        else:
-            lists = np.arange(len(scores))
+        within_reach = int(np.count_nonzero(scores >= self.reach * scores.max()))
+        fewest = max(_FEWEST_LISTS, math.ceil(least * len(scores) / max(int(self.offsets[-1]), 1)))
+        count = min(int(widening * max(within_reach, fewest)), len(scores))
+        lists = np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])
         slices: list[slice] = []
         for start, stop in zip(self.offsets[lists].tolist(), self.offsets[lists + 1].tolist(), strict=True):
             if slices and slices[-1].stop == start:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aios_db.search.clustering import group
+from aios_db.search.vectors import Clusters
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +26,38 @@ def test_lists_are_a_partition_and_reach_the_recall(vectors):
     assert sorted(order.tolist()) == list(range(6000))
     assert clusters.offsets[0] == 0
     assert clusters.offsets[-1] == 6000
-    assert 1 <= clusters.probes < len(clusters.centroids)
+    assert 0 < clusters.reach < 1
     arranged = vectors[order]
     random = np.random.default_rng(4)
-    found = 0
+    found = searched = 0
     for row in random.choice(6000, 100, replace=False):
         query = vectors[row] + 0.1 * random.standard_normal(16).astype(np.float32)
         exact = set(np.argsort(-(arranged @ query))[:10].tolist())
-        spans = clusters.nearest_rows(query, clusters.probes)
+        spans = clusters.nearest_rows(query, 10)
         rows = np.concatenate([np.arange(span.start, span.stop) for span in spans])
         best = rows[np.argsort(-(arranged[rows] @ query))[:10]]
         found += len(exact & set(best.tolist()))
-    assert found / 1000 >= 0.97
-    everything = clusters.nearest_rows(vectors[0], len(clusters.centroids) * 2)
-    assert everything == [slice(0, 6000)]
+        searched += len(rows)
+    assert found / 1000 >= 0.98
+    assert searched / 100 < 6000 / 4
+    assert clusters.nearest_rows(vectors[0], 6000) == [slice(0, 6000)]
+
+
+def test_how_many_lists_are_searched():
+    clusters = Clusters(np.eye(16, dtype=np.float32), np.arange(17) * 10, reach=0.5)
+
+    def rows(query, least, widening=1.0):
+        spans = clusters.nearest_rows(np.array(query, np.float32), least, widening)
+        return sum(span.stop - span.start for span in spans)
+
+    amid, between = [1] + 15 * [0], 9 * [1] + 7 * [0.4]
+    assert rows(amid, 10) == 40  # four lists at least
+    assert rows(between, 10) == 90
+    assert rows(amid, 95) == 100
+    assert rows(between, 10, widening=1.5) == 130
+    assert rows(between, 10, widening=2) == rows(amid, 1000) == 160
+    assert rows(16 * [-1], 10) == 40
+    assert clusters.nearest_rows(np.array(amid, np.float32), 10)[0].start == 0
 
 
 def test_centroids_are_kept_until_there_are_twice_as_many_rows(vectors):

@@ -201,21 +201,21 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     return _each_row(_MEMORY, one, memory_ids)
 
 
-def recalled(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
-    """Return the row of each memory that answers a query, and note that they were recalled together.
+def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array) -> pa.Array:
+    """Return the row of each memory, and note that those that answer one text were recalled together.
 
     One that was forgotten meanwhile is NULL.
     """
-
-    def one(ids: pa.Array) -> pa.StructArray:
-        names = ids.to_pylist()
-        known, found = store.index.memories(names)
-        if known.any():
-            store.touch(names)
-        rows = _struct(found)
-        return rows if known.all() else rows.take(pa.array(np.cumsum(known) - 1, mask=~known))
-
-    return _each_row(_MEMORY, one, memory_ids)
+    names = [name or "" for name in memory_ids.to_pylist()]
+    known, found = store.index.memories(names)
+    together: dict[str, list[str]] = {}
+    for text, name, is_known in zip(texts.to_pylist(), names, known.tolist(), strict=True):
+        if is_known:
+            together.setdefault(text, []).append(name)
+    for each in together.values():
+        store.touch(each)
+    rows = _struct(found)
+    return rows if known.all() else rows.take(pa.array(np.cumsum(known) - 1, mask=~known))
 
 
 def _each_row(
@@ -290,8 +290,12 @@ def _hits(store: Searchable, hits: Hits) -> pa.StructArray:
     return pa.StructArray.from_arrays(columns, fields=list(_HIT))
 
 
+def _struct_of(item: pa.StructType) -> str:
+    return "STRUCT(" + ", ".join(f"{field.name} {_SQL[field.type]}" for field in item) + ")"
+
+
 def _list_of(item: pa.StructType) -> str:
-    return "STRUCT(" + ", ".join(f"{field.name} {_SQL[field.type]}" for field in item) + ")[]"
+    return f"{_struct_of(item)}[]"
 
 
 FUNCTIONS = (
@@ -303,5 +307,5 @@ FUNCTIONS = (
     ),
     ScalarFunction("aios_neighbors", ["VARCHAR", "INTEGER"], _list_of(_NEIGHBOR), neighbors),
     ScalarFunction("aios_memories", ["VARCHAR[]"], _list_of(_MEMORY), memories_by_id),
-    ScalarFunction("aios_recalled", ["VARCHAR[]"], _list_of(_MEMORY), recalled),
+    ScalarFunction("aios_recalled", ["VARCHAR", "VARCHAR"], _struct_of(_MEMORY), recalled),
 )

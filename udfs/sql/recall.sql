@@ -88,11 +88,11 @@ fused AS MATERIALIZED (
     SELECT list(memory_id) AS ids, list(greatest(fused_score, 0)) AS scores FROM scored
 ),
 reached AS (
-    SELECT memory_id, graph_score, distance, age
+    SELECT content, memory_id, graph_score, distance, age
     FROM asked, fused, spread(ids, scores, hops::INTEGER, filter := filter, most := depth)
 ),
 ranked AS (
-    SELECT memory_id, distance,
+    SELECT content, memory_id, distance,
         coalesce(vector_score, 0) AS vector_score, coalesce(keyword_score, 0) AS keyword_score, graph_score,
         exp(-greatest(age, 0) / (30 * 86400)) AS recency_score,
         coalesce(fused_score, 0) + graph_weight::DOUBLE * graph_score + recency_weight::DOUBLE * recency_score
@@ -100,14 +100,8 @@ ranked AS (
     FROM reached LEFT JOIN scored USING (memory_id)
     ORDER BY score DESC, memory_id
     LIMIT k
-),
-best AS (
-    SELECT list(ranked ORDER BY score DESC, memory_id) AS ranked FROM ranked
 )
-SELECT ranked.memory_id, memory.text, ranked.score, ranked.vector_score, ranked.keyword_score, ranked.graph_score,
-    ranked.recency_score, ranked.distance AS hops, memory.* EXCLUDE (memory_id, text)
-FROM (
-    -- Both lists have the same order, and unnest keeps it.
-    SELECT unnest(ranked) AS ranked, unnest(aios_recalled([each.memory_id FOR each IN ranked])) AS memory FROM best
-)
+SELECT memory_id, memory.text, score, vector_score, keyword_score, graph_score, recency_score, distance AS hops,
+    memory.* EXCLUDE (memory_id, text)
+FROM (SELECT * EXCLUDE (content), aios_recalled(content, memory_id) AS memory FROM ranked)
 WHERE memory IS NOT NULL;

@@ -82,7 +82,12 @@ class Connection:
     ) -> None:
         from aios_db.store.store import MemoryStore
 
-        self._temporary = tempfile.TemporaryDirectory(suffix=".aios") if str(path) == MEMORY else None
+        # At the end of a process that did not close it, its maintenance may be writing while it is removed.
+        self._temporary = (
+            tempfile.TemporaryDirectory(suffix=".aios", ignore_cleanup_errors=True)
+            if str(path) == MEMORY
+            else None
+        )
         directory = Path(self._temporary.name) / "memory" if self._temporary else Path(path)
         self._closed = False
         self._threads = threading.local()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -226,7 +227,7 @@ def _each_row(
     for row in zip(*columns, strict=True):
         values = [_value(scalar) for scalar in row]
         found.append(_none(item) if any(value is None for value in values) else one(*values))
-    offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in found])])
+    offsets = list(accumulate(map(len, found), initial=0))
     rows = pa.concat_arrays(found) if len(found) > 1 else found[0] if found else _none(item)
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)
 

@@ -22,8 +22,9 @@ logger = logging.getLogger("aios_db.search")
 _FEWEST_ROWS = 20_000  # below, scoring all rows takes a few milliseconds
 _ROWS_IN_LIST = 128
 _MOST_LISTS = 4096
-_SAMPLE_A_LIST = 32
-_ROUNDS = 6
+_SAMPLE_A_LIST = 64
+_MOST_SAMPLED = 131_072
+_ROUNDS = 8
 _QUERIES = 300  # a few hard ones decide
 _NEIGHBORS = 10
 _RECALL = 0.995
@@ -81,7 +82,8 @@ def group(
         first = np.repeat(np.arange(len(known.centroids)), np.diff(known.offsets))
         lists = np.concatenate([first, *(centroids.nearest(part, 1)[:, 0] for part in parts[1:])])
     else:
-        drawn = random.choice(count, min(number * _SAMPLE_A_LIST, count), replace=False)
+        sample = min(number * _SAMPLE_A_LIST, _MOST_SAMPLED, count)
+        drawn = random.choice(count, sample, replace=False)
         centroids = Centroids(spherical_k_means(_rows(parts, np.sort(drawn)), number, random, _ROUNDS))
         lists = np.concatenate([centroids.nearest(part, 1)[:, 0] for part in parts])
     reach = _reach(parts, centroids.vectors, lists, random)

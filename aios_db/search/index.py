@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,7 +144,7 @@ class SearchIndex:
         with self._lock, single_threaded():
             found = [search(part, vector, k, where) for part in self._parts]
             rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
-            return Hits(*best(rows, scores, k), *self._statistics.moments(vector))
+            return Hits(*best(rows, scores, k), *self._moments(vector))
 
     def keyword_search(self, text: str, k: int, where: Filter | None = None) -> Hits:
         """Return the ``k`` memories with the highest BM25 score; only such as hold a word of ``text``."""
@@ -156,17 +157,17 @@ class SearchIndex:
         vector = self._checked(vector)
         cosines = np.zeros(len(row_ids), np.float32)
         keywords = np.zeros(len(row_ids), np.float32)
-        with self._lock, single_threaded():
+        with self._lock:
             scorer = self._scorer(text)
             for part in self._parts:
                 at = part.positions(row_ids)
                 inside = np.flatnonzero(at >= 0)
                 inside = inside[part.alive[at[inside]]]
                 if len(inside):
-                    cosines[inside] = part.vectors[at[inside]] @ vector
+                    cosines[inside] = np.einsum("ij,j->i", part.vectors[at[inside]], vector)
                     keywords[inside] = scorer.scores(part, at[inside])
             return (
-                Hits(row_ids, cosines, *self._statistics.moments(vector)),
+                Hits(row_ids, cosines, *self._moments(vector)),
                 Hits(row_ids, keywords, *scorer.moments()),
             )
 
@@ -230,7 +231,7 @@ class SearchIndex:
         """Return the row id of each memory_id, or -1."""
         with self._lock:
             if len(memory_ids) <= _FEW_NAMES and not isinstance(memory_ids, pa.Array):
-                rows = np.array([self._named.get(memory_id, -1) for memory_id in memory_ids], np.int64)
+                rows = np.fromiter(map(self._named.get, memory_ids, repeat(-1)), np.int64, len(memory_ids))
                 if (rows >= 0).all():
                     return self._living(rows)
             return self._living(self._ids.find(memory_ids))
@@ -337,6 +338,7 @@ class SearchIndex:
         self._rows = segment.stored_rows()
         self._named: dict[str, int] = {}
         self._asked: tuple[str, KeywordScorer] | None = None
+        self._asked_vector: tuple[bytes, tuple[float, float]] | None = None
         self._names: dict[int, list[str]] = {}
         self._neighbors = Neighbors(segment)
         self._version = segment.version
@@ -350,7 +352,7 @@ class SearchIndex:
 
     def _catch_up(self, memories: LanceDataset, links: LanceDataset) -> None:
         self._named.clear()
-        self._asked = None
+        self._asked = self._asked_vector = None
         self._sync_memories(memories)
         self._sync_links(links)
         self._version = Version(memories.version, links.version)
@@ -376,6 +378,14 @@ class SearchIndex:
             collection = Collection(self._documents, self._terms)
             self._asked = text, KeywordScorer(self._analyzer.query(text), self._parts, collection)
         return self._asked[1]
+
+    def _moments(self, vector: NDArray[np.float32]) -> tuple[float, float]:
+        """Return `Statistics.moments` of a query, the last one's again."""
+        asked = vector.tobytes()
+        if self._asked_vector is None or self._asked_vector[0] != asked:
+            with single_threaded():
+                self._asked_vector = asked, self._statistics.moments(vector)
+        return self._asked_vector[1]
 
     def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         vector = np.asarray(vector, np.float32)

@@ -24,7 +24,7 @@ from aios_db.search.ranking import best, sorted_unique
 K1 = 0.9
 B = 0.4
 _MOST_TERMS = 256
-_SAMPLE = 2048  # documents to take a threshold from
+_SAMPLE = 1024  # documents to take a threshold from
 _LONG_LIST = 4096  # reading a shorter list costs less than deciding not to
 _LOOK_UP = 16  # finding a document in a list costs as much as reading this many of its entries
 _ROUNDING = 1e-4  # of sums of scores that were added in another order
@@ -113,17 +113,18 @@ class KeywordScorer:
         def add(number: int, docs: Docs, counts: Counts) -> None:
             totals[docs] += np.float32(self._terms[number][1]) * self._impacts(part, docs, counts)
 
-        lists, touched = self._lists[part], list[Docs]()
+        lists, touched, reached = self._lists[part], list[Docs](), -1.0
         for number, (docs, counts) in enumerate(lists):
-            if len(docs) > _LONG_LIST and self._bounds[number] < _reached(totals, touched, k):
-                break
+            if len(docs) > _LONG_LIST:
+                reached = _reached(totals, touched, k)
+                if self._bounds[number] < reached:
+                    break
             keep = slice(None) if all_allowed else allowed[docs]
             touched.append(docs[keep])
             add(number, touched[-1], counts[keep])
         read = len(touched)
         candidates = np.concatenate(touched)
-        least = _reached(totals, touched, k) - self._bounds[read]
-        candidates = sorted_unique(candidates[totals[candidates] >= least])
+        candidates = sorted_unique(candidates[totals[candidates] >= reached - self._bounds[read]])
         for number in range(read, len(lists)):
             docs, counts = lists[number]
             if len(candidates) * _LOOK_UP < len(docs):

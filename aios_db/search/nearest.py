@@ -47,11 +47,12 @@ def search(
     widening = min(len(part) / matches, _MOST_WIDENING)
     slices = clusters.nearest_rows(vector, _ROWS_A_RESULT * k, widening)
     scores = np.concatenate([part.vectors[span] @ vector for span in slices])
-    documents = np.concatenate([np.arange(span.start, span.stop) for span in slices])
     if matches < len(part):
-        keep = mask[documents]
-        scores, documents = scores[keep], documents[keep]
-    return best(part.rows[documents], scores, k)
+        scores[~np.concatenate([mask[span] for span in slices])] = -np.inf
+    rows = np.concatenate([part.rows[span] for span in slices])
+    rows, scores = best(rows, scores, k)
+    found = scores > -np.inf
+    return rows[found], scores[found]
 
 
 class Neighbors:

@@ -320,6 +320,7 @@ def test_cuda_agrees_with_the_cpu(program: Program) -> None:
         assert np.abs(session.run(program.check())[0] - expected(program)).max() < 1e-3
     accelerator = session._on_device()
     assert isinstance(accelerator, Accelerator)
+    assert accelerator._graphs is not None
     assert len(accelerator._graphs) == 1
     streamed = Session(program, CPU, replace(config, vram_budget_bytes=1))
     for _ in range(3):

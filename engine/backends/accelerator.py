@@ -197,6 +197,7 @@ class Accelerator:
         import torch
 
         if self._is_cuda:
-            torch.cuda.synchronize(self._device)
+            # Not the whole device: that breaks the recording of a graph in another thread, and fails.
+            torch.cuda.current_stream(self._device).synchronize()
         elif self._device.type == "mps":
             torch.mps.synchronize()

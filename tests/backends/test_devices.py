@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,21 @@ def test_without_fall_back_a_failing_device_is_an_error(
         DeviceError, match=r"cuda .* failed, and device\.fallback_enabled is off: device lost"
     ):
         session.run(program.check())
+
+
+def test_a_call_waits_for_its_own_stream_alone(
+    gpu: None, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA: synchronizing a device invalidates the recording of a graph on one of its streams."""
+    accelerator = Session(program, CPU, DeviceConfig())._on_device()
+    assert isinstance(accelerator, Accelerator)
+    waited: list[str] = []
+    stream = SimpleNamespace(synchronize=lambda: waited.append("stream"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append("device"))
+    accelerator._is_cuda = True
+    accelerator._synchronize()
+    assert waited == ["stream"]
 
 
 def test_above_the_threshold_the_cpu_finishes(

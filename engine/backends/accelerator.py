@@ -158,8 +158,12 @@ class Accelerator:
 
     def _check_threshold(self) -> None:
         total, used, _ = self._memory()
+        admitted = self._config.vram_threshold * total
+        if self._is_cuda and used > admitted:
+            empty_cache()  # what torch keeps for reuse is not in use
+            total, used, _ = self._memory()
         self._checked = time.monotonic()
-        if total and used > self._config.vram_threshold * total:
+        if total and used > admitted:
             share = f"{used / total:.0%}, threshold {self._config.vram_threshold:.0%}"
             raise MemoryThresholdError(f"memory of {self._device} is in use: {share}")
 

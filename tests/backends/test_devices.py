@@ -17,7 +17,7 @@ from aios_db.engine import devices, open_model
 from aios_db.engine import session as session_module
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.backends import accelerator as accelerator_module
-from aios_db.engine.backends.accelerator import Accelerator
+from aios_db.engine.backends.accelerator import Accelerator, MemoryThresholdError
 from aios_db.engine.backends.placement import PlacedModule
 from aios_db.engine.backends.protocol import Program
 from aios_db.engine.devices import Device, find_device
@@ -228,6 +228,22 @@ def test_without_fall_back_a_failing_device_is_an_error(
         DeviceError, match=r"cuda .* failed, and device\.fallback_enabled is off: device lost"
     ):
         session.run(program.check())
+
+
+def test_what_torch_keeps_for_reuse_does_not_count_against_the_threshold(
+    gpu: None, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accelerator = Session(program, CPU, DeviceConfig(vram_threshold=0.9))._on_device()
+    assert isinstance(accelerator, Accelerator)
+    used = [95]
+    monkeypatch.setattr(Accelerator, "_memory", lambda self: (100, used[0], 0))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: used.__setitem__(0, used[0] - 10))
+    accelerator._is_cuda = True
+    accelerator._check_threshold()
+    assert used == [85]
+    used[0] = 105
+    with pytest.raises(MemoryThresholdError, match="95%"):
+        accelerator._check_threshold()
 
 
 def test_a_call_waits_for_its_own_stream_alone(

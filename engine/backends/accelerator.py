@@ -39,6 +39,15 @@ def is_out_of_memory(error: Exception) -> bool:
     return type(error).__name__ == "OutOfMemoryError" or "out of memory" in text or "alloc_failed" in text
 
 
+def half_precision(device: torch.device) -> torch.dtype:
+    """Return the 16-bit type that ``device`` multiplies fast: bf16, or fp16 on MPS and GPUs before Ampere."""
+    import torch
+
+    # By default torch counts the emulation on older GPUs, which is slower than fp32.
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if bf16 else torch.float16
+
+
 @dataclass(frozen=True)
 class VramReport:
     """Memory of the accelerator, in bytes."""
@@ -69,8 +78,7 @@ class Accelerator:
         self._checked = 0.0
         self._amp: torch.dtype | None = None
         if config.amp and device.type != "cpu":
-            bf16 = self._is_cuda and torch.cuda.is_bf16_supported()
-            self._amp = torch.bfloat16 if bf16 else torch.float16
+            self._amp = half_precision(device)
         self._program = program
         program.load()
         self._check_threshold()

@@ -17,7 +17,7 @@ from aios_db.engine import devices, open_model
 from aios_db.engine import session as session_module
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.backends import accelerator as accelerator_module
-from aios_db.engine.backends.accelerator import Accelerator, MemoryThresholdError
+from aios_db.engine.backends.accelerator import Accelerator, MemoryThresholdError, half_precision
 from aios_db.engine.backends.placement import PlacedModule
 from aios_db.engine.backends.protocol import Program
 from aios_db.engine.devices import Device, find_device
@@ -259,6 +259,18 @@ def test_a_call_waits_for_its_own_stream_alone(
     accelerator._is_cuda = True
     accelerator._synchronize()
     assert waited == ["stream"]
+
+
+@pytest.mark.parametrize(("major", "dtype"), [(9, torch.bfloat16), (8, torch.bfloat16), (7, torch.float16)])
+def test_a_gpu_that_only_emulates_bf16_runs_in_fp16(
+    major: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(major=major))
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda device: True)
+    assert half_precision(torch.device("cuda", 0)) is dtype
+    assert half_precision(torch.device("mps")) is torch.float16
 
 
 def test_above_the_threshold_the_cpu_finishes(

@@ -89,7 +89,7 @@ class Accelerator:
         self._pages = LockedPages(program.weights if self._is_cuda else None, self._device)
         with self._current_device():
             stream = CopyStream(self._device) if self._is_cuda else None
-            self._placed = PlacedModule(program.module(), self._place, budget, stream)
+            self._placed = PlacedModule(program.module(), self._place, budget, stream, self._dtype_of)
             self._synchronize()
         if not self._placed.streamed_bytes:
             self._pages = LockedPages(None, self._device)  # all is copied: unlocks them
@@ -182,13 +182,16 @@ class Accelerator:
         return tensor.pin_memory() if self._is_cuda else tensor
 
     def _place(self, owner: nn.Module, parameter: Tensor) -> Tensor:
-        """Copy a parameter; matrices to the precision that autocast would convert them to in each pass."""
+        moved = self._pages.view(parameter.detach()).to(self._device, non_blocking=True, copy=True)
+        return moved.to(self._dtype_of(owner, parameter))
+
+    def _dtype_of(self, owner: nn.Module, parameter: Tensor) -> torch.dtype:
+        """Return the type a parameter has on the device: of matrices, what autocast would convert them to."""
         from torch import nn
 
-        moved = self._pages.view(parameter.detach()).to(self._device, non_blocking=True, copy=True)
         if self._amp is not None and isinstance(owner, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-            return moved.to(self._amp)
-        return moved
+            return self._amp
+        return parameter.dtype
 
     def _output(self, inputs: list[Tensor]) -> Tensor:
         if self._graphs is not None:

@@ -143,6 +143,24 @@ def test_mixed_precision_keeps_the_direction(make: Make, budget: int) -> None:
     assert cosines.min() > 0.999
 
 
+@pytest.mark.parametrize("share", [1.0, 0.99])
+def test_the_budget_counts_bytes_as_they_are_on_the_device(share: float) -> None:
+    module, _ = bert()
+
+    def dtype_of(owner: nn.Module, parameter: Tensor) -> torch.dtype:
+        return torch.bfloat16 if isinstance(owner, nn.Linear) else torch.float32
+
+    def place(owner: nn.Module, parameter: Tensor) -> Tensor:
+        return parameter.detach().to(dtype_of(owner, parameter))
+
+    needed = sum(PlacedModule(module, place).device_bytes().values())
+    assert needed < 0.7 * sum(4 * p.numel() for p in module.parameters())
+    placed = PlacedModule(module, place, int(share * needed), dtype_of=dtype_of)
+    assert placed.resident_bytes + placed.streamed_bytes == needed
+    assert sum(placed.device_bytes().values()) == placed.resident_bytes
+    assert (placed.streamed_bytes == 0) == (share == 1)
+
+
 class Recorder:
     """Stands for a copy stream, and writes down in which order things are asked of it."""
 

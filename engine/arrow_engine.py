@@ -14,7 +14,7 @@ from aios_db.engine.architectures.bert_numpy import NumpyBert, can_run
 from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
 from aios_db.engine.backends.protocol import Arrays
 from aios_db.engine.backends.sample import sample_sentences
-from aios_db.engine.batching import length_batches, pad
+from aios_db.engine.batching import DEVICE_MULTIPLE, MULTIPLE, length_batches, pad
 from aios_db.engine.encoder import Encoder
 from aios_db.engine.open_model import open_model
 from aios_db.engine.session import Session
@@ -29,7 +29,7 @@ _ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 
 BULK = 256  # texts in one call for which finding the fastest back end is worth it
 CPU_BATCH_TOKENS = 512  # more does not fit the caches, and leaves fewer batches to run at once
-DEVICE_BATCH_TOKENS = 32768
+DEVICE_BATCH_TOKENS = 16384  # a few hundred texts of mixed length in more would be padding for the most part
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
 STARTER_TOKENS = 512  # in the first call, up to which importing torch takes longer than the call
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
@@ -114,8 +114,9 @@ class ArrowEngine(Encoder):
         owners = np.array([i for i, parts in enumerate(windows) for _ in parts], dtype=np.int64)
         flat = [ids for parts in windows for ids in parts]
         lengths = np.array([len(ids) for ids in flat], dtype=np.int64)
-        positions = list(length_batches(lengths, self._batch_tokens or self._default_batch_tokens()))
-        batches = [pad([flat[i] for i in batch], self.max_tokens) for batch in positions]
+        tokens, multiple = self._batch_shape()
+        positions = list(length_batches(lengths, tokens, multiple))
+        batches = [pad([flat[i] for i in batch], self.max_tokens, multiple) for batch in positions]
         vectors = np.empty((len(flat), self.dimension), dtype=np.float32)
         for batch, output in zip(positions, self._run(batches), strict=True):
             vectors[batch] = output
@@ -123,8 +124,11 @@ class ArrowEngine(Encoder):
         np.add.at(pooled, owners, vectors * lengths[:, None].astype(np.float32))
         return unit_rows(pooled, self._model.file)
 
-    def _default_batch_tokens(self) -> int:
-        return CPU_BATCH_TOKENS if self._session.device.is_cpu else DEVICE_BATCH_TOKENS
+    def _batch_shape(self) -> tuple[int, int]:
+        """Return the most tokens of a batch, and what its length is a multiple of."""
+        if self._session.is_on_cpu:
+            return self._batch_tokens or CPU_BATCH_TOKENS, MULTIPLE
+        return self._batch_tokens or DEVICE_BATCH_TOKENS, DEVICE_MULTIPLE
 
     def _run(self, batches: Sequence[Arrays]) -> Sequence[NDArray[np.float32]]:
         starter, self._starter = self._starter, None

@@ -273,6 +273,27 @@ def test_a_gpu_that_only_emulates_bf16_runs_in_fp16(
     assert half_precision(torch.device("mps")) is torch.float16
 
 
+def test_after_a_device_is_lost_batches_are_those_of_the_cpu(
+    minilm_dir: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = ArrowEngine(minilm_dir, cpu=CPU, device=DeviceConfig(target="cuda"))
+    shapes: list[tuple[int, ...]] = []
+    run = Session.run
+
+    def noted(self: Session, batches: Any) -> Any:
+        shapes.extend(ids.shape for ids, _ in batches)
+        return run(self, batches)
+
+    monkeypatch.setattr(Session, "run", noted)
+    texts = ["a few words of text"] * 100
+    before = engine.encode(texts)
+    assert shapes == [(100, 16)]
+    engine._session._leave(RuntimeError("device lost"))
+    after = engine.encode(texts)
+    assert shapes[1:] == [(64, 8), (36, 8)]
+    assert np.allclose(before, after, atol=1e-5)
+
+
 def test_above_the_threshold_the_cpu_finishes(
     gpu: None, program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

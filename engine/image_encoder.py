@@ -23,8 +23,8 @@ from aios_db.schema.errors import DataError
 if TYPE_CHECKING:
     from aios_db.engine.architectures.clip import ClipImageEncoder
 
-BATCH = 16
-"""Pictures of one forward pass."""
+BATCH, DEVICE_BATCH = 16, 64
+"""Pictures of one forward pass, on the CPU and on another device."""
 RUN = 256
 """Pictures decoded at a time."""
 BULK = 64
@@ -98,7 +98,8 @@ class ImageEncoder(Encoder):
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
         pixels = self._pixels(images)
         for start in range(0, len(images), RUN):
-            batches = list(_batches(islice(pixels, RUN)))
+            size = BATCH if self._session.is_on_cpu else DEVICE_BATCH
+            batches = list(_batches(islice(pixels, RUN), size))
             vectors[start : start + RUN] = np.concatenate(self._session.run(batches))
         return unit_rows(vectors, self._model.file)
 
@@ -113,7 +114,7 @@ class ImageEncoder(Encoder):
         return [(sample_pixels(seed, self._size)[None],) for seed in seeds]
 
 
-def _batches(pixels: Iterable[NDArray[np.float32]]) -> Iterator[Arrays]:
+def _batches(pixels: Iterable[NDArray[np.float32]], size: int) -> Iterator[Arrays]:
     iterator = iter(pixels)
-    while batch := list(islice(iterator, BATCH)):
+    while batch := list(islice(iterator, size)):
         yield (np.stack(batch),)

@@ -57,6 +57,11 @@ class Session:
         """
         return find_device(self._config)
 
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether calls start on the CPU: there is no other device, or it was lost."""
+        return self._lost or self.device.is_cpu
+
     def run(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         """Return the program's output for each of ``batches``, all from one device and one back end.
 
@@ -70,7 +75,7 @@ class Session:
         """
         if not batches:
             return []
-        if not self.device.is_cpu and not self._lost:
+        if not self.is_on_cpu:
             try:
                 return self._on_device().run(batches)
             except Error as error:

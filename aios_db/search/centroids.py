@@ -17,6 +17,7 @@ _FEW = 512  # all are compared
 _GROUPS_PROBED = 8
 _GROUP_ROUNDS = 4
 _BLOCK = 8192
+_LAST_ROUNDS = 2
 _ROWS = 1024  # of one product
 
 
@@ -61,13 +62,18 @@ class Centroids:
 
 
 def spherical_k_means(sample: Matrix, lists: int, random: np.random.Generator, rounds: int) -> Matrix:
-    """Return unit centroids (Dhillon and Modha, 2001); an empty cluster starts again at a random row."""
+    """Return unit centroids (Dhillon and Modha, 2001); an empty cluster starts again at a random row.
+
+    Only the last rounds look at the whole sample, those before at every other row.
+    """
     centroids = sample[random.choice(len(sample), lists, replace=False)]
-    for _ in range(rounds):
-        nearest = Centroids(centroids).nearest(sample, 1)[:, 0]
+    half = np.ascontiguousarray(sample[::2])
+    for number in range(rounds):
+        rows = sample if number >= rounds - _LAST_ROUNDS else half
+        nearest = Centroids(centroids).nearest(rows, 1)[:, 0]
         order = np.argsort(nearest, kind="stable")
         present, starts = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(sample[order], starts, axis=0)
+        sums = np.add.reduceat(rows[order], starts, axis=0)
         centroids = sample[random.choice(len(sample), lists, replace=False)]
         centroids[present] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
     return centroids

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import aios_db
@@ -79,6 +80,15 @@ def test_a_setting_is_not_frozen_into_a_plan(con: Cursor) -> None:
         con.execute(f"SET TimeZone = '{zone}'")
         for _ in range(3):
             assert con.execute(hour).fetchone() == (expected,)
+
+
+def test_numbers_and_vectors_of_other_types(con: Cursor) -> None:
+    vector = np.array(con.execute("SELECT embed('toast')").fetchone()[0])
+    for k in (2, 2.0, "2"):
+        assert con.execute("SELECT count(*) FROM recall('toast', k := ?)", [k]).fetchone() == (2,)
+        for given in (vector, vector.astype(np.float32), vector.tolist()):
+            nearest = con.execute("SELECT count(*) FROM vector_search(?, ?)", [given, k]).fetchone()
+            assert nearest == (2,)
 
 
 def test_a_table_that_changed_is_planned_anew(con: Cursor) -> None:

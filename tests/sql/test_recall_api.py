@@ -173,3 +173,15 @@ def test_the_configuration_gives_the_defaults(database: tuple[Path, Config]) -> 
         assert sorted(text for (text,) in found) == sorted(expected)
         assert [(each.text,) for each in con.recall("Okafor")] == found
         assert len(con.recall("Okafor", k=3, vector_weight=1.0)) == 3
+
+
+def test_what_sql_remembers_may_be_written_as_text(minilm_dir: Path) -> None:
+    config = Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
+    with aios_db.connect(":memory:", config=config) as con:
+        con.execute(
+            "SELECT remember('tea', occurred_at := '2024-05-01T10:00', importance := '0.25', session_id := 7)"
+        )
+        row = con.execute("SELECT occurred_at, importance, session_id FROM memories").fetchone()
+        assert row == (datetime(2024, 5, 1, 10, tzinfo=timezone.utc), 0.25, "7")
+        with pytest.raises(aios_db.DataError, match="junk"):
+            con.execute("SELECT remember('tea', occurred_at := 'junk')")

@@ -253,7 +253,7 @@ class Connection:
             An option that does not exist, or a k that is negative.
         """
         sql, parameters = recollection.statement(query, k, options)
-        cursor = self._cursor()
+        cursor = self._cursor("recall")  # one of its own: rows of the caller's last result may be unread
         return recollection.from_arrow(cursor.execute(sql, parameters).arrow())
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -268,12 +268,12 @@ class Connection:
         self.store.refresh()
         return {table: self.store.dataset(table) for table in registry.TABLES}
 
-    def _cursor(self) -> Cursor:
+    def _cursor(self, purpose: str = "statements") -> Cursor:
         self._check_open()
-        cursor: Cursor | None = getattr(self._threads, "cursor", None)
-        if cursor is None or cursor.closed:
-            cursor = self._threads.cursor = self.cursor()
-        return cursor
+        cursors: dict[str, Cursor] = self._threads.__dict__
+        if purpose not in cursors or cursors[purpose].closed:
+            cursors[purpose] = self.cursor()
+        return cursors[purpose]
 
     def _new_duckdb(self, cursor: Cursor) -> duckdb.DuckDBPyConnection:
         reference = weakref.ref(cursor)

@@ -175,6 +175,14 @@ def test_the_configuration_gives_the_defaults(database: tuple[Path, Config]) -> 
         assert len(con.recall("Okafor", k=3, vector_weight=1.0)) == 3
 
 
+def test_recalling_leaves_the_rows_of_a_statement_alone(con: aios_db.Connection) -> None:
+    seen = [
+        (text, con.recall(text, k=1)[0].text)
+        for (text,) in con.execute("SELECT text FROM memories ORDER BY memory_id")
+    ]
+    assert seen == [(text, text) for text in [*(turn[2] for turn in TURNS), "A cello has four strings."]]
+
+
 def test_what_sql_remembers_may_be_written_as_text(minilm_dir: Path) -> None:
     config = Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
     with aios_db.connect(":memory:", config=config) as con:

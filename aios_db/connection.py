@@ -93,6 +93,8 @@ class Connection:
             directory, read_only=read_only, config=config, encoder=self._encoder
         )
         self._root = duckdb.connect()
+        # A time without a zone is UTC in Python; the same text must not mean another hour in SQL.
+        self._root.execute("SET GLOBAL TimeZone = 'UTC'")
         self._attachment = Attachment(self.store)
         self._attachment.install_functions(self._root)
 

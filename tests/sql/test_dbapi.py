@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -256,6 +257,22 @@ def test_a_cursor_for_each_of_many_threads(con: aios_db.Connection) -> None:
         thread.join()
     assert not failures
     assert sorted(results) == sorted((number, 200) for number in range(8) for _ in range(5))
+
+
+def test_times_without_a_zone_are_utc_wherever_the_machine_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        with aios_db.connect(tmp_path / "a.aios") as con:
+            con.remember(memories("late"), occurred_at="2024-05-01T00:30")
+            late = "SELECT text FROM memories WHERE occurred_at = '2024-05-01T00:30'"
+            assert con.execute(late).fetchall() == [("late",)]
+            assert con.cursor().execute("SELECT current_setting('TimeZone')").fetchone() == ("UTC",)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_user_strings_stay_data(con: aios_db.Connection) -> None:

@@ -183,6 +183,13 @@ def test_recalling_leaves_the_rows_of_a_statement_alone(con: aios_db.Connection)
     assert seen == [(text, text) for text in [*(turn[2] for turn in TURNS), "A cello has four strings."]]
 
 
+def test_times_without_a_zone_are_utc(con: aios_db.Connection) -> None:
+    for zone in ("UTC", "America/New_York"):
+        con.execute(f"SET TimeZone = '{zone}'")
+        for since in ("2024-09-20", "2024-09-20T00:00", datetime(2024, 9, 20)):
+            assert {each.session_id for each in con.recall("room", since=since, user_id="u1")} == {"s3"}
+
+
 def test_what_sql_remembers_may_be_written_as_text(minilm_dir: Path) -> None:
     config = Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
     with aios_db.connect(":memory:", config=config) as con:

@@ -16,9 +16,10 @@ import pyarrow as pa
 from aios_db import recollection
 from aios_db.attachment import Attachment
 from aios_db.config import given_config
-from aios_db.cursor import NOT_IN_A_TRANSACTION, Cursor, Parameters, Row
+from aios_db.cursor import NOT_IN_A_TRANSACTION, Cursor, Parameters, Row, close_duckdb
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
+from aios_db.plans import Surroundings
 from aios_db.schema import errors
 from aios_db.schema.errors import DataError, InterfaceError, NotSupportedError, ProgrammingError
 from aios_db.udfs import registry
@@ -95,6 +96,7 @@ class Connection:
         self._root = duckdb.connect()
         # A time without a zone is UTC in Python; the same text must not mean another hour in SQL.
         self._root.execute("SET GLOBAL TimeZone = 'UTC'")
+        self.surroundings = Surroundings()
         self._attachment = Attachment(self.store)
         self._attachment.install_functions(self._root)
 
@@ -121,13 +123,16 @@ class Connection:
         self._cursor().rollback()
 
     def close(self) -> None:
-        """Close the connection and its cursors; an open transaction is rolled back. Twice is harmless."""
+        """Close the connection and its cursors. Twice is harmless.
+
+        An open transaction is rolled back; a statement that another thread runs is interrupted.
+        """
         if self._closed:
             return
+        self._closed = True
         for cursor in list(self._cursors):
             cursor.close()
-        self._closed = True
-        self._root.close()
+        close_duckdb(self._root)
         self.store.close()
         self._encoder.close()
         if self._temporary is not None:

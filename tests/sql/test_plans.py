@@ -82,6 +82,17 @@ def test_a_setting_is_not_frozen_into_a_plan(con: Cursor) -> None:
             assert con.execute(hour).fetchone() == (expected,)
 
 
+@pytest.mark.parametrize("by", ["its relation", "another cursor", "another cursor's relation"])
+def test_a_setting_that_was_made_elsewhere_is_not_frozen_either(con: Cursor, by: str) -> None:
+    other = con if by == "its relation" else con.connection.cursor()
+    run = other.execute if by == "another cursor" else other.sql
+    hour = "SELECT DISTINCT hour('2024-06-01 12:00:00+00'::TIMESTAMPTZ) FROM recall('toast', k := 1)"
+    for zone, expected in (("UTC", 12), ("Asia/Tokyo", 21)):
+        run(f"SET GLOBAL TimeZone = '{zone}'")
+        for _ in range(3):
+            assert con.execute(hour).fetchone() == (expected,)
+
+
 def test_numbers_and_vectors_of_other_types(con: Cursor) -> None:
     vector = np.array(con.execute("SELECT embed('toast')").fetchone()[0])
     for k in (2, 2.0, "2"):

@@ -201,22 +201,22 @@ class Cursor:
         if self._in_transaction:
             self._in_transaction = False
             try:
-                database.execute("SELECT 1").fetchall()
-            except duckdb.Error as error:  # DuckDB's own COMMIT would roll back without a word
-                database.rollback()
-                raise OperationalError(
-                    "commit: the transaction was rolled back, since a statement in it failed"
-                ) from error
-            with translated(self._connection.errors):
-                database.commit()
+                self._refuse_failed(database)
+                with translated(self._connection.errors):
+                    database.commit()
+            finally:
+                self._plans.transaction_ended()
 
     def rollback(self) -> None:
         """Undo the transaction; does nothing when there is none."""
         database = self._open()
         if self._in_transaction:
             self._in_transaction = False
-            with translated(self._connection.errors):
-                database.rollback()
+            try:
+                with translated(self._connection.errors):
+                    database.rollback()
+            finally:
+                self._plans.transaction_ended()
 
     # -- DuckDB's habits -------------------------------------------------------------------------------------
 
@@ -282,6 +282,16 @@ class Cursor:
         if writes and self._in_transaction:
             raise NotSupportedError(NOT_IN_A_TRANSACTION)
         return writes
+
+    @staticmethod
+    def _refuse_failed(database: duckdb.DuckDBPyConnection) -> None:
+        try:
+            database.execute("SELECT 1").fetchall()
+        except duckdb.Error as error:  # DuckDB's own COMMIT would roll back without a word
+            database.rollback()
+            raise OperationalError(
+                "commit: the transaction was rolled back, since a statement in it failed"
+            ) from error
 
     def _transaction_statement(self, query: str) -> None:
         word = _FIRST_WORD.search(query)

@@ -1,7 +1,7 @@
 """Plans of retrieval queries, kept from one execution to the next.
 
 To plan `recall` takes DuckDB longer than to run it. A cursor prepares such a query when it sees it again
-and from then on executes the plan; a change of the catalog or of a parameter's type makes DuckDB plan anew.
+and from then on executes the plan; a change of a table or of a parameter's type makes DuckDB plan anew.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ _RETRIEVAL = re.compile(
     re.IGNORECASE,
 )
 CAPACITY = 64
-# A setting (the time zone, a variable) or another database may change what the same text means, also for the
-# other connections of the DuckDB instance.
+# A setting (the time zone, a variable), another database, a view or a macro may change what the same text
+# means, also for the other connections of the DuckDB instance, and DuckDB does not look.
 _CHANGES_MEANING = {
+    duckdb.StatementType.CREATE,
+    duckdb.StatementType.DROP,
+    duckdb.StatementType.ALTER,
+    duckdb.StatementType.COPY_DATABASE,
     duckdb.StatementType.SET,
     duckdb.StatementType.VARIABLE_SET,
     duckdb.StatementType.PRAGMA,
@@ -52,6 +56,7 @@ class Plans:
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self._changes = surroundings.changes  # when these plans were made
+        self._changing = False  # whether this connection made one in the transaction that is open
         self._names: OrderedDict[str, str | None] = OrderedDict()  # None: seen once
         self._numbers = itertools.count()
 
@@ -82,6 +87,13 @@ class Plans:
         yield
         if statement.type in _CHANGES_MEANING:
             self._surroundings.changes += 1
+            self._changing = True
+
+    def transaction_ended(self) -> None:
+        """Note that what the transaction changed is now seen by the others, or is undone."""
+        if self._changing:
+            self._surroundings.changes += 1
+            self._changing = False
 
     def _prepared(self, database: duckdb.DuckDBPyConnection, query: str) -> str | None:
         """Return the name of the prepared query; None when this is the first time."""

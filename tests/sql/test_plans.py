@@ -115,6 +115,33 @@ def test_a_table_that_changed_is_planned_anew(con: Cursor) -> None:
         con.execute(query)
 
 
+@pytest.mark.parametrize("by", ["itself", "another cursor"])
+def test_a_view_or_macro_that_changed_is_planned_anew(con: Cursor, by: str) -> None:
+    other = con if by == "itself" else con.connection.cursor()
+    query = "SELECT DISTINCT label, twice(1) FROM recall('toast', k := 2), mine"
+    for label in (1, 2):
+        other.execute(f"CREATE OR REPLACE VIEW mine AS SELECT {label} AS label")
+        other.execute(f"CREATE OR REPLACE MACRO twice(x) AS x + {label}")
+        for _ in range(3):
+            assert con.execute(query).fetchall() == [(label, 1 + label)]
+
+
+@pytest.mark.parametrize(("end", "label"), [("COMMIT", 2), ("ROLLBACK", 1)])
+def test_a_view_that_changed_in_a_transaction_is_planned_anew(con: Cursor, end: str, label: int) -> None:
+    other = con.connection.cursor()
+    query = "SELECT DISTINCT label FROM recall('toast', k := 2), mine"
+    other.execute(
+        "CREATE VIEW mine AS SELECT 1 AS label; BEGIN; CREATE OR REPLACE VIEW mine AS SELECT 2 AS label"
+    )
+    for _ in range(3):
+        assert con.execute(query).fetchall() == [(1,)]
+        assert other.execute(query).fetchall() == [(2,)]
+    other.execute(end)
+    for _ in range(3):
+        assert con.execute(query).fetchall() == [(label,)]
+        assert other.execute(query).fetchall() == [(label,)]
+
+
 def test_errors_are_the_same_the_second_time(con: Cursor) -> None:
     for _ in range(3):
         with pytest.raises(aios_db.ProgrammingError, match="no_such_column"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 import warnings
@@ -251,10 +252,11 @@ class Cursor:
             return self._rows().df()
 
     def pl(self) -> pl.DataFrame:
-        """Return the rows that are left as a polars data frame."""
+        """Return the rows that are left as a polars data frame; of equal names the later get a number."""
         import polars
 
-        frame = polars.from_arrow(self.arrow())
+        table = self.arrow()
+        frame = polars.from_arrow(table.rename_columns(distinct_names(table.column_names)))
         assert isinstance(frame, polars.DataFrame)
         return frame
 
@@ -325,6 +327,21 @@ class Cursor:
         self._result = None
         self._description = None
         self._rowcount = -1
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Return column names, those that came before with ``_1``, ``_2`` … added, as DuckDB does for pandas."""
+    taken = set(names)
+    seen: set[str] = set()
+    distinct = []
+    for name in names:
+        free = name
+        if name in seen:
+            free = next(each for n in itertools.count(1) if (each := f"{name}_{n}") not in taken)
+        seen.add(name)
+        taken.add(free)
+        distinct.append(free)
+    return distinct
 
 
 def close_duckdb(database: duckdb.DuckDBPyConnection) -> None:

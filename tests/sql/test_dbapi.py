@@ -204,6 +204,14 @@ def test_results_as_frames_and_arrow(con: aios_db.Connection) -> None:
     assert con.sql(query).filter("speaker = 'Bob'").fetchall() == [("two", "Bob")]
 
 
+def test_frames_keep_columns_of_equal_names(con: aios_db.Connection) -> None:
+    query = "SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a"
+    for frame in (con.execute(query).df(), con.execute(query).pl()):
+        assert frame.to_numpy().tolist() == [[1, 2, 3, 4]]
+        assert len(set(frame.columns)) == 4
+    assert con.execute(query).pl().columns == ["a", "a_2", "a_1", "a_3"]
+
+
 def test_remember_takes_mappings_tables_and_frames(con: aios_db.Connection) -> None:
     vector = vectors(1).to_pylist()[0]
     first = con.remember(

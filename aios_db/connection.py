@@ -16,9 +16,10 @@ import pyarrow as pa
 from aios_db import recollection
 from aios_db.attachment import Attachment
 from aios_db.config import given_config
-from aios_db.cursor import NOT_IN_A_TRANSACTION, Cursor, Parameters, Row
+from aios_db.cursor import NOT_IN_A_TRANSACTION, Cursor, Parameters, Row, close_duckdb
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
+from aios_db.plans import Surroundings
 from aios_db.schema import errors
 from aios_db.schema.errors import DataError, InterfaceError, NotSupportedError, ProgrammingError
 from aios_db.udfs import registry
@@ -98,6 +99,9 @@ class Connection:
             directory, read_only=read_only, config=config, encoder=self._encoder
         )
         self._root = duckdb.connect()
+        # A time without a zone is UTC in Python; the same text must not mean another hour in SQL.
+        self._root.execute("SET GLOBAL TimeZone = 'UTC'")
+        self.surroundings = Surroundings()
         self._attachment = Attachment(self.store)
         self._attachment.install_functions(self._root)
 
@@ -124,13 +128,16 @@ class Connection:
         self._cursor().rollback()
 
     def close(self) -> None:
-        """Close the connection and its cursors; an open transaction is rolled back. Twice is harmless."""
+        """Close the connection and its cursors. Twice is harmless.
+
+        An open transaction is rolled back; a statement that another thread runs is interrupted.
+        """
         if self._closed:
             return
+        self._closed = True
         for cursor in list(self._cursors):
             cursor.close()
-        self._closed = True
-        self._root.close()
+        close_duckdb(self._root)
         self.store.close()
         self._encoder.close()
         if self._temporary is not None:
@@ -258,7 +265,7 @@ class Connection:
             An option that does not exist, or a k that is negative.
         """
         sql, parameters = recollection.statement(query, k, options)
-        cursor = self._cursor()
+        cursor = self._cursor("recall")  # one of its own: rows of the caller's last result may be unread
         return recollection.from_arrow(cursor.execute(sql, parameters).arrow())
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -273,12 +280,12 @@ class Connection:
         self.store.refresh()
         return {table: self.store.dataset(table) for table in registry.TABLES}
 
-    def _cursor(self) -> Cursor:
+    def _cursor(self, purpose: str = "statements") -> Cursor:
         self._check_open()
-        cursor: Cursor | None = getattr(self._threads, "cursor", None)
-        if cursor is None or cursor.closed:
-            cursor = self._threads.cursor = self.cursor()
-        return cursor
+        cursors: dict[str, Cursor] = self._threads.__dict__
+        if purpose not in cursors or cursors[purpose].closed:
+            cursors[purpose] = self.cursor()
+        return cursors[purpose]
 
     def _new_duckdb(self, cursor: Cursor) -> duckdb.DuckDBPyConnection:
         reference = weakref.ref(cursor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import duckdb
 
 from aios_db.duckdb_errors import translated
 from aios_db.plans import Plans
-from aios_db.schema.errors import InterfaceError, NotSupportedError, ProgrammingError
+from aios_db.schema.errors import InterfaceError, NotSupportedError, OperationalError, ProgrammingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +29,15 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 Row = tuple[Any, ...]
 
 # A statement that calls one of these runs to its end at once: its effect must not wait for a fetch.
-_WRITES = re.compile(r"\b(?:remember|forget|link)\s*\(", re.IGNORECASE)
+_WRITER = re.compile(rb'"?(?:remember|forget|link)\b', re.IGNORECASE)
 
 _FIRST_WORD = re.compile(r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(\w+)", re.DOTALL)
+
+_NO_ROWS = "SELECT true AS Success LIMIT 0"  # what DuckDB 2 returns for COMMIT
+
+# DuckDB 2 raises it where 1.5 waits for the other thread.
+_BUSY: type[Exception] | tuple[()] = getattr(duckdb, "ResourceInUseException", ())
+_PATIENCE_S = 0.01
 
 NOT_IN_A_TRANSACTION = (
     "memories and links are durable as soon as they are written and cannot be rolled back: commit or roll "
@@ -50,7 +58,7 @@ class Cursor:
         self._connection = connection
         self.tables = connection.newest_tables()
         self._duckdb: duckdb.DuckDBPyConnection | None = connection._new_duckdb(self)
-        self._plans = Plans()
+        self._plans = Plans(connection.surroundings)
         self._result: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation | None = None
         self._description: list[tuple[Any, ...]] | None = None
         self._rowcount = -1
@@ -149,9 +157,8 @@ class Cursor:
     def close(self) -> None:
         """Close the cursor; any later use raises `InterfaceError`. An open transaction is rolled back."""
         if self._duckdb is not None:
-            self._forget_result()
-            self._duckdb.close()
-            self._duckdb = None
+            close_duckdb(self._duckdb)
+            self._duckdb = self._result = None
 
     def __enter__(self) -> Cursor:
         self._open()
@@ -184,30 +191,55 @@ class Cursor:
         return self
 
     def commit(self) -> None:
-        """Make the transaction last; does nothing when there is none."""
+        """Make the transaction last; does nothing when there is none.
+
+        Raises
+        ------
+        OperationalError
+            It cannot: a statement in it failed, or it is in conflict with another. It is rolled back then.
+        """
         database = self._open()
         if self._in_transaction:
             self._in_transaction = False
-            with translated(self._connection.errors):
-                database.commit()
+            try:
+                self._refuse_failed(database)
+                with translated(self._connection.errors):
+                    database.commit()
+            finally:
+                self._plans.transaction_ended()
 
     def rollback(self) -> None:
         """Undo the transaction; does nothing when there is none."""
         database = self._open()
         if self._in_transaction:
             self._in_transaction = False
-            with translated(self._connection.errors):
-                database.rollback()
+            try:
+                with translated(self._connection.errors):
+                    database.rollback()
+            finally:
+                self._plans.transaction_ended()
 
     # -- DuckDB's habits -------------------------------------------------------------------------------------
 
     def sql(self, query: str, *, params: Parameters | None = None) -> duckdb.DuckDBPyRelation:
-        """Return a lazy DuckDB relation (``.filter``, ``.order``, ``.df`` …); an unread result is dropped."""
+        """Return a lazy DuckDB relation (``.filter``, ``.order``, ``.df`` …); an unread result is dropped.
+
+        Of several statements the last one is the relation; those before it are executed.
+        """
         database = self._open()
         self._forget_result()
         self.tables = self._connection.newest_tables()
         with translated(self._connection.errors):
-            return database.sql(query, params=params)
+            *earlier, last = database.extract_statements(query or _NO_ROWS)
+            for statement in earlier:
+                self._run(database, statement, None)
+            self._forget_result()
+            if last.type == duckdb.StatementType.TRANSACTION:
+                self._transaction_statement(last.query)
+                return database.sql(_NO_ROWS)
+            self._check_writes(last.query)
+            with self._plans.around(database, last):
+                return database.sql(last, params=params)
 
     def arrow(self) -> pa.Table:
         """Return the rows that are left as an Arrow table."""
@@ -220,10 +252,11 @@ class Cursor:
             return self._rows().df()
 
     def pl(self) -> pl.DataFrame:
-        """Return the rows that are left as a polars data frame."""
+        """Return the rows that are left as a polars data frame; of equal names the later get a number."""
         import polars
 
-        frame = polars.from_arrow(self.arrow())
+        table = self.arrow()
+        frame = polars.from_arrow(table.rename_columns(distinct_names(table.column_names)))
         assert isinstance(frame, polars.DataFrame)
         return frame
 
@@ -234,9 +267,7 @@ class Cursor:
         if statement.type == duckdb.StatementType.TRANSACTION:
             self._transaction_statement(statement.query)
             return
-        writes = _WRITES.search(statement.query) is not None
-        if writes and self._in_transaction:
-            raise NotSupportedError(NOT_IN_A_TRANSACTION)
+        writes = self._check_writes(statement.query)
         self._plans.execute(database, statement, parameters)
         kinds = statement.expected_result_type
         if duckdb.ExpectedResultType.CHANGED_ROWS in kinds and _is_count(database.description):
@@ -247,6 +278,22 @@ class Cursor:
             self._result = database
             if writes:
                 self._result = database.from_arrow(self.arrow())
+
+    def _check_writes(self, query: str) -> bool:
+        writes = _writes(query)
+        if writes and self._in_transaction:
+            raise NotSupportedError(NOT_IN_A_TRANSACTION)
+        return writes
+
+    @staticmethod
+    def _refuse_failed(database: duckdb.DuckDBPyConnection) -> None:
+        try:
+            database.execute("SELECT 1").fetchall()
+        except duckdb.Error as error:  # DuckDB's own COMMIT would roll back without a word
+            database.rollback()
+            raise OperationalError(
+                "commit: the transaction was rolled back, since a statement in it failed"
+            ) from error
 
     def _transaction_statement(self, query: str) -> None:
         word = _FIRST_WORD.search(query)
@@ -280,6 +327,50 @@ class Cursor:
         self._result = None
         self._description = None
         self._rowcount = -1
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Return column names, those that came before with ``_1``, ``_2`` … added, as DuckDB does for pandas."""
+    taken = set(names)
+    seen: set[str] = set()
+    distinct = []
+    for name in names:
+        free = name
+        if name in seen:
+            free = next(each for n in itertools.count(1) if (each := f"{name}_{n}") not in taken)
+        seen.add(name)
+        taken.add(free)
+        distinct.append(free)
+    return distinct
+
+
+def close_duckdb(database: duckdb.DuckDBPyConnection) -> None:
+    """Close a connection of DuckDB's; where another thread runs a statement on it, that is interrupted."""
+    while True:
+        try:
+            database.interrupt()
+            database.close()
+        except duckdb.ConnectionException:
+            return  # it is closed already
+        except _BUSY:
+            time.sleep(_PATIENCE_S)
+        else:
+            return
+
+
+def _writes(query: str) -> bool:
+    """Tell whether a statement calls a function that writes; the words in a text or a comment are no call."""
+    text = query.encode()
+    if not _WRITER.search(text):
+        return False
+    called = False
+    for start, kind in duckdb.tokenize(query):
+        if kind == duckdb.token_type.comment:
+            continue
+        if called and text.startswith(b"(", start):
+            return True
+        called = _WRITER.match(text, start) is not None
+    return False
 
 
 def _is_count(description: Sequence[Sequence[Any]] | None) -> bool:

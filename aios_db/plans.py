@@ -1,7 +1,7 @@
 """Plans of retrieval queries, kept from one execution to the next.
 
 To plan `recall` takes DuckDB longer than to run it. A cursor prepares such a query when it sees it again
-and from then on executes the plan; a change of the catalog or of a parameter's type makes DuckDB plan anew.
+and from then on executes the plan; a change of a table or of a parameter's type makes DuckDB plan anew.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -24,8 +26,13 @@ _RETRIEVAL = re.compile(
     re.IGNORECASE,
 )
 CAPACITY = 64
-# A setting (the time zone, a variable) or another database may change what the same text means.
+# A setting (the time zone, a variable), another database, a view or a macro may change what the same text
+# means, also for the other connections of the DuckDB instance, and DuckDB does not look.
 _CHANGES_MEANING = {
+    duckdb.StatementType.CREATE,
+    duckdb.StatementType.DROP,
+    duckdb.StatementType.ALTER,
+    duckdb.StatementType.COPY_DATABASE,
     duckdb.StatementType.SET,
     duckdb.StatementType.VARIABLE_SET,
     duckdb.StatementType.PRAGMA,
@@ -36,10 +43,20 @@ _CHANGES_MEANING = {
 _VALUES = "aios_parameters"
 
 
+@dataclass
+class Surroundings:
+    """How often what a query means beside its text has changed in a DuckDB instance."""
+
+    changes: int = 0
+
+
 class Plans:
     """The prepared retrieval queries of one DuckDB connection, the least recently used dropped first."""
 
-    def __init__(self) -> None:
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._changes = surroundings.changes  # when these plans were made
+        self._changing = False  # whether this connection made one in the transaction that is open
         self._names: OrderedDict[str, str | None] = OrderedDict()  # None: seen once
         self._numbers = itertools.count()
 
@@ -47,18 +64,36 @@ class Plans:
         self, database: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: Parameters | None
     ) -> None:
         """Execute a statement, from its plan where there is one."""
-        query = statement.query
+        with self.around(database, statement):
+            query = statement.query
+            if statement.type == duckdb.StatementType.SELECT and _RETRIEVAL.search(query):
+                name = self._prepared(database, query)
+                if name is not None:
+                    _call(database, name, parameters)
+                    return
+            if parameters is None:
+                database.execute(statement)
+            else:
+                database.execute(statement, parameters)
+
+    @contextmanager
+    def around(self, database: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> Iterator[None]:
+        """Drop plans that have lost their meaning; note when the statement to run takes it from others."""
+        if self._changes != self._surroundings.changes:
+            self._changes = self._surroundings.changes
+            for name in filter(None, self._names.values()):
+                database.execute(f"DEALLOCATE {name}")
+            self._names.clear()
+        yield
         if statement.type in _CHANGES_MEANING:
-            self._clear(database)
-        elif statement.type == duckdb.StatementType.SELECT and _RETRIEVAL.search(query):
-            name = self._prepared(database, query)
-            if name is not None:
-                _call(database, name, parameters)
-                return
-        if parameters is None:
-            database.execute(statement)
-        else:
-            database.execute(statement, parameters)
+            self._surroundings.changes += 1
+            self._changing = True
+
+    def transaction_ended(self) -> None:
+        """Note that what the transaction changed is now seen by the others, or is undone."""
+        if self._changing:
+            self._surroundings.changes += 1
+            self._changing = False
 
     def _prepared(self, database: duckdb.DuckDBPyConnection, query: str) -> str | None:
         """Return the name of the prepared query; None when this is the first time."""
@@ -76,11 +111,6 @@ class Plans:
             database.execute(f"PREPARE {name} AS {query}")
             self._names[query] = name
         return name
-
-    def _clear(self, database: duckdb.DuckDBPyConnection) -> None:
-        for name in filter(None, self._names.values()):
-            database.execute(f"DEALLOCATE {name}")
-        self._names.clear()
 
 
 def _call(database: duckdb.DuckDBPyConnection, name: str, parameters: Parameters | None) -> None:

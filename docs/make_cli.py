@@ -17,7 +17,8 @@ INTRODUCTION = """\
 and `init` make it when it is not there.
 
 Results go to standard output, everything else (progress, warnings, errors) to standard error. An error is one
-line; `--verbose` before the command adds the traceback. `--json` makes the output one JSON document.
+line; `--verbose` before the command adds the traceback. `--json` makes the output one JSON document
+(`aios sql`: one array for each statement that has rows).
 
 | exit status | meaning |
 | --- | --- |

@@ -70,22 +70,36 @@ class ErrorBook:
 def install(
     connection: duckdb.DuckDBPyConnection,
     functions: Sequence[ScalarFunction],
-    store: Any,
+    current: Callable[[], Any],
     dimension: int,
     errors: ErrorBook,
-) -> None:
-    """Register the functions in the DuckDB instance of ``connection``, bound to one store."""
+) -> list[Callable[..., pa.Array]]:
+    """Register the functions in the DuckDB instance of ``connection``.
+
+    Parameters
+    ----------
+    current
+        Returns the store to work on, at each call.
+
+    Returns
+    -------
+    list
+        What DuckDB calls. The caller keeps it: DuckDB calls a function that is gone where a prepared query
+        still has it, or where the connection that registered it is closed before the others.
+    """
     create_function: Any = connection.create_function  # its annotations know no type written as text
-    for function in functions:
+    calls = [_bind(function, current, errors) for function in functions]
+    for function, call in zip(functions, calls, strict=True):
         create_function(
             function.name,
-            _bind(function, store, errors),
+            call,
             list(function.parameters),
             function.returns.format(dimension=dimension),
             type="arrow",
             null_handling="special",
             side_effects=True,  # a model, a table or a clock may change between two calls
         )
+    return calls
 
 
 def remove(connection: duckdb.DuckDBPyConnection, functions: Sequence[ScalarFunction]) -> None:
@@ -94,10 +108,10 @@ def remove(connection: duckdb.DuckDBPyConnection, functions: Sequence[ScalarFunc
         connection.remove_function(function.name)
 
 
-def _bind(function: ScalarFunction, store: Any, errors: ErrorBook) -> Callable[..., pa.Array]:
+def _bind(function: ScalarFunction, current: Callable[[], Any], errors: ErrorBook) -> Callable[..., pa.Array]:
     def call(*columns: pa.ChunkedArray) -> pa.Array:
         try:
-            return function.handler(store, *(_one_array(column) for column in columns))
+            return function.handler(current(), *(_one_array(column) for column in columns))
         except Error as error:
             raise errors.record(error) from error
 

@@ -72,7 +72,13 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def print_json_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as a JSON array of objects, one a line, without holding them all."""
+    """Print rows as a JSON array of objects, one a line, without holding them all.
+
+    Of columns with equal names the later get a number.
+    """
+    from aios_db.cursor import distinct_names
+
+    columns = distinct_names(columns)
     click.echo("[", nl=False)
     separator = "\n"
     for row in rows:

@@ -329,7 +329,9 @@ class MemoryStore:
             memories_, links, report = repair(self.memories, self.links)
             with self._moving:
                 shutil.rmtree(self.path / layout.INDEX, ignore_errors=True)
-                self.index = SearchIndex.open(self.path / layout.INDEX, self.dimension)
+                index = SearchIndex.open(self.path / layout.INDEX, self.dimension)
+                index.sync(memories_, links)
+                self.index = index  # a reader finds the old one or the new one, never an empty one
                 self._move(memories_, links)
             self.index.save()
         return report

@@ -20,6 +20,10 @@ def test_without_a_database_here(aios, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_json_keeps_columns_of_equal_names(aios):
+    assert aios("sql", "SELECT 1 AS a, 2 AS a, 3 AS b", "--json").json == [{"a": 1, "a_1": 2, "b": 3}]
+
+
 def test_formats(aios):
     query = "SELECT 1 AS a, 'x,y' AS b, [1, 2] AS c, NULL AS d UNION ALL SELECT 2, 'é', [], 0.5"
     assert aios("sql", query, "--format", "csv").out == 'a,b,c,d\n1,"x,y","[1, 2]",\n2,é,[],0.5\n'

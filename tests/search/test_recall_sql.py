@@ -68,7 +68,8 @@ def con(tables):
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     scalar = [function for function in registry.FUNCTIONS if function.name == "aios_embed"]
-    functions.install(connection, [*scalar, *retrieval.FUNCTIONS], Store(tables), 8, functions.ErrorBook())
+    store = Store(tables)
+    functions.install(connection, [*scalar, *retrieval.FUNCTIONS], lambda: store, 8, functions.ErrorBook())
     macros.create(connection, (*macros.load("embed"), *macros.load("recall")), None)
     yield connection
     connection.close()

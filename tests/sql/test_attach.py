@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -104,3 +106,93 @@ def test_cursors_of_one_instance_share_the_store(database: Path, tmp_path: Path)
         aios_db.detach(second)
         assert mine.execute("SELECT count(*) FROM memories").fetchone() == (2,)
         aios_db.detach(mine)
+
+
+def test_a_cursor_shares_a_schema(database: Path) -> None:
+    with duckdb.connect() as mine:
+        aios_db.attach(mine, database, schema="aios")
+        second = mine.cursor()
+        aios_db.attach(second, database, schema="aios")
+        assert second.execute("SELECT count(*) FROM aios.memories").fetchone() == (2,)
+        aios_db.detach(second)
+        assert mine.execute("SELECT count(*) FROM aios.memories").fetchone() == (2,)
+        aios_db.detach(mine)
+        with pytest.raises(duckdb.Error):
+            mine.execute("SELECT count(*) FROM aios.memories")
+
+
+def test_a_cursor_that_was_closed_does_not_hold_the_database(database: Path, tmp_path: Path) -> None:
+    with duckdb.connect() as mine:
+        aios_db.attach(mine, database)
+        closed, forgotten = mine.cursor(), mine.cursor()
+        for cursor in (closed, forgotten):
+            aios_db.attach(cursor, database)
+        closed.close()
+        del forgotten, cursor
+        aios_db.detach(mine)
+        aios_db.attach(mine, tmp_path / "other.aios")
+        assert mine.execute("SELECT count(*) FROM memories").fetchone() == (0,)
+        aios_db.detach(mine)
+
+
+def test_an_attach_that_fails_leaves_nothing(database: Path) -> None:
+    with duckdb.connect() as mine:
+        for schema in ("pg_catalog", "temp", ""):
+            with pytest.raises(aios_db.ProgrammingError):
+                aios_db.attach(mine, database, schema=schema)
+        aios_db.attach(mine, database)
+        assert mine.execute("SELECT count(*) FROM memories").fetchone() == (2,)
+        aios_db.detach(mine)
+
+
+def test_neither_attach_nor_detach_is_undone_by_half(database: Path) -> None:
+    with duckdb.connect() as mine:
+        mine.begin()
+        with pytest.raises(aios_db.ProgrammingError, match="transaction"):
+            aios_db.attach(mine, database)
+        mine.rollback()
+        aios_db.attach(mine, database)
+        mine.begin()
+        with pytest.raises(aios_db.ProgrammingError, match="transaction"):
+            aios_db.detach(mine)
+        assert mine.execute("SELECT count(*) FROM memories").fetchone() == (2,)
+        mine.rollback()
+        aios_db.detach(mine)
+
+
+_FUNCTIONS_OUTLIVE_THEIR_PLACE = """
+import sys
+import aios_db, duckdb
+database = sys.argv[1]
+
+mine = duckdb.connect()
+home = mine.cursor()
+aios_db.attach(home, database)
+aios_db.attach(mine, database)
+home.close()
+del home
+for _ in range(3):
+    assert mine.execute("SELECT count(*) FROM keyword_search('key', 5)").fetchone() == (1,)
+aios_db.detach(mine)
+aios_db.attach(mine, database)
+assert mine.execute("SELECT count(*) FROM keyword_search('key', 5)").fetchone() == (1,)
+aios_db.detach(mine)
+
+mine = duckdb.connect()
+aios_db.attach(mine, database)
+mine.execute("PREPARE prepared AS SELECT aios_forget(?)")
+mine.execute("EXECUTE prepared('no such memory')").fetchall()
+aios_db.detach(mine)
+try:
+    mine.execute("EXECUTE prepared('no such memory')").fetchall()
+except duckdb.Error as error:
+    assert "detached" in str(error), error
+    print("all done")
+"""
+
+
+def test_functions_outlive_the_connection_that_registered_them(database: Path) -> None:
+    """In a process of its own: DuckDB calls what it was given, be it there or not."""
+    command = [sys.executable, "-c", _FUNCTIONS_OUTLIVE_THEIR_PLACE, str(database)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "all done\n"), run.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -115,6 +116,49 @@ def test_transactions_commit_and_roll_back(con: aios_db.Connection) -> None:
     con.execute("/* so */ ROLLBACK")
 
 
+def test_a_transaction_that_cannot_last_says_so(con: aios_db.Connection) -> None:
+    con.execute("CREATE TABLE t (a INTEGER)")
+    for commit in (con.commit, lambda: con.execute("COMMIT")):
+        con.begin()
+        con.execute("INSERT INTO t VALUES (1)")
+        with pytest.raises(aios_db.ProgrammingError):
+            con.execute("SELECT error('no')").fetchall()
+        with pytest.raises(aios_db.OperationalError, match="rolled back"):
+            commit()
+        assert con.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+def test_sql_takes_part_in_transactions(con: aios_db.Connection) -> None:
+    con.sql("BEGIN")
+    con.sql("CREATE TABLE t (a INTEGER)")
+    for write in (lambda: con.remember(memories("x")), lambda: con.sql("SELECT remember('x')")):
+        with pytest.raises(aios_db.NotSupportedError, match="durable"):
+            write()
+    con.commit()
+    assert con.cursor().execute("SELECT count(*) FROM t").fetchone() == (0,)
+    con.begin()
+    assert con.sql("INSERT INTO t VALUES (1); COMMIT").fetchall() == []
+    con.remember(memories("x"))
+    assert con.sql("").fetchall() == []
+
+
+def test_words_in_a_text_are_no_writes(con: aios_db.Connection) -> None:
+    con.begin()
+    said = "how do I forget (him)? --"
+    query = f"SELECT '{said}' /* remember (this) */ AS link -- link ('a', 'b')"
+    assert con.execute(query).fetchall() == [(said,)]
+    for write in (
+        "remember('x')",
+        "ReMember ('x')",
+        "\"remember\"('x')",
+        "forget/* */('x')",
+        "main.link(1, 2)",
+    ):
+        with pytest.raises(aios_db.NotSupportedError, match="durable"):
+            con.execute(f"SELECT 'é', {write}")
+    con.rollback()
+
+
 def test_closed_objects_raise_interface_error(tmp_path: Path) -> None:
     con = aios_db.connect(tmp_path / "a.aios")
     cursor = con.cursor()
@@ -158,6 +202,14 @@ def test_results_as_frames_and_arrow(con: aios_db.Connection) -> None:
     assert isinstance(polars, pl.DataFrame)
     assert polars.to_dict(as_series=False) == expected
     assert con.sql(query).filter("speaker = 'Bob'").fetchall() == [("two", "Bob")]
+
+
+def test_frames_keep_columns_of_equal_names(con: aios_db.Connection) -> None:
+    query = "SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a"
+    for frame in (con.execute(query).df(), con.execute(query).pl()):
+        assert frame.to_numpy().tolist() == [[1, 2, 3, 4]]
+        assert len(set(frame.columns)) == 4
+    assert con.execute(query).pl().columns == ["a", "a_2", "a_1", "a_3"]
 
 
 def test_remember_takes_mappings_tables_and_frames(con: aios_db.Connection) -> None:
@@ -256,6 +308,44 @@ def test_a_cursor_for_each_of_many_threads(con: aios_db.Connection) -> None:
         thread.join()
     assert not failures
     assert sorted(results) == sorted((number, 200) for number in range(8) for _ in range(5))
+
+
+def test_closing_ends_what_other_threads_run(con: aios_db.Connection) -> None:
+    con.remember(memories("one"))
+    started, errors = threading.Event(), []
+
+    def work() -> None:
+        cursor = con.cursor()
+        started.set()
+        try:
+            while True:
+                cursor.execute("SELECT sum(hash(i)) FROM range(100000000) t(i)").fetchall()
+        except aios_db.Error as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    started.wait()
+    time.sleep(0.2)
+    con.close()
+    thread.join(timeout=60)
+    assert len(errors) == 1
+
+
+def test_times_without_a_zone_are_utc_wherever_the_machine_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        with aios_db.connect(tmp_path / "a.aios") as con:
+            con.remember(memories("late"), occurred_at="2024-05-01T00:30")
+            late = "SELECT text FROM memories WHERE occurred_at = '2024-05-01T00:30'"
+            assert con.execute(late).fetchall() == [("late",)]
+            assert con.cursor().execute("SELECT current_setting('TimeZone')").fetchone() == ("UTC",)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_user_strings_stay_data(con: aios_db.Connection) -> None:

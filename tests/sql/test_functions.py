@@ -44,7 +44,7 @@ def test_embed_is_vectorised_keeps_nulls_and_encodes_equal_texts_once(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     store = Store()
-    functions.install(connection, embed.FUNCTIONS, store, 2, functions.ErrorBook())
+    functions.install(connection, embed.FUNCTIONS, lambda: store, 2, functions.ErrorBook())
     macros.create(connection, macros.load("embed"), None)
     rows = connection.execute("SELECT embed(t) FROM (VALUES ('ab'), (NULL), ('aab'), ('ab')) v(t)").fetchall()
     assert rows == [((1.0, 1.0),), (None,), ((2.0, 1.0),), ((1.0, 1.0),)]
@@ -60,7 +60,7 @@ def test_error_inside_a_function_reaches_the_caller_as_it_was_raised(
         raise OperationalError("the disk is full: /data")
 
     functions.install(
-        connection, [functions.ScalarFunction("aios_fail", ["BIGINT"], "BIGINT", fail)], None, 2, book
+        connection, [functions.ScalarFunction("aios_fail", ["BIGINT"], "BIGINT", fail)], Store, 2, book
     )
     with pytest.raises(OperationalError, match=r"^the disk is full: /data$"), translated(book):
         connection.execute("SELECT aios_fail(1)").fetchall()
@@ -82,7 +82,7 @@ def test_duckdb_errors_become_the_same_pep249_class(
 
 
 def test_functions_can_be_removed(connection: duckdb.DuckDBPyConnection) -> None:
-    functions.install(connection, embed.FUNCTIONS, Store(), 2, functions.ErrorBook())
+    functions.install(connection, embed.FUNCTIONS, Store, 2, functions.ErrorBook())
     functions.remove(connection, embed.FUNCTIONS)
     with pytest.raises(duckdb.CatalogException):
         connection.execute("SELECT aios_embed('a')")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import aios_db
@@ -81,6 +82,26 @@ def test_a_setting_is_not_frozen_into_a_plan(con: Cursor) -> None:
             assert con.execute(hour).fetchone() == (expected,)
 
 
+@pytest.mark.parametrize("by", ["its relation", "another cursor", "another cursor's relation"])
+def test_a_setting_that_was_made_elsewhere_is_not_frozen_either(con: Cursor, by: str) -> None:
+    other = con if by == "its relation" else con.connection.cursor()
+    run = other.execute if by == "another cursor" else other.sql
+    hour = "SELECT DISTINCT hour('2024-06-01 12:00:00+00'::TIMESTAMPTZ) FROM recall('toast', k := 1)"
+    for zone, expected in (("UTC", 12), ("Asia/Tokyo", 21)):
+        run(f"SET GLOBAL TimeZone = '{zone}'")
+        for _ in range(3):
+            assert con.execute(hour).fetchone() == (expected,)
+
+
+def test_numbers_and_vectors_of_other_types(con: Cursor) -> None:
+    vector = np.array(con.execute("SELECT embed('toast')").fetchone()[0])
+    for k in (2, 2.0, "2"):
+        assert con.execute("SELECT count(*) FROM recall('toast', k := ?)", [k]).fetchone() == (2,)
+        for given in (vector, vector.astype(np.float32), vector.tolist()):
+            nearest = con.execute("SELECT count(*) FROM vector_search(?, ?)", [given, k]).fetchone()
+            assert nearest == (2,)
+
+
 def test_a_table_that_changed_is_planned_anew(con: Cursor) -> None:
     con.execute("CREATE TABLE mine AS SELECT 1 AS label")
     query = "SELECT DISTINCT mine.* FROM recall('toast', k := 2), mine"
@@ -92,6 +113,33 @@ def test_a_table_that_changed_is_planned_anew(con: Cursor) -> None:
     con.execute("DROP TABLE mine")
     with pytest.raises(aios_db.ProgrammingError, match="mine"):
         con.execute(query)
+
+
+@pytest.mark.parametrize("by", ["itself", "another cursor"])
+def test_a_view_or_macro_that_changed_is_planned_anew(con: Cursor, by: str) -> None:
+    other = con if by == "itself" else con.connection.cursor()
+    query = "SELECT DISTINCT label, twice(1) FROM recall('toast', k := 2), mine"
+    for label in (1, 2):
+        other.execute(f"CREATE OR REPLACE VIEW mine AS SELECT {label} AS label")
+        other.execute(f"CREATE OR REPLACE MACRO twice(x) AS x + {label}")
+        for _ in range(3):
+            assert con.execute(query).fetchall() == [(label, 1 + label)]
+
+
+@pytest.mark.parametrize(("end", "label"), [("COMMIT", 2), ("ROLLBACK", 1)])
+def test_a_view_that_changed_in_a_transaction_is_planned_anew(con: Cursor, end: str, label: int) -> None:
+    other = con.connection.cursor()
+    query = "SELECT DISTINCT label FROM recall('toast', k := 2), mine"
+    other.execute(
+        "CREATE VIEW mine AS SELECT 1 AS label; BEGIN; CREATE OR REPLACE VIEW mine AS SELECT 2 AS label"
+    )
+    for _ in range(3):
+        assert con.execute(query).fetchall() == [(1,)]
+        assert other.execute(query).fetchall() == [(2,)]
+    other.execute(end)
+    for _ in range(3):
+        assert con.execute(query).fetchall() == [(label,)]
+        assert other.execute(query).fetchall() == [(label,)]
 
 
 def test_errors_are_the_same_the_second_time(con: Cursor) -> None:

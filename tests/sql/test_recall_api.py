@@ -211,3 +211,30 @@ con.execute("SELECT count(*) FROM keyword_search('boat', 5)").fetchall()
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_recalling_leaves_the_rows_of_a_statement_alone(con: aios_db.Connection) -> None:
+    seen = [
+        (text, con.recall(text, k=1)[0].text)
+        for (text,) in con.execute("SELECT text FROM memories ORDER BY memory_id")
+    ]
+    assert seen == [(text, text) for text in [*(turn[2] for turn in TURNS), "A cello has four strings."]]
+
+
+def test_times_without_a_zone_are_utc(con: aios_db.Connection) -> None:
+    for zone in ("UTC", "America/New_York"):
+        con.execute(f"SET TimeZone = '{zone}'")
+        for since in ("2024-09-20", "2024-09-20T00:00", datetime(2024, 9, 20)):
+            assert {each.session_id for each in con.recall("room", since=since, user_id="u1")} == {"s3"}
+
+
+def test_what_sql_remembers_may_be_written_as_text(minilm_dir: Path) -> None:
+    config = Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
+    with aios_db.connect(":memory:", config=config) as con:
+        con.execute(
+            "SELECT remember('tea', occurred_at := '2024-05-01T10:00', importance := '0.25', session_id := 7)"
+        )
+        row = con.execute("SELECT occurred_at, importance, session_id FROM memories").fetchone()
+        assert row == (datetime(2024, 5, 1, 10, tzinfo=timezone.utc), 0.25, "7")
+        with pytest.raises(aios_db.DataError, match="junk"):
+            con.execute("SELECT remember('tea', occurred_at := 'junk')")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from store_helpers import ids_in_table, memory_rows
 
 from aios_db.schema.config import Config
+from aios_db.search.index import SearchIndex
 from aios_db.store import MemoryStore, compaction
 from aios_db.store.commit import commit, delete, patch
 from aios_db.store.compaction import clean_up, compact, is_due, mergeable
@@ -318,3 +319,20 @@ def test_a_stopped_maintenance_starts_no_thread() -> None:
     maintenance.notify()
     assert maintenance._thread is None
     assert subject.calls == 0
+
+
+def test_a_reader_beside_a_repair_finds_everything(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.remember(memory_rows(["a cat", "a dog"]))
+    found: list[int] = []
+    sync = SearchIndex.sync
+
+    def watched(index: SearchIndex, *tables: lance.LanceDataset) -> None:
+        found.append(len(store.index.keyword_search("cat", 5).row_ids))
+        sync(index, *tables)
+        found.append(len(store.index.keyword_search("cat", 5).row_ids))
+
+    monkeypatch.setattr(SearchIndex, "sync", watched)
+    store.repair()
+    assert set(found) == {1}

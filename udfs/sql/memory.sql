@@ -3,9 +3,10 @@ CREATE MACRO remember(
     content, title := NULL, kind := NULL, session_id := NULL, agent_id := NULL, user_id := NULL, speaker := NULL,
     occurred_at := NULL, tier := NULL, importance := NULL, source := NULL, metadata := NULL
 ) AS aios_remember({
-    'text': content, 'title': title, 'kind': kind, 'session_id': session_id, 'agent_id': agent_id,
-    'user_id': user_id, 'speaker': speaker, 'occurred_at': occurred_at, 'tier': tier, 'importance': importance,
-    'source': source, 'metadata': metadata
+    'text': content::VARCHAR, 'title': title::VARCHAR, 'kind': kind::VARCHAR, 'session_id': session_id::VARCHAR,
+    'agent_id': agent_id::VARCHAR, 'user_id': user_id::VARCHAR, 'speaker': speaker::VARCHAR,
+    'occurred_at': occurred_at::TIMESTAMPTZ, 'tier': tier::VARCHAR, 'importance': importance::FLOAT,
+    'source': source::VARCHAR, 'metadata': metadata::VARCHAR
 });
 
 -- Deletes a memory and its links; true when there was one.

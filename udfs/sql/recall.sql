@@ -16,7 +16,7 @@ CREATE MACRO vector_search(
     vector, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
     filter := NULL
 ) AS TABLE
-SELECT unnest(aios_vector_search(vector, k, coalesce(filter,
+SELECT unnest(aios_vector_search(vector::FLOAT[], k::BIGINT, coalesce(filter,
     memory_filter(session_id, agent_id, user_id, since, until, tier))), recursive := true);
 
 -- The k memories with the highest BM25 score for a text, best first; only such as hold a word of it.
@@ -24,12 +24,12 @@ CREATE MACRO keyword_search(
     content, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
     filter := NULL
 ) AS TABLE
-SELECT unnest(aios_keyword_search(content, k, coalesce(filter,
+SELECT unnest(aios_keyword_search(content, k::BIGINT, coalesce(filter,
     memory_filter(session_id, agent_id, user_id, since, until, tier))), recursive := true);
 
 -- Standardised vector and keyword scores of given memories.
 CREATE MACRO score_memories(vector, content, ids) AS TABLE
-SELECT unnest(aios_score(vector, content, ids), recursive := true);
+SELECT unnest(aios_score(vector::FLOAT[], content, ids), recursive := true);
 
 -- Lets the scores of given memories flow over their links, `hops` links far: every memory given or reached, with the
 -- score that arrived there (graph_score), its distance in links, when it happened and its age in seconds. `most`
@@ -52,7 +52,7 @@ SELECT unnest(aios_memories(ids), recursive := true);
 
 -- How many memories each search of `recall` looks at: 100 at least, since what is good in one and fair in the
 -- other should win.
-CREATE MACRO search_depth(k) AS greatest(least(k, 10000), 100);
+CREATE MACRO search_depth(k) AS greatest(least(k::BIGINT, 10000), 100);
 
 -- The k memories that answer a query best.
 --   0. asked:      the query and the filter, each argument once: a plan can then be run with other values

@@ -100,7 +100,7 @@ class Cursor:
         self._forget_result()
         self.tables = self._connection.newest_tables()
         with translated(self._connection.errors):
-            statements = database.extract_statements(operation)
+            statements = self._plans.statements(database, operation)
             for position, statement in enumerate(statements, start=1):
                 last = position == len(statements)
                 self._run(database, statement, parameters if last else None)

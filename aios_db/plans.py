@@ -58,7 +58,17 @@ class Plans:
         self._changes = surroundings.changes  # when these plans were made
         self._changing = False  # whether this connection made one in the transaction that is open
         self._names: OrderedDict[str, str | None] = OrderedDict()  # None: seen once
+        self._parsed: dict[str, list[duckdb.Statement]] = {}
         self._numbers = itertools.count()
+
+    def statements(self, database: duckdb.DuckDBPyConnection, text: str) -> list[duckdb.Statement]:
+        """Return the statements of a text; that of a prepared query is parsed once."""
+        parsed = self._parsed.get(text)
+        if parsed is None:
+            parsed = database.extract_statements(text)
+            if len(parsed) == 1 and self._names.get(parsed[0].query) is not None:
+                self._parsed[text] = parsed
+        return parsed
 
     def execute(
         self, database: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: Parameters | None
@@ -84,6 +94,7 @@ class Plans:
             for name in filter(None, self._names.values()):
                 database.execute(f"DEALLOCATE {name}")
             self._names.clear()
+            self._parsed.clear()
         yield
         if statement.type in _CHANGES_MEANING:
             self._surroundings.changes += 1
@@ -103,6 +114,7 @@ class Plans:
                 _, dropped = self._names.popitem(last=False)
                 if dropped is not None:
                     database.execute(f"DEALLOCATE {dropped}")
+                    self._parsed.clear()
             return None
         self._names.move_to_end(query)
         name = self._names[query]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import lance
 
@@ -13,8 +13,8 @@ _LAST = 2**64 - 1
 _STEPS = 256
 
 
-def _manifest(directory: str, version: int) -> Path:
-    return Path(directory, "_versions", f"{_LAST - version:020d}.manifest")
+def _has(directory: str, version: int) -> bool:
+    return os.path.exists(f"{directory}/_versions/{_LAST - version:020d}.manifest")
 
 
 def newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
@@ -26,10 +26,10 @@ def newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
     """
     version, uri = dataset.version, dataset.uri
     for _ in range(_STEPS):
-        if not _manifest(uri, version + 1).exists():
+        if not _has(uri, version + 1):
             break
         version += 1
-    if not _manifest(uri, version).exists() or _manifest(uri, version + 1).exists():
+    if not _has(uri, version) or _has(uri, version + 1):
         version = dataset.latest_version
     return dataset if version == dataset.version else dataset.checkout_version(version)
 

@@ -205,6 +205,11 @@ def attach(
                 f"attach: this DuckDB instance already holds {attachment.store.path}; detach it first, or "
                 f"open {path} with another duckdb.connect()"
             )
+        elif read_only != attachment.store.read_only:
+            raise ProgrammingError(
+                f"attach: this DuckDB instance holds {path} {_access(attachment.store.read_only)}, and "
+                f"cannot hold it {_access(read_only)} too; use another duckdb.connect()"
+            )
         try:
             attachment.install_objects(connection, attachment.newest, place)
         except duckdb.Error:
@@ -240,6 +245,10 @@ def detach(connection: duckdb.DuckDBPyConnection) -> None:
             )
         attachment.remove_objects(connection)
         attachment.release(connection)
+
+
+def _access(read_only: bool) -> str:
+    return "for reading" if read_only else "for writing"
 
 
 def _open(path: str | PathLike[str], read_only: bool, config: Config) -> MemoryStore:

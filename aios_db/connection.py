@@ -83,6 +83,8 @@ class Connection:
     ) -> None:
         from aios_db.store.store import MemoryStore
 
+        if read_only and str(path) == MEMORY:
+            raise ProgrammingError(f"connect: {MEMORY} is a new database, to be written; leave read_only out")
         # At the end of a process that did not close it, its maintenance may be writing while it is removed.
         self._temporary = (
             tempfile.TemporaryDirectory(suffix=".aios", ignore_cleanup_errors=True)

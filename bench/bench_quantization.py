@@ -198,7 +198,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots()
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        if len(numbers := row["recipe"].split(":")) == 5:
+        if row["recipe"] in FRONTIER:
+            numbers = row["recipe"].split(":")
             name = {"ptq": "rounding", "gptq": "GPTQ"}[numbers[1]]
             name += f", {numbers[4]} steps of distillation" if numbers[4] != "0" else ""
             lines.setdefault(name, []).append((row["bits_linear"], row["cosine_mean"]))

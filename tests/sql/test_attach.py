@@ -99,6 +99,8 @@ def test_cursors_of_one_instance_share_the_store(database: Path, tmp_path: Path)
         second = mine.cursor()
         with pytest.raises(aios_db.ProgrammingError, match="already holds"):
             aios_db.attach(second, tmp_path / "other.aios")
+        with pytest.raises(aios_db.ProgrammingError, match="for writing, and cannot hold it for reading"):
+            aios_db.attach(second, database, read_only=True)
         aios_db.attach(second, database)
         assert second.execute("SELECT count(*) FROM memories").fetchone() == (2,)
         with pytest.raises(aios_db.ProgrammingError, match="1 more"):

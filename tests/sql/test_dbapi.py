@@ -142,6 +142,11 @@ def test_sql_takes_part_in_transactions(con: aios_db.Connection) -> None:
     assert con.sql("").fetchall() == []
 
 
+def test_a_temporary_database_cannot_be_read_only() -> None:
+    with pytest.raises(aios_db.ProgrammingError, match="leave read_only out"):
+        aios_db.connect(":memory:", read_only=True)
+
+
 def test_words_in_a_text_are_no_writes(con: aios_db.Connection) -> None:
     con.begin()
     said = "how do I forget (him)? --"

@@ -57,9 +57,9 @@ def test_a_kept_plan_sees_new_memories(con: Cursor) -> None:
 
 
 def test_parameters_of_other_types_and_names(con: Cursor) -> None:
-    for k in (2, 1, 10**6):
+    for k in (2, 1, None, 10**6, 0):
         rows = con.execute("SELECT text FROM recall(?, k := ?)", ["toast", k]).fetchall()
-        assert len(rows) == min(k, len(TEXTS) + 1)
+        assert len(rows) == min(k or 0, len(TEXTS) + 1)
     named = "SELECT text FROM recall($question, user_id := $who, k := 1)"
     for who, text in (("bob", "toast for bob"), ("bob", "toast for bob")):
         assert con.execute(named, {"who": who, "question": "toast"}).fetchall() == [(text,)]

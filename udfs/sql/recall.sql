@@ -99,7 +99,7 @@ ranked AS (
             AS score
     FROM reached LEFT JOIN scored USING (memory_id)
     ORDER BY score DESC, memory_id
-    LIMIT k
+    LIMIT coalesce(k::BIGINT, 0) -- NULL alone would be no limit
 )
 SELECT memory_id, memory.text, score, vector_score, keyword_score, graph_score, recency_score, distance AS hops,
     memory.* EXCLUDE (memory_id, text)

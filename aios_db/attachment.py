@@ -299,12 +299,21 @@ def _is_attached(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _check_names(connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuse to hide or replace what is the user's."""
+    names = [item.name for item in registry.sql_objects()]
     taken = connection.execute(
-        "SELECT table_name FROM information_schema.tables WHERE list_contains(?, table_name) ORDER BY ALL",
-        [list(registry.TABLES)],
+        """
+        SELECT 'table', table_name FROM information_schema.tables WHERE list_contains($names, table_name)
+        UNION ALL
+        SELECT 'macro', function_name FROM duckdb_functions()
+        WHERE function_type IN ('macro', 'table_macro') AND NOT internal
+            AND database_name IN ('temp', current_database()) AND list_contains($names, function_name)
+        ORDER BY ALL
+        """,
+        {"names": names},
     ).fetchone()
     if taken:
         raise ProgrammingError(
-            f"attach: the connection already has a table {taken[0]!r}; attach with schema='aios' (or another "
-            "free name) and write aios.recall(…)"
+            f"attach: the connection already has a {taken[0]} {taken[1]!r}; attach with schema='aios' (or "
+            "another free name) and write aios.recall(…)"
         )

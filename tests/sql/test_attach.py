@@ -91,6 +91,18 @@ def test_a_schema_keeps_the_users_own_memories_table_apart(database: Path) -> No
             mine.execute("SELECT count(*) FROM aios.memories")
 
 
+@pytest.mark.parametrize("kind", ["TEMP MACRO", "MACRO"])
+def test_a_macro_of_the_users_is_not_replaced(database: Path, kind: str) -> None:
+    with duckdb.connect() as mine:
+        mine.execute(f"CREATE {kind} link(a, b) AS a || '-' || b")
+        with pytest.raises(aios_db.ProgrammingError, match="a macro 'link'"):
+            aios_db.attach(mine, database)
+        aios_db.attach(mine, database, schema="aios")
+        assert mine.execute("SELECT count(*) FROM aios.keyword_search('key', 3)").fetchone() == (1,)
+        aios_db.detach(mine)
+        assert mine.execute("SELECT link('a', 'b')").fetchone() == ("a-b",)
+
+
 def test_cursors_of_one_instance_share_the_store(database: Path, tmp_path: Path) -> None:
     with duckdb.connect() as mine:
         aios_db.attach(mine, database)

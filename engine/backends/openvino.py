@@ -11,6 +11,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -78,38 +79,37 @@ class OpenVinoRunner:
         self._hint, self._threads = precision_hint, threads
         self._lock = threading.Lock()
         self._alone: Any = None
-        self._queue: Any = None
+        self._several: list[Any] = []
 
     def run(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         """Return the graph's output for each of ``batches``."""
-        # OpenVINO copies what is not contiguous, and the queue lets go of the copy before it has read it.
+        # OpenVINO copies what is not contiguous, and may let go of the copy before it has read it.
         batches = [tuple(map(np.ascontiguousarray, arrays)) for arrays in batches]
         with self._lock:  # a request holds the tensors of one pass
-            if len(batches) == 1:
-                return [self._run_alone(batches[0])]
-            return self._run_many(batches)
-
-    def _run_alone(self, arrays: Arrays) -> NDArray[np.float32]:
-        if self._alone is None:
-            self._alone = self._compile(streams=1).create_infer_request()
-        outputs = self._alone.infer(arrays, share_inputs=True, share_outputs=True)
-        return np.array(outputs[0], np.float32)
+            if len(batches) > 1:
+                return self._run_many(batches)
+            if self._alone is None:
+                self._alone = self._compile(streams=1).create_infer_request()
+            return [_infer(self._alone, batches[0])]
 
     def _run_many(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
-        if self._queue is None:
+        if not self._several:
             streams = min(self._threads, MAX_STREAMS)
-            self._queue = import_openvino().AsyncInferQueue(self._compile(streams), streams)
-        outputs: list[NDArray[np.float32] | None] = [None] * len(batches)
-
-        def keep(request: Any, index: int) -> None:
-            outputs[index] = np.array(request.get_output_tensor(0).data, np.float32)
-
-        self._queue.set_callback(keep)
+            compiled = self._compile(streams)
+            self._several = [compiled.create_infer_request() for _ in range(streams)]
+        outputs: dict[int, NDArray[np.float32]] = {}
         # The longest passes first, so that none is left to run alone at the end.
-        for index in sorted(range(len(batches)), key=lambda i: -batches[i][0].size):
-            self._queue.start_async(batches[index], index, share_inputs=True)
-        self._queue.wait_all()
-        return [output for output in outputs if output is not None]
+        waiting = iter(sorted(range(len(batches)), key=lambda i: -batches[i][0].size))
+
+        def serve(request: Any) -> None:
+            for index in waiting:
+                outputs[index] = _infer(request, batches[index])
+
+        # A thread for each request, and no AsyncInferQueue: to free its callback a thread of OpenVINO's takes
+        # the GIL, which it never gets when the queue is freed meanwhile, since that waits for the thread.
+        with ThreadPoolExecutor(len(self._several)) as pool:
+            list(pool.map(serve, self._several))
+        return [outputs[index] for index in range(len(batches))]
 
     def _compile(self, streams: int) -> Any:
         return self._core.compile_model(
@@ -121,6 +121,11 @@ class OpenVinoRunner:
                 "NUM_STREAMS": streams,
             },
         )
+
+
+def _infer(request: Any, arrays: Arrays) -> NDArray[np.float32]:
+    outputs = request.infer(arrays, share_inputs=True, share_outputs=True)
+    return np.array(outputs[0], np.float32)
 
 
 def import_openvino() -> Any:

@@ -179,7 +179,7 @@ def attach(
     ------
     ProgrammingError
         The DuckDB instance holds another aios_db database, this connection is attached already or in a
-        transaction, or a table of the user's has the name of a view.
+        transaction, or a table or macro of the user's has the name of one of ours.
     OperationalError
         The database cannot be opened.
     """
@@ -300,17 +300,17 @@ def _is_attached(connection: duckdb.DuckDBPyConnection) -> bool:
 
 def _check_names(connection: duckdb.DuckDBPyConnection) -> None:
     """Refuse to hide or replace what is the user's."""
-    names = [item.name for item in registry.sql_objects()]
+    macro_names = [item.name for item in registry.sql_objects() if item.kind == "MACRO"]
     taken = connection.execute(
         """
-        SELECT 'table', table_name FROM information_schema.tables WHERE list_contains($names, table_name)
+        SELECT 'table', table_name FROM information_schema.tables WHERE list_contains($views, table_name)
         UNION ALL
         SELECT 'macro', function_name FROM duckdb_functions()
         WHERE function_type IN ('macro', 'table_macro') AND NOT internal
-            AND database_name IN ('temp', current_database()) AND list_contains($names, function_name)
+            AND database_name IN ('temp', current_database()) AND list_contains($macros, function_name)
         ORDER BY ALL
         """,
-        {"names": names},
+        {"views": list(registry.TABLES), "macros": macro_names},
     ).fetchone()
     if taken:
         raise ProgrammingError(

@@ -91,6 +91,17 @@ def test_a_schema_keeps_the_users_own_memories_table_apart(database: Path) -> No
             mine.execute("SELECT count(*) FROM aios.memories")
 
 
+def test_a_table_may_have_the_name_of_a_macro(database: Path) -> None:
+    with duckdb.connect() as mine:
+        mine.execute("CREATE TABLE link AS SELECT 7 AS seven")
+        aios_db.attach(mine, database)
+        assert mine.execute(
+            "SELECT seven, text FROM link, keyword_search('key', 1) JOIN memories USING (memory_id)"
+        ).fetchall() == [(7, "the key is under the pot")]
+        aios_db.detach(mine)
+        assert mine.execute("SELECT seven FROM link").fetchone() == (7,)
+
+
 @pytest.mark.parametrize("kind", ["TEMP MACRO", "MACRO"])
 def test_a_macro_of_the_users_is_not_replaced(database: Path, kind: str) -> None:
     with duckdb.connect() as mine:

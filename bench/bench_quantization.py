@@ -5,8 +5,9 @@
 Calibration and validation files: .txt (a text a line), .csv (the first two columns; numbers in the third are
 scores for Spearman), .json and .jsonl (every string of at least four words). A text in both is left
 out of calibration. Nothing is tuned on the validation texts. A recipe is target:method[:bits a weight[:group
-size[:steps of distillation]]]; what it leaves out is the configuration's default. Models that are already in
---keep are not made again, and sensitivity is measured once for each group size.
+size[:steps of distillation[:what gets more bits, layer or row]]]]; what it leaves out is the configuration's
+default. Models that are already in
+--keep are not made again, and the sensitivity of layers is measured once for each group size.
 
 --frontier adds rounding, GPTQ, and GPTQ with a short distillation at several budgets, all calibrated on fewer
 tokens than by default so that the whole is affordable; speed is not measured there, so that it may run beside
@@ -96,9 +97,10 @@ def read_validation(path: Path) -> Validation:
 def recipe_config(recipe: str, base: QuantizationConfig) -> QuantizationConfig:
     target, method, *numbers = recipe.split(":")
     config = replace(base, target=target, method=method)
-    names = ("max_bits", "group_size", "distillation_steps")
-    given = {name: int(number) for name, number in zip(names, numbers, strict=False) if name != "max_bits"}
-    return replace(config, **given, **({"max_bits": float(numbers[0])} if numbers else {}))
+    fields = {"max_bits": float, "group_size": int, "distillation_steps": int, "mixed_by": str}
+    return replace(
+        config, **{name: kind(text) for (name, kind), text in zip(fields.items(), numbers, strict=False)}
+    )
 
 
 def spearman(vectors: NDArray[np.float32], validation: Validation) -> float | None:
@@ -232,7 +234,8 @@ def known_sensitivity(directory: Path, config: QuantizationConfig) -> dict[str, 
     """Return what was measured for another model in ``directory`` of this group size; None if for none."""
     for path in sorted(directory.glob("int2-*/metadata.json")):
         recipe = json.loads(path.read_text(encoding="utf-8"))["quantization"]["recipe"]
-        if config.target == "int2" and recipe["group_size"] == config.group_size:
+        by_layer = recipe.get("mixed_by", "layer") == config.mixed_by == "layer"
+        if config.target == "int2" and by_layer and recipe["group_size"] == config.group_size:
             return dict(recipe["sensitivity"])
     return None
 

@@ -135,7 +135,7 @@ def _gptq_pass(state: _State, hessian: Tensor, act_order: bool) -> Tensor:
     upper = torch.linalg.cholesky(inverse, upper=True)
     scale, zero_point = (values[order] for values in state.expanded())
     weight, codes = state.target[order], torch.empty_like(state.target)
-    low, high = state.grid.low, state.grid.high
+    low, high = (limit.view(-1) for limit in state.grid.span())
     for start in range(0, columns, _BLOCK):
         end = min(start + _BLOCK, columns)
         errors = torch.empty(end - start, weight.shape[1])
@@ -156,7 +156,7 @@ def _descend(state: _State, hessian: Tensor) -> None:
     scale, zero_point = state.expanded()
     values = state.values()
     gradient = hessian @ (values - state.target)
-    low, high = state.grid.low, state.grid.high
+    low, high = (limit.view(-1) for limit in state.grid.span())
     for start in range(0, len(hessian), _BLOCK):
         end = min(start + _BLOCK, len(hessian))
         inner, local = hessian[start:end, start:end], gradient[start:end].clone()

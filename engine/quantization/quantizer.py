@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.quantization.allocation import layers_in_8_bits, rows_with_planes
 from aios_db.engine.quantization.calibration import Calibration, open_calibration
 from aios_db.engine.quantization.checkpoint import Checkpoint, pack_quantized, unpack_quantized
 from aios_db.engine.quantization.distill import Distillation, DistillationSettings
@@ -26,7 +27,8 @@ from aios_db.engine.quantization.gptq import GptqSettings
 from aios_db.engine.quantization.layers import quantize_layers
 from aios_db.engine.quantization.report import QuantizationReport
 from aios_db.engine.quantization.rounding import Grid, Quantized
-from aios_db.engine.quantization.sensitivity import allocate, sensitivities
+from aios_db.engine.quantization.row_sensitivity import row_sensitivities
+from aios_db.engine.quantization.sensitivity import sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, load_model
 from aios_db.engine.quantization.v2 import write_v2
 from aios_db.engine.weights.reader import WeightFile
@@ -44,7 +46,10 @@ _STEPS = {"ptq": 300, "gptq": 1600, "full": 6000}  # of distillation, unless the
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
 _ROUNDING_TOKENS = 40_000  # enough for the means and sizes that rounding asks for
 _PROBES, _MEASURED = 2, 20  # batches whose output tells the sensitivity, and up to which layers are fitted
+_DRAWN, _TEXTS_OF_A_BATCH = 16, 32  # batches, and texts of each, that the sensitivity of rows is drawn from
 _INT8 = Grid(8, symmetric=True)
+
+Measured = TypeVar("Measured", dict[str, float], dict[str, Tensor])
 
 
 def quantize_model(
@@ -153,8 +158,7 @@ class _Job:
         """Return the quantized model, its quantized layers by name, and the sensitivities measured."""
         torch.manual_seed(self.config.seed)
         calibration = self._batches()
-        measured = self._measure(calibration)
-        grids = self._grids(measured)
+        grids, measured = self._grids(calibration)
         model = copy.deepcopy(self.reference)
         quantized = self._round(model, calibration, grids)
         if self._steps():
@@ -174,29 +178,48 @@ class _Job:
                 break
         return taken
 
-    def _measure(self, batches: Sequence[Batch]) -> dict[str, float]:
-        if self.config.target == "int8" or not self.config.mixed_precision:
-            return {}
-        if "sensitivity" not in self._state:
-            small = self._small()
-            self._state["sensitivity"] = sensitivities(
-                self.reference, batches[_PROBES:_MEASURED] or batches, batches[:_PROBES],
-                grids=dict.fromkeys(self.linears, small),
-                settings=self._gptq(refinements=0), done=self._counted("measuring sensitivity"),
-            )  # fmt: skip
-            self.checkpoint.save(self._state)
-        return dict(self._state["sensitivity"])
-
-    def _grids(self, measured: dict[str, float]) -> dict[str, Grid]:
+    def _grids(self, batches: Sequence[Batch]) -> tuple[dict[str, Grid], dict[str, float]]:
+        """Return each layer's grid and, of mixed precision, its sensitivity."""
         if self.config.target == "int8":
-            return dict.fromkeys(self.linears, _INT8)
+            return dict.fromkeys(self.linears, _INT8), {}
+        small = self._small()
         keep = [part.strip() for part in self.config.keep_int8.split(",") if part.strip()]
+        grids = {name: _INT8 if any(part in name for part in keep) else small for name in self.linears}
+        if not self.config.mixed_precision:
+            return grids, {}
         shapes = {name: tuple(linear.weight.shape) for name, linear in self.linears.items()}
-        budget = self.config.max_bits if measured else 0.0
-        return allocate(
-            measured or dict.fromkeys(shapes, 0.0), shapes,
-            small=self._small(), large=_INT8, max_bits=budget, keep=keep,
+        if self.config.mixed_by == "layer":
+            measured = self._measured("sensitivity", self._measure_layers, batches)
+            return layers_in_8_bits(measured, shapes, grids, max_bits=self.config.max_bits), measured
+        by_row = self._measured("row_sensitivity", self._measure_rows, batches)
+        measured = {name: float(rows.sum()) for name, rows in by_row.items()}
+        return rows_with_planes(by_row, shapes, grids, max_bits=self.config.max_bits), measured
+
+    def _measured(
+        self, key: str, measure: Callable[[Sequence[Batch]], Measured], batches: Sequence[Batch]
+    ) -> Measured:
+        if key not in self._state:
+            self._state[key] = measure(batches)
+            self.checkpoint.save(self._state)
+        measured: Measured = self._state[key]
+        return measured
+
+    def _measure_layers(self, batches: Sequence[Batch]) -> dict[str, float]:
+        return sensitivities(
+            self.reference, batches[_PROBES:_MEASURED] or batches, batches[:_PROBES],
+            grids=dict.fromkeys(self.linears, self._small()),
+            settings=self._gptq(refinements=0), done=self._counted("measuring sensitivity"),
         )  # fmt: skip
+
+    def _measure_rows(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        shown = [batch.first(_TEXTS_OF_A_BATCH) for batch in batches[:_DRAWN]]
+
+        def done(count: int) -> None:
+            self.progress("measuring sensitivity", count, 2 * len(shown))
+
+        return row_sensitivities(
+            self.reference, self.linears, shown, self._small(), seed=self.config.seed, done=done
+        )
 
     def _round(
         self, model: nn.Module, batches: Sequence[Batch], grids: dict[str, Grid]

@@ -222,7 +222,7 @@ def _bits(file: WeightFile, names: list[str]) -> float:
     size = weights = 0
     for name in names:
         layer = file.raw(name)
-        size += sum(part.size for part in (layer.data, layer.scales, layer.zero_points) if part is not None)
+        size += layer.nbytes
         weights += layer.info.num_params
     return 8 * size / weights if weights else 0.0
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aios_db.engine.weights.quantized import dequantize, pack_int2, packed_bytes, unpack_int2
+from aios_db.engine.weights.int2 import pack_int2, unpack_int2
+from aios_db.engine.weights.quantized import dequantize, packed_bytes
 from aios_db.schema.errors import WeightsError
 
 

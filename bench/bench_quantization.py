@@ -36,11 +36,11 @@ from aios_db.engine.models import find_model
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.schema.config import CpuConfig, EngineConfig, QuantizationConfig
 
-RECIPES = "int8:ptq int2:ptq int2:gptq"
+RECIPES = "int8:ptq int2:ptq int2:gptq int2:gptq:3:0:1600:row"
 FRONTIER = tuple(
-    f"int2:{method}:{bits}:{steps}"
-    for bits in ("3:0", "4:0", "2.2:0", "6:0")
-    for method, steps in (("ptq", 0), ("gptq", 0), ("gptq", 200))
+    f"int2:{method}:{bits}:0:{rest}"
+    for bits in ("3", "4", "2.2", "6")
+    for method, rest in (("ptq", "0"), ("gptq", "0"), ("gptq", "200"), ("gptq", "0:row"), ("gptq", "200:row"))
 )
 FRONTIER_TOKENS = 40_000  # of calibration
 ROUNDS = 5
@@ -203,6 +203,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         if row["recipe"] in FRONTIER:
             numbers = row["recipe"].split(":")
             name = {"ptq": "rounding", "gptq": "GPTQ"}[numbers[1]]
+            name += ", by row" if numbers[-1] == "row" else ""
             name += f", {numbers[4]} steps of distillation" if numbers[4] != "0" else ""
             lines.setdefault(name, []).append((row["bits_linear"], row["cosine_mean"]))
         elif row["recipe"] != "fp32":

@@ -16,7 +16,7 @@ from aios_db.engine.weights.int2 import MAX_PLANES
 log = logging.getLogger("aios_db.engine.quantization")
 
 _LARGE = Grid(8, symmetric=True)
-_LEFT = 1 / 16  # of the squared error, once there are two more bits
+_LEFT = 0.3  # of the squared error of rounding, with one bit more
 
 
 def layers_in_8_bits(
@@ -52,6 +52,7 @@ def rows_with_planes(
     grids: Mapping[str, Grid],
     *,
     max_bits: float,
+    min_int2: float,
 ) -> dict[str, Grid]:
     """Return ``grids`` with planes for the rows of 2-bit layers that pay most per extra bit.
 
@@ -61,33 +62,40 @@ def rows_with_planes(
         (rows,) for each layer.
     max_bits
         As in `layers_in_8_bits`.
+    min_int2
+        Share of the weights of 2-bit layers that keep 2 bits.
     """
-    small = [name for name, grid in grids.items() if grid.bits == 2]
-    names = [name for name in small if grids[name].group_size != PER_TENSOR]
-    if len(names) < len(small):
+    names = [name for name, grid in grids.items() if grid.bits == 2]
+    if not names:
+        return dict(grids)
+    if any(grids[name].group_size == PER_TENSOR for name in names):
         log.warning("group_size -1 leaves rows no scales of their own: they all keep 2 bits")
         return dict(grids)
-    refined = {name: replace(grids[name], planes=(0,) * shapes[name][0]) for name in names}
+    rows = [shapes[name][0] for name in names]
+    planes = {name: replace(grids[name], planes=(0,) * shapes[name][0]) for name in names}
     # Every plane ends in a whole byte.
-    left = _left(shapes, {**grids, **refined}, max_bits) - 8 * MAX_PLANES * len(names)
-    shares = (1 - _LEFT) * _LEFT ** torch.arange(MAX_PLANES)
-    rows = torch.tensor([shapes[name][0] * MAX_PLANES for name in names])
-    costs = torch.tensor([_plane_bits(shapes[name]) for name in names]).repeat_interleave(rows)
-    gains = torch.cat([torch.outer(sensitivity[name], shares).view(-1) for name in names]) / costs
+    left = _left(shapes, {**grids, **planes}, max_bits) - 8 * MAX_PLANES * len(names)
+    widths = torch.tensor([math.prod(shapes[name][1:]) for name in names])
+    columns = widths.repeat_interleave(torch.tensor(rows))
+    gain = torch.cat([sensitivity[name] for name in names]) / columns
+    order = gain.argsort(descending=True, stable=True)
+    gain[order] *= columns[order].cumsum(0) <= (1 - min_int2) * columns.sum()
+    gains = torch.outer(gain, _LEFT ** torch.arange(MAX_PLANES)).view(-1)
+    costs = columns.repeat_interleave(MAX_PLANES)
     # The next plane of a row gains less than the one before it, so the first that fit can simply be taken.
+    gains, costs = (
+        torch.outer(gain, _LEFT ** torch.arange(MAX_PLANES)).view(-1),
+        columns.repeat_interleave(MAX_PLANES),
+    )
     order = gains.argsort(descending=True, stable=True)
     taken = torch.zeros(len(gains), dtype=torch.bool)
-    taken[order] = costs[order].cumsum(0) <= left
-    counts = torch.split(taken.view(-1, MAX_PLANES).sum(1), [shapes[name][0] for name in names])
+    taken[order] = (costs[order].cumsum(0) <= left) & (gains[order] > 0)
+    counts = torch.split(taken.view(-1, MAX_PLANES).sum(1), rows)
     chosen = {name: tuple(count.tolist()) for name, count in zip(names, counts, strict=True)}
     return {
         name: replace(grid, planes=chosen[name]) if any(chosen.get(name, ())) else grid
         for name, grid in grids.items()
     }
-
-
-def _plane_bits(shape: tuple[int, ...]) -> int:
-    return 2 * math.prod(shape[1:])
 
 
 def _left(shapes: Mapping[str, tuple[int, ...]], grids: Mapping[str, Grid], max_bits: float) -> float:

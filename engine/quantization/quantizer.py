@@ -193,7 +193,10 @@ class _Job:
             return layers_in_8_bits(measured, shapes, grids, max_bits=self.config.max_bits), measured
         by_row = self._measured("row_sensitivity", self._measure_rows, batches)
         measured = {name: float(rows.sum()) for name, rows in by_row.items()}
-        return rows_with_planes(by_row, shapes, grids, max_bits=self.config.max_bits), measured
+        chosen = rows_with_planes(
+            by_row, shapes, grids, max_bits=self.config.max_bits, min_int2=self.config.min_int2
+        )
+        return chosen, measured
 
     def _measured(
         self, key: str, measure: Callable[[Sequence[Batch]], Measured], batches: Sequence[Batch]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from aios_db.engine.weights.int2 import MAX_PLANES, pack_int2, pack_refined, packed_size
+from aios_db.engine.weights.int2 import MAX_PLANES, pack_int2, pack_refined, refined_size
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.quantized import matrix_shape
 from aios_db.engine.weights.writer import Layer
@@ -36,7 +36,7 @@ class Grid:
     symmetric: bool = False
     """Whether zero points are all 0 and not stored."""
     planes: tuple[int, ...] = ()
-    """How many planes of two more bits each row of a 2-bit tensor has, 0 to 3; empty: none has any."""
+    """How many more bits each row of a 2-bit tensor has, 0 to 6; empty: none has any."""
 
     def __post_init__(self) -> None:
         if self.bits not in (2, 8):
@@ -57,7 +57,7 @@ class Grid:
 
     def steps(self) -> Tensor:
         """Return into how many steps planes divide a step of each row: (rows, 1, 1) or (1, 1, 1)."""
-        return torch.tensor(self.planes or (0,), dtype=torch.float32).view(-1, 1, 1).mul(2).exp2()
+        return torch.tensor(self.planes or (0,), dtype=torch.float32).view(-1, 1, 1).exp2()
 
     @property
     def quant_type(self) -> str:
@@ -96,9 +96,7 @@ class Grid:
         count = 1 if self.group_size == PER_TENSOR else rows * -(-columns // group)
         size = -(-rows * columns * self.bits // 8)
         if self.planes:
-            size += packed_size(rows)
-            refined = (sum(each > plane for each in self.planes) for plane in range(MAX_PLANES))
-            size += sum(packed_size(number * columns) for number in refined)
+            size += refined_size(self.planes, columns)
         return 8 * size + 32 * count * (1 if self.symmetric and not self.planes else 2)
 
 

@@ -1,13 +1,15 @@
-"""The bytes of int2 tensors: four values a byte, and planes of bits that refine some rows.
+"""The bytes of int2 tensors: four values a byte, and bit planes that refine some rows.
 
 A value q in -2..1 is stored as q + 2, four to a byte, the first in the highest bits; the last byte is padded
 with zero bits. After these the bytes may go on. A reader that trims to the element count has the tensor in 2
 bits; one that reads on gets the rest of the rows that were given more:
 
-- how many planes refine each row, 0 to 3, packed as above, less 2;
-- plane by plane, two bits f for every weight of the rows that have it, in order, packed as above, less 2.
+- how many planes refine each row, 0 to 6: two digits to the base 4, the higher one first, packed as above,
+  less 2;
+- plane by plane, one bit f for every weight of the rows that have it, in order, eight to a byte, the first in
+  the highest bit, each plane padded with zero bits.
 
-Plane k adds ``(f - 1.5) / 4**k`` to q. So a row of p planes stands on a grid of ``4**p`` times as many steps,
+Plane k adds ``(f - 1/2) / 2**k`` to q. So a row of p planes stands on a grid of ``2**p`` times as many steps,
 and without its planes each of its weights is in the middle of what it may be.
 """
 
@@ -21,25 +23,31 @@ from numpy.typing import NDArray
 
 from aios_db.schema.errors import WeightsError
 
-MAX_PLANES = 3
-"""Of a row: 2 + 2 * 3 bits."""
+MAX_PLANES = 6
+"""Of a row, which then has 8 bits."""
 
 _SHIFTS = np.array([6, 4, 2, 0], dtype=np.uint8)
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Two bits more for some rows."""
+    """A bit more for some rows."""
 
     rows: NDArray[np.intp]
     """Which rows."""
     part: slice
-    """Where in the tensor's bytes theirs are, to be read by `unpack_int2`: f - 2 for each weight."""
+    """Where in the tensor's bytes theirs are, eight weights a byte."""
 
 
 def packed_size(count: int) -> int:
     """Return how many bytes ``count`` values take without planes."""
     return -(-count // 4)
+
+
+def refined_size(planes: Sequence[int], columns: int) -> int:
+    """Return how many bytes planes take, when each row has as many as ``planes`` says."""
+    counts = (sum(each >= number for each in planes) for number in range(1, max(planes, default=0) + 1))
+    return packed_size(2 * len(planes)) + sum(-(-count * columns // 8) for count in counts)
 
 
 def pack_int2(values: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -80,9 +88,9 @@ def pack_refined(codes: NDArray[np.int16], planes: Sequence[int]) -> NDArray[np.
     Parameters
     ----------
     codes
-        (rows, columns), those of a row of p planes in ``-2 * 4**p .. 2 * 4**p - 1``.
+        (rows, columns), those of a row of p planes in ``-2 * 2**p .. 2 * 2**p - 1``.
     planes
-        0 to 3 for each row.
+        0 to 6 for each row.
 
     Raises
     ------
@@ -90,11 +98,11 @@ def pack_refined(codes: NDArray[np.int16], planes: Sequence[int]) -> NDArray[np.
         A code is outside its row's range.
     """
     count = np.asarray(planes, dtype=np.int8)
-    parts = [pack_int2((codes >> (2 * count[:, None])).astype(np.int8)), pack_int2(count - np.int8(2))]
-    for plane in range(1, int(count.max(initial=0)) + 1):
-        has = count >= plane
-        fine = codes[has] >> (2 * (count[has, None] - plane)) & 3
-        parts.append(pack_int2((fine - 2).astype(np.int8)))
+    digits = np.stack([count >> 2, count & 3], 1) - np.int8(2)
+    parts = [pack_int2((codes >> count[:, None]).astype(np.int8)), pack_int2(digits)]
+    for number in range(1, int(count.max(initial=0)) + 1):
+        has = count >= number
+        parts.append(np.packbits(codes[has] >> (count[has, None] - number) & 1))
     return np.concatenate(parts)
 
 
@@ -106,16 +114,17 @@ def planes_of(raw: NDArray[np.uint8], rows: int, columns: int) -> tuple[Plane, .
     WeightsError
         There are more or fewer bytes than there should be.
     """
-    size, header = packed_size(rows * columns), packed_size(rows)
+    size, header = packed_size(rows * columns), packed_size(2 * rows)
     if raw.size == size:
         return ()
     if raw.size < size + header:
         raise WeightsError(f"{rows * columns} int2 values take {size} bytes, not {raw.size}")
-    count = unpack_int2(raw[size : size + header], rows) + np.int8(2)
+    digits = unpack_int2(raw[size : size + header], 2 * rows).reshape(rows, 2) + np.int8(2)
+    count = 4 * digits[:, 0] + digits[:, 1]
     planes, end = [], size + header
     for number in range(1, int(count.max(initial=0)) + 1):
         chosen = np.flatnonzero(count >= number)
-        start, end = end, end + packed_size(chosen.size * columns)
+        start, end = end, end - (-chosen.size * columns // 8)
         planes.append(Plane(chosen, slice(start, end)))
     if raw.size != end:
         raise WeightsError(f"{rows} int2 rows with {count.sum()} planes take {end} bytes, not {raw.size}")
@@ -133,6 +142,6 @@ def int2_values(raw: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.f
     planes, size = planes_of(raw, rows, columns), packed_size(rows * columns)
     values = unpack_int2(raw[:size], rows * columns).reshape(rows, columns).astype(np.float32)
     for number, plane in enumerate(planes, 1):
-        fine = unpack_int2(raw[plane.part], plane.rows.size * columns).reshape(-1, columns)
-        values[plane.rows] += (fine + np.float32(0.5)) * np.float32(0.25**number)
+        bits = np.unpackbits(raw[plane.part], count=plane.rows.size * columns).reshape(-1, columns)
+        values[plane.rows] += (bits - np.float32(0.5)) * np.float32(0.5**number)
     return values

@@ -4,10 +4,8 @@
 
 Calibration and validation files: .txt (a text a line), .csv (the first two columns; numbers in the third are
 scores for Spearman), .json and .jsonl (every string of at least four words). A text in both is left
-out of calibration. Nothing is tuned on the validation texts. A recipe is target:method[:bits a weight[:group
-size[:steps of distillation[:what gets more bits, layer or row]]]]; what it leaves out is the configuration's
-default. Models that are already in
---keep are not made again, and the sensitivity of layers is measured once for each group size.
+out of calibration. Nothing is tuned on the validation texts. For recipes see bench/recipes.py. Models that are
+are already in --keep are not made again, and the sensitivity of layers is measured once for each group size.
 
 --frontier adds rounding, GPTQ, and GPTQ with a short distillation at several budgets, all calibrated on fewer
 tokens than by default so that the whole is affordable; speed is not measured there, so that it may run beside
@@ -30,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from recipes import recipe_config
 
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.models import find_model
@@ -94,15 +93,6 @@ def read_validation(path: Path) -> Validation:
     return Validation(texts, [(position[row[0]], position[row[1]]) for row in rows], scores)
 
 
-def recipe_config(recipe: str, base: QuantizationConfig) -> QuantizationConfig:
-    target, method, *numbers = recipe.split(":")
-    config = replace(base, target=target, method=method)
-    fields = {"max_bits": float, "group_size": int, "distillation_steps": int, "mixed_by": str}
-    return replace(
-        config, **{name: kind(text) for (name, kind), text in zip(fields.items(), numbers, strict=False)}
-    )
-
-
 def spearman(vectors: NDArray[np.float32], validation: Validation) -> float | None:
     if not validation.pairs:
         return None
@@ -142,7 +132,7 @@ def main() -> None:
     parser.add_argument("--models-dir", default=EngineConfig().models_dir)
     parser.add_argument("--calibration", nargs="+", type=Path, required=True)
     parser.add_argument("--validation", type=Path, required=True)
-    parser.add_argument("--recipes", nargs="*", default=RECIPES.split(), help="see above")
+    parser.add_argument("--recipes", nargs="*", default=RECIPES.split(), help="see bench/recipes.py")
     parser.add_argument("--frontier", action="store_true", help="bits against cosine from 2 to 8 bits")
     parser.add_argument("--plot", type=Path, help="draw bits against cosine (needs matplotlib)")
     parser.add_argument("--threads", type=int, default=0)

@@ -3,9 +3,9 @@
     python bench/bench_quantization.py --model minilm --calibration a.txt b.jsonl --validation sts-dev.csv
 
 Calibration and validation files: .txt (a text a line), .csv (the first two columns; numbers in the third are
-scores for Spearman), .json and .jsonl (every string of at least four words). A text in both is left
-out of calibration. Nothing is tuned on the validation texts. For recipes see bench/recipes.py. Models that are
-are already in --keep are not made again, and the sensitivity of layers is measured once for each group size.
+scores for Spearman), .json and .jsonl (every string of at least four words). A text in both is left out of
+calibration. Nothing is tuned on the validation texts. For recipes see bench/recipes.py. Models that are
+already in --keep are not made again, and the sensitivity of layers is measured once for each group size.
 
 --frontier adds rounding, GPTQ, and GPTQ with a short distillation at several budgets, all calibrated on fewer
 tokens than by default so that the whole is affordable; speed is not measured there, so that it may run beside

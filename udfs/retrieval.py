@@ -161,8 +161,15 @@ def spread(  # noqa: PLR0917 - one argument a column
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
         rows = store.index.find_ids(ids.to_pylist())
         known = rows >= 0
-        rows, first = np.unique(rows[known], return_index=True)
-        activation = np.nan_to_num(_numbers(seeds, np.float64)[known][first])
+        rows, activation = rows[known], _numbers(seeds, np.float64)[known]
+        if not np.isfinite(activation).all():
+            activation = np.nan_to_num(activation)
+        order = np.argsort(rows, kind="stable")
+        rows, activation = rows[order], activation[order]
+        again = rows[1:] == rows[:-1]
+        if again.any():  # of a memory given twice the first score counts
+            first = np.append(True, ~again)
+            rows, activation = rows[first], activation[first]
         limited = limit if limit >= 0 else None
         reached, arrived, distances = store.index.spread(rows, activation, links, where, limited)
         times = store.index.times(reached)
@@ -269,7 +276,7 @@ def _known(store: Searchable, ids: pa.StringArray) -> tuple[Rows, pa.StringArray
 
 
 def _distinct(ids: pa.StringArray) -> list[str]:
-    return list(dict.fromkeys(name for name in ids.to_pylist() if name is not None))
+    return list(dict.fromkeys((ids.drop_null() if ids.null_count else ids).to_pylist()))
 
 
 def _numbers(values: pa.Array, dtype: npt.DTypeLike = np.float32) -> NDArray[Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aios_db.search")
 
 _SMALL_TAIL, _LARGE_TAIL = 4096, 65536
-_FEW_NAMES, _MOST_NAMES = 1024, 8192  # of memories named by a search, which the next step will look up
+_FEW_NAMES = 1024  # are remembered when a search names them: the next step will look them up
 
 
 class SearchIndex:
@@ -229,8 +228,8 @@ class SearchIndex:
     def find_ids(self, memory_ids: Keys) -> Rows:
         """Return the row id of each memory_id, or -1."""
         with self._lock:
-            if len(memory_ids) <= _FEW_NAMES and not isinstance(memory_ids, pa.Array):
-                rows = np.fromiter(map(self._named.get, memory_ids, repeat(-1)), np.int64, len(memory_ids))
+            if len(memory_ids) <= _FEW_NAMES and isinstance(memory_ids, pa.Array):
+                rows = self._named.find(memory_ids)
                 if (rows >= 0).all():
                     return self._living(rows)
             return self._living(self._ids.find(memory_ids))
@@ -246,16 +245,14 @@ class SearchIndex:
             found = pa.array([name.decode() for name in names.tolist()], pa.string())
         if len(found) <= _FEW_NAMES:
             with self._lock:
-                if len(self._named) > _MOST_NAMES:
-                    self._named.clear()
-                self._named.update(zip(found.to_pylist(), row_ids.tolist(), strict=True))
+                self._named.put(found, row_ids)
         return found
 
     def times(self, row_ids: Rows) -> NDArray[np.int64]:
         """Return when each memory happened, or was stored: microseconds since 1970."""
         return self._column("times", row_ids)
 
-    def memories(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
+    def memories(self, memory_ids: Keys) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
         """Return which memories are there, and of those the columns of `returned_schema`, in their order."""
         with self._lock:
             rows = self.find_ids(memory_ids)
@@ -324,7 +321,7 @@ class SearchIndex:
         self._labels = Labels(segment.labels)
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
         self._rows = segment.stored_rows()
-        self._named: dict[str, int] = {}
+        self._named = kernels.names.Names()
         self._asked: tuple[str, KeywordScorer] | None = None
         self._asked_vector: tuple[bytes, tuple[float, float]] | None = None
         self._names: dict[int, list[str]] = {}

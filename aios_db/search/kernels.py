@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 
 try:
-    from aios_db.search.native import keywords, links, vectors
+    from aios_db.search.native import keywords, links, names, vectors
 except ImportError as error:
-    from aios_db.search.portable import keywords, links, vectors  # type: ignore[no-redef]
+    from aios_db.search.portable import keywords, links, names, vectors  # type: ignore[no-redef]
 
     logging.getLogger("aios_db.search").warning(
         "searches run in NumPy and take longer, since aios_db.search.native is not compiled (%s); "
@@ -18,4 +18,4 @@ except ImportError as error:
         error,
     )
 
-__all__ = ["keywords", "links", "vectors"]
+__all__ = ["keywords", "links", "names", "vectors"]

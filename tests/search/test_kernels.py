@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import runpy
 import sys
+import uuid
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,9 +16,10 @@ from hypothesis import strategies as st
 from aios_db.search import kernels
 from aios_db.search.graph import _GAINS, _SHARED, LinkArrays
 from aios_db.search.linkrun import Links
-from aios_db.search.portable import keywords, links, vectors
+from aios_db.search.portable import keywords, links, names, vectors
 
 native = pytest.importorskip("aios_db.search.native.vectors", reason="not compiled").__package__
+UUIDS = [str(uuid.UUID(int=i)) for i in (0, 1, 2**127)]
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -28,7 +31,7 @@ def test_numpy_is_taken_where_nothing_is_compiled(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, native, None)
     with caplog.at_level(logging.WARNING, "aios_db.search"):
         chosen = runpy.run_path(kernels.__file__)
-    assert [chosen[name] for name in kernels.__all__] == [keywords, links, vectors]
+    assert [chosen[name] for name in kernels.__all__] == [keywords, links, names, vectors]
     (record,) = caplog.records
     assert "C compiler" in record.getMessage()
     assert kernels.keywords is compiled("keywords")
@@ -117,6 +120,38 @@ def test_activation_over_links(seed, memories, count, more):
     seeds = np.flatnonzero(random.random(memories) < 0.3)
     given = seeds, random.random(len(seeds)), np.zeros(len(seeds), np.int64), *frontier, 2
     same(compiled("links").merge(*given), links.merge(*given))
+
+
+NAMES = st.lists(
+    st.tuples(st.text(st.sampled_from("ab\0é"), max_size=4) | st.sampled_from(UUIDS), st.integers(0, 9)),
+    max_size=40,
+)
+
+
+@given(NAMES, NAMES, st.integers(0, 3))
+def test_names_that_were_put_are_found(put, asked, skipped):
+    for cache in (compiled("names").Names(), names.Names()):
+        given = pa.array([name for name, _ in put], pa.string())[skipped:]
+        cache.put(given, np.array([row for _, row in put[skipped:]], np.int64))
+        wanted = [name for name, _ in (*asked, *put)]
+        found = cache.find(pa.array([*wanted, None], pa.string()))
+        known = dict(put[skipped:])
+        assert found.tolist()[-1] == -1
+        for name, row in zip(wanted, found.tolist(), strict=False):
+            assert row == known.get(name, -1) or (row == -1 and not 0 < len(name.encode()) <= 36)
+        cache.clear()
+        assert (cache.find(given) == -1).all()
+
+
+def test_many_names_push_old_ones_out():
+    cache, ids = compiled("names").Names(), [str(uuid.UUID(int=i * 2**64 + 7)) for i in range(20_000)]
+    for start in range(0, 20_000, 500):
+        some = pa.array(ids[start : start + 500])
+        cache.put(some, np.arange(start, start + 500))
+        assert (cache.find(some) == np.arange(start, start + 500)).mean() > 0.99
+    found = cache.find(pa.array(ids))
+    assert ((found == -1) | (found == np.arange(20_000))).all()
+    assert 8000 < (found >= 0).sum() <= 8192
 
 
 def test_damaged_arrays_are_errors_and_no_crash():

@@ -126,14 +126,20 @@ class Plans:
 
 
 def _call(database: duckdb.DuckDBPyConnection, name: str, parameters: Parameters | None) -> None:
-    """Run a prepared query; EXECUTE takes no parameters, so that they come through a variable."""
-    if not parameters:
-        database.execute(f"EXECUTE {name}")
-        return
-    names = [f"{quoted(name)} := " for name in parameters] if isinstance(parameters, Mapping) else []
-    values: list[Any] = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
-    database.execute(f"SET VARIABLE {_VALUES} = row({', '.join('?' * len(values))})", values)
-    given = [
-        f"{name}getvariable('{_VALUES}')[{i}]" for i, name in enumerate(names or [""] * len(values), start=1)
-    ]
-    database.execute(f"EXECUTE {name}({', '.join(given)})")
+    """Run a prepared query. EXECUTE takes no parameters: they are written out, or set as a variable."""
+    values: list[Any] = list(parameters.values() if isinstance(parameters, Mapping) else parameters or ())
+    literals = [_literal(value) for value in values]
+    kept = [value for value, literal in zip(values, literals, strict=True) if literal is None]
+    if kept:
+        database.execute(f"SET VARIABLE {_VALUES} = row({', '.join('?' * len(kept))})", kept)
+    places = itertools.count(1)
+    given = [literal or f"getvariable('{_VALUES}')[{next(places)}]" for literal in literals]
+    if isinstance(parameters, Mapping):
+        given = [f"{quoted(name)} := {value}" for name, value in zip(parameters, given, strict=True)]
+    database.execute(f"EXECUTE {name}({', '.join(given)})" if given else f"EXECUTE {name}")
+
+
+def _literal(value: Any) -> str | None:
+    """Return a value as SQL of the same type, where every DuckDB has it: a third of a variable's time."""
+    plain = value.isprintable() if type(value) is str else type(value) in (int, bool, type(None))
+    return str(duckdb.ConstantExpression(value)) if plain else None

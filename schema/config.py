@@ -175,7 +175,10 @@ class ValidationConfig:
     max_perplexity_increase: NonNegative = 0.15
     """A relative rise above this is logged as a warning."""
     max_texts: PositiveInt = 512
-    """Most texts that a version is compared on; bundled sentences are added when there are fewer than 64."""
+    """Most texts that a version is compared on, fewer when it has over 200 million weights.
+
+    Bundled sentences are added when there are fewer than 64.
+    """
 
 
 @dataclass(frozen=True)

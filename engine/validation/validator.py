@@ -21,6 +21,7 @@ from aios_db.engine.validation.metrics import (
     VectorMetrics,
     compare_vectors,
     cosines,
+    likelihood,
     perplexity,
 )
 from aios_db.engine.validation.page import render
@@ -34,6 +35,8 @@ from aios_db.schema.errors import OperationalError, WeightsError
 log = logging.getLogger("aios_db.engine.validation")
 
 MIN_TEXTS = 64  # with fewer, bundled sentences are added
+_UNSPARED = 200_000_000  # weights up to which a model is shown as many texts as the configuration says
+_PART = 1 << 20  # values of a tensor that are compared at a time
 MIN_FILES = 8  # with fewer, made inputs take their place
 
 Item = TypeVar("Item")
@@ -83,10 +86,11 @@ class PrecisionValidator:
         """
         before, after = ModelDirectory.open(original), ModelDirectory.open(candidate)
         chosen = self._choose_files(before, files)
-        given, bundled = ([], []) if is_media(before) else self._choose(texts)
         with _weights(before) as left, _weights(after) as right:
+            weights = sum(info.num_params for info in left.layers.values())
             subjects = _subject(before, left), _subject(after, right)
             layers = _layer_errors(left, right)
+        given, bundled = ([], []) if is_media(before) else self._choose(texts, weights)
         vectors, plots, perplexities = _measure(before, after, [*given, *bundled], chosen)
         failures, warnings = self._judge(vectors, perplexities)
         report = ValidationReport(
@@ -114,9 +118,10 @@ class PrecisionValidator:
         _log(report, path)
         return report
 
-    def _choose(self, texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    def _choose(self, texts: Sequence[str], weights: int) -> tuple[list[str], list[str]]:
         """Return the caller's texts, evenly picked when there are too many, and bundled ones if too few."""
-        given = _evenly(validation_side(texts), self.config.max_texts)
+        affordable = max(MIN_TEXTS, self.config.max_texts * _UNSPARED // max(1, weights))
+        given = _evenly(validation_side(texts), min(self.config.max_texts, affordable))
         bundled = [text for text in bundled_texts() if text not in given] if len(given) < MIN_TEXTS else []
         return given, bundled[: max(0, MIN_TEXTS - len(given))]
 
@@ -169,13 +174,19 @@ def _measure(
     before: ModelDirectory, after: ModelDirectory, texts: list[str], files: list[Path]
 ) -> tuple[VectorMetrics | None, tuple[NDArray[Any], NDArray[Any]], PerplexityMetrics | None]:
     """Return the metrics and what is plotted: the cosines (n,), and similarities before and after (2, m)."""
-    with _probe(before, files) as left, _probe(after, files) as right:
-        if type(left) is not type(right):
-            raise WeightsError(f"{before.path} and {after.path} are not of one kind of model")
-        if isinstance(left, LikelihoodProbe) or isinstance(right, LikelihoodProbe):
-            assert isinstance(left, LikelihoodProbe) and isinstance(right, LikelihoodProbe)
-            return None, (np.empty(0), np.empty((2, 0))), perplexity(left, right, texts)
-        pair = left.vectors(texts), right.vectors(texts)
+    kinds, likelihoods, vectors = set(), [], []
+    for directory in (before, after):  # one at a time: memory need not hold both
+        with _probe(directory, files) as probe:
+            kinds.add(type(probe))
+            if isinstance(probe, LikelihoodProbe):
+                likelihoods.append(likelihood(probe, texts))
+            else:
+                vectors.append(probe.vectors(texts))
+    if len(kinds) > 1:
+        raise WeightsError(f"{before.path} and {after.path} are not of one kind of model")
+    if likelihoods:
+        return None, (np.empty(0), np.empty((2, 0))), perplexity(*likelihoods)
+    pair = vectors[0], vectors[1]
     metrics = compare_vectors(*pair)
     above = np.triu_indices(metrics.count, 1)
     similarities = np.stack([(each @ each.T)[above] for each in map(_unit, pair)])
@@ -199,17 +210,29 @@ def _layer_errors(left: WeightFile, right: WeightFile) -> tuple[LayerError, ...]
                 f"layer {name!r} has shape {list(info.shape)} in {right.path}, not "
                 f"{list(left.layers[name].shape)}"
             )
-        original = np.asarray(left.array(name), np.float64)
-        norm = float(np.linalg.norm(original))
-        difference = float(np.linalg.norm(original - right.array(name)))
+        norm, difference = _norms(left.array(name).reshape(-1), right.array(name).reshape(-1))
         errors.append(
             LayerError(
                 name, info.quant_type or info.dtype.removeprefix("torch."), _bits(right, [name]),
                 info.num_params, difference / norm if norm else difference,
             )
         )  # fmt: skip
-        left.drop_cache()
+        for file in (left, right):
+            file.release(name)
+            file.drop_cache()
     return tuple(errors)
+
+
+def _norms(original: NDArray[Any], candidate: NDArray[Any]) -> tuple[float, float]:
+    """Return the norm of the original and that of the difference, summed in float64 part by part."""
+    squares = np.zeros(2)
+    for start in range(0, original.size, _PART):
+        part = slice(start, start + _PART)
+        values = original[part].astype(np.float64)
+        difference = values - candidate[part]
+        squares += values @ values, difference @ difference
+    norm, difference_norm = np.sqrt(squares)
+    return float(norm), float(difference_norm)
 
 
 def _subject(directory: ModelDirectory, file: WeightFile) -> Subject:

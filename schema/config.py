@@ -175,7 +175,7 @@ class ValidationConfig:
     max_perplexity_increase: NonNegative = 0.15
     """A relative rise above this is logged as a warning."""
     max_texts: PositiveInt = 512
-    """Most texts that a version is compared on, fewer when it has over 200 million weights.
+    """Most texts that a version is compared on, fewer when it has over 100 million weights.
 
     Bundled sentences are added when there are fewer than 64.
     """

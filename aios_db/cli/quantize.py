@@ -82,9 +82,10 @@ def quantize(
     material = read_calibration(calibration)
     with _progress() as progress:
         report = quantize_model(source, target, calibration=material, config=recipe, progress=progress)
-    texts = _memories(session) or [each for each in material if isinstance(each, str)]
-    files = [each for each in material if isinstance(each, Path)]
-    validation = PrecisionValidator(config.validation).validate(source, target, texts, files)
+        texts = _memories(session) or [each for each in material if isinstance(each, str)]
+        files = [each for each in material if isinstance(each, Path)]
+        validator = PrecisionValidator(config.validation)
+        validation = validator.validate(source, target, texts, files, progress)
     summary = {
         "version": validation.candidate.version,
         "path": str(target),

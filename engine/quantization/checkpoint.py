@@ -66,7 +66,7 @@ def unpack_quantized(stored: Mapping[str, Any]) -> dict[str, Quantized]:
         name: Quantized(
             Grid(*layer["grid"]),
             tuple(layer["shape"]),
-            layer["codes"].float(),
+            layer["codes"],
             layer["scale"],
             layer["zero_point"],
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import logging
@@ -22,12 +21,13 @@ from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.calibration import Calibration, open_calibration
 from aios_db.engine.quantization.checkpoint import Checkpoint, pack_quantized, unpack_quantized
 from aios_db.engine.quantization.distill import Distillation, DistillationSettings
+from aios_db.engine.quantization.effort import effort
 from aios_db.engine.quantization.gptq import GptqSettings
-from aios_db.engine.quantization.layers import quantize_layers
+from aios_db.engine.quantization.layers import put_back, quantize_layers
 from aios_db.engine.quantization.report import QuantizationReport
 from aios_db.engine.quantization.rounding import Grid, Quantized
 from aios_db.engine.quantization.sensitivity import allocate, sensitivities
-from aios_db.engine.quantization.subject import Batch, block_linears, load_model
+from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model
 from aios_db.engine.quantization.v2 import write_v2
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
@@ -42,8 +42,8 @@ Progress = Callable[[str, int, int], None]
 SAVE_EVERY = 100  # steps of distillation
 _STEPS = {"ptq": 300, "gptq": 1600, "full": 6000}  # of distillation, unless the configuration says
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
-_ROUNDING_TOKENS = 40_000  # enough for the means and sizes that rounding asks for
-_PROBES, _MEASURED = 2, 20  # batches whose output tells the sensitivity, and up to which layers are fitted
+_ROUNDING_TOKENS = {"int8": 4096, "int2": 40_000}  # enough for means, and for the inputs' sizes
+_PROBES = 2  # batches whose output tells the sensitivity; on the next ones layers are fitted
 _INT8 = Grid(8, symmetric=True)
 
 
@@ -101,12 +101,13 @@ def quantize_model(
     checkpoint = Checkpoint(work / "state.pt", task)
     job = _Job(directory, material, config, checkpoint, progress or _silent, sensitivity=sensitivity)
     model, quantized, measured = job.run()
+    linears = [f"{name}.weight" for name in job.linears]
+    del job  # and the original: from here on the file is read
     build = work / "model"
     shutil.rmtree(build, ignore_errors=True)
     shutil.copytree(
         directory.path, build, ignore=shutil.ignore_patterns("*.parquet", METADATA_FILE, ".*"), symlinks=False
     )
-    linears = [f"{name}.weight" for name in job.linears]
     by_weight = {f"{name}.weight": layer for name, layer in quantized.items()}
     layers, file_bytes, digest = write_v2(build, directory, model, by_weight, linears)
     report = QuantizationReport(
@@ -144,6 +145,7 @@ class _Job:
         self.config, self.checkpoint, self.progress = config, checkpoint, progress
         self.reference = load_model(directory)
         self.linears = block_linears(self.reference)
+        self.effort = effort(self.linears.values())
         self._calibration = calibration
         self._state = checkpoint.load()
         if sensitivity:
@@ -155,7 +157,7 @@ class _Job:
         calibration = self._batches()
         measured = self._measure(calibration)
         grids = self._grids(measured)
-        model = copy.deepcopy(self.reference)
+        model = copied(self.reference)
         quantized = self._round(model, calibration, grids)
         if self._steps():
             quantized = self._distil(model, quantized)
@@ -164,8 +166,10 @@ class _Job:
     def _batches(self) -> list[Batch]:
         batches = self._calibration.batches(self.reference, tokens=_BATCH, seed=self.config.seed)
         wanted = self.config.calibration_tokens
+        if wanted < 0:
+            wanted = self.effort.solved
         if self.config.method == "ptq":
-            wanted = min(wanted, _ROUNDING_TOKENS)
+            wanted = min(wanted, _ROUNDING_TOKENS[self.config.target])
         taken, tokens = [], 0
         for batch in batches:
             taken.append(batch)
@@ -177,14 +181,21 @@ class _Job:
     def _measure(self, batches: Sequence[Batch]) -> dict[str, float]:
         if self.config.target == "int8" or not self.config.mixed_precision:
             return {}
-        if "sensitivity" not in self._state:
-            small = self._small()
-            self._state["sensitivity"] = sensitivities(
-                self.reference, batches[_PROBES:_MEASURED] or batches, batches[:_PROBES],
-                grids=dict.fromkeys(self.linears, small),
-                settings=self._gptq(refinements=0), done=self._counted("measuring sensitivity"),
+        known: dict[str, float] = dict(self._state.get("sensitivity", {}))
+        left = [name for name in self.linears if name not in known]
+        if left:
+            fitted = batches[_PROBES : _PROBES + -(-self.effort.measured // _BATCH)] or batches
+            probes = [batch.shortened(self.effort.probed // _PROBES) for batch in batches[:_PROBES]]
+
+            def save(measured: Mapping[str, float]) -> None:
+                self._state["sensitivity"] = {**known, **measured}
+                self.checkpoint.save(self._state)
+
+            sensitivities(
+                self.reference, fitted, probes,
+                grids=dict.fromkeys(left, self._small()), settings=self._gptq(refinements=0),
+                done=self._counted("measuring sensitivity", len(known)), advanced=save,
             )  # fmt: skip
-            self.checkpoint.save(self._state)
         return dict(self._state["sensitivity"])
 
     def _grids(self, measured: dict[str, float]) -> dict[str, Grid]:
@@ -202,9 +213,10 @@ class _Job:
         self, model: nn.Module, batches: Sequence[Batch], grids: dict[str, Grid]
     ) -> dict[str, Quantized]:
         if "model" in self._state:
-            model.load_state_dict(self._state["model"])
+            model.load_state_dict(self._state["model"], strict=False)
         known = unpack_quantized(self._state.get("layers", {}))
         if len(known) == len(grids):
+            put_back(model, known)
             return known
         count = self._counted("rounding" if self.config.method == "ptq" else "GPTQ", len(known))
         settings = None if self.config.method == "ptq" else self._gptq(self.config.refinements)
@@ -216,7 +228,9 @@ class _Job:
             log.debug("quantized %s: %.4f of the output's size", name, error)
 
         def save() -> None:
-            self._state |= {"layers": pack_quantized(done), "model": model.state_dict()}
+            # Weights follow from the integers.
+            biases = {name: each for name, each in model.state_dict().items() if each.dim() == 1}
+            self._state |= {"layers": pack_quantized(done), "model": biases}
             self.checkpoint.save(self._state)
 
         return quantize_layers(
@@ -228,7 +242,12 @@ class _Job:
         if self.config.target == "int8":
             return 0
         steps = self.config.distillation_steps
-        return _STEPS[self.config.method] if steps < 0 else steps
+        if steps < 0:
+            if self.effort.distilled:
+                return _STEPS[self.config.method]
+            log.warning("a model of this size is not distilled unless a number of steps is given")
+            return 0
+        return steps
 
     def _distil(self, model: nn.Module, quantized: dict[str, Quantized]) -> dict[str, Quantized]:
         settings = DistillationSettings(

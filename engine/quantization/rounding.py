@@ -96,7 +96,7 @@ class Quantized:
     Attributes
     ----------
     codes : Tensor
-        The integers q as float32, in blocks (rows, groups, group).
+        The integers q as float32, or int8 where they are kept, in blocks (rows, groups, group).
     scale, zero_point : Tensor
         (rows, groups, 1), float32.
     """
@@ -218,7 +218,7 @@ def quantize(
     if searched and importance is None:
         importance = grid.importances(torch.ones_like(weight, dtype=torch.float32))
     scale, zero_point = search(blocks, grid, importance) if searched else cover(blocks, grid)
-    codes = (blocks / scale + zero_point).round().clamp(grid.low, grid.high)
+    codes = (blocks / scale).add_(zero_point).round_().clamp_(grid.low, grid.high)
     return Quantized(grid, tuple(weight.shape), codes, scale, zero_point)
 
 

@@ -72,7 +72,7 @@ class GridLinear(nn.Module):
     def __init__(self, linear: nn.Linear, quantized: Quantized, *, moving: bool, dtype: torch.dtype) -> None:
         super().__init__()
         self.grid, self.shape, self._dtype = quantized.grid, quantized.shape, dtype
-        self.positions = nn.Parameter(quantized.codes.clone(), requires_grad=moving)
+        self.positions = nn.Parameter(quantized.codes.to(torch.float32, copy=True), requires_grad=moving)
         self.stretch = nn.Parameter(torch.ones_like(quantized.scale))
         self.zero_point = nn.Parameter(quantized.zero_point.clone(), requires_grad=not self.grid.symmetric)
         self.scale: Tensor

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from aios_db.engine.quantization import gptq
 from aios_db.engine.quantization.gptq import GptqSettings, relative_error, solve
 from aios_db.engine.quantization.rounding import Grid, quantize
 
@@ -26,6 +27,17 @@ def test_gptq_beats_rounding_and_refinement_beats_gptq(
     refined = relative_error(solve(weight, hessian, grid, GptqSettings(refinements=2)), weight, hessian)
     assert plain < 0.8 * rounded
     assert refined < 0.95 * plain
+
+
+@pytest.mark.parametrize("grid", [Grid(2, 64), Grid(2, -1)], ids=str)
+def test_scales_searched_part_by_part_are_the_same(
+    problem: tuple[torch.Tensor, torch.Tensor], grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = solve(*problem, grid, GptqSettings())
+    monkeypatch.setattr(gptq, "_CACHED", 1000)  # a few rows
+    parts = solve(*problem, grid, GptqSettings())
+    assert torch.equal(whole.scale, parts.scale)
+    assert torch.equal(whole.codes, parts.codes)
 
 
 def test_codes_stand_on_the_grid(problem: tuple[torch.Tensor, torch.Tensor]) -> None:

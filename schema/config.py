@@ -152,8 +152,8 @@ class QuantizationConfig:
     """Bits per weight over the quantized linear layers, scales and zero points included."""
     keep_int8: str = ""
     """Layers that get 8 bits whatever they cost: parts of their names, separated by commas."""
-    calibration_tokens: PositiveInt = 240_000
-    """Tokens that GPTQ looks at (rounding at most 40,000); distillation sees all texts."""
+    calibration_tokens: Annotated[int, Range(-1)] = -1
+    """Tokens that GPTQ looks at; -1 is 240,000, less for large models. Rounding takes at most 40,000."""
     damping: NonNegative = 0.01
     """Added to the Hessian's diagonal, as a share of its mean."""
     act_order: bool = True
@@ -161,7 +161,10 @@ class QuantizationConfig:
     refinements: NonNegativeInt = 4
     """Rounds of refitting scales and integers after GPTQ's own pass."""
     distillation_steps: Annotated[int, Range(-1)] = -1
-    """Steps of distillation against the original model; -1 is as many as suit the method, 0 none."""
+    """Steps of distillation against the original model; -1 is as many as suit the method, 0 none.
+
+    By itself, none is taken for a model of more than 128 million weights in its linear layers.
+    """
     distillation_tokens: PositiveInt = 512
     """Tokens in a step of distillation."""
     learning_rate: NonNegative = 0.005
@@ -179,7 +182,10 @@ class ValidationConfig:
     max_perplexity_increase: NonNegative = 0.15
     """A relative rise above this is logged as a warning."""
     max_texts: PositiveInt = 512
-    """Most texts that a version is compared on; bundled sentences are added when there are fewer than 64."""
+    """Most texts that a version is compared on, fewer when it has over 100 million weights.
+
+    Bundled sentences are added when there are fewer than 64.
+    """
 
 
 @dataclass(frozen=True)

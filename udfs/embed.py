@@ -22,14 +22,16 @@ class HasEncoder(Protocol):
 
 def embed(store: HasEncoder, texts: pa.Array) -> pa.Array:
     """Return a fixed-size list of float32 per text, null for null; equal texts are encoded once."""
-    unique = texts.dictionary_encode()
-    dimension = store.encoder.dimension
-    rows = np.zeros((len(texts), dimension), dtype=np.float32)
-    valid = texts.is_valid().to_numpy(zero_copy_only=False)
-    if valid.any():
-        vectors = store.encoder.encode(unique.dictionary.to_pylist())
-        rows[valid] = vectors[unique.indices.drop_null().to_numpy()]
-    return pa.FixedSizeListArray.from_arrays(rows.ravel(), dimension, mask=pa.array(~valid))
+    encoder = store.encoder
+    given = texts.to_pylist()
+    distinct = [text for text in dict.fromkeys(given) if text is not None]
+    vectors = np.zeros((len(distinct) + 1, encoder.dimension), dtype=np.float32)  # null has the last one
+    if distinct:
+        vectors[:-1] = encoder.encode(distinct)
+    places = {text: place for place, text in enumerate([*distinct, None])}
+    rows = vectors[[places[text] for text in given]]
+    mask = texts.is_null() if texts.null_count else None
+    return pa.FixedSizeListArray.from_arrays(rows.ravel(), encoder.dimension, mask=mask)
 
 
 FUNCTIONS = (ScalarFunction("aios_embed", ["VARCHAR"], "FLOAT[{dimension}]", embed),)

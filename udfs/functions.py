@@ -123,4 +123,6 @@ def _bind(function: ScalarFunction, current: Callable[[], Any], errors: ErrorBoo
 
 
 def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

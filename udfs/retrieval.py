@@ -51,7 +51,7 @@ class Index(Protocol):
         """Return the memories some links away."""
         ...
 
-    def find_ids(self, memory_ids: Sequence[str]) -> Rows:
+    def find_ids(self, memory_ids: Sequence[str] | pa.StringArray) -> Rows:
         """Return row ids, -1 for unknown."""
         ...
 
@@ -63,7 +63,9 @@ class Index(Protocol):
         """Return when the memories happened."""
         ...
 
-    def memories(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
+    def memories(
+        self, memory_ids: Sequence[str] | pa.StringArray
+    ) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
         """Return which memories are there, and of those the columns of `returned_schema`."""
         ...
 
@@ -159,10 +161,17 @@ def spread(  # noqa: PLR0917 - one argument a column
     def one(ids: pa.Array, seeds: pa.Array, links: int, where: Filter, limit: int) -> pa.StructArray:
         if len(ids) != len(seeds):
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
-        rows = store.index.find_ids(ids.to_pylist())
+        rows = store.index.find_ids(_texts(ids))
         known = rows >= 0
-        rows, first = np.unique(rows[known], return_index=True)
-        activation = np.nan_to_num(_numbers(seeds, np.float64)[known][first])
+        rows, activation = rows[known], _numbers(seeds, np.float64)[known]
+        if not np.isfinite(activation).all():
+            activation = np.nan_to_num(activation)
+        order = np.argsort(rows, kind="stable")
+        rows, activation = rows[order], activation[order]
+        again = rows[1:] == rows[:-1]
+        if again.any():  # of a memory given twice the first score counts
+            first = np.append(True, ~again)
+            rows, activation = rows[first], activation[first]
         limited = limit if limit >= 0 else None
         reached, arrived, distances = store.index.spread(rows, activation, links, where, limited)
         times = store.index.times(reached)
@@ -196,7 +205,8 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     """Return the rows of given memories, unknown ones left out."""
 
     def one(ids: pa.Array) -> pa.StructArray:
-        _, found = store.index.memories(_distinct(ids))
+        _, known = _known(store, ids)
+        _, found = store.index.memories(known)
         return _struct(found)
 
     return _each_row(_MEMORY, one, memory_ids)
@@ -207,10 +217,10 @@ def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array) -> pa.Arr
 
     One that was forgotten meanwhile is NULL.
     """
-    names = [name or "" for name in memory_ids.to_pylist()]
-    known, found = store.index.memories(names)
+    memory_ids = _texts(memory_ids)
+    known, found = store.index.memories(memory_ids)
     together: dict[str, list[str]] = {}
-    for text, name, is_known in zip(texts.to_pylist(), names, known.tolist(), strict=True):
+    for text, name, is_known in zip(texts.to_pylist(), memory_ids.to_pylist(), known.tolist(), strict=True):
         if is_known:
             together.setdefault(text, []).append(name)
     for each in together.values():
@@ -258,18 +268,21 @@ def _microseconds(time: datetime | None) -> int | None:
     return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)
 
 
+def _texts(ids: pa.Array) -> pa.StringArray:
+    """Return memory_ids as the index takes them, empty for null."""
+    ids = ids if ids.type == pa.string() else ids.cast(pa.string())
+    return ids.fill_null("") if ids.null_count else ids
+
+
 def _known(store: Searchable, ids: pa.StringArray) -> tuple[Rows, pa.StringArray]:
     """Return row ids and memory_ids of those that exist, each once."""
-    distinct = _distinct(ids)
-    rows = store.index.find_ids(distinct)
-    known = rows >= 0
-    if known.all() and len(distinct) == len(ids):
+    ids = _texts(ids)
+    rows = store.index.find_ids(ids)
+    distinct, first = np.unique(rows, return_index=True)
+    if len(distinct) == len(rows) and distinct[:1].tolist() != [-1]:
         return rows, ids
-    return rows[known], pa.array(distinct, pa.string()).filter(pa.array(known))
-
-
-def _distinct(ids: pa.StringArray) -> list[str]:
-    return list(dict.fromkeys(name for name in ids.to_pylist() if name is not None))
+    first = np.sort(first[distinct >= 0])
+    return rows[first], ids.take(pa.array(first))
 
 
 def _numbers(values: pa.Array, dtype: npt.DTypeLike = np.float32) -> NDArray[Any]:

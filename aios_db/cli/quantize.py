@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,10 @@ from aios_db.schema.errors import DataError, ValidationError
 
 if TYPE_CHECKING:
     from aios_db.engine.validation.report import ValidationReport
+
+
+_LINE_SECONDS = 30.0
+"""Between two lines of progress."""
 
 
 @click.command(
@@ -81,9 +86,10 @@ def quantize(
     material = read_calibration(calibration)
     with _progress() as progress:
         report = quantize_model(source, target, calibration=material, config=recipe, progress=progress)
-    texts = _memories(session) or [each for each in material if isinstance(each, str)]
-    files = [each for each in material if isinstance(each, Path)]
-    validation = PrecisionValidator(config.validation).validate(source, target, texts, files)
+        texts = _memories(session) or [each for each in material if isinstance(each, str)]
+        files = [each for each in material if isinstance(each, Path)]
+        validator = PrecisionValidator(config.validation)
+        validation = validator.validate(source, target, texts, files, progress)
     summary = {
         "version": validation.candidate.version,
         "path": str(target),
@@ -150,10 +156,10 @@ def read_calibration(paths: Iterable[str]) -> list[str | Path]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Yield what draws a progress bar; None where nobody watches."""
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what draws a progress bar; what prints a line now and then, where nobody watches."""
     if not sys.stderr.isatty():
-        yield None
+        yield _lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -173,3 +179,17 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
             bars.update(tasks[what], completed=done)
 
         yield show
+
+
+def _lines() -> Callable[[str, int, int], None]:
+    """Return what prints how far the work is, unless it did so less than `_LINE_SECONDS` ago."""
+    started = last = time.monotonic()
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _LINE_SECONDS:
+            last = now
+            click.echo(f"{what}: {done} of {total}, {(now - started) / 60:.1f} minutes", err=True)
+
+    return show

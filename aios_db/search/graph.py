@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from aios_db.schema.association_links import KINDS
 from aios_db.schema.retrieval import Rows
+from aios_db.search import kernels
 from aios_db.search.linkrun import NO_LINKS, LinkRun, Links, joined
-from aios_db.search.ranking import sorted_unique
+from aios_db.search.portable.links import More
 from aios_db.search.rowtable import RowTable
 
 NEXT_IN_SESSION = KINDS.index("next_in_session")
@@ -149,33 +150,24 @@ class LinkGraph:
         """Number of links outside the arrays."""
         return len(self._ends) + sum(map(len, self._runs))
 
-    def neighbors(self, rows: Rows) -> tuple[Rows, Rows, NDArray[np.float32], NDArray[np.uint8]]:
-        """Return all links of some memories: position in ``rows``, other end, weight, kind."""
-        offsets = self._arrays.offsets
-        known = np.flatnonzero(rows < len(offsets) - 1)
-        starts, stops = offsets[rows[known]], offsets[rows[known] + 1]
-        lengths = stops - starts
-        origin = np.repeat(known, lengths)
-        at = np.arange(len(origin)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-        targets = self._arrays.targets[at].astype(np.int64)
-        weights, kinds = self._arrays.weights[at], self._arrays.kinds[at]
+    def _more(self, rows: Rows) -> More:
+        """Return links outside the arrays of some memories: place in ``rows``, other end, weight, kind."""
         touched = np.flatnonzero(self._has_recent[rows])
         found = [
             (i, *link)
             for i, row in zip(touched.tolist(), rows[touched].tolist(), strict=True)
             for link in self._recent[row].values()
         ]
-        if found:
-            more = list(zip(*found, strict=True))
-            origin = np.concatenate([origin, np.array(more[0], np.int64)])
-            targets = np.concatenate([targets, np.array(more[1], np.int64)])
-            weights = np.concatenate([weights, np.array(more[2], np.float32)])
-            kinds = np.concatenate([kinds, np.array(more[3], np.uint8)])
-        if self._runs:
-            parts = [(origin, targets, weights, kinds), *(run.neighbors(rows) for run in self._runs)]
-            origin, targets, weights, kinds = (np.concatenate(column) for column in zip(*parts, strict=True))
-        keep = weights > 0
-        return origin[keep], targets[keep], weights[keep], kinds[keep]
+        origins, targets, weights, kinds = zip(*found, strict=True) if found else ((), (), (), ())
+        recent = (
+            np.array(origins, np.int64), np.array(targets, np.int64), np.array(weights, np.float32),
+            np.array(kinds, np.uint8),
+        )  # fmt: skip
+        if not self._runs:
+            return recent
+        parts = [recent, *(run.neighbors(rows) for run in self._runs)]
+        origin, target, weight, kind = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return origin, target, weight, kind
 
     def spread(
         self, rows: Rows, scores: NDArray[np.float64], hops: int
@@ -189,7 +181,7 @@ class LinkGraph:
         Parameters
         ----------
         rows, scores
-            The seeds and their activation; what is not positive sends nothing.
+            The seeds, ascending, and their activation; what is not positive sends nothing.
         hops
             Links to follow.
 
@@ -203,20 +195,21 @@ class LinkGraph:
         frontier, activation = rows[seeds], scores[seeds]
         reached, arrived = rows, np.zeros(len(rows))
         distances = np.zeros(len(rows), np.int64)
+        packed = self._arrays
+        adjacency = packed.offsets, packed.targets, packed.weights, packed.kinds, packed.degrees
         for hop in range(1, hops + 1):
             if len(frontier) == 0:
                 break
             if len(frontier) > _FRONTIER:
                 strongest = np.argsort(-activation, kind="stable")[:_FRONTIER]
                 frontier, activation = frontier[strongest], activation[strongest]
-            frontier, activation = self._step(frontier, activation)
-            merged = sorted_unique(np.concatenate([reached, frontier]))
-            totals = np.zeros(len(merged))
-            totals[np.searchsorted(merged, reached)] += arrived
-            totals[np.searchsorted(merged, frontier)] += activation
-            steps = np.full(len(merged), hop)
-            steps[np.searchsorted(merged, reached)] = distances
-            reached, arrived, distances = merged, totals, steps
+            frontier, activation = kernels.links.step(
+                frontier, activation, adjacency, self._more(frontier), self._recent_degrees.values, _GAINS,
+                _SHARED,
+            )  # fmt: skip
+            reached, arrived, distances = kernels.links.merge(
+                reached, arrived, distances, frontier, activation, hop
+            )
         return reached, arrived, distances
 
     def links(self) -> Links:
@@ -246,22 +239,10 @@ class LinkGraph:
             self._arrays.weights[entry] = weight
             self._arrays.degrees[self._arrays.targets[other]] += change
 
-    def _step(self, rows: Rows, activation: NDArray[np.float64]) -> tuple[Rows, NDArray[np.float64]]:
-        origin, targets, weights, kinds = self.neighbors(rows)
-        reached = sorted_unique(targets)
-        at = np.searchsorted(reached, targets)
-        degrees = np.maximum(self._degrees(rows), 1.0)[origin] * np.maximum(self._degrees(reached), 1.0)[at]
-        share = np.where(_shares_gain(kinds), np.sqrt(degrees), 1.0)
-        flow = _GAINS[kinds] * weights / share * activation[origin]
-        return reached, np.bincount(at, flow, len(reached)).astype(np.float64)
-
-    def _degrees(self, rows: Rows) -> NDArray[np.float64]:
-        degrees = self._recent_degrees[rows]
-        known = np.flatnonzero(rows < len(self._arrays.degrees))
-        degrees[known] += self._arrays.degrees[rows[known]]
-        return degrees
-
 
 def _shares_gain(kind: Any) -> Any:
     """Tell of a kind, or of each in an array, whether its gain is shared by all links of both ends."""
     return (kind != NEXT_IN_SESSION) & (kind != SIMILAR)
+
+
+_SHARED: NDArray[np.bool_] = _shares_gain(np.arange(len(KINDS) + 1))

@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.retrieval import Filter, Hits, Rows
-from aios_db.search import source
+from aios_db.search import kernels, source
 from aios_db.search.analyzer import Analyzer
 from aios_db.search.attributes import attributes
 from aios_db.search.blas import single_threaded
@@ -33,7 +32,7 @@ from aios_db.search.nearest import Neighbors, search
 from aios_db.search.part import COLUMNS, EQUALITIES, Part
 from aios_db.search.phrases import phrases
 from aios_db.search.postings import Triples
-from aios_db.search.ranking import best, strongest
+from aios_db.search.ranking import best_of_parts, strongest
 from aios_db.search.segment import Segment, Version
 from aios_db.search.tail import Tail
 from aios_db.search.vectors import Statistics
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aios_db.search")
 
 _SMALL_TAIL, _LARGE_TAIL = 4096, 65536
-_FEW_NAMES, _MOST_NAMES = 1024, 65536  # of memories named by a search, which the next step will look up
+_FEW_NAMES = 1024  # are remembered when a search names them: the next step will look them up
 
 
 class SearchIndex:
@@ -142,9 +141,8 @@ class SearchIndex:
         """Return the ``k`` memories nearest to a float32 ``vector`` by inner product."""
         vector, k = self._checked(vector), _checked_k(k)
         with self._lock, single_threaded():
-            found = [search(part, vector, k, where) for part in self._parts]
-            rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
-            return Hits(*best(rows, scores, k), *self._moments(vector))
+            found = best_of_parts([search(part, vector, k, where) for part in self._parts], k)
+            return Hits(*found, *self._moments(vector))
 
     def keyword_search(self, text: str, k: int, where: Filter | None = None) -> Hits:
         """Return the ``k`` memories with the highest BM25 score; only such as hold a word of ``text``."""
@@ -164,7 +162,7 @@ class SearchIndex:
                 inside = np.flatnonzero(at >= 0)
                 inside = inside[part.alive[at[inside]]]
                 if len(inside):
-                    cosines[inside] = np.einsum("ij,j->i", part.vectors[at[inside]], vector)
+                    cosines[inside] = kernels.vectors.products(part.vectors, at[inside], vector)
                     keywords[inside] = scorer.scores(part, at[inside])
             return (
                 Hits(row_ids, cosines, *self._moments(vector)),
@@ -230,44 +228,31 @@ class SearchIndex:
     def find_ids(self, memory_ids: Keys) -> Rows:
         """Return the row id of each memory_id, or -1."""
         with self._lock:
-            if len(memory_ids) <= _FEW_NAMES and not isinstance(memory_ids, pa.Array):
-                rows = np.fromiter(map(self._named.get, memory_ids, repeat(-1)), np.int64, len(memory_ids))
+            if len(memory_ids) <= _FEW_NAMES and isinstance(memory_ids, pa.Array):
+                rows = self._named.find(memory_ids)
                 if (rows >= 0).all():
                     return self._living(rows)
             return self._living(self._ids.find(memory_ids))
 
     def memory_ids(self, row_ids: Rows) -> pa.StringArray:
         """Return the memory_id of each row id."""
-        names = np.zeros(len(row_ids), COLUMNS["ids"])
-        with self._lock:
-            for part in self._parts:
-                at = part.positions(row_ids)
-                inside = np.flatnonzero(at >= 0)
-                names[inside] = part.columns["ids"][at[inside]]
+        names = self._column("ids", row_ids)
         width = names.dtype.itemsize
-        if (np.char.str_len(names) == width).all():
+        if names.view(np.uint8)[width - 1 :: width].all():  # none is shorter
             offsets = np.arange(0, width * (len(names) + 1), width, dtype=np.int32)
             found = pa.StringArray.from_buffers(len(names), pa.py_buffer(offsets), pa.py_buffer(names))
         else:
             found = pa.array([name.decode() for name in names.tolist()], pa.string())
         if len(found) <= _FEW_NAMES:
             with self._lock:
-                if len(self._named) > _MOST_NAMES:
-                    self._named.clear()
-                self._named.update(zip(found.to_pylist(), row_ids.tolist(), strict=True))
+                self._named.put(found, row_ids)
         return found
 
     def times(self, row_ids: Rows) -> NDArray[np.int64]:
         """Return when each memory happened, or was stored: microseconds since 1970."""
-        times = np.zeros(len(row_ids), np.int64)
-        with self._lock:
-            for part in self._parts:
-                at = part.positions(row_ids)
-                inside = np.flatnonzero(at >= 0)
-                times[inside] = part.columns["times"][at[inside]]
-        return times
+        return self._column("times", row_ids)
 
-    def memories(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
+    def memories(self, memory_ids: Keys) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
         """Return which memories are there, and of those the columns of `returned_schema`, in their order."""
         with self._lock:
             rows = self.find_ids(memory_ids)
@@ -336,7 +321,7 @@ class SearchIndex:
         self._labels = Labels(segment.labels)
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
         self._rows = segment.stored_rows()
-        self._named: dict[str, int] = {}
+        self._named = kernels.names.Names()
         self._asked: tuple[str, KeywordScorer] | None = None
         self._asked_vector: tuple[bytes, tuple[float, float]] | None = None
         self._names: dict[int, list[str]] = {}
@@ -397,6 +382,19 @@ class SearchIndex:
         if not np.isfinite(vector).all():
             raise DataError("query vector holds NaN or infinity; give finite numbers")
         return vector
+
+    def _column(self, name: str, rows: Rows) -> NDArray[Any]:
+        """Return a column's value of each row, 0 of unknown ones."""
+        with self._lock:
+            at = self._segment.positions(rows)
+            if (at >= 0).all() and not len(self._tail):
+                return self._segment.columns[name][at]
+            values = np.zeros(len(rows), COLUMNS[name])
+            for part in self._parts:
+                at = part.positions(rows)
+                inside = np.flatnonzero(at >= 0)
+                values[inside] = part.columns[name][at[inside]]
+            return values
 
     def _passes(self, rows: Rows, where: Filter | None) -> NDArray[np.bool_]:
         passed = np.zeros(len(rows), np.bool_)

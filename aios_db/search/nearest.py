@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, Rows
+from aios_db.search import kernels
 from aios_db.search.centroids import Centroids, spherical_k_means
 from aios_db.search.lists import Contiguous, Lists, Scattered, best_in_lists, best_of
 from aios_db.search.part import Part
@@ -37,22 +38,14 @@ def search(
     clusters = part.clusters
     if few and (clusters is None or where):
         documents = np.flatnonzero(mask)
-        return best(part.rows[documents], part.vectors[documents] @ vector, k)
+        return best(part.rows[documents], kernels.vectors.products(part.vectors, documents, vector), k)
     if clusters is None or exact or k > _EXACT_ROWS:
-        scores = part.vectors @ vector
-        if matches == len(part):
-            return best(part.rows, scores, k)
-        documents = np.flatnonzero(mask)
-        return best(part.rows[documents], scores[documents], k)
-    widening = min(len(part) / matches, _MOST_WIDENING)
-    slices = clusters.nearest_rows(vector, _ROWS_A_RESULT * k, widening)
-    scores = np.concatenate([part.vectors[span] @ vector for span in slices])
-    if matches < len(part):
-        scores[~np.concatenate([mask[span] for span in slices])] = -np.inf
-    rows = np.concatenate([part.rows[span] for span in slices])
-    rows, scores = best(rows, scores, k)
-    found = scores > -np.inf
-    return rows[found], scores[found]
+        spans = np.array([[0, len(part)]])
+    else:
+        widening = min(len(part) / matches, _MOST_WIDENING)
+        spans = clusters.nearest_rows(vector, _ROWS_A_RESULT * k, widening)
+    allowed = None if matches == len(part) else mask
+    return kernels.vectors.nearest(part.vectors, part.rows, allowed, spans, vector, k)
 
 
 class Neighbors:

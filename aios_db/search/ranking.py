@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,16 @@ def best(row_ids: Rows, scores: NDArray[np.float32], k: int) -> tuple[Rows, NDAr
         row_ids, scores = row_ids[keep], scores[keep]
     order = np.lexsort((row_ids, -scores))[:k]
     return row_ids[order], scores[order]
+
+
+def best_of_parts(
+    found: Sequence[tuple[Rows, NDArray[np.float32]]], k: int
+) -> tuple[Rows, NDArray[np.float32]]:
+    """Return the ``k`` best of what `best` found in each of some parts."""
+    if len(found) == 1:
+        return found[0]
+    rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+    return best(rows, scores, k)
 
 
 def strongest(scores: NDArray[np.float64], places: NDArray[np.int64], count: int) -> NDArray[np.int64]:

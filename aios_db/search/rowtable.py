@@ -26,6 +26,11 @@ class RowTable:
         self._default = default
         self._values: NDArray[Any] = np.empty(0, dtype)
 
+    @property
+    def values(self) -> NDArray[Any]:
+        """The values by row, as far as any was set."""
+        return self._values
+
     def __getitem__(self, rows: Rows) -> NDArray[Any]:
         """Return the value of each row, in their order."""
         values = self._values

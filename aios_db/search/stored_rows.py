@@ -21,6 +21,7 @@ from aios_db.search.rowtable import RowTable
 _SCHEMA = returned_schema()
 _BLOCK_ROWS = 8192
 _BATCH_BYTES = 1 << 30  # an array of strings ends at twice that
+_FEW_ROWS = 32  # are copied one by one; above, a copy from each batch and bringing them in order is faster
 _MOST_RECENT = 128  # batches in memory
 _OFFSET = (1 << 32) - 1
 
@@ -102,6 +103,9 @@ class StoredRows:
         first = int(which[0])
         if (which == first).all():
             return self._batches[first].take(pa.array(offsets))
+        if len(place) <= _FEW_ROWS:
+            places = zip(which.tolist(), offsets.tolist(), strict=True)
+            return pa.concat_batches([self._batches[number].slice(row, 1) for number, row in places])
         order = np.argsort(which, kind="stable")
         distinct, starts = np.unique(which[order], return_index=True)
         groups = np.split(offsets[order], starts[1:])

@@ -39,8 +39,10 @@ class Clusters:
     offsets: NDArray[np.int64]
     reach: float
 
-    def nearest_rows(self, vector: NDArray[np.float32], least: int, widening: float = 1.0) -> list[slice]:
-        """Return the rows to search as slices, neighbours in the file joined.
+    def nearest_rows(
+        self, vector: NDArray[np.float32], least: int, widening: float = 1.0
+    ) -> NDArray[np.int64]:
+        """Return the rows to search, int64 ``(lists, 2)``: first row and end of each list, ascending.
 
         Parameters
         ----------
@@ -56,13 +58,7 @@ class Clusters:
         fewest = max(_FEWEST_LISTS, math.ceil(least * len(scores) / max(int(self.offsets[-1]), 1)))
         count = min(int(widening * max(within_reach, fewest)), len(scores))
         lists = np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])
-        slices: list[slice] = []
-        for start, stop in zip(self.offsets[lists].tolist(), self.offsets[lists + 1].tolist(), strict=True):
-            if slices and slices[-1].stop == start:
-                slices[-1] = slice(slices[-1].start, stop)
-            elif stop > start:
-                slices.append(slice(start, stop))
-        return slices
+        return np.stack([self.offsets[lists], self.offsets[lists + 1]], axis=1)
 
 
 class Statistics:

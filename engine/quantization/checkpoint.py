@@ -66,7 +66,7 @@ def unpack_quantized(stored: Mapping[str, Any]) -> dict[str, Quantized]:
     for name, layer in stored.items():
         bits, group_size, symmetric, planes = layer["grid"]
         grid = Grid(bits, group_size, symmetric, tuple(planes))
-        codes = layer["codes"].float()
+        codes = layer["codes"]
         layers[name] = Quantized(grid, tuple(layer["shape"]), codes, layer["scale"], layer["zero_point"])
     return layers
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from aios_db.engine.quantization.gptq import GptqSettings, damp, relative_error, solve
-from aios_db.engine.quantization.moments import BlockWalk, Moments
+from aios_db.engine.quantization.moments import BlockWalk, Means, Moments
 from aios_db.engine.quantization.rounding import Grid, Quantized, quantize
 from aios_db.engine.quantization.subject import Batch
 
 Done = Callable[[str, Quantized, float], None]
-"""Called with a layer's name, its quantized weight and the relative squared error of its output."""
+"""Called with a layer's name, its quantized weight and the relative squared error of its output.
+
+Rounding does not look at how inputs go together and gives the error for independent ones.
+"""
 
 
 def quantize_layers(
@@ -35,7 +39,7 @@ def quantize_layers(
     Parameters
     ----------
     reference, model
-        The original and a copy of it, which is changed.
+        The original and a copy of it, which is changed; or one model, when ``done`` undoes each change.
     settings
         How GPTQ works; None is rounding to nearest with searched scales.
     known
@@ -44,37 +48,63 @@ def quantize_layers(
         Called after each block.
     """
     results = dict(known or {})
-    for name, quantized in results.items():
-        _linear(model, name).weight.data = quantized.dequantize()
+    put_back(model, results)
     walk = BlockWalk(reference, model, batches)
     for _ in range(len(walk)):
         for stage in walk.stages():
             names = [name for name in stage if name in grids and name not in results]
             if not names:
                 continue
-            moments = walk.moments(stage)
+            moments = walk.moments(stage) if settings else None
+            means: Means | None = moments
+            if not moments and any(_asks(_linear(model, name), grids[name]) for name in names):
+                means = walk.means(stage)
             for name in names:
                 linear = _linear(model, name)
-                quantized, error = _quantize(linear, moments, grids[name], settings)
-                _correct_bias(linear, _linear(reference, name), moments, quantized)
-                results[name] = quantized
-                done(name, quantized, error)
+                if moments and settings:
+                    quantized, error = _solve(linear, moments, grids[name], settings)
+                else:
+                    quantized, error = _round(linear, means, grids[name])
+                if means and linear.bias is not None:
+                    _correct_bias(linear, _linear(reference, name), means, quantized)
+                linear.weight.data = quantized.dequantize()
+                # All layers' integers are kept: a byte each.
+                results[name] = replace(quantized, codes=quantized.codes.to(torch.int8))
+                done(name, results[name], error)
         if advanced:
             advanced()
         walk.advance()
     return results
 
 
-def _quantize(
-    linear: nn.Linear, moments: Moments, grid: Grid, settings: GptqSettings | None
+def put_back(model: nn.Module, quantized: Mapping[str, Quantized]) -> None:
+    """Give the layers of ``model`` the rounded weights that an earlier run found."""
+    for name, layer in quantized.items():
+        _linear(model, name).weight.data = layer.dequantize()
+
+
+def _asks(linear: nn.Linear, grid: Grid) -> bool:
+    """Whether rounding asks about the layer's inputs: for its bias, or to find its scales."""
+    return linear.bias is not None or grid.bits < 8
+
+
+def _round(linear: nn.Linear, means: Means | None, grid: Grid) -> tuple[Quantized, float]:
+    weight = linear.weight.detach()
+    size = torch.ones(weight.shape[1])
+    if means:
+        size = means.square if linear.bias is None else means.square - means.mean**2
+    importance = size.clamp_min(0).expand_as(weight)
+    quantized = quantize(weight, grid, importance=grid.importances(importance), searched=grid.bits < 8)
+    error, whole = ((value**2 * importance).sum() for value in (quantized.dequantize() - weight, weight))
+    return quantized, float(error / whole.clamp_min(1e-30))
+
+
+def _solve(
+    linear: nn.Linear, moments: Moments, grid: Grid, settings: GptqSettings
 ) -> tuple[Quantized, float]:
     weight = linear.weight.detach()
     if linear.bias is not None:
         moments = moments.centred()
-    if settings is None:
-        importance = grid.importances(moments.hessian.diagonal().clamp_min(0).expand_as(weight))
-        quantized = quantize(weight, grid, importance=importance, searched=grid.bits == 2)
-        return quantized, relative_error(quantized, weight, moments.hessian)
     target = _compensated(weight, moments, settings.damping)
     rounded_well = grid.bits == 8
     quantized = quantize(target, grid) if rounded_well else solve(target, moments.hessian, grid, settings)
@@ -83,18 +113,17 @@ def _quantize(
 
 def _compensated(weight: Tensor, moments: Moments, damping: float) -> Tensor:
     """Return the weight that best makes the reference's output out of the quantized model's input."""
+    if moments.cross is moments.hessian:
+        return weight  # the inputs are the original ones
     hessian = damp(moments.hessian, damping)
     cross = moments.cross + (hessian - moments.hessian)
     solved: Tensor = torch.linalg.solve(hessian, cross.T)
     return weight @ solved.T
 
 
-def _correct_bias(linear: nn.Linear, original: nn.Linear, moments: Moments, quantized: Quantized) -> None:
-    rounded = quantized.dequantize()
-    if linear.bias is not None:
-        shift = original.weight @ moments.reference_mean - rounded @ moments.mean
-        linear.bias.data = original.bias.data + shift.detach()
-    linear.weight.data = rounded
+def _correct_bias(linear: nn.Linear, original: nn.Linear, means: Means, quantized: Quantized) -> None:
+    shift = original.weight @ means.reference_mean - quantized.dequantize() @ means.mean
+    linear.bias.data = original.bias.data + shift.detach()
 
 
 def _linear(model: nn.Module, name: str) -> nn.Linear:

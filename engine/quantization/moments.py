@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,35 +11,44 @@ from torch import Tensor, nn
 
 from aios_db.engine.quantization.subject import Batch, blocks_of, fast_arithmetic
 
+_PANEL = 1024  # columns of a Hessian's upper triangle that are summed at a time
+
 
 class _Reached(Exception):
     pass
 
 
 @dataclass
-class Moments:
-    """First and second moments of a linear layer's inputs.
+class Means:
+    """What rounding asks about a linear layer's inputs.
 
     The reference's input x and the quantized model's input y, d wide, for the same tokens.
     """
 
-    hessian: Tensor
-    """Mean of y y^T, (d, d)."""
-    cross: Tensor
-    """Mean of x y^T, (d, d)."""
     reference_mean: Tensor
     """Mean of x, (d,)."""
     mean: Tensor
     """Mean of y, (d,)."""
+    square: Tensor
+    """Mean of y^2, (d,)."""
+
+
+@dataclass
+class Moments(Means):
+    """What GPTQ asks about them."""
+
+    hessian: Tensor
+    """Mean of y y^T, (d, d)."""
+    cross: Tensor
+    """Mean of x y^T, (d, d); the very ``hessian`` when the two models are one."""
 
     def centred(self) -> Moments:
         """Return the covariances: what is left to fit once a bias takes the means."""
-        return Moments(
-            self.hessian - torch.outer(self.mean, self.mean),
-            self.cross - torch.outer(self.reference_mean, self.mean),
-            self.reference_mean,
-            self.mean,
-        )
+        hessian = self.hessian - torch.outer(self.mean, self.mean)
+        cross = hessian
+        if self.cross is not self.hessian:
+            cross = self.cross - torch.outer(self.reference_mean, self.mean)
+        return replace(self, hessian=hessian, cross=cross)
 
 
 @dataclass
@@ -54,6 +63,8 @@ class _Call:
 class BlockWalk:
     """Two copies of a model walked through block by block, with the inputs of each block kept.
 
+    ``reference`` and ``model`` may be one: then nothing is run or kept twice.
+
     Call `stages`, quantize the layers of each stage in ``model``, then `advance`.
     """
 
@@ -63,7 +74,11 @@ class BlockWalk:
         _, self._blocks = blocks_of(model)
         self.index = 0
         self._reference_calls = [_first_call(reference, self._reference[0], batch) for batch in batches]
-        self._calls = [_first_call(model, self._blocks[0], batch) for batch in batches]
+        self._calls = (
+            self._reference_calls
+            if model is reference
+            else [_first_call(model, self._blocks[0], batch) for batch in batches]
+        )
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -92,35 +107,84 @@ class BlockWalk:
             previous = inputs
         return stages
 
+    def means(self, stage: Sequence[str]) -> Means:
+        """Return the means of the input that the layers of ``stage`` share."""
+        totals = _MeansTotal(self._width(stage))
+        for x, y in self._inputs(stage):
+            totals.add(x, y)
+        return totals.means()
+
     def moments(self, stage: Sequence[str]) -> Moments:
         """Return the moments of the input that the layers of ``stage`` share."""
-        inner = stage[0].removeprefix(f"{self.prefix}.{self.index}.")
-        totals: list[Tensor] = []
-        count = 0
-        for batch, reference_call, call in zip(self.batches, self._reference_calls, self._calls, strict=True):
-            x = batch.rows(_input_of(self._reference[self.index], inner, reference_call))
-            y = batch.rows(_input_of(self._blocks[self.index], inner, call))
-            if not totals:
-                width = x.shape[1]
-                totals = [
-                    torch.zeros(width, width),
-                    torch.zeros(width, width),
-                    torch.zeros(width),
-                    torch.zeros(width),
-                ]
-            totals[0].addmm_(y.T, y)
-            totals[1].addmm_(x.T, y)
-            totals[2] += x.sum(0)
-            totals[3] += y.sum(0)
-            count += len(x)
-        return Moments(*(total / count for total in totals))
+        width = self._width(stage)
+        totals, hessian = _MeansTotal(width), torch.zeros(width, width)
+        cross = None if self._one_model else torch.zeros(width, width)
+        for x, y in self._inputs(stage):
+            totals.add(x, y)
+            _add_square(hessian, y)
+            if cross is not None:
+                cross.addmm_(x.T, y)
+        hessian = (hessian.triu() + hessian.triu(1).T).div_(totals.count)
+        cross = hessian if cross is None else cross.div_(totals.count)
+        means = totals.means()
+        return Moments(means.reference_mean, means.mean, means.square, hessian, cross)
 
     def advance(self) -> None:
         """Run both copies of this block and go to the next."""
-        for block, calls in ((self._reference, self._reference_calls), (self._blocks, self._calls)):
+        for block, calls in self._sides():
             for call in calls:
                 call.hidden = _run(block[self.index], call)
         self.index += 1
+
+    @property
+    def _one_model(self) -> bool:
+        return self._calls is self._reference_calls
+
+    def _sides(self) -> Iterator[tuple[nn.ModuleList, list[_Call]]]:
+        yield self._reference, self._reference_calls
+        if not self._one_model:
+            yield self._blocks, self._calls
+
+    def _width(self, stage: Sequence[str]) -> int:
+        name = stage[0].removeprefix(f"{self.prefix}.{self.index}.")
+        linear = self._reference[self.index].get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        return linear.in_features
+
+    def _inputs(self, stage: Sequence[str]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield, batch by batch, what both models give the layers of ``stage``, (positions, width)."""
+        inner = stage[0].removeprefix(f"{self.prefix}.{self.index}.")
+        for number, batch in enumerate(self.batches):
+            x, *others = (
+                batch.rows(_input_of(block[self.index], inner, calls[number]))
+                for block, calls in self._sides()
+            )
+            yield x, others[0] if others else x
+
+
+class _MeansTotal:
+    """`Means` in the making."""
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self._sums = [torch.zeros(width) for _ in range(3)]
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Take in the inputs of a batch, (positions, width)."""
+        for total, values in zip(self._sums, (x, y, y.square()), strict=True):
+            total.add_(values.sum(0))
+        self.count += len(x)
+
+    def means(self) -> Means:
+        """Return the means so far."""
+        return Means(*(total / self.count for total in self._sums))
+
+
+def _add_square(total: Tensor, rows: Tensor) -> None:
+    """Add ``rows^T rows`` to the upper triangle of ``total``; what lies below it is undefined."""
+    for start in range(0, len(total), _PANEL):
+        end = start + _PANEL
+        total[:end, start:end].addmm_(rows[:, :end].T, rows[:, start:end])
 
 
 def _first_call(model: nn.Module, block: nn.Module, batch: Batch) -> _Call:

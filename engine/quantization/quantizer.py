@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import logging
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +22,14 @@ from aios_db.engine.quantization.allocation import layers_in_8_bits, rows_with_p
 from aios_db.engine.quantization.calibration import Calibration, open_calibration
 from aios_db.engine.quantization.checkpoint import Checkpoint, pack_quantized, unpack_quantized
 from aios_db.engine.quantization.distill import Distillation, DistillationSettings
+from aios_db.engine.quantization.effort import effort
 from aios_db.engine.quantization.gptq import GptqSettings
-from aios_db.engine.quantization.layers import quantize_layers
+from aios_db.engine.quantization.layers import put_back, quantize_layers
 from aios_db.engine.quantization.report import QuantizationReport
 from aios_db.engine.quantization.rounding import Grid, Quantized
 from aios_db.engine.quantization.row_sensitivity import row_sensitivities
 from aios_db.engine.quantization.sensitivity import sensitivities
-from aios_db.engine.quantization.subject import Batch, block_linears, load_model
+from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model
 from aios_db.engine.quantization.v2 import write_v2
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
@@ -44,12 +44,10 @@ Progress = Callable[[str, int, int], None]
 SAVE_EVERY = 100  # steps of distillation
 _STEPS = {"ptq": 300, "gptq": 1600, "full": 6000}  # of distillation, unless the configuration says
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
-_ROUNDING_TOKENS = 40_000  # enough for the means and sizes that rounding asks for
-_PROBES, _MEASURED = 2, 20  # batches whose output tells the sensitivity, and up to which layers are fitted
+_ROUNDING_TOKENS = {"int8": 4096, "int2": 40_000}  # enough for means, and for the inputs' sizes
+_PROBES = 2  # batches whose output tells the sensitivity; on the next ones layers are fitted
 _DRAWN, _TEXTS_OF_A_BATCH = 16, 32  # batches, and texts of each, that the sensitivity of rows is drawn from
 _INT8 = Grid(8, symmetric=True)
-
-Measured = TypeVar("Measured", dict[str, float], dict[str, Tensor])
 
 
 def quantize_model(
@@ -106,12 +104,13 @@ def quantize_model(
     checkpoint = Checkpoint(work / "state.pt", task)
     job = _Job(directory, material, config, checkpoint, progress or _silent, sensitivity=sensitivity)
     model, quantized, measured = job.run()
+    linears = [f"{name}.weight" for name in job.linears]
+    del job  # and the original: from here on the file is read
     build = work / "model"
     shutil.rmtree(build, ignore_errors=True)
     shutil.copytree(
         directory.path, build, ignore=shutil.ignore_patterns("*.parquet", METADATA_FILE, ".*"), symlinks=False
     )
-    linears = [f"{name}.weight" for name in job.linears]
     by_weight = {f"{name}.weight": layer for name, layer in quantized.items()}
     layers, file_bytes, digest = write_v2(build, directory, model, by_weight, linears)
     report = QuantizationReport(
@@ -149,6 +148,7 @@ class _Job:
         self.config, self.checkpoint, self.progress = config, checkpoint, progress
         self.reference = load_model(directory)
         self.linears = block_linears(self.reference)
+        self.effort = effort(self.linears.values())
         self._calibration = calibration
         self._state = checkpoint.load()
         if sensitivity:
@@ -159,7 +159,7 @@ class _Job:
         torch.manual_seed(self.config.seed)
         calibration = self._batches()
         grids, measured = self._grids(calibration)
-        model = copy.deepcopy(self.reference)
+        model = copied(self.reference)
         quantized = self._round(model, calibration, grids)
         if self._steps():
             quantized = self._distil(model, quantized)
@@ -168,8 +168,10 @@ class _Job:
     def _batches(self) -> list[Batch]:
         batches = self._calibration.batches(self.reference, tokens=_BATCH, seed=self.config.seed)
         wanted = self.config.calibration_tokens
+        if wanted < 0:
+            wanted = self.effort.solved
         if self.config.method == "ptq":
-            wanted = min(wanted, _ROUNDING_TOKENS)
+            wanted = min(wanted, _ROUNDING_TOKENS[self.config.target])
         taken, tokens = [], 0
         for batch in batches:
             taken.append(batch)
@@ -189,48 +191,56 @@ class _Job:
             return grids, {}
         shapes = {name: tuple(linear.weight.shape) for name, linear in self.linears.items()}
         if self.config.mixed_by == "layer":
-            measured = self._measured("sensitivity", self._measure_layers, batches)
+            measured = self._measure_layers(batches)
             return layers_in_8_bits(measured, shapes, grids, max_bits=self.config.max_bits), measured
-        by_row = self._measured("row_sensitivity", self._measure_rows, batches)
+        by_row = self._measure_rows(batches)
         measured = {name: float(rows.sum()) for name, rows in by_row.items()}
         chosen = rows_with_planes(
             by_row, shapes, grids, max_bits=self.config.max_bits, min_int2=self.config.min_int2
         )
         return chosen, measured
 
-    def _measured(
-        self, key: str, measure: Callable[[Sequence[Batch]], Measured], batches: Sequence[Batch]
-    ) -> Measured:
-        if key not in self._state:
-            self._state[key] = measure(batches)
-            self.checkpoint.save(self._state)
-        measured: Measured = self._state[key]
-        return measured
-
     def _measure_layers(self, batches: Sequence[Batch]) -> dict[str, float]:
-        return sensitivities(
-            self.reference, batches[_PROBES:_MEASURED] or batches, batches[:_PROBES],
-            grids=dict.fromkeys(self.linears, self._small()),
-            settings=self._gptq(refinements=0), done=self._counted("measuring sensitivity"),
-        )  # fmt: skip
+        known: dict[str, float] = dict(self._state.get("sensitivity", {}))
+        left = [name for name in self.linears if name not in known]
+        if left:
+            fitted = batches[_PROBES : _PROBES + -(-self.effort.measured // _BATCH)] or batches
+            probes = [batch.shortened(self.effort.probed // _PROBES) for batch in batches[:_PROBES]]
+
+            def save(measured: Mapping[str, float]) -> None:
+                self._state["sensitivity"] = {**known, **measured}
+                self.checkpoint.save(self._state)
+
+            sensitivities(
+                self.reference, fitted, probes,
+                grids=dict.fromkeys(left, self._small()), settings=self._gptq(refinements=0),
+                done=self._counted("measuring sensitivity", len(known)), advanced=save,
+            )  # fmt: skip
+        return dict(self._state["sensitivity"])
 
     def _measure_rows(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        shown = [batch.first(_TEXTS_OF_A_BATCH) for batch in batches[:_DRAWN]]
+        if "row_sensitivity" not in self._state:
+            shown = [
+                batch.first(_TEXTS_OF_A_BATCH).shortened(self.effort.probed) for batch in batches[:_DRAWN]
+            ]
 
-        def done(count: int) -> None:
-            self.progress("measuring sensitivity", count, 2 * len(shown))
+            def done(count: int) -> None:
+                self.progress("measuring sensitivity", count, 2 * len(shown))
 
-        return row_sensitivities(
-            self.reference, self.linears, shown, self._small(), seed=self.config.seed, done=done
-        )
+            self._state["row_sensitivity"] = row_sensitivities(
+                self.reference, self.linears, shown, self._small(), seed=self.config.seed, done=done
+            )
+            self.checkpoint.save(self._state)
+        return dict(self._state["row_sensitivity"])
 
     def _round(
         self, model: nn.Module, batches: Sequence[Batch], grids: dict[str, Grid]
     ) -> dict[str, Quantized]:
         if "model" in self._state:
-            model.load_state_dict(self._state["model"])
+            model.load_state_dict(self._state["model"], strict=False)
         known = unpack_quantized(self._state.get("layers", {}))
         if len(known) == len(grids):
+            put_back(model, known)
             return known
         count = self._counted("rounding" if self.config.method == "ptq" else "GPTQ", len(known))
         settings = None if self.config.method == "ptq" else self._gptq(self.config.refinements)
@@ -242,7 +252,9 @@ class _Job:
             log.debug("quantized %s: %.4f of the output's size", name, error)
 
         def save() -> None:
-            self._state |= {"layers": pack_quantized(done), "model": model.state_dict()}
+            # Weights follow from the integers.
+            biases = {name: each for name, each in model.state_dict().items() if each.dim() == 1}
+            self._state |= {"layers": pack_quantized(done), "model": biases}
             self.checkpoint.save(self._state)
 
         return quantize_layers(
@@ -254,7 +266,12 @@ class _Job:
         if self.config.target == "int8":
             return 0
         steps = self.config.distillation_steps
-        return _STEPS[self.config.method] if steps < 0 else steps
+        if steps < 0:
+            if self.effort.distilled:
+                return _STEPS[self.config.method]
+            log.warning("a model of this size is not distilled unless a number of steps is given")
+            return 0
+        return steps
 
     def _distil(self, model: nn.Module, quantized: dict[str, Quantized]) -> dict[str, Quantized]:
         settings = DistillationSettings(

@@ -8,7 +8,7 @@ that share one scale and zero point.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from aios_db.engine.weights.quantized import matrix_shape
 from aios_db.engine.weights.writer import Layer
 from aios_db.schema.errors import ProgrammingError
 
+_CACHED = 1 << 18  # weights whose scales are searched at a time, so that they stay in the processor's cache
 _TINY = 1e-8  # least scale: a block of equal values still has a step
 PER_TENSOR, PER_CHANNEL = -1, 0  # group sizes
 
@@ -47,6 +48,10 @@ class Grid:
             raise ProgrammingError("only rows of 2 bits with scales of their own can have planes")
         if not all(0 <= count <= MAX_PLANES for count in self.planes):
             raise ProgrammingError(f"a row has 0 to {MAX_PLANES} planes, not {self.planes}")
+
+    def of_rows(self, rows: slice) -> Grid:
+        """Return the grid of some of a tensor's rows."""
+        return replace(self, planes=self.planes[rows])
 
     def span(self) -> tuple[Tensor, Tensor]:
         """Return the least and the greatest integer: (rows, 1, 1), or (1, 1, 1) when all rows are alike."""
@@ -107,7 +112,7 @@ class Quantized:
     Attributes
     ----------
     codes : Tensor
-        The integers q as float32, in blocks (rows, groups, group).
+        The integers q as float32, or int8 where they are kept, in blocks (rows, groups, group).
     scale, zero_point : Tensor
         (rows, groups, 1), float32.
     """
@@ -182,8 +187,17 @@ def search(blocks: Tensor, grid: Grid, importance: Tensor | None = None) -> tupl
     importance
         Weight of each input's error, broadcast against ``blocks``; for example the diagonal of the Hessian.
     """
+    if importance is None:
+        importance = torch.ones_like(blocks)
+    rows = max(1, _CACHED // max(1, blocks[0].numel()))  # a quarter of the time of a large matrix as a whole
+    parts = [slice(start, start + rows) for start in range(0, len(blocks), rows)]
+    found = [_search(blocks[part], grid.of_rows(part), importance.expand_as(blocks)[part]) for part in parts]
+    scales, zero_points = zip(*found, strict=True)
+    return torch.cat(scales), torch.cat(zero_points)
+
+
+def _search(blocks: Tensor, grid: Grid, weight: Tensor) -> tuple[Tensor, Tensor]:
     least, greatest = grid.span()
-    weight = torch.ones_like(blocks) if importance is None else importance.expand_as(blocks)
     total = weight.sum(-1, keepdim=True).clamp_min(1e-30)
     best_scale, best_zero = cover(blocks, grid)
     best_error = _error(blocks, best_scale, best_zero, grid, weight)
@@ -232,7 +246,7 @@ def quantize(
     if searched and importance is None:
         importance = grid.importances(torch.ones_like(weight, dtype=torch.float32))
     scale, zero_point = search(blocks, grid, importance) if searched else cover(blocks, grid)
-    codes = (blocks / scale + zero_point).round().clamp(*grid.span())
+    codes = (blocks / scale).add_(zero_point).round_().clamp_(*grid.span())
     return Quantized(grid, tuple(weight.shape), codes, scale, zero_point)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,13 @@ from torch import Tensor, nn
 from aios_db.engine.quantization.gptq import GptqSettings
 from aios_db.engine.quantization.layers import Done, quantize_layers
 from aios_db.engine.quantization.rounding import Grid, Quantized
-from aios_db.engine.quantization.subject import Batch, divergence, fast_arithmetic, is_language_model
+from aios_db.engine.quantization.subject import (
+    Batch,
+    copied,
+    divergence,
+    fast_arithmetic,
+    is_language_model,
+)
 
 
 def sensitivities(
@@ -22,6 +27,7 @@ def sensitivities(
     grids: Mapping[str, Grid],
     settings: GptqSettings | None,
     done: Done,
+    advanced: Callable[[Mapping[str, float]], None] | None = None,
 ) -> dict[str, float]:
     """Return for each layer in ``grids`` the divergence of the output when it alone is quantized.
 
@@ -31,8 +37,10 @@ def sensitivities(
         What the layers are fitted on.
     probes
         What the divergence is measured on: others.
+    advanced
+        Called after each block with what is measured so far.
     """
-    model = copy.deepcopy(reference)
+    model = copied(reference)
     result: dict[str, float] = {}
     expected = [_forward(reference, probe) for probe in probes]
 
@@ -46,7 +54,11 @@ def sensitivities(
         model.get_submodule(name).load_state_dict(reference.get_submodule(name).state_dict())
         done(name, quantized, error)
 
-    quantize_layers(reference, model, batches, grids=grids, settings=settings, done=measure)
+    # Each layer is put back before the next: what flows through the model is the reference's.
+    quantize_layers(
+        model, model, batches,
+        grids=grids, settings=settings, done=measure, advanced=lambda: advanced and advanced(result),
+    )  # fmt: skip
     return result
 
 

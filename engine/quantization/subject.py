@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,16 @@ class Batch:
         positions = self.positions * min(count, items) // max(1, items)
         return Batch(tuple(each[:count] for each in self.arguments), mask, positions)
 
+    def shortened(self, positions: int) -> Batch:
+        """Return the first texts, sounds or pictures in it: about ``positions`` of its positions."""
+        items = len(self.arguments[0])
+        count = max(1, items * positions // max(1, self.positions))
+        if count >= items:
+            return self
+        mask = None if self.mask is None else self.mask[:count]
+        arguments = tuple(each[:count] for each in self.arguments)
+        return Batch(arguments, mask, self.positions * count // items)
+
     def rows(self, hidden: Tensor) -> Tensor:
         """Return the counted positions of (batch, length, width) as (positions, width)."""
         if self.mask is None or hidden.shape[:2] != self.mask.shape:
@@ -45,15 +56,25 @@ class Batch:
 
 
 def load_model(directory: ModelDirectory) -> nn.Module:
-    """Return the module of a model directory with its float32 weights in memory of its own."""
+    """Return the module of a model directory with float32 weights, views of the file where it can be mapped.
+
+    What is written into them stays in this process.
+    """
     file = WeightFile(directory.weights)
     architecture, config = model_sizes(directory, file)
     if architecture in TEXT_ENCODERS:
         architecture, config = text_config(directory, file)
     model = build_model(architecture, config)
-    weights = {name: file.tensor(name).to(torch.float32, copy=True) for name, _ in model.named_parameters()}
+    weights = {name: file.tensor(name).to(torch.float32) for name, _ in model.named_parameters()}
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False)
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a copy of ``model`` that shares its tables: no matrix outside the blocks is changed."""
+    inside = set(map(id, blocks_of(model)[1].parameters()))
+    tables = {id(each): each for each in model.parameters() if each.dim() > 1 and id(each) not in inside}
+    return copy.deepcopy(model, tables)
 
 
 def is_language_model(model: nn.Module) -> bool:

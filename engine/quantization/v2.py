@@ -26,6 +26,7 @@ log = logging.getLogger("aios_db.engine.quantization")
 
 _SMALL = 4096  # a tensor of fewer values is not worth scales
 _FP16_MAX = 60000.0
+_PART = 1 << 22  # values compared at a time
 
 
 def write_v2(
@@ -63,10 +64,11 @@ def write_v2(
 
     def layers() -> Iterator[Layer]:
         for name, info in file.layers.items():
-            original = torch.from_numpy(np.array(file.array(name), dtype=np.float32))
+            original = file.tensor(name).to(torch.float32)
             value = original if name not in parameters else parameters[name].detach()
             layer = _layer(name, value, info.dtype, quantized.get(name), looked_up=name in looked_up)
             reports.append(_report(layer, original, name in linears))
+            file.release(name)
             yield layer
 
     path = target / WEIGHTS_FILE
@@ -107,8 +109,12 @@ def _report(layer: Layer, original: Tensor, is_linear: bool) -> LayerReport:
         info.group_size,
         info.quant_axis,
     )
-    size = float((original**2).sum())
-    error = float(((torch.from_numpy(stored) - original) ** 2).sum()) / size if size else 0.0
+    size = squares = 0.0
+    parts = (torch.split(each.reshape(-1), _PART) for each in (original, torch.from_numpy(stored)))
+    for before, after in zip(*parts, strict=True):  # of a large table, copies are large
+        size += float(before.square().sum())
+        squares += float((after - before).square().sum())
+    error = squares / size if size else 0.0
     refined = 0
     if info.quant_type == "int2":
         rows, columns = matrix_shape(info.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,19 +93,21 @@ def compare_vectors(original: NDArray[np.float32], candidate: NDArray[np.float32
     )
 
 
-def perplexity(original: LanguageModel, candidate: LanguageModel, texts: list[str]) -> PerplexityMetrics:
-    """Return ``exp(mean negative log-likelihood of a token)`` of both models over ``texts``.
+def likelihood(model: LanguageModel, texts: Iterable[str]) -> tuple[float, int]:
+    """Return the sum of -ln p over the tokens of ``texts``, and how many there are."""
+    parts = [model.negative_log_likelihood(text) for text in texts]
+    return math.fsum(part[0] for part in parts), sum(part[1] for part in parts)
+
+
+def perplexity(original: tuple[float, int], candidate: tuple[float, int]) -> PerplexityMetrics:
+    """Return ``exp(mean negative log-likelihood of a token)`` of two models, whose `likelihood` is given.
 
     Raises
     ------
     DataError
         The texts hold no token to predict, or the models do not cut them into the same tokens.
     """
-    sums = {}
-    for name, model in (("original", original), ("candidate", candidate)):
-        parts = [model.negative_log_likelihood(text) for text in texts]
-        sums[name] = (math.fsum(part[0] for part in parts), sum(part[1] for part in parts))
-    (before, count), (after, again) = sums["original"], sums["candidate"]
+    (before, count), (after, again) = original, candidate
     if not count or count != again:
         raise DataError(f"cannot compare perplexities over {count} and {again} tokens")
     return PerplexityMetrics(count, _exp(before / count), _exp(after / count))

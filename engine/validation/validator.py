@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,12 +21,14 @@ from aios_db.engine.validation.metrics import (
     VectorMetrics,
     compare_vectors,
     cosines,
+    likelihood,
     perplexity,
 )
 from aios_db.engine.validation.page import render
 from aios_db.engine.validation.probes import LikelihoodProbe, Probe, is_media, open_probe
-from aios_db.engine.validation.report import LayerError, Subject, ValidationReport, save_report
+from aios_db.engine.validation.report import Subject, ValidationReport, save_report
 from aios_db.engine.validation.split import bundled_texts, validation_files, validation_side
+from aios_db.engine.validation.tensors import bits_per_weight, layer_errors
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import ValidationConfig
 from aios_db.schema.errors import OperationalError, WeightsError
@@ -34,9 +36,12 @@ from aios_db.schema.errors import OperationalError, WeightsError
 log = logging.getLogger("aios_db.engine.validation")
 
 MIN_TEXTS = 64  # with fewer, bundled sentences are added
+_UNSPARED = 100_000_000  # weights up to which a model is shown as many texts as the configuration says
 MIN_FILES = 8  # with fewer, made inputs take their place
 
 Item = TypeVar("Item")
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 class PrecisionValidator:
@@ -57,6 +62,7 @@ class PrecisionValidator:
         candidate: str | Path,
         texts: Sequence[str] = (),
         files: Sequence[str | Path] = (),
+        progress: Progress | None = None,
     ) -> ValidationReport:
         """Measure, judge, and leave validation.json and validation.html in the candidate's directory.
 
@@ -73,6 +79,8 @@ class PrecisionValidator:
         files
             The same for encoders of sounds and pictures: files, or folders of them. With fewer than 8 on the
             validation side, seeded noise is compared instead.
+        progress
+            Told of each text that a language model has read.
 
         Raises
         ------
@@ -83,11 +91,12 @@ class PrecisionValidator:
         """
         before, after = ModelDirectory.open(original), ModelDirectory.open(candidate)
         chosen = self._choose_files(before, files)
-        given, bundled = ([], []) if is_media(before) else self._choose(texts)
         with _weights(before) as left, _weights(after) as right:
+            weights = sum(info.num_params for info in left.layers.values())
             subjects = _subject(before, left), _subject(after, right)
-            layers = _layer_errors(left, right)
-        vectors, plots, perplexities = _measure(before, after, [*given, *bundled], chosen)
+            layers = layer_errors(left, right)
+        given, bundled = ([], []) if is_media(before) else self._choose(texts, weights)
+        vectors, plots, perplexities = _measure(before, after, [*given, *bundled], chosen, progress)
         failures, warnings = self._judge(vectors, perplexities)
         report = ValidationReport(
             report_id=uuid.uuid4().hex,
@@ -114,9 +123,10 @@ class PrecisionValidator:
         _log(report, path)
         return report
 
-    def _choose(self, texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    def _choose(self, texts: Sequence[str], weights: int) -> tuple[list[str], list[str]]:
         """Return the caller's texts, evenly picked when there are too many, and bundled ones if too few."""
-        given = _evenly(validation_side(texts), self.config.max_texts)
+        affordable = max(MIN_TEXTS, self.config.max_texts * _UNSPARED // max(1, weights))
+        given = _evenly(validation_side(texts), min(self.config.max_texts, affordable))
         bundled = [text for text in bundled_texts() if text not in given] if len(given) < MIN_TEXTS else []
         return given, bundled[: max(0, MIN_TEXTS - len(given))]
 
@@ -166,65 +176,44 @@ def _evenly(items: list[Item], most: int) -> list[Item]:
 
 
 def _measure(
-    before: ModelDirectory, after: ModelDirectory, texts: list[str], files: list[Path]
+    before: ModelDirectory,
+    after: ModelDirectory,
+    texts: list[str],
+    files: list[Path],
+    progress: Progress | None,
 ) -> tuple[VectorMetrics | None, tuple[NDArray[Any], NDArray[Any]], PerplexityMetrics | None]:
     """Return the metrics and what is plotted: the cosines (n,), and similarities before and after (2, m)."""
-    with _probe(before, files) as left, _probe(after, files) as right:
-        if type(left) is not type(right):
-            raise WeightsError(f"{before.path} and {after.path} are not of one kind of model")
-        if isinstance(left, LikelihoodProbe) or isinstance(right, LikelihoodProbe):
-            assert isinstance(left, LikelihoodProbe) and isinstance(right, LikelihoodProbe)
-            return None, (np.empty(0), np.empty((2, 0))), perplexity(left, right, texts)
-        pair = left.vectors(texts), right.vectors(texts)
+    kinds, likelihoods, vectors = set(), [], []
+    for directory in (before, after):  # one at a time: memory need not hold both
+        with _probe(directory, files) as probe:
+            kinds.add(type(probe))
+            if isinstance(probe, LikelihoodProbe):
+                watched = _watched(texts, f"reading texts with {directory.name}", progress)
+                likelihoods.append(likelihood(probe, watched))
+            else:
+                vectors.append(probe.vectors(texts))
+    if len(kinds) > 1:
+        raise WeightsError(f"{before.path} and {after.path} are not of one kind of model")
+    if likelihoods:
+        return None, (np.empty(0), np.empty((2, 0))), perplexity(*likelihoods)
+    pair = vectors[0], vectors[1]
     metrics = compare_vectors(*pair)
     above = np.triu_indices(metrics.count, 1)
     similarities = np.stack([(each @ each.T)[above] for each in map(_unit, pair)])
     return metrics, (cosines(*pair), similarities), None
 
 
-def _layer_errors(left: WeightFile, right: WeightFile) -> tuple[LayerError, ...]:
-    """Compare the tensors one by one.
-
-    Raises
-    ------
-    WeightsError
-        The files do not hold the same tensors.
-    """
-    for name in left.layers.keys() ^ right.layers.keys():
-        raise WeightsError(f"layer {name!r} is only in one of {left.path} and {right.path}")
-    errors = []
-    for name, info in right.layers.items():
-        if info.shape != left.layers[name].shape:
-            raise WeightsError(
-                f"layer {name!r} has shape {list(info.shape)} in {right.path}, not "
-                f"{list(left.layers[name].shape)}"
-            )
-        original = np.asarray(left.array(name), np.float64)
-        norm = float(np.linalg.norm(original))
-        difference = float(np.linalg.norm(original - right.array(name)))
-        errors.append(
-            LayerError(
-                name, info.quant_type or info.dtype.removeprefix("torch."), _bits(right, [name]),
-                info.num_params, difference / norm if norm else difference,
-            )
-        )  # fmt: skip
-        left.drop_cache()
-    return tuple(errors)
+def _watched(texts: list[str], what: str, progress: Progress | None) -> Iterator[str]:
+    for number, text in enumerate(texts, 1):
+        yield text
+        if progress:
+            progress(what, number, len(texts))
 
 
 def _subject(directory: ModelDirectory, file: WeightFile) -> Subject:
     sha256 = verified_fingerprint(file)
     version = f"{directory.name}@{sha256[:12]}"
-    return Subject(version, sha256, file.path.stat().st_size, _bits(file, list(file.layers)))
-
-
-def _bits(file: WeightFile, names: list[str]) -> float:
-    size = weights = 0
-    for name in names:
-        layer = file.raw(name)
-        size += layer.nbytes
-        weights += layer.info.num_params
-    return 8 * size / weights if weights else 0.0
+    return Subject(version, sha256, file.path.stat().st_size, bits_per_weight(file, list(file.layers)))
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

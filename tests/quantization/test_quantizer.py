@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from aios_db.engine.arrow_engine import ArrowEngine
@@ -95,8 +96,12 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize(
-    "stop", [("measuring sensitivity", 12), ("GPTQ", 3), ("GPTQ", 9), ("distilling", 25)]
-)
+    "stop",
+    [
+        ("measuring sensitivity", 4), ("measuring sensitivity", 12), ("GPTQ", 3), ("GPTQ", 9),
+        ("distilling", 5), ("distilling", 25),
+    ],
+)  # fmt: skip
 def test_a_killed_run_continues_to_the_same_result(
     tiny_bert: Path,
     tmp_path: Path,
@@ -115,13 +120,21 @@ def test_a_killed_run_continues_to_the_same_result(
     with pytest.raises(Killed):
         quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=config, progress=kill)
     assert not (tmp_path / "q").exists()
+    if stop == ("GPTQ", 9):
+        kept = torch.load(tmp_path / ".q.quantizing" / "state.pt", weights_only=True)
+        assert len(kept["layers"]) == 6
+        assert all(each.dim() == 1 for each in kept["model"].values())  # no second copy of the weights
     quantize_model(
         tiny_bert, tmp_path / "q", calibration=texts, config=config,
         progress=lambda what, done, total: steps.append((what, done)),
     )  # fmt: skip
     quantize_model(tiny_bert, tmp_path / "whole", calibration=texts, config=config)
-    first = {"GPTQ": ("GPTQ", 7 if stop[1] == 9 else 1), "distilling": ("distilling", 21)}
-    assert steps[0] == first.get(stop[0], ("measuring sensitivity", 1))
+    first = {
+        "measuring sensitivity": ("measuring sensitivity", 7 if stop[1] == 12 else 1),
+        "GPTQ": ("GPTQ", 7 if stop[1] == 9 else 1),
+        "distilling": ("distilling", 21 if stop[1] == 25 else 1),
+    }
+    assert steps[0] == first[stop[0]]
     resumed, whole = (WeightFile(tmp_path / name / "weights.parquet") for name in ("q", "whole"))
     assert resumed.content_sha256 == whole.content_sha256
 
@@ -170,7 +183,7 @@ def test_rounding_looks_at_fewer_tokens_than_gptq(
     tiny_bert: Path, tmp_path: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantizer, "_BATCH", 64)
-    monkeypatch.setattr(quantizer, "_ROUNDING_TOKENS", 200)
+    monkeypatch.setitem(quantizer._ROUNDING_TOKENS, "int2", 200)
     seen: list[int] = []
 
     def counted(reference: nn.Module, model: nn.Module, batches: list[Batch], **rest: Any) -> Any:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from aios_db.schema.retrieval import Filter
-from aios_db.search import build, keywords, nearest
+from aios_db.search import build, kernels, nearest
 from aios_db.search.clustering import group
+from aios_db.search.portable import keywords
 
 COUNT = 3000
 
@@ -77,6 +78,7 @@ def test_neighbours_in_bulk_over_lists(large, vectors):
 @pytest.mark.parametrize("query", ["rare7 common", "common often word3", "seldom rare12 common word1"])
 def test_pruning_changes_no_score(large, monkeypatch, query):
     full = large.index.keyword_search(query, 20)
+    monkeypatch.setattr(kernels, "keywords", keywords)
     monkeypatch.setattr(keywords, "_LONG_LIST", 10)
     pruned = large.index.keyword_search(query, 20)
     np.testing.assert_allclose(pruned.scores, full.scores, rtol=1e-5)
@@ -96,6 +98,7 @@ def test_chinese_is_searchable(tables):
 @pytest.mark.parametrize("sample", [16, 2048])
 @pytest.mark.parametrize("look_up", [0, 1, 16, 1000])
 def test_pruning_finds_what_scoring_everything_finds(large, monkeypatch, sample, look_up):
+    monkeypatch.setattr(kernels, "keywords", keywords)
     monkeypatch.setattr(keywords, "_LONG_LIST", 40)
     monkeypatch.setattr(keywords, "_SAMPLE", sample)
     monkeypatch.setattr(keywords, "_LOOK_UP", look_up)

@@ -74,6 +74,25 @@ def test_parameters_of_other_types_and_names(con: Cursor) -> None:
         assert con.execute(some, [value]).fetchone() == (kind, 2)
 
 
+def test_parameters_arrive_as_they_are(con: Cursor) -> None:
+    query = "SELECT DISTINCT $1, typeof($1) FROM recall('toast', k := 2)"
+    texts = [
+        "it's",
+        "$1 ? \\n \\'",
+        "two\nlines",
+        "nul\x00nul",
+        "\u2603 \U0001f600",
+        "",
+        "x" * 10**5,
+        "'); DROP TABLE t; --",
+    ]
+    for value in (*texts, -1, 2**40, 2**100, False, 2.5, float("inf"), [1.5, 2.0], b"\x00'"):
+        first = con.execute(query, [value]).fetchall()
+        assert first == con.connection.cursor().execute(query, [value]).fetchall()
+        assert first[0][0] == value
+        assert con.execute(query, [value]).fetchall() == first
+
+
 def test_a_setting_is_not_frozen_into_a_plan(con: Cursor) -> None:
     hour = "SELECT DISTINCT hour('2024-06-01 12:00:00+00'::TIMESTAMPTZ) FROM recall('toast', k := 1)"
     for zone, expected in (("UTC", 12), ("Asia/Tokyo", 21), ("America/New_York", 8)):

@@ -14,7 +14,7 @@ import torch
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.convert.llama2c import convert_llama2c
 from aios_db.engine.validation.gate import require_valid
-from aios_db.engine.validation.validator import validate_version
+from aios_db.engine.validation.validator import PrecisionValidator, validate_version
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.writer import Layer, write_weights
 from aios_db.schema.errors import WeightsError
@@ -69,7 +69,10 @@ def test_language_models_are_compared_by_perplexity(
     stories: Path, tmp_path: Path, rounded: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     good, bad = (rounded(stories, tmp_path / kind, kind) for kind in ("int8", "int2"))
-    report = validate_version(stories, good)
+    seen: list[tuple[str, int, int]] = []
+    report = PrecisionValidator().validate(stories, good, progress=lambda *step: seen.append(step))
+    assert seen[0] == ("reading texts with stories", 1, 64)
+    assert seen[-1] == ("reading texts with int8", 64, 64)
     assert report.vectors is None and report.perplexity is not None
     assert report.perplexity.tokens > 1000 and abs(report.perplexity.increase) < 0.02
     with caplog.at_level(logging.WARNING, "aios_db.engine.validation"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from aios_db.engine.validation.metrics import compare_vectors, perplexity, spearman
+from aios_db.engine.validation.metrics import compare_vectors, likelihood, perplexity, spearman
 from aios_db.schema.errors import DataError
 
 scipy_stats = pytest.importorskip("scipy.stats")
@@ -81,13 +81,14 @@ class Coin:
 
 
 def test_perplexity_of_a_fair_choice_is_the_number_of_choices() -> None:
-    metrics = perplexity(Coin(1 / 8), Coin(1 / 10), ["one two three", "four"])
+    texts = ["one two three", "four"]
+    metrics = perplexity(likelihood(Coin(1 / 8), texts), likelihood(Coin(1 / 10), texts))
     assert (metrics.tokens, metrics.original) == (4, pytest.approx(8))
     assert metrics.increase == pytest.approx(0.25)
 
 
 def test_perplexity_of_no_or_of_different_tokens_is_refused() -> None:
     with pytest.raises(DataError, match="0 and 0"):
-        perplexity(Coin(0.5), Coin(0.5), [])
+        perplexity(likelihood(Coin(0.5), []), likelihood(Coin(0.5), []))
     with pytest.raises(DataError, match="2 and 3"):
-        perplexity(Coin(0.5), Coin(0.5, words=3), ["one two"])
+        perplexity(likelihood(Coin(0.5), ["one two"]), likelihood(Coin(0.5, words=3), ["one two"]))

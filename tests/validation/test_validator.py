@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
+from aios_db.engine.validation import tensors
 from aios_db.engine.validation.gate import require_valid
 from aios_db.engine.validation.report import ValidationReport, load_report
 from aios_db.engine.validation.split import bundled_texts, calibration_side, validation_side
@@ -139,3 +141,20 @@ def test_the_page_is_self_contained_and_shows_the_verdict(versions: dict[str, Pa
 
 def test_bundled_texts_reach_the_minimum() -> None:
     assert len(bundled_texts()) >= 64
+
+
+def test_a_large_model_is_compared_on_fewer_texts() -> None:
+    texts = validation_side(f"text {number}" for number in range(2000))
+    counts = {}
+    for weights in (22_000_000, 100_000_000, 400_000_000, 7_000_000_000):
+        given, bundled = PrecisionValidator()._choose(texts, weights)
+        assert not bundled
+        counts[weights] = len(given)
+    assert list(counts.values()) == [512, 512, 128, 64]
+
+
+def test_the_error_of_a_layer_is_summed_over_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors, "_PART", 3)
+    original = np.array([3, 0, 0, 0, 0, 0, 4], np.float32)
+    candidate = original + np.array([0, 0, 6, 0, 0, 0, 8], np.float32)
+    assert tensors._norms(original, candidate) == (5, 10)

@@ -1,0 +1,1 @@
+from aios_db.search.portable.names import Names as Names

@@ -19,11 +19,12 @@ import platform
 import statistics
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from recipes import recipe_config
 from tokenizers import Tokenizer
 
 from aios_db.engine.architectures.qwen2 import KeyValueCache, Qwen2ForCausalLM
@@ -98,12 +99,6 @@ def generate(source: Path, count: int, seed: int, batch: int = 64) -> list[str]:
     return [text for text in texts[:count] if text]
 
 
-def recipe_config(recipe: str, base: QuantizationConfig) -> QuantizationConfig:
-    target, method, *bits = recipe.split(":")
-    config = replace(base, target=target, method=method)
-    return replace(config, max_bits=float(bits[0])) if bits else config
-
-
 def measure(model: LanguageModel, texts: Texts, window: int | None) -> dict[str, float]:
     sets = {"development": texts.development, **texts.tests}
     return {name: model.perplexity(each, window=window) for name, each in sets.items()}
@@ -142,7 +137,7 @@ def main() -> None:
     parser.add_argument("--development", nargs="+", type=Path, default=[])
     parser.add_argument("--test", nargs="+", type=Path, default=[])
     parser.add_argument("--generated", type=int, default=0, metavar="N", help="texts that the model writes")
-    parser.add_argument("--recipes", nargs="+", default=RECIPES.split(), help="target:method[:bits a weight]")
+    parser.add_argument("--recipes", nargs="+", default=RECIPES.split(), help="see bench/recipes.py")
     parser.add_argument("--most", type=float, default=0.15, help="rise of perplexity to stay within")
     parser.add_argument("--window", type=int, help="tokens scored together; default what the model takes")
     parser.add_argument("--steps", type=int, default=QuantizationConfig().distillation_steps)

@@ -3,10 +3,9 @@
     python bench/bench_quantization.py --model minilm --calibration a.txt b.jsonl --validation sts-dev.csv
 
 Calibration and validation files: .txt (a text a line), .csv (the first two columns; numbers in the third are
-scores for Spearman), .json and .jsonl (every string of at least four words). A text in both is left
-out of calibration. Nothing is tuned on the validation texts. A recipe is target:method[:bits a weight[:group
-size[:steps of distillation]]]; what it leaves out is the configuration's default. Models that are already in
---keep are not made again, and sensitivity is measured once for each group size.
+scores for Spearman), .json and .jsonl (every string of at least four words). A text in both is left out of
+calibration. Nothing is tuned on the validation texts. For recipes see bench/recipes.py. Models that are
+already in --keep are not made again, and the sensitivity of layers is measured once for each group size.
 
 --frontier adds rounding, GPTQ, and GPTQ with a short distillation at several budgets, all calibrated on fewer
 tokens than by default so that the whole is affordable; speed is not measured there, so that it may run beside
@@ -29,17 +28,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from recipes import recipe_config
 
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.models import find_model
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.schema.config import CpuConfig, EngineConfig, QuantizationConfig
 
-RECIPES = "int8:ptq int2:ptq int2:gptq"
+RECIPES = "int8:ptq int2:ptq int2:gptq int2:gptq:3:0:1600:row"
 FRONTIER = tuple(
-    f"int2:{method}:{bits}:{steps}"
-    for bits in ("3:0", "4:0", "2.2:0", "6:0")
-    for method, steps in (("ptq", 0), ("gptq", 0), ("gptq", 200))
+    f"int2:{method}:{bits}:0:{rest}"
+    for bits in ("3", "4", "2.2", "6")
+    for method, rest in (("ptq", "0"), ("gptq", "0"), ("gptq", "200"), ("gptq", "0:row"), ("gptq", "200:row"))
 )
 FRONTIER_TOKENS = 40_000  # of calibration
 ROUNDS = 5
@@ -93,14 +93,6 @@ def read_validation(path: Path) -> Validation:
     return Validation(texts, [(position[row[0]], position[row[1]]) for row in rows], scores)
 
 
-def recipe_config(recipe: str, base: QuantizationConfig) -> QuantizationConfig:
-    target, method, *numbers = recipe.split(":")
-    config = replace(base, target=target, method=method)
-    names = ("max_bits", "group_size", "distillation_steps")
-    given = {name: int(number) for name, number in zip(names, numbers, strict=False) if name != "max_bits"}
-    return replace(config, **given, **({"max_bits": float(numbers[0])} if numbers else {}))
-
-
 def spearman(vectors: NDArray[np.float32], validation: Validation) -> float | None:
     if not validation.pairs:
         return None
@@ -140,7 +132,7 @@ def main() -> None:
     parser.add_argument("--models-dir", default=EngineConfig().models_dir)
     parser.add_argument("--calibration", nargs="+", type=Path, required=True)
     parser.add_argument("--validation", type=Path, required=True)
-    parser.add_argument("--recipes", nargs="*", default=RECIPES.split(), help="see above")
+    parser.add_argument("--recipes", nargs="*", default=RECIPES.split(), help="see bench/recipes.py")
     parser.add_argument("--frontier", action="store_true", help="bits against cosine from 2 to 8 bits")
     parser.add_argument("--plot", type=Path, help="draw bits against cosine (needs matplotlib)")
     parser.add_argument("--threads", type=int, default=0)
@@ -201,6 +193,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         if row["recipe"] in FRONTIER:
             numbers = row["recipe"].split(":")
             name = {"ptq": "rounding", "gptq": "GPTQ"}[numbers[1]]
+            name += ", by row" if numbers[-1] == "row" else ""
             name += f", {numbers[4]} steps of distillation" if numbers[4] != "0" else ""
             lines.setdefault(name, []).append((row["bits_linear"], row["cosine_mean"]))
         elif row["recipe"] != "fp32":
@@ -232,7 +225,8 @@ def known_sensitivity(directory: Path, config: QuantizationConfig) -> dict[str, 
     """Return what was measured for another model in ``directory`` of this group size; None if for none."""
     for path in sorted(directory.glob("int2-*/metadata.json")):
         recipe = json.loads(path.read_text(encoding="utf-8"))["quantization"]["recipe"]
-        if config.target == "int2" and recipe["group_size"] == config.group_size:
+        by_layer = recipe.get("mixed_by", "layer") == config.mixed_by == "layer"
+        if config.target == "int2" and by_layer and recipe["group_size"] == config.group_size:
             return dict(recipe["sensitivity"])
     return None
 

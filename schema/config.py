@@ -143,7 +143,11 @@ class QuantizationConfig:
     symmetric: bool = False
     """Do without zero points in 2-bit layers; 8-bit layers always do."""
     mixed_precision: bool = True
-    """Let the 2-bit layers whose error costs most have 8 bits, as `max_bits` allows."""
+    """Let what costs most in 2 bits have more, as `max_bits` allows."""
+    mixed_by: Literal["layer", "row"] = "layer"
+    """What gets more bits: layers, as int8, or single rows, which other readers of V2 files see in 2 bits."""
+    min_int2: Annotated[float, Range(0, 1)] = 0.5
+    """Least share of the weights of 2-bit layers that keep 2 bits when single rows get more."""
     max_bits: Annotated[float, Range(2, 8)] = 5.55
     """Bits per weight over the quantized linear layers, scales and zero points included."""
     keep_int8: str = ""

@@ -13,7 +13,7 @@ import pytest
 
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import install_minilm
-from aios_db.engine.weights.quantized import pack_int2
+from aios_db.engine.weights.int2 import pack_int2
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import Layer, write_weights
 

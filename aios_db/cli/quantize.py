@@ -28,7 +28,8 @@ _LINE_SECONDS = 30.0
     epilog="""\b
 Examples:
   aios models quantize minilm --to int8 --calibration texts.txt
-  aios models quantize minilm --to int2 --method gptq --calibration texts.txt --max-bits 3.0
+  aios models quantize minilm --to int2 --method gptq --calibration texts.txt
+  aios models quantize minilm --to int2 --max-bits 3 --mixed-by row --group-size 0 --calibration texts.txt
   aios models quantize ./my-model --to int2 --calibration a.txt --calibration b.txt --name my-int2
   aios models quantize whisper-tiny --to int8 --calibration ~/sounds
 
@@ -48,6 +49,9 @@ An interrupted run continues where it was when the same command is given again.
 )
 @click.option("--name", "new_name", help="The new model's name; default NAME-int8 or NAME-int2.")
 @click.option("--max-bits", type=click.FloatRange(2, 8), help="Bits per weight over the linear layers.")
+@click.option(
+    "--mixed-by", type=click.Choice(["layer", "row"]), help="Give more bits to layers or to single rows."
+)
 @click.option("--group-size", type=click.IntRange(-1), help="Weights that share a scale; 0 is a channel.")
 @click.option("--keep-int8", help="Layers that keep 8 bits: parts of their names, with commas between.")
 @click.option("--steps", "distillation_steps", type=click.IntRange(0), help="Steps of distillation.")

@@ -202,10 +202,7 @@ def _describe(directory: ModelDirectory, report: ValidationReport | None) -> dic
         size = 0
         for name, info in file.layers.items():
             weights[info.quant_type or _FLOATS.get(info.dtype, info.dtype)] += info.num_params
-            size += info.nbytes
-            if info.is_quantized:
-                layer = file.raw(name)
-                size += sum(each.size for each in (layer.scales, layer.zero_points) if each is not None)
+            size += file.raw(name).nbytes if info.is_quantized else info.nbytes
         schema_version = f"V{file.version}"
     finally:
         file.close()

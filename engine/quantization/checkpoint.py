@@ -50,7 +50,7 @@ def pack_quantized(layers: Mapping[str, Quantized]) -> dict[str, Any]:
     """Return quantized layers as values a checkpoint can hold."""
     return {
         name: {
-            "grid": [layer.grid.bits, layer.grid.group_size, layer.grid.symmetric],
+            "grid": [layer.grid.bits, layer.grid.group_size, layer.grid.symmetric, list(layer.grid.planes)],
             "shape": list(layer.shape),
             "codes": layer.codes.to(torch.int8),
             "scale": layer.scale,
@@ -62,16 +62,13 @@ def pack_quantized(layers: Mapping[str, Quantized]) -> dict[str, Any]:
 
 def unpack_quantized(stored: Mapping[str, Any]) -> dict[str, Quantized]:
     """Undo `pack_quantized`."""
-    return {
-        name: Quantized(
-            Grid(*layer["grid"]),
-            tuple(layer["shape"]),
-            layer["codes"],
-            layer["scale"],
-            layer["zero_point"],
-        )
-        for name, layer in stored.items()
-    }
+    layers = {}
+    for name, layer in stored.items():
+        bits, group_size, symmetric, planes = layer["grid"]
+        grid = Grid(bits, group_size, symmetric, tuple(planes))
+        codes = layer["codes"]
+        layers[name] = Quantized(grid, tuple(layer["shape"]), codes, layer["scale"], layer["zero_point"])
+    return layers
 
 
 def texts_sha256(texts: Sequence[str]) -> str:

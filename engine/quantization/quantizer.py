@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.quantization.allocation import layers_in_8_bits, rows_with_planes
 from aios_db.engine.quantization.calibration import Calibration, open_calibration
 from aios_db.engine.quantization.checkpoint import Checkpoint, pack_quantized, unpack_quantized
 from aios_db.engine.quantization.distill import Distillation, DistillationSettings
@@ -26,7 +27,8 @@ from aios_db.engine.quantization.gptq import GptqSettings
 from aios_db.engine.quantization.layers import put_back, quantize_layers
 from aios_db.engine.quantization.report import QuantizationReport
 from aios_db.engine.quantization.rounding import Grid, Quantized
-from aios_db.engine.quantization.sensitivity import allocate, sensitivities
+from aios_db.engine.quantization.row_sensitivity import row_sensitivities
+from aios_db.engine.quantization.sensitivity import sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model
 from aios_db.engine.quantization.v2 import write_v2
 from aios_db.engine.weights.reader import WeightFile
@@ -44,6 +46,7 @@ _STEPS = {"ptq": 300, "gptq": 1600, "full": 6000}  # of distillation, unless the
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
 _ROUNDING_TOKENS = {"int8": 4096, "int2": 40_000}  # enough for means, and for the inputs' sizes
 _PROBES = 2  # batches whose output tells the sensitivity; on the next ones layers are fitted
+_DRAWN, _TEXTS_OF_A_BATCH = 16, 32  # batches, and texts of each, that the sensitivity of rows is drawn from
 _INT8 = Grid(8, symmetric=True)
 
 
@@ -155,8 +158,7 @@ class _Job:
         """Return the quantized model, its quantized layers by name, and the sensitivities measured."""
         torch.manual_seed(self.config.seed)
         calibration = self._batches()
-        measured = self._measure(calibration)
-        grids = self._grids(measured)
+        grids, measured = self._grids(calibration)
         model = copied(self.reference)
         quantized = self._round(model, calibration, grids)
         if self._steps():
@@ -178,9 +180,27 @@ class _Job:
                 break
         return taken
 
-    def _measure(self, batches: Sequence[Batch]) -> dict[str, float]:
-        if self.config.target == "int8" or not self.config.mixed_precision:
-            return {}
+    def _grids(self, batches: Sequence[Batch]) -> tuple[dict[str, Grid], dict[str, float]]:
+        """Return each layer's grid and, of mixed precision, its sensitivity."""
+        if self.config.target == "int8":
+            return dict.fromkeys(self.linears, _INT8), {}
+        small = self._small()
+        keep = [part.strip() for part in self.config.keep_int8.split(",") if part.strip()]
+        grids = {name: _INT8 if any(part in name for part in keep) else small for name in self.linears}
+        if not self.config.mixed_precision:
+            return grids, {}
+        shapes = {name: tuple(linear.weight.shape) for name, linear in self.linears.items()}
+        if self.config.mixed_by == "layer":
+            measured = self._measure_layers(batches)
+            return layers_in_8_bits(measured, shapes, grids, max_bits=self.config.max_bits), measured
+        by_row = self._measure_rows(batches)
+        measured = {name: float(rows.sum()) for name, rows in by_row.items()}
+        chosen = rows_with_planes(
+            by_row, shapes, grids, max_bits=self.config.max_bits, min_int2=self.config.min_int2
+        )
+        return chosen, measured
+
+    def _measure_layers(self, batches: Sequence[Batch]) -> dict[str, float]:
         known: dict[str, float] = dict(self._state.get("sensitivity", {}))
         left = [name for name in self.linears if name not in known]
         if left:
@@ -198,16 +218,20 @@ class _Job:
             )  # fmt: skip
         return dict(self._state["sensitivity"])
 
-    def _grids(self, measured: dict[str, float]) -> dict[str, Grid]:
-        if self.config.target == "int8":
-            return dict.fromkeys(self.linears, _INT8)
-        keep = [part.strip() for part in self.config.keep_int8.split(",") if part.strip()]
-        shapes = {name: tuple(linear.weight.shape) for name, linear in self.linears.items()}
-        budget = self.config.max_bits if measured else 0.0
-        return allocate(
-            measured or dict.fromkeys(shapes, 0.0), shapes,
-            small=self._small(), large=_INT8, max_bits=budget, keep=keep,
-        )  # fmt: skip
+    def _measure_rows(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        if "row_sensitivity" not in self._state:
+            shown = [
+                batch.first(_TEXTS_OF_A_BATCH).shortened(self.effort.probed) for batch in batches[:_DRAWN]
+            ]
+
+            def done(count: int) -> None:
+                self.progress("measuring sensitivity", count, 2 * len(shown))
+
+            self._state["row_sensitivity"] = row_sensitivities(
+                self.reference, self.linears, shown, self._small(), seed=self.config.seed, done=done
+            )
+            self.checkpoint.save(self._state)
+        return dict(self._state["row_sensitivity"])
 
     def _round(
         self, model: nn.Module, batches: Sequence[Batch], grids: dict[str, Grid]

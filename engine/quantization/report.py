@@ -20,6 +20,8 @@ class LayerReport:
     """||original - stored||^2 / ||original||^2 of the values."""
     is_linear: bool
     """Whether it is a linear layer inside the model's blocks: what `bits_linear` counts."""
+    refined_params: int = 0
+    """Weights of an int2 tensor that have more than 2 bits."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class QuantizationReport:
         """Share of the linear layers' weights that have 2 bits."""
         linear = self._linear()
         total = sum(layer.num_params for layer in linear)
-        return sum(layer.num_params for layer in linear if layer.quant_type == "int2") / total
+        coarse = (each.num_params - each.refined_params for each in linear if each.quant_type == "int2")
+        return sum(coarse) / total
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values, the derived figures included."""

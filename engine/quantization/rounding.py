@@ -8,18 +8,20 @@ that share one scale and zero point.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aios_db.engine.weights.int2 import MAX_PLANES, pack_int2, pack_refined, refined_size
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.quantized import pack_int2
+from aios_db.engine.weights.quantized import matrix_shape
 from aios_db.engine.weights.writer import Layer
 from aios_db.schema.errors import ProgrammingError
 
+_CACHED = 1 << 18  # weights whose scales are searched at a time, so that they stay in the processor's cache
 _TINY = 1e-8  # least scale: a block of equal values still has a step
 PER_TENSOR, PER_CHANNEL = -1, 0  # group sizes
 
@@ -34,22 +36,33 @@ class Grid:
     """Consecutive weights of a row in a group; 0 is a whole row, -1 the whole tensor."""
     symmetric: bool = False
     """Whether zero points are all 0 and not stored."""
+    planes: tuple[int, ...] = ()
+    """How many more bits each row of a 2-bit tensor has, 0 to 6; empty: none has any."""
 
     def __post_init__(self) -> None:
         if self.bits not in (2, 8):
             raise ProgrammingError(f"V2 files hold integers of 2 or 8 bits, not {self.bits}")
         if self.group_size < PER_TENSOR:
             raise ProgrammingError(f"group_size is {self.group_size}: take a positive one, 0 or -1")
+        if self.planes and (self.bits != 2 or self.group_size == PER_TENSOR):
+            raise ProgrammingError("only rows of 2 bits with scales of their own can have planes")
+        if not all(0 <= count <= MAX_PLANES for count in self.planes):
+            raise ProgrammingError(f"a row has 0 to {MAX_PLANES} planes, not {self.planes}")
 
-    @property
-    def low(self) -> int:
-        """The least integer."""
-        return -2 if self.bits == 2 else -127 if self.symmetric else -128
+    def of_rows(self, rows: slice) -> Grid:
+        """Return the grid of some of a tensor's rows."""
+        return replace(self, planes=self.planes[rows])
 
-    @property
-    def high(self) -> int:
-        """The greatest integer."""
-        return 1 if self.bits == 2 else 127
+    def span(self) -> tuple[Tensor, Tensor]:
+        """Return the least and the greatest integer: (rows, 1, 1), or (1, 1, 1) when all rows are alike."""
+        if self.bits == 8:
+            return torch.full((1, 1, 1), -127.0 if self.symmetric else -128.0), torch.full((1, 1, 1), 127.0)
+        steps = self.steps()
+        return -2 * steps, 2 * steps - 1
+
+    def steps(self) -> Tensor:
+        """Return into how many steps planes divide a step of each row: (rows, 1, 1) or (1, 1, 1)."""
+        return torch.tensor(self.planes or (0,), dtype=torch.float32).view(-1, 1, 1).exp2()
 
     @property
     def quant_type(self) -> str:
@@ -86,7 +99,10 @@ class Grid:
         rows, columns = matrix_shape(shape)
         group = columns if self.group_size <= 0 else self.group_size
         count = 1 if self.group_size == PER_TENSOR else rows * -(-columns // group)
-        return 8 * -(-rows * columns * self.bits // 8) + 32 * count * (1 if self.symmetric else 2)
+        size = -(-rows * columns * self.bits // 8)
+        if self.planes:
+            size += refined_size(self.planes, columns)
+        return 8 * size + 32 * count * (1 if self.symmetric and not self.planes else 2)
 
 
 @dataclass
@@ -118,7 +134,17 @@ class Quantized:
 
     def to_layer(self, name: str, dtype: str = "torch.float32") -> Layer:
         """Return the row of a V2 file; ``dtype`` is that of the tensor before quantization."""
-        values = self.grid.unblock(self.codes, self.shape).to(torch.int8).numpy()
+        codes = self.grid.unblock(self.codes, self.shape)
+        scale, zero_point = self.scale, None if self.grid.symmetric else self.zero_point
+        if self.grid.planes:
+            # Of the 2-bit grid, whose values are the middles of what the planes tell apart.
+            steps = self.grid.steps()
+            scale, zero_point = scale * steps, (self.zero_point - (steps - 1) / 2) / steps
+            data = pack_refined(codes.to(torch.int16).reshape(len(codes), -1).numpy(), self.grid.planes)
+        elif self.grid.bits == 2:
+            data = pack_int2(codes.to(torch.int8).numpy())
+        else:
+            data = codes.to(torch.int8).numpy()
         grouped = self.grid.group_size > 0
         info = LayerInfo(
             name,
@@ -129,16 +155,7 @@ class Quantized:
             quant_axis=-1 if self.grid.group_size == PER_TENSOR else len(self.shape) - 1 if grouped else 0,
             group_size=self.grid.group_size if grouped else 0,
         )
-        zero_points = None if self.grid.symmetric else _stored(self.zero_point)
-        data = pack_int2(values) if self.grid.bits == 2 else values
-        return Layer(info, data, _stored(self.scale), zero_points)
-
-
-def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return (output channels, weights of one) of a tensor."""
-    if len(shape) < 2:
-        return 1, math.prod(shape)
-    return shape[0], math.prod(shape[1:])
+        return Layer(info, data, _stored(scale), None if zero_point is None else _stored(zero_point))
 
 
 def cover(blocks: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
@@ -147,13 +164,14 @@ def cover(blocks: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     Every value is then at most half a step from the grid.
     """
     low, high = blocks.amin(-1, keepdim=True), blocks.amax(-1, keepdim=True)
+    least, greatest = grid.span()
     if grid.symmetric:
-        scale = torch.maximum(low / grid.low, high / grid.high).clamp_min(_TINY)
+        scale = torch.maximum(low / least, high / greatest).clamp_min(_TINY)
         return scale, torch.zeros_like(scale)
     # A block whose values hardly differ keeps a step that float32 can tell from the values themselves.
     magnitude = torch.maximum(low.abs(), high.abs())
-    scale = torch.maximum((high - low) / (grid.high - grid.low), magnitude * 1e-6).clamp_min(_TINY)
-    return scale, (grid.low + grid.high) / 2 - (low + high) / 2 / scale
+    scale = torch.maximum((high - low) / (greatest - least), magnitude * 1e-6).clamp_min(_TINY)
+    return scale, (least + greatest) / 2 - (low + high) / 2 / scale
 
 
 def search(blocks: Tensor, grid: Grid, importance: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -169,7 +187,17 @@ def search(blocks: Tensor, grid: Grid, importance: Tensor | None = None) -> tupl
     importance
         Weight of each input's error, broadcast against ``blocks``; for example the diagonal of the Hessian.
     """
-    weight = torch.ones_like(blocks) if importance is None else importance.expand_as(blocks)
+    if importance is None:
+        importance = torch.ones_like(blocks)
+    rows = max(1, _CACHED // max(1, blocks[0].numel()))  # a quarter of the time of a large matrix as a whole
+    parts = [slice(start, start + rows) for start in range(0, len(blocks), rows)]
+    found = [_search(blocks[part], grid.of_rows(part), importance.expand_as(blocks)[part]) for part in parts]
+    scales, zero_points = zip(*found, strict=True)
+    return torch.cat(scales), torch.cat(zero_points)
+
+
+def _search(blocks: Tensor, grid: Grid, weight: Tensor) -> tuple[Tensor, Tensor]:
+    least, greatest = grid.span()
     total = weight.sum(-1, keepdim=True).clamp_min(1e-30)
     best_scale, best_zero = cover(blocks, grid)
     best_error = _error(blocks, best_scale, best_zero, grid, weight)
@@ -177,10 +205,10 @@ def search(blocks: Tensor, grid: Grid, importance: Tensor | None = None) -> tupl
         scale, zero = cover(blocks, grid)
         if not grid.symmetric:  # the same centre, a narrower span
             centre = (blocks.amin(-1, keepdim=True) + blocks.amax(-1, keepdim=True)) / 2
-            zero = (grid.low + grid.high) / 2 - centre / (scale * share)
+            zero = (least + greatest) / 2 - centre / (scale * share)
         scale = scale * share
         for _ in range(3):
-            codes = (blocks / scale + zero).round_().clamp_(grid.low, grid.high)
+            codes = (blocks / scale + zero).round_().clamp_(least, greatest)
             if grid.symmetric:
                 size = (weight * codes**2).sum(-1, True)
                 fitted = (weight * codes * blocks).sum(-1, True) / size.clamp_min(1e-30)
@@ -218,12 +246,12 @@ def quantize(
     if searched and importance is None:
         importance = grid.importances(torch.ones_like(weight, dtype=torch.float32))
     scale, zero_point = search(blocks, grid, importance) if searched else cover(blocks, grid)
-    codes = (blocks / scale).add_(zero_point).round_().clamp_(grid.low, grid.high)
+    codes = (blocks / scale).add_(zero_point).round_().clamp_(*grid.span())
     return Quantized(grid, tuple(weight.shape), codes, scale, zero_point)
 
 
 def _error(blocks: Tensor, scale: Tensor, zero: Tensor, grid: Grid, weight: Tensor) -> Tensor:
-    codes = (blocks / scale + zero).round_().clamp_(grid.low, grid.high)
+    codes = (blocks / scale + zero).round_().clamp_(*grid.span())
     return (weight * ((codes - zero) * scale - blocks) ** 2).sum(-1, True)
 
 

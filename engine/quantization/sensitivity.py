@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -61,38 +60,6 @@ def sensitivities(
         grids=grids, settings=settings, done=measure, advanced=lambda: advanced and advanced(result),
     )  # fmt: skip
     return result
-
-
-def allocate(
-    sensitivity: Mapping[str, float],
-    shapes: Mapping[str, tuple[int, ...]],
-    *,
-    small: Grid,
-    large: Grid,
-    max_bits: float,
-    keep: Sequence[str] = (),
-) -> dict[str, Grid]:
-    """Return a grid for each layer: ``large`` for those that pay most per extra bit, within ``max_bits``.
-
-    Parameters
-    ----------
-    max_bits
-        Bits per weight over all layers, scales and zero points included.
-    keep
-        Parts of the names of layers that are ``large`` whatever that costs.
-    """
-    grids = {name: large if any(part in name for part in keep) else small for name in sensitivity}
-    weights = sum(math.prod(shapes[name]) for name in grids)
-    left = max_bits * weights - sum(grid.stored_bits(shapes[name]) for name, grid in grids.items())
-
-    def extra(name: str) -> int:
-        return large.stored_bits(shapes[name]) - small.stored_bits(shapes[name])
-
-    for name in sorted(sensitivity, key=lambda name: sensitivity[name] / extra(name), reverse=True):
-        if grids[name] is small and extra(name) <= left:
-            grids[name] = large
-            left -= extra(name)
-    return grids
 
 
 def _forward(model: nn.Module, batch: Batch) -> Tensor:

@@ -31,6 +31,13 @@ class Batch:
     positions: int = 0
     """Tokens, patches or frames in it: what a share of the calibration is counted in."""
 
+    def first(self, count: int) -> Batch:
+        """Return the first ``count`` texts, sounds or pictures in it."""
+        items = len(self.arguments[0])
+        mask = None if self.mask is None else self.mask[:count]
+        positions = self.positions * min(count, items) // max(1, items)
+        return Batch(tuple(each[:count] for each in self.arguments), mask, positions)
+
     def shortened(self, positions: int) -> Batch:
         """Return the first texts, sounds or pictures in it: about ``positions`` of its positions."""
         items = len(self.arguments[0])

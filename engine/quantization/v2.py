@@ -15,8 +15,9 @@ from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.report import LayerReport
 from aios_db.engine.quantization.rounding import Grid, Quantized, quantize
 from aios_db.engine.quantization.subject import is_language_model
+from aios_db.engine.weights.int2 import planes_of
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.quantized import dequantize
+from aios_db.engine.weights.quantized import dequantize, matrix_shape
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import Layer, write_weights
 from aios_db.schema.weights import WEIGHTS_FILE
@@ -114,7 +115,11 @@ def _report(layer: Layer, original: Tensor, is_linear: bool) -> LayerReport:
         size += float(before.square().sum())
         squares += float((after - before).square().sum())
     error = squares / size if size else 0.0
-    nbytes = sum(
-        memoryview(part).nbytes for part in (layer.data, layer.scales, layer.zero_points) if part is not None
-    )
-    return LayerReport(info.name, info.quant_type, info.group_size, info.num_params, nbytes, error, is_linear)
+    refined = 0
+    if info.quant_type == "int2":
+        rows, columns = matrix_shape(info.shape)
+        planes = planes_of(np.frombuffer(layer.data, np.uint8), rows, columns)
+        refined = planes[0].rows.size * columns if planes else 0
+    return LayerReport(
+        info.name, info.quant_type, info.group_size, info.num_params, layer.nbytes, error, is_linear, refined
+    )  # fmt: skip

@@ -50,7 +50,7 @@ def bits_per_weight(file: WeightFile, names: Iterable[str]) -> float:
     size = weights = 0
     for name in names:
         layer = file.raw(name)
-        size += sum(part.size for part in (layer.data, layer.scales, layer.zero_points) if part is not None)
+        size += layer.nbytes
         weights += layer.info.num_params
     return 8 * size / weights if weights else 0.0
 

@@ -41,7 +41,7 @@ def describe_weights(path: str | Path) -> pa.Table:
                 "layer_name": info.name,
                 "shape": info.shape,
                 "dtype": info.dtype,
-                "bytes": info.nbytes,
+                "bytes": file.stored_bytes(info.name),
                 "quant_type": info.quant_type or None,
                 "resident": info.nbytes > 0 and file.cached(info.name) >= info.nbytes,
             }

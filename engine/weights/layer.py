@@ -43,7 +43,7 @@ class LayerInfo:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values as quant_type, or else the dtype's label, has them."""
+        """Bytes of the values as quant_type, or else the dtype's label, has them; of int2 without planes."""
         if self.quant_type:
             return packed_bytes(self.quant_type, self.num_params)
         return self.num_params * ITEM_BYTES[_label(self)]
@@ -68,7 +68,8 @@ class LayerInfo:
             ``length`` bytes are no whole number of bytes a value, or of a size no float has.
         """
         if self.quant_type:
-            if length != self.nbytes:
+            refined = self.quant_type == "int2" and length > self.nbytes  # `parse_int2` looks at the rest
+            if length != self.nbytes and not refined:
                 raise WeightsError(
                     f"layer {self.name!r}: {length} bytes where {self.quant_type} takes {self.nbytes}"
                 )

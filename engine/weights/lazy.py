@@ -78,15 +78,15 @@ class LazyModel:
         """Return where each tensor of the file is; ``device`` has the bytes on an accelerator, by name."""
         parameters = dict(self.model.named_parameters())
         layers = []
-        for name, info in self.file.layers.items():
-            tensor = parameters.get(name)
+        for name in self.file.layers:
+            stored, tensor = self.file.stored_bytes(name), parameters.get(name)
             copied = 0
             if tensor is not None and not tensor.is_meta and not self.file.maps(tensor.data_ptr()):
                 copied = tensor.numel() * tensor.element_size()
-            mapped = info.nbytes if self.file.is_mapped else 0
+            mapped = stored if self.file.is_mapped else 0
             resident = self.file.resident(name)
             on_device = (device or {}).get(name, 0)
-            layers.append(LayerMemory(name, info.nbytes, mapped, resident, copied, on_device))
+            layers.append(LayerMemory(name, stored, mapped, resident, copied, on_device))
         return MemoryReport(tuple(layers))
 
     def _check(self) -> None:

@@ -1,8 +1,4 @@
-"""The number formats of V2 weight files, in NumPy: packing of int2 and dequantization.
-
-``x = (q - zero_point) * scale``. An int2 value q in -2..1 is stored as q + 2, four to a byte, the first in
-the highest bits; the last byte is padded with zero bits.
-"""
+"""The number formats of V2 weight files, in NumPy: ``x = (q - zero_point) * scale``."""
 
 from __future__ import annotations
 
@@ -13,60 +9,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.weights.int2 import int2_values, packed_size
 from aios_db.schema.errors import WeightsError
 
 QUANT_TYPES = ("int8", "int2", "fp16", "fp32")
 
-_SHIFTS = np.array([6, 4, 2, 0], dtype=np.uint8)
-
-
-def pack_int2(values: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """Pack int8 values in -2..1 (any shape, row-major) into ``ceil(n / 4)`` bytes.
-
-    Raises
-    ------
-    WeightsError
-        A value is outside -2..1.
-    """
-    flat = np.ascontiguousarray(values, dtype=np.int8).reshape(-1)
-    if flat.size and (flat.min() < -2 or flat.max() > 1):
-        raise WeightsError(f"int2 holds -2..1, not {flat.min()}..{flat.max()}: clip before packing")
-    codes = np.zeros(-(-flat.size // 4) * 4, dtype=np.uint8)
-    codes[: flat.size] = (flat + 2).view(np.uint8)
-    packed: NDArray[np.uint8] = np.bitwise_or.reduce(codes.reshape(-1, 4) << _SHIFTS, axis=1)
-    return packed
-
-
-def unpack_int2(packed: NDArray[np.uint8], count: int) -> NDArray[np.int8]:
-    """Return the first ``count`` values, int8 in -2..1, of bytes made by `pack_int2`.
-
-    Raises
-    ------
-    WeightsError
-        There are not exactly ``ceil(count / 4)`` bytes.
-    """
-    packed = np.asarray(packed, dtype=np.uint8).reshape(-1)
-    if packed.size != -(-count // 4):
-        raise WeightsError(f"{count} int2 values take {-(-count // 4)} bytes, not {packed.size}")
-    codes = (packed[:, None] >> _SHIFTS) & 3
-    return codes.reshape(-1)[:count].view(np.int8) - np.int8(2)
-
 
 def packed_bytes(quant_type: str, count: int) -> int:
-    """Return how many bytes ``count`` values take as ``quant_type``."""
+    """Return how many bytes ``count`` values take as ``quant_type``; int2 without planes."""
     if quant_type not in QUANT_TYPES:
         raise WeightsError(f"quant_type {quant_type!r} is not one of {', '.join(QUANT_TYPES)}")
-    return {"int8": count, "int2": -(-count // 4), "fp16": 2 * count, "fp32": 4 * count}[quant_type]
+    return {"int8": count, "int2": packed_size(count), "fp16": 2 * count, "fp32": 4 * count}[quant_type]
 
 
-def quantized_values(data: Any, quant_type: str, count: int) -> NDArray[np.int8]:
-    """Return the ``count`` integers q, int8, of an int8 or int2 tensor's raw bytes (any buffer)."""
-    raw = np.frombuffer(data, dtype=np.uint8)
-    if raw.size != packed_bytes(quant_type, count):
-        raise WeightsError(
-            f"{count} {quant_type} values take {packed_bytes(quant_type, count)} bytes, not {raw.size}"
-        )
-    return raw.view(np.int8) if quant_type == "int8" else unpack_int2(raw, count)
+def quantized_values(data: Any, quant_type: str, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Return the values q, float32 of ``shape``, of an int8 or int2 tensor's raw bytes (any buffer).
+
+    Raises
+    ------
+    WeightsError
+        There are not as many bytes as ``shape`` asks for.
+    """
+    raw, count = np.frombuffer(data, dtype=np.uint8), math.prod(shape)
+    if quant_type == "int2":
+        return int2_values(raw, *matrix_shape(shape)).reshape(shape)
+    if raw.size != count:
+        raise WeightsError(f"{count} {quant_type} values take {count} bytes, not {raw.size}")
+    return raw.view(np.int8).astype(np.float32).reshape(shape)
+
+
+def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Return (output channels, weights of one) of a tensor."""
+    if len(shape) < 2:
+        return 1, math.prod(shape)
+    return shape[0], math.prod(shape[1:])
 
 
 def expand_parameters(
@@ -131,18 +107,16 @@ def dequantize(  # noqa: PLR0917 - the columns of the file, in its order
     shape = tuple(int(size) for size in shape)
     if any(size < 0 for size in shape):
         raise WeightsError(f"shape {list(shape)} has a negative size")
-    count = math.prod(shape)
-    raw = np.frombuffer(data, dtype=np.uint8)
-    if raw.size != packed_bytes(quant_type, count):
-        expected = packed_bytes(quant_type, count)
-        raise WeightsError(f"{count} {quant_type} values take {expected} bytes, not {raw.size}")
-    if quant_type in ("fp16", "fp32"):
+    if quant_type not in ("int8", "int2"):
+        raw, size = np.frombuffer(data, dtype=np.uint8), packed_bytes(quant_type, math.prod(shape))
+        if raw.size != size:
+            raise WeightsError(f"{math.prod(shape)} {quant_type} values take {size} bytes, not {raw.size}")
         stored = raw.view(np.float16 if quant_type == "fp16" else np.float32)
         return stored.astype(np.float32).reshape(shape)
     scale = _parameters(scales, "scales")
     if not scale.size:
         raise WeightsError(f"a {quant_type} tensor needs scales")
-    values = quantized_values(data, quant_type, count).reshape(shape).astype(np.float32)
+    values = quantized_values(data, quant_type, shape)
     zero_point = _parameters(zero_points, "zero_points")
     if zero_point.size:
         values -= expand_parameters(zero_point, shape, group_size, quant_axis)

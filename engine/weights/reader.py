@@ -191,6 +191,14 @@ class WeightFile:
         except WeightsError as error:
             raise WeightsError(f"{self.path}: {error}") from error
 
+    def stored_bytes(self, name: str) -> int:
+        """Return how many bytes a tensor's values take, without scales and zero points.
+
+        In files that are not mapped the planes of an int2 tensor are not counted.
+        """
+        data = self._index.extents.get(name, {}).get("data")
+        return self.layers[name].nbytes if data is None else data.length
+
     def resident(self, name: str) -> int:
         """Return how many mapped bytes of a tensor this process has in memory."""
         return sum(self._source.resident(part.offset, part.length) for part in self._index.parts(name))

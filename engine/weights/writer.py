@@ -51,6 +51,11 @@ class Layer:
     scales: Any = None
     zero_points: Any = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of values, scales and zero points."""
+        return sum(_buffer(getattr(self, column)).size for column in BINARY_COLUMNS)
+
 
 def write_weights(
     path: str | Path,

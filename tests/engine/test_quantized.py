@@ -6,31 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from aios_db.engine.weights.quantized import dequantize, pack_int2, packed_bytes, unpack_int2
+from aios_db.engine.weights.int2 import pack_int2
+from aios_db.engine.weights.quantized import dequantize
 from aios_db.schema.errors import WeightsError
-
-
-@given(hnp.arrays(np.int8, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0), elements=st.integers(-2, 1)))
-def test_unpack_int2_undoes_pack(values: np.ndarray) -> None:
-    packed = pack_int2(values)
-    assert packed.size == packed_bytes("int2", values.size)
-    assert np.array_equal(unpack_int2(packed, values.size), values.reshape(-1))
-
-
-def test_int2_puts_the_first_value_in_the_highest_bits() -> None:
-    assert pack_int2(np.array([1, -2, -1, 0, 1], np.int8)).tolist() == [0b11_00_01_10, 0b11_00_00_00]
-
-
-def test_pack_int2_refuses_other_values() -> None:
-    with pytest.raises(WeightsError, match=r"-2\.\.2"):
-        pack_int2(np.array([2, -2], np.int8))
-
-
-def test_unpack_int2_refuses_a_wrong_length() -> None:
-    with pytest.raises(WeightsError, match="5 int2 values take 2 bytes, not 1"):
-        unpack_int2(np.zeros(1, np.uint8), 5)
 
 
 @given(

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.weights.int2 import pack_int2
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.quantized import pack_int2
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import Compression, Layer, write_weights
 from aios_db.schema.errors import ModelNotFoundError, WeightsError

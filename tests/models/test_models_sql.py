@@ -11,7 +11,7 @@ import pytest
 
 import aios_db
 from aios_db.engine.validation.validator import validate_version
-from aios_db.engine.weights.quantized import pack_int2
+from aios_db.engine.weights.int2 import pack_int2
 from aios_db.models.activation import activate
 from aios_db.schema.config import Config, EngineConfig, ValidationConfig
 from aios_db.schema.errors import DataError, ModelNotFoundError, WeightsError

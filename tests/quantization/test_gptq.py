@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aios_db.engine.quantization import gptq
+from aios_db.engine.quantization import rounding
 from aios_db.engine.quantization.gptq import GptqSettings, relative_error, solve
-from aios_db.engine.quantization.rounding import Grid, quantize
+from aios_db.engine.quantization.rounding import Grid, quantize, search
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +29,17 @@ def test_gptq_beats_rounding_and_refinement_beats_gptq(
     assert refined < 0.95 * plain
 
 
-@pytest.mark.parametrize("grid", [Grid(2, 64), Grid(2, -1)], ids=str)
+@pytest.mark.parametrize(
+    "grid", [Grid(2, 64), Grid(2, -1), Grid(2, planes=(0, 1, 2) * 16)], ids=["groups", "whole", "rows"]
+)
 def test_scales_searched_part_by_part_are_the_same(
     problem: tuple[torch.Tensor, torch.Tensor], grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = solve(*problem, grid, GptqSettings())
-    monkeypatch.setattr(gptq, "_CACHED", 1000)  # a few rows
-    parts = solve(*problem, grid, GptqSettings())
-    assert torch.equal(whole.scale, parts.scale)
-    assert torch.equal(whole.codes, parts.codes)
+    blocks = grid.blocks(problem[0])
+    whole = search(blocks, grid)
+    monkeypatch.setattr(rounding, "_CACHED", 1000)  # a few rows
+    for one, other in zip(whole, search(blocks, grid), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_codes_stand_on_the_grid(problem: tuple[torch.Tensor, torch.Tensor]) -> None:

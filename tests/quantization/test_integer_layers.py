@@ -57,6 +57,8 @@ def stored(path: Path, linear: Grid, table: Grid, compression: str = "none") -> 
         Grid(2),
         Grid(2, 8),
         Grid(2, 10),
+        Grid(2, planes=(0, 1, 6, 0, 3, 2, 0)),
+        Grid(2, 10, planes=(0, 1, 6, 0, 3, 2, 0)),
     ],
     ids=str,
 )

@@ -105,6 +105,9 @@ def test_int8_and_int2_from_files(
         "ptq": QuantizationConfig(target="int2", method="ptq", mixed_precision=False, distillation_steps=0),
         "gptq": QuantizationConfig(target="int2", method="gptq", mixed_precision=False, distillation_steps=0),
         "mixed": QuantizationConfig(target="int2", method="gptq", max_bits=6.0, distillation_steps=0),
+        "rows": QuantizationConfig(
+            target="int2", method="gptq", max_bits=6.0, distillation_steps=0, mixed_by="row"
+        ),
     }.items():
         target = tmp_path / f"{source.name}-{name}"
         report = quantize_model(source, target, calibration=[folder], config=config)
@@ -119,7 +122,7 @@ def test_int8_and_int2_from_files(
             (encode(target, held_out, FLOAT) * original).sum(1).mean(), abs=0.01
         )
     assert reached["int8"] > 0.995
-    assert reached["ptq"] < reached["gptq"] < reached["mixed"]
+    assert reached["ptq"] < reached["gptq"] < reached["mixed"] < reached["rows"]
     validated = validate_version(source, tmp_path / f"{source.name}-int8", files=[folder])
     assert validated.files == len(held_out) > 20
     assert validated.vectors is not None and validated.vectors.count == len(held_out)

@@ -96,6 +96,21 @@ def test_language_models_keep_their_perplexity(
     assert kinds["model.layers.0.self_attn.k_proj.bias"].quant_type == "fp16"
 
 
+def test_rows_of_a_language_model_get_more_bits(
+    tiny_qwen2: Path, tmp_path: Path, counting_texts: list[str]
+) -> None:
+    original = loss(tiny_qwen2, counting_texts)
+    rises = {}
+    for name in ("layer", "row"):
+        config = QuantizationConfig(
+            target="int2", method="gptq", group_size=0, max_bits=5.5, mixed_by=name, distillation_steps=0
+        )
+        report = quantize_model(tiny_qwen2, tmp_path / name, calibration=counting_texts, config=config)
+        assert report.bits_linear <= 5.5
+        rises[name] = loss(tmp_path / name, counting_texts) - original
+    assert rises["row"] < rises["layer"]
+
+
 def test_divergence_ignores_padding() -> None:
     mask = torch.tensor([[True, True, False]])
     batch = Batch((torch.zeros(1, 3),), mask)

@@ -113,10 +113,10 @@ def dequantize(  # noqa: PLR0917 - the columns of the file, in its order
             raise WeightsError(f"{math.prod(shape)} {quant_type} values take {size} bytes, not {raw.size}")
         stored = raw.view(np.float16 if quant_type == "fp16" else np.float32)
         return stored.astype(np.float32).reshape(shape)
+    values = quantized_values(data, quant_type, shape)
     scale = _parameters(scales, "scales")
     if not scale.size:
         raise WeightsError(f"a {quant_type} tensor needs scales")
-    values = quantized_values(data, quant_type, shape)
     zero_point = _parameters(zero_points, "zero_points")
     if zero_point.size:
         values -= expand_parameters(zero_point, shape, group_size, quant_axis)

@@ -42,11 +42,7 @@ class Batch:
         """Return the first texts, sounds or pictures in it: about ``positions`` of its positions."""
         items = len(self.arguments[0])
         count = max(1, items * positions // max(1, self.positions))
-        if count >= items:
-            return self
-        mask = None if self.mask is None else self.mask[:count]
-        arguments = tuple(each[:count] for each in self.arguments)
-        return Batch(arguments, mask, self.positions * count // items)
+        return self if count >= items else self.first(count)
 
     def rows(self, hidden: Tensor) -> Tensor:
         """Return the counted positions of (batch, length, width) as (positions, width)."""

@@ -32,8 +32,12 @@ class Index(Protocol):
         """Return the memories with the highest BM25 scores."""
         ...
 
-    def score(self, vector: NDArray[np.float32], text: str, row_ids: Rows) -> tuple[Hits, Hits]:
-        """Return vector and keyword scores of given memories."""
+    def vector_scores(self, vector: NDArray[np.float32], row_ids: Rows) -> Hits:
+        """Return the cosines of given memories."""
+        ...
+
+    def keyword_scores(self, text: str, row_ids: Rows) -> Hits:
+        """Return the BM25 scores of given memories."""
         ...
 
     def spread(
@@ -85,7 +89,9 @@ class Searchable(Protocol):
 
 _WHERE = """STRUCT(session_id VARCHAR, agent_id VARCHAR, user_id VARCHAR,
     since TIMESTAMPTZ, "until" TIMESTAMPTZ, tier VARCHAR)"""
-_HIT = pa.struct([("memory_id", pa.string()), ("score", pa.float64()), ("standard_score", pa.float64())])
+_HIT = [("memory_id", pa.string()), ("score", pa.float64()), ("standard_score", pa.float64())]
+_NEAREST = pa.struct([*_HIT, ("keyword_score", pa.float64())])
+_MATCHING = pa.struct([*_HIT, ("vector_score", pa.float64())])
 _SCORED = pa.struct(
     [("memory_id", pa.string()), ("vector_score", pa.float64()), ("keyword_score", pa.float64())]
 )
@@ -96,6 +102,7 @@ _REACHED = pa.struct(
         ("distance", pa.int32()),
         ("happened_at", TIMESTAMP),
         ("age", pa.float64()),
+        ("given", pa.int32()),
     ]
 )
 _NEIGHBOR = pa.struct([("memory_id", pa.string()), ("distance", pa.int32())])
@@ -111,22 +118,30 @@ _SQL = {
 }
 
 
-def vector_search(store: Searchable, vectors: pa.Array, counts: pa.Array, wheres: pa.StructArray) -> pa.Array:
-    """Return the nearest memories of each vector, best first."""
+def vector_search(
+    store: Searchable, vectors: pa.Array, counts: pa.Array, wheres: pa.StructArray, texts: pa.Array
+) -> pa.Array:
+    """Return the nearest memories of each vector, best first, scored by a text too, unless it is empty."""
 
-    def one(vector: pa.Array, k: int, where: Filter) -> pa.StructArray:
-        return _hits(store, store.index.vector_search(_numbers(vector), k, where))
+    def one(vector: pa.Array, k: int, where: Filter, text: str) -> pa.StructArray:
+        hits = store.index.vector_search(_numbers(vector), k, where)
+        beside = store.index.keyword_scores(text, hits.row_ids) if text else None
+        return _hits(store, hits, beside, _NEAREST)
 
-    return _each_row(_HIT, one, vectors, counts, _filters(wheres))
+    return _each_row(_NEAREST, one, vectors, counts, _filters(wheres), texts)
 
 
-def keyword_search(store: Searchable, texts: pa.Array, counts: pa.Array, wheres: pa.StructArray) -> pa.Array:
-    """Return the memories with the highest BM25 scores for each text, best first."""
+def keyword_search(
+    store: Searchable, texts: pa.Array, counts: pa.Array, wheres: pa.StructArray, vectors: pa.Array
+) -> pa.Array:
+    """Return the best memories by BM25 for each text, scored by a vector too, unless it is empty."""
 
-    def one(text: str, k: int, where: Filter) -> pa.StructArray:
-        return _hits(store, store.index.keyword_search(text, k, where))
+    def one(text: str, k: int, where: Filter, vector: pa.Array) -> pa.StructArray:
+        hits = store.index.keyword_search(text, k, where)
+        beside = store.index.vector_scores(_numbers(vector), hits.row_ids) if len(vector) else None
+        return _hits(store, hits, beside, _MATCHING)
 
-    return _each_row(_HIT, one, texts, counts, _filters(wheres))
+    return _each_row(_MATCHING, one, texts, counts, _filters(wheres), vectors)
 
 
 def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.ListArray) -> pa.Array:
@@ -134,11 +149,10 @@ def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.
 
     def one(vector: pa.Array, text: str, ids: pa.Array) -> pa.StructArray:
         rows, known = _known(store, ids)
-        by_vector, by_keyword = store.index.score(_numbers(vector), text, rows)
         columns = [
             known,
-            pa.array(_standard(by_vector)),
-            pa.array(_standard(by_keyword)),
+            pa.array(_standard(store.index.vector_scores(_numbers(vector), rows))),
+            pa.array(_standard(store.index.keyword_scores(text, rows))),
         ]
         return pa.StructArray.from_arrays(columns, fields=list(_SCORED))
 
@@ -162,16 +176,9 @@ def spread(  # noqa: PLR0917 - one argument a column
         if len(ids) != len(seeds):
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
         rows = store.index.find_ids(_texts(ids))
-        known = rows >= 0
-        rows, activation = rows[known], _numbers(seeds, np.float64)[known]
-        if not np.isfinite(activation).all():
-            activation = np.nan_to_num(activation)
-        order = np.argsort(rows, kind="stable")
-        rows, activation = rows[order], activation[order]
-        again = rows[1:] == rows[:-1]
-        if again.any():  # of a memory given twice the first score counts
-            first = np.append(True, ~again)
-            rows, activation = rows[first], activation[first]
+        rows, first = np.unique(rows, return_index=True)
+        rows, first = rows[rows >= 0], first[rows >= 0]
+        activation = np.nan_to_num(_numbers(seeds, np.float64)[first])
         limited = limit if limit >= 0 else None
         reached, arrived, distances = store.index.spread(rows, activation, links, where, limited)
         times = store.index.times(reached)
@@ -181,6 +188,7 @@ def spread(  # noqa: PLR0917 - one argument a column
             pa.array(distances, pa.int32()),
             pa.array(times).cast(TIMESTAMP),
             pa.array(time.time() - times / 1e6),
+            _places(first, rows, reached),
         ]
         return pa.StructArray.from_arrays(columns, fields=list(_REACHED))
 
@@ -295,13 +303,23 @@ def _standard(hits: Hits) -> NDArray[np.float64]:
     return (hits.scores.astype(np.float64) - hits.mean) / hits.std
 
 
-def _hits(store: Searchable, hits: Hits) -> pa.StructArray:
+def _hits(store: Searchable, hits: Hits, beside: Hits | None, item: pa.StructType) -> pa.StructArray:
     columns = [
         store.index.memory_ids(hits.row_ids),
         pa.array(hits.scores.astype(np.float64)),
         pa.array(_standard(hits)),
+        pa.nulls(len(hits.row_ids), pa.float64()) if beside is None else pa.array(_standard(beside)),
     ]
-    return pa.StructArray.from_arrays(columns, fields=list(_HIT))
+    return pa.StructArray.from_arrays(columns, fields=list(item))
+
+
+def _places(first: NDArray[np.int64], given: Rows, rows: Rows) -> pa.Array:
+    """Return where each of ``rows`` is among those given, from 1, NULL when it is not.
+
+    ``given`` is ascending, and ``first`` the place of each, from 0.
+    """
+    at = np.searchsorted(given, rows).clip(max=len(given) - 1)
+    return pa.array((first[at] + 1).astype(np.int32), mask=given[at] != rows)
 
 
 def _struct_of(item: pa.StructType) -> str:
@@ -313,8 +331,12 @@ def _list_of(item: pa.StructType) -> str:
 
 
 FUNCTIONS = (
-    ScalarFunction("aios_vector_search", ["FLOAT[]", "BIGINT", _WHERE], _list_of(_HIT), vector_search),
-    ScalarFunction("aios_keyword_search", ["VARCHAR", "BIGINT", _WHERE], _list_of(_HIT), keyword_search),
+    ScalarFunction(
+        "aios_vector_search", ["FLOAT[]", "BIGINT", _WHERE, "VARCHAR"], _list_of(_NEAREST), vector_search
+    ),
+    ScalarFunction(
+        "aios_keyword_search", ["VARCHAR", "BIGINT", _WHERE, "FLOAT[]"], _list_of(_MATCHING), keyword_search
+    ),
     ScalarFunction("aios_score", ["FLOAT[]", "VARCHAR", "VARCHAR[]"], _list_of(_SCORED), score),
     ScalarFunction(
         "aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _WHERE, "BIGINT"], _list_of(_REACHED), spread

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,24 +150,23 @@ class SearchIndex:
         with self._lock:
             return self._scorer(text).search(k, where)
 
-    def score(self, vector: NDArray[np.float32], text: str, row_ids: Rows) -> tuple[Hits, Hits]:
-        """Return the vector and the keyword scores of given memories, in their order; 0 for unknown ones."""
+    def vector_scores(self, vector: NDArray[np.float32], row_ids: Rows) -> Hits:
+        """Return the cosines of given memories with a ``vector``, in their order; 0 for unknown ones."""
         vector = self._checked(vector)
-        cosines = np.zeros(len(row_ids), np.float32)
-        keywords = np.zeros(len(row_ids), np.float32)
+        scores = np.zeros(len(row_ids), np.float32)
+        with self._lock:
+            for part, at, inside in self._living_in_parts(row_ids):
+                scores[inside] = kernels.vectors.products(part.vectors, at, vector)
+            return Hits(row_ids, scores, *self._moments(vector))
+
+    def keyword_scores(self, text: str, row_ids: Rows) -> Hits:
+        """Return the BM25 scores of given memories for ``text``, in their order; 0 for unknown ones."""
+        scores = np.zeros(len(row_ids), np.float32)
         with self._lock:
             scorer = self._scorer(text)
-            for part in self._parts:
-                at = part.positions(row_ids)
-                inside = np.flatnonzero(at >= 0)
-                inside = inside[part.alive[at[inside]]]
-                if len(inside):
-                    cosines[inside] = kernels.vectors.products(part.vectors, at[inside], vector)
-                    keywords[inside] = scorer.scores(part, at[inside])
-            return (
-                Hits(row_ids, cosines, *self._moments(vector)),
-                Hits(row_ids, keywords, *scorer.moments()),
-            )
+            for part, at, inside in self._living_in_parts(row_ids):
+                scores[inside] = scorer.scores(part, at)
+            return Hits(row_ids, scores, *scorer.moments())
 
     def spread(
         self,
@@ -403,6 +402,15 @@ class SearchIndex:
             inside = np.flatnonzero(at >= 0)
             passed[inside] |= part.matching(where, at[inside])
         return passed
+
+    def _living_in_parts(self, rows: Rows) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield each part with the documents in it that are alive, and their places in ``rows``."""
+        for part in self._parts:
+            at = part.positions(rows)
+            inside = np.flatnonzero(at >= 0)
+            inside = inside[part.alive[at[inside]]]
+            if len(inside):
+                yield part, at[inside], inside
 
     def _living(self, rows: Rows) -> Rows:
         return np.where(self._passes(rows, None), rows, -1)

@@ -110,7 +110,7 @@ def test_pruning_finds_what_scoring_everything_finds(large, monkeypatch, sample,
         "word2 seldom common often",
         "rare17 rare4 word5 often",
     ):
-        exact = np.sort(index.score(np.zeros(8, np.float32), text, everything)[1].scores)[::-1]
+        exact = np.sort(index.keyword_scores(text, everything).scores)[::-1]
         for k in (1, 10, 200):
             found = index.keyword_search(text, k)
             np.testing.assert_allclose(found.scores, exact[:k][exact[:k] > 0], rtol=1e-5)

@@ -143,6 +143,32 @@ def test_every_part_alone(con):
     assert scores == [("m1",), ("m0",)]
 
 
+def test_a_search_scores_what_it_finds_for_the_other_search_too(con):
+    scored = "SELECT * FROM score_memories(embed('tea rain'), 'tea rain', ?)"
+    both = {name: scores for name, *scores in con.execute(scored, [list(TEXTS)]).fetchall()}
+    near = "FROM vector_search(embed('tea rain'), 6, content := 'tea rain')"
+    found = con.execute(f"SELECT memory_id, standard_score, keyword_score {near}").fetchall()
+    assert len(found) == 6
+    assert {name: pytest.approx(scores) for name, *scores in found} == both
+    matching = "FROM keyword_search('tea rain', 6, vector := embed('tea rain'))"
+    found = con.execute(f"SELECT memory_id, vector_score, standard_score {matching}").fetchall()
+    assert 0 < len(found) < 6
+    assert {name: pytest.approx(scores) for name, *scores in found}.items() <= both.items()
+    alone = "SELECT keyword_score FROM vector_search(embed('tea rain'), 1)"
+    assert con.execute(alone).fetchall() == [(None,)]
+    alone = "SELECT vector_score FROM keyword_search('tea', 1)"
+    assert con.execute(alone).fetchall() == [(None,)]
+
+
+def test_spread_says_which_of_the_given_a_memory_is(con):
+    given = "['m4', 'nobody', 'm3', 'm4'], [2, 9, 1, 0]"
+    spread = f"SELECT memory_id, given, graph_score FROM spread({given}, hops := 1)"
+    found = {name: (given, score) for name, given, score in con.execute(spread).fetchall()}
+    assert {name: given for name, (given, _) in found.items()} == {"m3": 3, "m4": 1, "m5": None}
+    assert found["m3"][1] == 0.5  # of the first m4, not of the second
+    assert con.execute("SELECT * FROM spread(['nobody'], [1.0])").fetchall() == []
+
+
 def test_spread_leaves_the_strongest(con):
     spread = "SELECT memory_id, distance FROM spread(['m3'], [1.0], hops := 2"
     everything = con.execute(f"{spread}) ORDER BY graph_score DESC, memory_id").fetchall()
@@ -165,7 +191,7 @@ def test_an_analysts_own_retrieval(con):
 
 def test_explain_shows_the_steps(con):
     plan = con.execute("EXPLAIN SELECT * FROM recall('tea')").fetchall()[0][1]
-    for step in ("asked", "candidates", "scored", "fused"):
+    for step in ("asked", "candidates", "fused", "reached"):
         assert re.search(rf"\b{step}\b", plan)
     assert re.search("top.n", plan, re.IGNORECASE)
 

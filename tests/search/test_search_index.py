@@ -83,7 +83,7 @@ def test_filters_apply_before_the_cut(index, unit):
 
 def test_score_gives_both_scores_of_any_memory(index, unit):
     query, rows = unit(50), np.array([index.row("m3"), index.row("m4"), 12345])
-    vector, keyword = index.index.score(query, "tea", rows)
+    vector, keyword = index.index.vector_scores(query, rows), index.index.keyword_scores("tea", rows)
     np.testing.assert_allclose(vector.scores[:2], [unit(3) @ query, unit(4) @ query], rtol=1e-5)
     assert keyword.scores[0] > 0 == keyword.scores[1] == keyword.scores[2] == vector.scores[2]
 

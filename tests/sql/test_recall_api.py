@@ -121,7 +121,7 @@ def test_recall_in_the_users_own_duckdb(database: tuple[Path, Config], schema: s
 
 def test_explain_shows_the_steps(con: aios_db.Connection) -> None:
     plan = con.execute("EXPLAIN SELECT * FROM recall('cello')").fetchall()[0][1]
-    for step in ("asked", "candidates", "scored", "fused"):
+    for step in ("asked", "candidates", "fused", "reached"):
         assert step in plan
     assert re.search("top.n", plan, re.IGNORECASE)
 

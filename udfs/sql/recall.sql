@@ -11,29 +11,33 @@ CREATE MACRO memory_filter(
 };
 
 -- The k memories nearest to a vector by cosine, best first: memory_id, score, and standard_score, the number of
--- standard deviations that the score lies above the mean of all memories.
+-- standard deviations that the score lies above the mean of all memories; with `content`, also how well each answers
+-- that text, keyword_score, standardised too.
 CREATE MACRO vector_search(
     vector, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
-    filter := NULL
+    filter := NULL, content := NULL
 ) AS TABLE
 SELECT unnest(aios_vector_search(vector::FLOAT[], k::BIGINT, coalesce(filter,
-    memory_filter(session_id, agent_id, user_id, since, until, tier))), recursive := true);
+    memory_filter(session_id, agent_id, user_id, since, until, tier)), coalesce(content, '')), recursive := true);
 
--- The k memories with the highest BM25 score for a text, best first; only such as hold a word of it.
+-- The k memories with the highest BM25 score for a text, best first; only such as hold a word of it. With `vector`, also
+-- how near each is to that, vector_score, standardised.
 CREATE MACRO keyword_search(
     content, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
-    filter := NULL
+    filter := NULL, vector := NULL
 ) AS TABLE
 SELECT unnest(aios_keyword_search(content, k::BIGINT, coalesce(filter,
-    memory_filter(session_id, agent_id, user_id, since, until, tier))), recursive := true);
+    memory_filter(session_id, agent_id, user_id, since, until, tier)), coalesce(vector::FLOAT[], [])),
+    recursive := true);
 
 -- Standardised vector and keyword scores of given memories.
 CREATE MACRO score_memories(vector, content, ids) AS TABLE
 SELECT unnest(aios_score(vector::FLOAT[], content, ids), recursive := true);
 
 -- Lets the scores of given memories flow over their links, `hops` links far: every memory given or reached, with the
--- score that arrived there (graph_score), its distance in links, when it happened and its age in seconds. `most`
--- leaves only that many of those that were not given, the ones where most arrived.
+-- score that arrived there (graph_score), its distance in links, when it happened, its age in seconds, and as `given`
+-- which of the given ones it is, from 1. Of one given twice the first score counts. `most` leaves only that many of
+-- those that were not given, the ones where most arrived.
 CREATE MACRO spread(
     ids, scores, hops := 1,
     session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
@@ -56,12 +60,12 @@ CREATE MACRO search_depth(k) AS greatest(least(k::BIGINT, 10000), 100);
 
 -- The k memories that answer a query best.
 --   0. asked:      the query and the filter, each argument once: a plan can then be run with other values
---   1. candidates: the best by vector and the best by keyword, filters applied
---   2. scored:     both standardised scores of every candidate, so that they can be added, and their weighted sum
---   3. fused:      the candidates that are better than average
---   4. reached:    what arrives from them over links
---   5. ranked:     the sum of all parts, cut to k; ties by memory_id, that is by time
---   6.             their rows; that they were recalled together is counted, and strengthens their links
+--   1. candidates: the best by vector and the best by keyword, filters applied, each with both standardised scores, so
+--                  that they can be added
+--   2. fused:      all of them, with their weighted sums
+--   3. reached:    what arrives over links from those that are better than average
+--   4. ranked:     the sum of all parts, cut to k; ties by memory_id, that is by time
+--   5.             their rows; that they were recalled together is counted, and strengthens their links
 CREATE MACRO recall(
     query, k := 10, hops := 1,
     session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
@@ -73,31 +77,27 @@ WITH asked AS MATERIALIZED (
     FROM (SELECT query::VARCHAR AS content)
 ),
 candidates AS MATERIALIZED (
-    SELECT list(memory_id) AS ids FROM (
-        SELECT memory_id FROM asked, vector_search(vector, depth, filter := filter)
-        UNION ALL
-        SELECT memory_id FROM asked, keyword_search(content, depth, filter := filter)
-    )
-),
-scored AS MATERIALIZED (
-    SELECT memory_id, vector_score, keyword_score,
-        vector_weight::DOUBLE * vector_score + keyword_weight::DOUBLE * keyword_score AS fused_score
-    FROM asked, candidates, score_memories(vector, content, ids)
+    SELECT memory_id, standard_score AS vector_score, keyword_score
+    FROM asked, vector_search(vector, depth, filter := filter, content := content)
+    UNION ALL
+    SELECT memory_id, vector_score, standard_score AS keyword_score
+    FROM asked, keyword_search(content, depth, filter := filter, vector := vector)
 ),
 fused AS MATERIALIZED (
-    SELECT list(memory_id) AS ids, list(greatest(fused_score, 0)) AS scores FROM scored
+    SELECT list(memory_id) AS ids, list(vector_score) AS vector_scores, list(keyword_score) AS keyword_scores,
+        list(vector_weight::DOUBLE * vector_score + keyword_weight::DOUBLE * keyword_score) AS scores
+    FROM candidates
 ),
-reached AS (
-    SELECT content, memory_id, graph_score, distance, age
+reached AS MATERIALIZED (
+    SELECT content, memory_id, graph_score, distance, age, coalesce(scores[given], 0) AS fused_score,
+        coalesce(vector_scores[given], 0) AS vector_score, coalesce(keyword_scores[given], 0) AS keyword_score
     FROM asked, fused, spread(ids, scores, hops::INTEGER, filter := filter, most := depth)
 ),
 ranked AS (
-    SELECT content, memory_id, distance,
-        coalesce(vector_score, 0) AS vector_score, coalesce(keyword_score, 0) AS keyword_score, graph_score,
+    SELECT content, memory_id, distance, vector_score, keyword_score, graph_score,
         exp(-greatest(age, 0) / (30 * 86400)) AS recency_score,
-        coalesce(fused_score, 0) + graph_weight::DOUBLE * graph_score + recency_weight::DOUBLE * recency_score
-            AS score
-    FROM reached LEFT JOIN scored USING (memory_id)
+        fused_score + graph_weight::DOUBLE * graph_score + recency_weight::DOUBLE * recency_score AS score
+    FROM reached
     ORDER BY score DESC, memory_id
     LIMIT coalesce(k::BIGINT, 0) -- NULL alone would be no limit
 )

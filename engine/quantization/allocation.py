@@ -80,13 +80,9 @@ def rows_with_planes(
     gain = torch.cat([sensitivity[name] for name in names]) / columns
     order = gain.argsort(descending=True, stable=True)
     gain[order] *= columns[order].cumsum(0) <= (1 - min_int2) * columns.sum()
+    # The next plane of a row gains less than the one before it, so the first that fit can simply be taken.
     gains = torch.outer(gain, _LEFT ** torch.arange(MAX_PLANES)).view(-1)
     costs = columns.repeat_interleave(MAX_PLANES)
-    # The next plane of a row gains less than the one before it, so the first that fit can simply be taken.
-    gains, costs = (
-        torch.outer(gain, _LEFT ** torch.arange(MAX_PLANES)).view(-1),
-        columns.repeat_interleave(MAX_PLANES),
-    )
     order = gains.argsort(descending=True, stable=True)
     taken = torch.zeros(len(gains), dtype=torch.bool)
     taken[order] = (costs[order].cumsum(0) <= left) & (gains[order] > 0)

@@ -140,7 +140,7 @@ class Plans:
             self._changing = False
 
     def _prepared(self, database: duckdb.DuckDBPyConnection, query: str) -> str | None:
-        """Return the name of the prepared query; None when this is the first time."""
+        """Return the name of the prepared query; None the first time, and when it cannot be prepared."""
         if query not in self._names:
             self._names[query] = None
             if len(self._names) > CAPACITY:
@@ -153,7 +153,10 @@ class Plans:
         name = self._names[query]
         if name is None:
             name = f"aios_plan_{next(self._numbers)}"
-            database.execute(f"PREPARE {name} AS {query}")
+            try:
+                database.execute(f"PREPARE {name} AS {query}")
+            except duckdb.Error:
+                return None  # the query itself will say what is wrong, in its own words
             self._names[query] = name
         return name
 

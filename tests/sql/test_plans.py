@@ -161,6 +161,16 @@ def test_a_view_that_changed_in_a_transaction_is_planned_anew(con: Cursor, end: 
         assert other.execute(query).fetchall() == [(label,)]
 
 
+def test_an_error_of_planning_names_the_query_and_not_the_plan(con: Cursor) -> None:
+    for _ in range(3):
+        with pytest.raises(aios_db.ProgrammingError, match="absent") as raised:
+            con.execute("SELECT text FROM recall(?), absent", ["cat"])
+        assert "PREPARE" not in str(raised.value)
+    con.execute("CREATE TABLE absent AS SELECT 1")
+    for _ in range(3):
+        assert len(con.execute("SELECT text FROM recall(?, k := 2), absent", ["cat"]).fetchall()) == 2
+
+
 def test_errors_are_the_same_the_second_time(con: Cursor) -> None:
     for _ in range(3):
         with pytest.raises(aios_db.ProgrammingError, match="no_such_column"):

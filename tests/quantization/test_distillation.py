@@ -10,6 +10,7 @@ from torch import nn
 
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization import training_texts
+from aios_db.engine.quantization.distill import DistillationSettings
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, quantize
 from aios_db.engine.quantization.subject import load_model
@@ -102,6 +103,11 @@ def test_gptq_moves_the_integers_of_all_layers(tiny_bert: Path, tmp_path: Path, 
     for name in (each.name for each in report.layers if each.is_linear):
         before, after = (bytes(file.raw(name).data) for file in files)
         assert before != after, name
+
+
+def test_a_long_training_goes_more_slowly() -> None:
+    rates = [DistillationSettings(steps, 0.01).rate for steps in (1, 800, 3200, 20_000)]
+    assert rates == pytest.approx([0.01, 0.01, 0.005, 0.002])
 
 
 def test_training_texts_are_seeded_pieces_and_whole_texts(tiny_bert: Path, texts: list[str]) -> None:

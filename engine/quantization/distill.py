@@ -54,6 +54,12 @@ class DistillationSettings:
 
     Longer trainings than of 800 steps take less, by the square root, so that noise moves weights no farther.
     """
+    settling: float = 0.0
+    """Share of a step of the learning rate that draws positions to their integers at the end.
+
+    Otherwise gradients that change sign at the border between two integers draw a position there, where it
+    swings: the longer the training, the more of them do (Nagel et al., 2022).
+    """
     moving: bool = True
     """Let weights move; otherwise only scales, zero points, norms and biases do."""
     seed: int = 0
@@ -160,7 +166,14 @@ class Distillation:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
+        self._settle()
         return shift.item()
+
+    def _settle(self) -> None:
+        pull = self.settings.settling * self.step / self.settings.steps * self._rates[0] * self._factor()
+        if self.settings.moving and pull > 0:
+            for layer in self._on_grid.values():
+                layer.settle(min(1.0, pull))
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         rate, moving = self.settings.rate, self.settings.moving
@@ -186,12 +199,15 @@ class Distillation:
             [group for group in groups if group["params"]], betas=(0.95, 0.99), weight_decay=0.0, fused=True
         )
 
-    def _set_rate(self) -> None:
+    def _factor(self) -> float:
+        """Return the share of the learning rates that this step takes."""
         progress = self.step / self.settings.steps
         warm = min(1.0, (self.step + 1) / (_WARM_UP * self.settings.steps))
-        factor = warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+        return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+    def _set_rate(self) -> None:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+            group["lr"] = rate * self._factor()
 
     def _deviations(self, batches: Sequence[Batch]) -> list[Tensor]:
         """Return each block's standard deviation of every output feature, at least .3 of the block's mean."""

@@ -42,7 +42,8 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 SAVE_EVERY = 100  # steps of distillation
-_STEPS = {"ptq": 300, "gptq": 1600, "full": 6000}  # of distillation, unless the configuration says
+_STEPS = {"ptq": 300, "gptq": 1600, "full": 2400}  # of distillation, unless the configuration says
+_SETTLING = {"full": 1.5}  # in distillation; others are too short to need it
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
 _ROUNDING_TOKENS = {"int8": 4096, "int2": 40_000}  # enough for means, and for the inputs' sizes
 _PROBES = 2  # batches whose output tells the sensitivity; on the next ones layers are fitted
@@ -275,8 +276,9 @@ class _Job:
 
     def _distil(self, model: nn.Module, quantized: dict[str, Quantized]) -> dict[str, Quantized]:
         settings = DistillationSettings(
-            self._steps(), self.config.learning_rate, self.config.method != "ptq", self.config.seed
-        )
+            self._steps(), self.config.learning_rate, _SETTLING.get(self.config.method, 0.0),
+            moving=self.config.method != "ptq", seed=self.config.seed,
+        )  # fmt: skip
         training = Distillation(self.reference, model, quantized, settings)
         if "distillation" in self._state:
             training.restore(self._state["distillation"])

@@ -106,6 +106,13 @@ class GridLinear(nn.Module):
         return functional.linear(x, self.grid.unblock(blocks, self.shape), self.bias)
 
     @torch.no_grad()
+    def settle(self, share: float) -> None:
+        """Move positions a share of the way to the integers that they stand for."""
+        for part, rows in _parts(self.positions):
+            codes = self._steps.codes(part, rows)
+            part.lerp_(codes.div_(_of(self._steps.steps, rows)), share)
+
+    @torch.no_grad()
     def quantized(self) -> Quantized:
         """Return the weight as it stands on the grid."""
         codes = self._steps.codes(self.positions)

@@ -10,10 +10,10 @@ from torch import nn
 
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization import training_texts
-from aios_db.engine.quantization.distill import DistillationSettings
+from aios_db.engine.quantization.distill import Distillation, DistillationSettings
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, quantize
-from aios_db.engine.quantization.subject import load_model
+from aios_db.engine.quantization.subject import block_linears, copied, load_model
 from aios_db.engine.quantization.trainable import GridLinear
 from aios_db.engine.quantization.training_texts import TrainingTexts
 from aios_db.engine.weights.quantized import quantized_values
@@ -103,6 +103,38 @@ def test_gptq_moves_the_integers_of_all_layers(tiny_bert: Path, tmp_path: Path, 
     for name in (each.name for each in report.layers if each.is_linear):
         before, after = (bytes(file.raw(name).data) for file in files)
         assert before != after, name
+
+
+@pytest.mark.parametrize("grid", [*GRIDS, Grid(2, planes=(0, 1, 2, 0, 6, 1))])
+def test_settling_draws_positions_to_the_integers_they_stand_for(grid: Grid) -> None:
+    _, on_grid = layer(grid)
+    with torch.no_grad():
+        on_grid.positions += torch.empty_like(on_grid.positions).uniform_(-0.4, 0.4)
+    codes, steps = on_grid.quantized().codes, grid.steps()
+    before = on_grid.positions.detach() - codes / steps
+    on_grid.settle(0.25)
+    torch.testing.assert_close(on_grid.positions.detach() - codes / steps, 0.75 * before)
+    on_grid.settle(1.0)
+    torch.testing.assert_close(on_grid.positions.detach(), (codes / steps).expand_as(before))
+
+
+def test_positions_settle_while_a_training_goes_on(tiny_bert: Path, texts: list[str]) -> None:
+    directory = ModelDirectory.open(tiny_bert)
+    assert directory.tokenizer is not None
+    far = []
+    for settling in (0.0, 40.0):
+        reference = load_model(directory)
+        model = copied(reference)
+        linears = {name: linear for name, linear in block_linears(model).items() if "query" in name}
+        quantized = {name: quantize(linear.weight, Grid(2)) for name, linear in linears.items()}
+        settings = DistillationSettings(40, 0.05, settling)
+        training = Distillation(reference, model, quantized, settings)
+        batches = TrainingTexts(reference, directory.tokenizer, texts, tokens=128, seed=0)
+        grids = [module for module in model.modules() if isinstance(module, GridLinear)]
+        training.run(batches, lambda *_: None, lambda _: None)
+        offsets = [grid.positions.detach() - grid.quantized().codes for grid in grids]
+        far.append(torch.cat([offset.abs().flatten() for offset in offsets]).mean().item())
+    assert far[1] < 0.5 * far[0]
 
 
 def test_a_long_training_goes_more_slowly() -> None:

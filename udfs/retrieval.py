@@ -121,27 +121,27 @@ _SQL = {
 def vector_search(
     store: Searchable, vectors: pa.Array, counts: pa.Array, wheres: pa.StructArray, texts: pa.Array
 ) -> pa.Array:
-    """Return the nearest memories of each vector, best first, scored by a text too, unless it is empty."""
+    """Return the nearest memories of each vector, best first, scored by a text too where there is one."""
 
-    def one(vector: pa.Array, k: int, where: Filter, text: str) -> pa.StructArray:
+    def one(vector: pa.Array, k: int, where: Filter, text: str | None) -> pa.StructArray:
         hits = store.index.vector_search(_numbers(vector), k, where)
-        beside = store.index.keyword_scores(text, hits.row_ids) if text else None
+        beside = None if text is None else store.index.keyword_scores(text, hits.row_ids)
         return _hits(store, hits, beside, _NEAREST)
 
-    return _each_row(_NEAREST, one, vectors, counts, _filters(wheres), texts)
+    return _each_row(_NEAREST, one, vectors, counts, _filters(wheres), beside=texts)
 
 
 def keyword_search(
     store: Searchable, texts: pa.Array, counts: pa.Array, wheres: pa.StructArray, vectors: pa.Array
 ) -> pa.Array:
-    """Return the best memories by BM25 for each text, scored by a vector too, unless it is empty."""
+    """Return the best memories by BM25 for each text, scored by a vector too where there is one."""
 
-    def one(text: str, k: int, where: Filter, vector: pa.Array) -> pa.StructArray:
+    def one(text: str, k: int, where: Filter, vector: pa.Array | None) -> pa.StructArray:
         hits = store.index.keyword_search(text, k, where)
-        beside = store.index.vector_scores(_numbers(vector), hits.row_ids) if len(vector) else None
+        beside = None if vector is None else store.index.vector_scores(_numbers(vector), hits.row_ids)
         return _hits(store, hits, beside, _MATCHING)
 
-    return _each_row(_MATCHING, one, texts, counts, _filters(wheres), vectors)
+    return _each_row(_MATCHING, one, texts, counts, _filters(wheres), beside=vectors)
 
 
 def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.ListArray) -> pa.Array:
@@ -238,13 +238,20 @@ def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array) -> pa.Arr
 
 
 def _each_row(
-    item: pa.StructType, one: Callable[..., pa.StructArray], *columns: pa.Array | list[Filter]
+    item: pa.StructType,
+    one: Callable[..., pa.StructArray],
+    *columns: pa.Array | list[Filter],
+    beside: pa.Array | None = None,
 ) -> pa.ListArray:
-    """Call ``one`` with each row's values, a list as an array; a NULL among them gives no rows."""
+    """Call ``one`` with each row's values, a list as an array; a NULL among them gives no rows.
+
+    The last value is that of ``beside``, if it is given, None for NULL.
+    """
     found = []
-    for row in zip(*columns, strict=True):
+    for number, row in enumerate(zip(*columns, strict=True)):
         values = [_value(scalar) for scalar in row]
-        found.append(_none(item) if any(value is None for value in values) else one(*values))
+        last = () if beside is None else (_value(beside[number]),)
+        found.append(_none(item) if any(value is None for value in values) else one(*values, *last))
     offsets = list(accumulate(map(len, found), initial=0))
     rows = pa.concat_arrays(found) if len(found) > 1 else found[0] if found else _none(item)
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)

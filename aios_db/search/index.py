@@ -397,10 +397,8 @@ class SearchIndex:
 
     def _passes(self, rows: Rows, where: Filter | None) -> NDArray[np.bool_]:
         passed = np.zeros(len(rows), np.bool_)
-        for part in self._parts:
-            at = part.positions(rows)
-            inside = np.flatnonzero(at >= 0)
-            passed[inside] |= part.matching(where, at[inside])
+        for part, at, inside in self._living_in_parts(rows):
+            passed[inside] = part.matching(where, at)
         return passed
 
     def _living_in_parts(self, rows: Rows) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[np.int64]]]:
@@ -419,10 +417,7 @@ class SearchIndex:
         return np.concatenate([part.rows[part.alive] for part in self._parts])
 
     def _kill(self, rows: Rows) -> None:
-        for part in self._parts:
-            at = part.positions(rows)
-            at = at[at >= 0]
-            at = at[part.alive[at]]
+        for part, at, _ in self._living_in_parts(rows):
             part.alive[at] = False
             self._statistics.add(part.vectors[at], -1)
             self._documents -= len(at)

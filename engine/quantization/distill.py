@@ -40,7 +40,7 @@ _KEPT_BYTES = 2 << 30  # of the original's outputs, so that it need not run agai
 _RATIO = 0.06  # of the learning rate of norms, biases and scales to that of positions
 _LARGE_RATIO = 0.02  # of the learning rate of 8-bit weights to that of positions
 # Noise moves a position by the rate times the square root of the steps, and too far undoes what is learned:
-# 1,600 steps at the rate that suits 800 end no better, and 6,000 end worse than none.
+# 6,000 steps at the rate that suits 800 end worse than none (docs/quantization.md).
 _FULL_RATE_STEPS = 800
 
 
@@ -170,7 +170,8 @@ class Distillation:
         return shift.item()
 
     def _settle(self) -> None:
-        pull = self.settings.settling * self.step / self.settings.steps * self._rates[0] * self._factor()
+        rate = self._optimizer.param_groups[0]["lr"]  # of positions, if they move
+        pull = self.settings.settling * self.step / self.settings.steps * rate
         if self.settings.moving and pull > 0:
             for layer in self._on_grid.values():
                 layer.settle(min(1.0, pull))
@@ -199,15 +200,12 @@ class Distillation:
             [group for group in groups if group["params"]], betas=(0.95, 0.99), weight_decay=0.0, fused=True
         )
 
-    def _factor(self) -> float:
-        """Return the share of the learning rates that this step takes."""
+    def _set_rate(self) -> None:
         progress = self.step / self.settings.steps
         warm = min(1.0, (self.step + 1) / (_WARM_UP * self.settings.steps))
-        return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
-
-    def _set_rate(self) -> None:
+        factor = warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * self._factor()
+            group["lr"] = rate * factor
 
     def _deviations(self, batches: Sequence[Batch]) -> list[Tensor]:
         """Return each block's standard deviation of every output feature, at least .3 of the block's mean."""

@@ -43,7 +43,7 @@ Progress = Callable[[str, int, int], None]
 
 SAVE_EVERY = 100  # steps of distillation
 _STEPS = {"ptq": 300, "gptq": 1600, "full": 2400}  # of distillation, unless the configuration says
-_SETTLING = {"full": 1.5}  # in distillation; others are too short to need it
+_SETTLING = {"full": 1.5}  # in distillation; in shorter ones it was not seen to help
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
 _ROUNDING_TOKENS = {"int8": 4096, "int2": 40_000}  # enough for means, and for the inputs' sizes
 _PROBES = 2  # batches whose output tells the sensitivity; on the next ones layers are fitted

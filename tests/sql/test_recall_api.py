@@ -119,6 +119,15 @@ def test_recall_in_the_users_own_duckdb(database: tuple[Path, Config], schema: s
         aios_db.detach(mine)
 
 
+def test_an_empty_query_has_a_keyword_score_of_nothing_and_not_no_score(con: aios_db.Connection) -> None:
+    found = con.execute(
+        "SELECT vector_score, keyword_score, score - graph_score FROM recall('', k := 6)"
+    ).fetchall()
+    assert found
+    assert all(keyword == 0 and rest == pytest.approx(vector) for vector, keyword, rest in found)
+    assert any(vector != 0 for vector, _, _ in found)
+
+
 def test_explain_shows_the_steps(con: aios_db.Connection) -> None:
     plan = con.execute("EXPLAIN SELECT * FROM recall('cello')").fetchall()[0][1]
     for step in ("asked", "candidates", "fused", "reached"):

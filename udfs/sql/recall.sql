@@ -18,7 +18,7 @@ CREATE MACRO vector_search(
     filter := NULL, content := NULL
 ) AS TABLE
 SELECT unnest(aios_vector_search(vector::FLOAT[], k::BIGINT, coalesce(filter,
-    memory_filter(session_id, agent_id, user_id, since, until, tier)), coalesce(content, '')), recursive := true);
+    memory_filter(session_id, agent_id, user_id, since, until, tier)), content), recursive := true);
 
 -- The k memories with the highest BM25 score for a text, best first; only such as hold a word of it. With `vector`, also
 -- how near each is to that, vector_score, standardised.
@@ -27,8 +27,7 @@ CREATE MACRO keyword_search(
     filter := NULL, vector := NULL
 ) AS TABLE
 SELECT unnest(aios_keyword_search(content, k::BIGINT, coalesce(filter,
-    memory_filter(session_id, agent_id, user_id, since, until, tier)), coalesce(vector::FLOAT[], [])),
-    recursive := true);
+    memory_filter(session_id, agent_id, user_id, since, until, tier)), vector::FLOAT[]), recursive := true);
 
 -- Standardised vector and keyword scores of given memories.
 CREATE MACRO score_memories(vector, content, ids) AS TABLE

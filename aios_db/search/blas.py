@@ -63,9 +63,9 @@ def single_threaded() -> Iterator[None]:
 
 def each_in_a_thread(task: Callable[[T], None], items: Iterable[T]) -> None:
     """Call ``task`` with each item, on as many threads as a large product would have, one a product."""
-    threads = _limit().threads
+    threads, items = _limit().threads, list(items)
     with single_threaded():
-        if threads == 1:
+        if threads == 1 or len(items) == 1:  # a pool takes longer to start than a small search
             for item in items:
                 task(item)
         else:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.search import kernels, source
 from aios_db.search.analyzer import Analyzer
@@ -34,8 +34,9 @@ from aios_db.search.phrases import phrases
 from aios_db.search.postings import Triples
 from aios_db.search.ranking import best_of_parts, strongest
 from aios_db.search.segment import Segment, Version
+from aios_db.search.source import NOTHING, Appended
 from aios_db.search.tail import Tail
-from aios_db.search.vectors import Statistics
+from aios_db.search.vectors import Statistics, checked_query
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -104,11 +105,11 @@ class SearchIndex:
 
     # Keeping up
 
-    def sync(self, memories: LanceDataset, links: LanceDataset) -> None:
+    def sync(self, memories: LanceDataset, links: LanceDataset, appended: Appended = NOTHING) -> None:
         """Catch up with the tables.
 
         The snapshot of ``links`` must not be newer than that of ``memories``: a link whose end is missing is
-        skipped for good.
+        skipped for good. Rows that the caller has just ``appended`` need not be read.
         """
         with self._lock:
             version = Version(memories.version, links.version)
@@ -119,7 +120,7 @@ class SearchIndex:
                 self._use(Segment.empty(self.dimension))
             elif self.needs_save and self.directory is not None:
                 self._use_newer(self.directory)  # another process may have saved one
-            self._catch_up(memories, links)
+            self._catch_up(memories, links, appended)
 
     def save(self) -> None:
         """Merge everything into a new segment, write it and use it; searches and `sync` go on meanwhile."""
@@ -139,7 +140,7 @@ class SearchIndex:
 
     def vector_search(self, vector: NDArray[np.float32], k: int, where: Filter | None = None) -> Hits:
         """Return the ``k`` memories nearest to a float32 ``vector`` by inner product."""
-        vector, k = self._checked(vector), _checked_k(k)
+        vector, k = checked_query(vector, self.dimension), _checked_k(k)
         with self._lock, single_threaded():
             found = best_of_parts([search(part, vector, k, where) for part in self._parts], k)
             return Hits(*found, *self._moments(vector))
@@ -152,7 +153,7 @@ class SearchIndex:
 
     def vector_scores(self, vector: NDArray[np.float32], row_ids: Rows) -> Hits:
         """Return the cosines of given memories with a ``vector``, in their order; 0 for unknown ones."""
-        vector = self._checked(vector)
+        vector = checked_query(vector, self.dimension)
         scores = np.zeros(len(row_ids), np.float32)
         with self._lock:
             for part, at, inside in self._living_in_parts(row_ids):
@@ -334,11 +335,11 @@ class SearchIndex:
         if segment is not None and segment.version.memories > self._segment.version.memories:
             self._use(segment)
 
-    def _catch_up(self, memories: LanceDataset, links: LanceDataset) -> None:
+    def _catch_up(self, memories: LanceDataset, links: LanceDataset, appended: Appended = NOTHING) -> None:
         self._named.clear()
         self._asked = self._asked_vector = None
-        self._sync_memories(memories)
-        self._sync_links(links)
+        self._sync_memories(memories, appended.memories)
+        self._sync_links(links, appended.links)
         self._version = Version(memories.version, links.version)
         self._tables = memories, links
 
@@ -370,17 +371,6 @@ class SearchIndex:
             with single_threaded():
                 self._asked_vector = asked, self._statistics.moments(vector)
         return self._asked_vector[1]
-
-    def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        vector = np.asarray(vector, np.float32)
-        if vector.shape != (self.dimension,):
-            size = "x".join(map(str, vector.shape))
-            raise DataError(
-                f"query vector has {size} numbers, the memories have {self.dimension}: embed it with embed()"
-            )
-        if not np.isfinite(vector).all():
-            raise DataError("query vector holds NaN or infinity; give finite numbers")
-        return vector
 
     def _column(self, name: str, rows: Rows) -> NDArray[Any]:
         """Return a column's value of each row, 0 of unknown ones."""
@@ -416,6 +406,9 @@ class SearchIndex:
     def _all_rows(self) -> Rows:
         return np.concatenate([part.rows[part.alive] for part in self._parts])
 
+    def _all_links(self) -> Rows:
+        return self._graph.links().rows
+
     def _kill(self, rows: Rows) -> None:
         for part, at, _ in self._living_in_parts(rows):
             part.alive[at] = False
@@ -423,23 +416,23 @@ class SearchIndex:
             self._documents -= len(at)
             self._terms -= int(part.lengths[at].sum())
 
-    def _sync_memories(self, memories: LanceDataset) -> None:
+    def _sync_memories(self, memories: LanceDataset, new: pa.Table | None) -> None:
         since = self._version.memories
         if memories.version == since:
             return
         self._names.clear()
-        if since >= 0:
-            self._kill(source.deleted(memories, since, self._all_rows))
-        for batch in source.changed(memories, since, source.MEMORY_COLUMNS):
+        deleted, changed = source.delta(memories, since, source.MEMORY_COLUMNS, self._all_rows, new)
+        self._kill(deleted)
+        for batch in changed:
             self._put(batch)
 
-    def _sync_links(self, links: LanceDataset) -> None:
+    def _sync_links(self, links: LanceDataset, new: pa.Table | None) -> None:
         since = self._version.links
         if links.version == since:
             return
-        if since >= 0:
-            self._graph.delete(source.deleted(links, since, lambda: self._graph.links().rows).tolist())
-        for batch in source.changed(links, since, source.LINK_COLUMNS):
+        deleted, changed = source.delta(links, since, source.LINK_COLUMNS, self._all_links, new)
+        self._graph.delete(deleted.tolist())
+        for batch in changed:
             sources, targets = (self._row_of_each(batch[name]) for name in ("source_id", "target_id"))
             known = (sources >= 0) & (targets >= 0)
             rows = batch["_rowid"].to_numpy().astype(np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,55 @@ MEMORY_COLUMNS = (*returned_schema().names, "content_hash", "text_embedding")
 LINK_COLUMNS = ("source_id", "target_id", "kind", "weight")
 _BATCH_ROWS = 8192
 _FEW_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What the last commit of either table appended, row by row and nothing else; None: it must be read."""
+
+    memories: pa.Table | None = None
+    links: pa.Table | None = None
+
+
+NOTHING = Appended()
+
+
+def delta(
+    dataset: LanceDataset,
+    since: int,
+    columns: tuple[str, ...],
+    known: Callable[[], Rows],
+    appended: pa.Table | None = None,
+) -> tuple[Rows, Iterator[pa.RecordBatch]]:
+    """Return the row ids deleted after version ``since``, and the rows inserted or updated after it.
+
+    Parameters
+    ----------
+    since
+        -1 for the whole table.
+    columns
+        Read of each row, with its ``_rowid``.
+    known
+        Returns the row ids of version ``since``; called when that version has been cleaned up.
+    appended
+        As in `Appended`; of no use when there was another commit since.
+    """
+    if since < 0:
+        return np.empty(0, np.int64), changed(dataset, since, columns)
+    if appended is not None and dataset.version == since + 1:
+        return np.empty(0, np.int64), _with_row_ids(dataset, appended.select(columns))
+    return deleted(dataset, since, known), changed(dataset, since, columns)
+
+
+def _with_row_ids(dataset: LanceDataset, appended: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Yield the last rows of a table, which are at hand, with their ids."""
+    fragments: list[LanceFragment] = dataset.get_fragments()
+    row_ids: list[int] = []
+    while len(row_ids) < len(appended):
+        row_ids[:0] = _row_ids(fragments.pop())
+    assert len(row_ids) == len(appended), "a fragment belongs to one commit"
+    rows = appended.append_column("_rowid", pa.array(row_ids, pa.uint64()))
+    yield from rows.combine_chunks().to_batches(_BATCH_ROWS)
 
 
 def changed(dataset: LanceDataset, since: int, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:

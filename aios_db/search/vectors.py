@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.schema.errors import DataError
 from aios_db.search.blas import single_threaded
 
 Matrix = NDArray[np.float32]
@@ -94,3 +95,16 @@ class Statistics:
         mean = float(query @ self.total) / self.count
         variance = float(query @ self.outer @ query) / self.count - mean**2
         return mean, float(np.sqrt(variance)) if variance > 1e-12 else 1.0
+
+
+def checked_query(vector: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    """Return a query as float32; raise `DataError` unless it is ``dimension`` finite numbers."""
+    vector = np.asarray(vector, np.float32)
+    if vector.shape != (dimension,):
+        size = "x".join(map(str, vector.shape))
+        raise DataError(
+            f"query vector has {size} numbers, the memories have {dimension}: embed it with embed()"
+        )
+    if not np.isfinite(vector).all():
+        raise DataError("query vector holds NaN or infinity; give finite numbers")
+    return vector

@@ -24,6 +24,7 @@ from aios_db.schema import association_links, memories, schema_migrations, valid
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.search.index import SearchIndex
+from aios_db.search.source import NOTHING, Appended
 from aios_db.store import directory as layout
 from aios_db.store import links as links_
 from aios_db.store.commit import commit, delete
@@ -381,14 +382,17 @@ class MemoryStore:
             self._move(memories_, links)
 
     def _move(
-        self, memories_: lance.LanceDataset | None = None, links: lance.LanceDataset | None = None
+        self,
+        memories_: lance.LanceDataset | None = None,
+        links: lance.LanceDataset | None = None,
+        appended: Appended = NOTHING,
     ) -> None:
         """Make these versions the snapshot, and let the index catch up."""
         with self._moving:
             # Compared with None, since a dataset without rows is false.
             self.memories = self.memories if memories_ is None else memories_
             self.links = self.links if links is None else links
-            self.index.sync(self.memories, self.links)
+            self.index.sync(self.memories, self.links, appended)
 
     def _refuse_missing(self, memory_ids: list[str]) -> None:
         missing = np.flatnonzero(self.index.find_ids(memory_ids) < 0)
@@ -411,7 +415,8 @@ class MemoryStore:
         new = complete(
             distinct.filter(pa.array(~old)), ids[~old].tolist(), given[~old] - 1, self.memories.schema
         )
-        self._move(memories_=commit(self.memories, new, known[old], count_accesses(stored, given[old])))
+        written = commit(self.memories, new, known[old], count_accesses(stored, given[old]))
+        self._move(memories_=written, appended=Appended(memories=None if old.any() else new))
         if len(new):
             self._link(new)
         if len(new) >= _BULK:
@@ -424,7 +429,7 @@ class MemoryStore:
         """Link new memories; they are stored already, so a failure costs their links and no more."""
         try:
             links, made = link_new(self.memories, self.links, self.index, new, self.config.links)
-            self._move(links=links)
+            self._move(links=links, appended=Appended(links=made))
             sources = made["source_id"].unique()
             if len(new) >= _BULK:
                 names = new["memory_id"].combine_chunks()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from store_helpers import DIMENSION, HashEncoder, memory_rows, unit
 
 from aios_db.schema.errors import DataError, OperationalError, ProgrammingError, ReadOnlyError
+from aios_db.search import source
 from aios_db.store import MemoryStore
 from aios_db.store.vectors import as_numpy
 
@@ -167,3 +169,32 @@ def test_bad_rows_leave_nothing_behind(store: MemoryStore) -> None:
     with pytest.raises(ProgrammingError, match="colour"):
         store.remember(memory_rows(["a"], colour="red"))
     assert store.memories.count_rows() == 0
+
+
+def test_what_was_just_written_is_not_read_again(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store()
+    store.remember(memory_rows(["tea", "coffee"], session_id="s"))
+    reads: list[tuple[str, ...]] = []
+    changed = source.changed
+
+    def counted(dataset: Any, since: int, columns: tuple[str, ...]) -> Any:
+        reads.append(columns)
+        return changed(dataset, since, columns)
+
+    monkeypatch.setattr(source, "changed", counted)
+    for number in range(5):
+        store.remember(memory_rows([f"green tea {number}", f"milk {number}"], session_id="s"))
+    assert reads == []
+    store.remember(memory_rows(["tea", "water"], session_id="s"))  # one is known: its count changes
+    assert reads == [source.MEMORY_COLUMNS]
+    monkeypatch.undo()
+    reader = open_store(read_only=True)
+    ids = reader.index.memory_ids(np.sort(reader.index.keyword_search("tea milk water", 50).row_ids))
+    assert len(ids) == 12
+    rows = store.index.find_ids(ids)
+    assert rows.tolist() == reader.index.find_ids(ids).tolist()
+    assert store.index.memories(ids)[1].equals(reader.index.memories(ids)[1])
+    for row in rows.tolist():
+        for mine, theirs in zip(store.index.neighbors(row, 2), reader.index.neighbors(row, 2), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+            assert len(mine) > 1

@@ -166,6 +166,16 @@ class Connection:
         """Return a lazy DuckDB relation over the newest version of the tables."""
         return self._cursor().sql(query, params=params)
 
+    def register(self, name: str, rows: Any) -> Connection:
+        """Let this thread's SQL read a data frame as a view called ``name``; see `Cursor.register`."""
+        self._cursor().register(name, rows)
+        return self
+
+    def unregister(self, name: str) -> Connection:
+        """Remove the view that `register` made; does nothing when there is none."""
+        self._cursor().unregister(name)
+        return self
+
     def fetchone(self) -> Row | None:
         """Return the next row of this thread's last result."""
         return self._cursor().fetchone()

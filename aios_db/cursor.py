@@ -241,6 +241,28 @@ class Cursor:
             with self._plans.around(database, last):
                 return database.sql(last, params=params)
 
+    def register(self, name: str, rows: Any) -> Cursor:
+        """Let this cursor's SQL read a data frame, a relation or anything of Arrow as a view called ``name``.
+
+        Raises
+        ------
+        ProgrammingError
+            It is nothing that DuckDB reads, or a table of the database has that name.
+        """
+        database = self._open()
+        if name.lower() in self.tables:
+            raise ProgrammingError(f"register: {name} is a table of the database; choose another name")
+        with translated(self._connection.errors):
+            database.register(name, rows)
+        return self
+
+    def unregister(self, name: str) -> Cursor:
+        """Remove the view that `register` made; does nothing when there is none."""
+        database = self._open()
+        with translated(self._connection.errors):
+            database.unregister(name)
+        return self
+
     def arrow(self) -> pa.Table:
         """Return the rows that are left as an Arrow table."""
         with translated(self._connection.errors):

@@ -72,6 +72,37 @@ def test_an_unread_result_does_not_stand_in_the_way(con: aios_db.Connection) -> 
         con.execute("FROM t")
 
 
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_a_registered_frame_joins_what_the_database_holds(con: aios_db.Connection, kind: object) -> None:
+    con.remember(memories("tea", "coffee", "milk", session_id=["s", "s", "t"]))
+    assert callable(kind)
+    con.register("sessions", kind({"session_id": ["s", "t"], "day": [1, 2]}))
+    joined = "SELECT text, day FROM memories JOIN sessions USING (session_id) ORDER BY text"
+    assert con.execute(joined).fetchall() == [("coffee", 1), ("milk", 2), ("tea", 1)]
+    assert con.sql(joined).fetchall()[1] == ("milk", 2)
+    con.register("sessions", kind({"session_id": ["t"], "day": [3]}))  # replaced, and so the kept plan
+    assert con.execute(joined).fetchall() == [("milk", 3)]
+    con.unregister("sessions").unregister("sessions")
+    with pytest.raises(aios_db.ProgrammingError, match="sessions"):
+        con.execute(joined)
+
+
+def test_what_cannot_be_registered(con: aios_db.Connection) -> None:
+    con.remember(memories("tea"))
+    with pytest.raises(aios_db.ProgrammingError, match="Memories is a table of the database"):
+        con.register("Memories", pd.DataFrame({"a": [1]}))
+    with pytest.raises(aios_db.ProgrammingError, match="int"):
+        con.register("five", 5)
+    con.unregister("memories")
+    assert con.execute("SELECT text FROM memories").fetchall() == [("tea",)]
+    other = con.cursor()
+    other.register("mine", pd.DataFrame({"a": [1]}))
+    assert other.execute("FROM mine").fetchall() == [(1,)]
+    other.close()
+    with pytest.raises(aios_db.InterfaceError):
+        other.register("mine", pd.DataFrame({"a": [1]}))
+
+
 def test_cursor_iterates(con: aios_db.Connection) -> None:
     assert [row[0] for row in con.execute("SELECT i FROM range(3) t(i)")] == [0, 1, 2]
 

@@ -1,9 +1,9 @@
 """Train a quantized model to imitate its original: no labels, only texts.
 
-2-bit weights stay on their grid in every forward pass (`trainable`); 8-bit weights move freely and are
-rounded at the end, which hardly matters to them; norms and biases train along. The loss is the divergence of
-the output and the squared error of each block's output, in units of the original's standard deviation. Of an
-encoder the errors of the blocks, one a token, are the less noisy signal and lead; a language model has an
+2-bit weights come to rest on their grid as the training cools (`trainable`); 8-bit weights move freely and
+are rounded at the end, which hardly matters to them; norms and biases train along. The loss is the divergence
+of the output and the squared error of each block's output, in units of the original's standard deviation. Of
+an encoder the errors of the blocks, one a token, are the less noisy signal and lead; a language model has an
 output for each token.
 """
 
@@ -37,11 +37,17 @@ _DEVIATION_BATCHES = 4
 _ENCODER_OUTPUT_WEIGHT = 0.1
 _LANGUAGE_MODEL_OUTPUT_WEIGHT = 4.0
 _KEPT_BYTES = 2 << 30  # of the original's outputs, so that it need not run again for the same texts
-_RATIO = 0.06  # of the learning rate of norms, biases and scales to that of positions
-_LARGE_RATIO = 0.02  # of the learning rate of 8-bit weights to that of positions
-# Noise moves a position by the rate times the square root of the steps, and too far undoes what is learned:
-# 6,000 steps at the rate that suits 800 end worse than none (docs/quantization.md).
+_COLDEST, _COOLED = 0.003, 0.95  # the last temperature of roundings, and the share of the steps it takes
+# Of learning rates to that of 2-bit weights, which move, at first, by up to a quarter of what logits do:
+_LOGIT_RATIO = 4.0
+_RATIO = 0.06  # norms, biases and scales
+_ZERO_POINT_RATIO = 0.1
+_LARGE_RATIO = 0.02  # 8-bit weights
+# Noise moves a weight by the rate times the square root of the steps: longer trainings go more slowly.
 _FULL_RATE_STEPS = 800
+# Weights that begin between their integer and the original's place lose what GPTQ had balanced; it takes some
+# steps until that pays.
+_TOWARDS_ORIGINAL, _FULL_WAY_STEPS = 0.5, 400
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,9 @@ class DistillationSettings:
 
     steps: int = 1000
     learning_rate: float = 0.006
-    """Of the positions of 2-bit weights, in steps of their grid; all else follows in proportion.
+    """Of 2-bit weights, in steps of their grid, where they begin; all else follows in proportion.
 
     Longer trainings than of 800 steps take less, by the square root, so that noise moves weights no farther.
-    """
-    settling: float = 0.0
-    """Share of a step of the learning rate that draws positions to their integers at the end.
-
-    Otherwise gradients that change sign at the border between two integers draw a position there, where it
-    swings: the longer the training, the more of them do (Nagel et al., 2022).
     """
     moving: bool = True
     """Let weights move; otherwise only scales, zero points, norms and biases do."""
@@ -69,6 +69,11 @@ class DistillationSettings:
     def rate(self) -> float:
         """The learning rate after the warm-up."""
         return self.learning_rate * min(1.0, math.sqrt(_FULL_RATE_STEPS / max(1, self.steps)))
+
+    @property
+    def towards_original(self) -> float:
+        """Share of the way from its integer to the original's place at which a 2-bit weight begins."""
+        return _TOWARDS_ORIGINAL * min(1.0, self.steps / _FULL_WAY_STEPS)
 
 
 Progress = Callable[[int, float], None]
@@ -104,7 +109,10 @@ class Distillation:
             if layer.grid.bits == 2:
                 linear = model.get_submodule(name)
                 assert isinstance(linear, nn.Linear)
-                self._on_grid[name] = GridLinear(linear, layer, moving=settings.moving, dtype=fast_type())
+                self._on_grid[name] = GridLinear(linear, layer, dtype=fast_type())
+                if settings.moving:
+                    original = reference.get_parameter(f"{name}.weight")
+                    self._on_grid[name].loosen(original, settings.towards_original)
                 _replace(model, name, self._on_grid[name])
         self._teacher = _Teacher(reference)
         self._seen = _Outputs(model)
@@ -127,7 +135,7 @@ class Distillation:
             self._teacher.room = 0  # no batch comes twice
         deviations = self._deviations(batches)
         while self.step < self.settings.steps:
-            self._set_rate()
+            self._set_pace()
             epoch, position = divmod(self.step, len(batches))
             number = _order(len(batches), self.settings.seed + epoch)[position]
             shift = self._take_step(number, batches[number], deviations)
@@ -166,33 +174,28 @@ class Distillation:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        self._settle()
         return shift.item()
-
-    def _settle(self) -> None:
-        rate = self._optimizer.param_groups[0]["lr"]  # of positions, if they move
-        pull = self.settings.settling * self.step / self.settings.steps * rate
-        if self.settings.moving and pull > 0:
-            for layer in self._on_grid.values():
-                layer.settle(min(1.0, pull))
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         rate, moving = self.settings.rate, self.settings.moving
         grids = list(self._on_grid.values())
-        own = {id(p) for layer in grids for p in (layer.positions, layer.stretch, layer.zero_point)}
         large_names = {f"{name}.weight" for name in self.quantized}
         small: list[nn.Parameter] = []
         large: list[nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
-            if id(parameter) in own:
+            owner, _, leaf = name.rpartition(".")
+            if owner in self._on_grid and leaf != "bias":
                 continue
             # Norms and biases, and weights of 8 bits; not the tables.
             parameter.requires_grad_(parameter.dim() == 1 or (moving and name in large_names))
             if parameter.requires_grad:
                 (small if parameter.dim() == 1 else large).append(parameter)
         groups: list[dict[str, Any]] = [
-            {"params": [layer.positions for layer in grids if moving], "lr": rate},
-            {"params": [layer.zero_point for layer in grids if not layer.grid.symmetric], "lr": 0.1 * rate},
+            {"params": [each.logits for each in grids if each.logits is not None], "lr": _LOGIT_RATIO * rate},
+            {
+                "params": [each.zero_point for each in grids if not each.grid.symmetric],
+                "lr": _ZERO_POINT_RATIO * rate,
+            },
             {"params": [*small, *(layer.stretch for layer in grids)], "lr": _RATIO * rate},
             {"params": large, "lr": _LARGE_RATIO * rate},
         ]
@@ -200,12 +203,14 @@ class Distillation:
             [group for group in groups if group["params"]], betas=(0.95, 0.99), weight_decay=0.0, fused=True
         )
 
-    def _set_rate(self) -> None:
+    def _set_pace(self) -> None:
         progress = self.step / self.settings.steps
         warm = min(1.0, (self.step + 1) / (_WARM_UP * self.settings.steps))
         factor = warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
+        for layer in self._on_grid.values():
+            layer.temperature = _COLDEST ** min(1.0, progress / _COOLED)
 
     def _deviations(self, batches: Sequence[Batch]) -> list[Tensor]:
         """Return each block's standard deviation of every output feature, at least .3 of the block's mean."""

@@ -42,8 +42,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 SAVE_EVERY = 100  # steps of distillation
-_STEPS = {"ptq": 300, "gptq": 1600, "full": 2400}  # of distillation, unless the configuration says
-_SETTLING = {"full": 1.5}  # in distillation; in shorter ones it was not seen to help
+_STEPS = {"ptq": 300, "gptq": 1600, "full": 6000}  # of distillation, unless the configuration says
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
 _ROUNDING_TOKENS = {"int8": 4096, "int2": 40_000}  # enough for means, and for the inputs' sizes
 _PROBES = 2  # batches whose output tells the sensitivity; on the next ones layers are fitted
@@ -276,9 +275,11 @@ class _Job:
 
     def _distil(self, model: nn.Module, quantized: dict[str, Quantized]) -> dict[str, Quantized]:
         settings = DistillationSettings(
-            self._steps(), self.config.learning_rate, _SETTLING.get(self.config.method, 0.0),
-            moving=self.config.method != "ptq", seed=self.config.seed,
-        )  # fmt: skip
+            self._steps(),
+            self.config.learning_rate,
+            moving=self.config.method != "ptq",
+            seed=self.config.seed,
+        )
         training = Distillation(self.reference, model, quantized, settings)
         if "distillation" in self._state:
             training.restore(self._state["distillation"])

@@ -1,10 +1,11 @@
-"""Linear layers that train while their weights stand on a grid.
+"""Linear layers that train while their weights come to rest on a grid.
 
-A weight is ``(round(position * steps) - zero_point) * scale``; rows of more than 2 bits have several steps.
-Positions move by the straight-through estimator (Bengio et al., 2013), as if rounding were not there; scales
-and zero points are learned with them (Esser et al., 2020; Bhalgat et al., 2020). Positions count in steps of
-the 2-bit grid and scales in shares of what they were at first, so that one learning rate suits layers of any
-magnitude.
+Which of the two integers beside it a weight takes is learned as in AdaRound (Nagel et al., 2020): it is
+``(floor + sigmoid(logit / temperature) - zero_point) * scale``, and a falling temperature hardens the sigmoid
+into 0 or 1. Unlike the straight-through estimator, which draws weights to the border between two integers and
+lets them swing there, the gradient is that of what is computed. Scales and zero points are learned along
+(Esser et al., 2020; Bhalgat et al., 2020); scales count in shares of what they were at first, so that one
+learning rate suits layers of any magnitude.
 """
 
 from __future__ import annotations
@@ -16,106 +17,115 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aios_db.engine.quantization.rounding import Grid, Quantized
+from aios_db.engine.quantization.rounding import Quantized
 
-_ALL = slice(None)
 _CACHED = 1 << 17  # values worked on at a time, so that they stay in the processor's cache
-
-
-class _Steps:
-    """The integers of a grid, and where positions are among them."""
-
-    def __init__(self, grid: Grid) -> None:
-        self.low, self.high = grid.span()
-        self.steps = grid.steps()
-
-    def codes(self, positions: Tensor, rows: slice = _ALL) -> Tensor:
-        """Return the integers nearest to positions."""
-        scaled = positions * _of(self.steps, rows)
-        return scaled.clamp_(_of(self.low, rows), _of(self.high, rows)).round_()
-
-    def inside(self, positions: Tensor, rows: slice) -> Tensor:
-        """Return which positions are not beyond the grid."""
-        scaled = positions * _of(self.steps, rows)
-        return (scaled >= _of(self.low, rows) - 0.5) & (scaled <= _of(self.high, rows) + 0.5)
+_MIDDLE = 0.96  # of the way between two integers: where logits begin, since at the ends they hardly move
 
 
 class _OnGrid(torch.autograd.Function):
-    """Positions to the weights they stand for."""
+    """Logits of rounding up to the weights they stand for."""
 
     @staticmethod
     def forward(  # noqa: PLR0917 - torch passes no names
         context: Any,
-        positions: Tensor,
+        logits: Tensor,
         scale: Tensor,
         zero_point: Tensor,
-        grid: _Steps,
+        floor: Tensor,
+        temperature: float,
         dtype: torch.dtype,
     ) -> Tensor:
-        context.save_for_backward(positions, scale, zero_point)
-        context.grid = grid
-        weight = torch.empty(positions.shape, dtype=dtype)
-        for part, rows in _parts(positions):
-            codes = grid.codes(part, rows)
-            weight[rows] = codes.sub_(_of(zero_point, rows)).mul_(_of(scale, rows))
+        context.save_for_backward(logits, scale, zero_point, floor)
+        context.temperature = temperature
+        weight = torch.empty(logits.shape, dtype=dtype)
+        for part, rows in _parts(logits):
+            values = part.div(temperature).sigmoid_().add_(floor[rows])
+            weight[rows] = values.sub_(_of(zero_point, rows)).mul_(_of(scale, rows))
         return weight
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        positions, scale, zero_point = context.saved_tensors
-        by_position = torch.empty_like(positions)
+        logits, scale, zero_point, floor = context.saved_tensors
+        by_logit = torch.empty_like(logits)
         by_scale, by_zero = torch.zeros_like(scale), torch.zeros_like(scale)
-        slope = scale * context.grid.steps
-        for part, rows in _parts(positions):
+        for part, rows in _parts(logits):
             passed = gradient[rows].float()
-            codes = context.grid.codes(part, rows)
-            _of(by_scale, rows).add_((passed * codes).sum(-1, keepdim=True))
+            up = part.div(context.temperature).sigmoid_()
+            _of(by_scale, rows).add_((passed * (floor[rows] + up)).sum(-1, keepdim=True))
             _of(by_zero, rows).add_(passed.sum(-1, keepdim=True))
-            by_position[rows] = passed.mul_(_of(slope, rows)).mul_(context.grid.inside(part, rows))
-        return by_position, by_scale - zero_point * by_zero, -scale * by_zero, None, None
+            slope = up.addcmul_(up, up, value=-1).div_(context.temperature)
+            by_logit[rows] = passed.mul_(slope).mul_(_of(scale, rows))
+        return by_logit, by_scale - zero_point * by_zero, -scale * by_zero, None, None, None
 
 
 class GridLinear(nn.Module):
-    """A linear layer whose weight is rounded to its grid each time it is used.
+    """A linear layer whose weight is computed from its grid each time it is used.
 
     Parameters
     ----------
     linear
         Its bias is shared.
-    moving
-        Let integers change; otherwise only scales and zero points do.
+    quantized
+        The weight. Until `loosen` is called, its integers stay, and scales and zero points train.
     dtype
-        Type of the rounded weight.
+        Type of the computed weight.
+
+    Attributes
+    ----------
+    temperature
+        1 leaves weights where their logits put them, less draws them to their integers.
     """
 
-    def __init__(self, linear: nn.Linear, quantized: Quantized, *, moving: bool, dtype: torch.dtype) -> None:
+    def __init__(self, linear: nn.Linear, quantized: Quantized, *, dtype: torch.dtype) -> None:
         super().__init__()
         self.grid, self.shape, self._dtype = quantized.grid, quantized.shape, dtype
-        self._steps = _Steps(self.grid)
-        self.positions = nn.Parameter(quantized.codes / self._steps.steps, requires_grad=moving)
+        self.temperature = 1.0
         self.stretch = nn.Parameter(torch.ones_like(quantized.scale))
         self.zero_point = nn.Parameter(quantized.zero_point.clone(), requires_grad=not self.grid.symmetric)
+        self.logits: nn.Parameter | None = None
         self.scale: Tensor
+        self.floor: Tensor
         self.register_buffer("scale", quantized.scale.clone())
+        self.register_buffer("floor", quantized.codes.to(torch.int8))
         self.bias = linear.bias
+
+    @torch.no_grad()
+    def loosen(self, original: Tensor, share: float) -> None:
+        """Let each weight choose between its integer and the next one towards where it was.
+
+        Parameters
+        ----------
+        original
+            ``(rows, columns)``, what was quantized.
+        share
+            Of the way there that the weight goes now.
+        """
+        codes, (low, high) = self.floor.float(), self.grid.span()
+        place = self.grid.blocks(original.float()) / self.scale + self.zero_point
+        floor = torch.where(place < codes, codes - 1, codes)
+        floor = torch.maximum(torch.minimum(floor, high - 1), low)
+        begin = torch.lerp(codes - floor, (place - floor).clamp(0, 1), share)
+        self.floor = floor.to(torch.int8)  # not in place: the integers may be kept elsewhere
+        self.logits = nn.Parameter(torch.logit(0.5 + _MIDDLE * (begin - 0.5)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, rows) for (…, columns)."""
         scale = self.scale * self.stretch
-        blocks = _OnGrid.apply(self.positions, scale, self.zero_point, self._steps, self._dtype)  # type: ignore[no-untyped-call]
+        if self.logits is None:
+            blocks = ((self.floor - self.zero_point) * scale).to(self._dtype)
+        else:
+            blocks = _OnGrid.apply(  # type: ignore[no-untyped-call]
+                self.logits, scale, self.zero_point, self.floor, self.temperature, self._dtype
+            )
         return functional.linear(x, self.grid.unblock(blocks, self.shape), self.bias)
 
     @torch.no_grad()
-    def settle(self, share: float) -> None:
-        """Move positions a share of the way to the integers that they stand for."""
-        for part, rows in _parts(self.positions):
-            codes = self._steps.codes(part, rows)
-            part.lerp_(codes.div_(_of(self._steps.steps, rows)), share)
-
-    @torch.no_grad()
     def quantized(self) -> Quantized:
-        """Return the weight as it stands on the grid."""
-        codes = self._steps.codes(self.positions)
+        """Return the weight with each logit decided."""
+        codes = self.floor.float()
+        if self.logits is not None:
+            codes += self.logits > 0
         return Quantized(self.grid, self.shape, codes, self.scale * self.stretch, self.zero_point.clone())
 
 

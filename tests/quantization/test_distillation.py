@@ -21,50 +21,78 @@ from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import DataError
 
-GRIDS = [Grid(2), Grid(2, 16), Grid(2, -1), Grid(2, 24, symmetric=True)]
+GRIDS = [Grid(2), Grid(2, 16), Grid(2, -1), Grid(2, 24, symmetric=True), Grid(2, planes=(0, 1, 2, 0, 6, 1))]
 
 
 def layer(grid: Grid, *, moving: bool = True) -> tuple[nn.Linear, GridLinear]:
     torch.manual_seed(0)
     linear = nn.Linear(40, 6)
     rounded = quantize(linear.weight.detach(), grid, searched=True)
-    return linear, GridLinear(linear, rounded, moving=moving, dtype=torch.float32)
+    on_grid = GridLinear(linear, rounded, dtype=torch.float32)
+    if moving:
+        on_grid.loosen(linear.weight.detach(), 0.5)
+    return linear, on_grid
 
 
+@pytest.mark.parametrize("moving", [False, True])
 @pytest.mark.parametrize("grid", GRIDS)
-def test_a_layer_on_its_grid_computes_what_its_rounded_weight_does(grid: Grid) -> None:
-    linear, on_grid = layer(grid)
+def test_a_cold_layer_computes_what_its_rounded_weight_does(grid: Grid, moving: bool) -> None:
+    linear, on_grid = layer(grid, moving=moving)
     with torch.no_grad():
-        on_grid.positions += torch.empty_like(on_grid.positions).uniform_(-1.4, 1.4)
+        if on_grid.logits is not None:
+            on_grid.logits.uniform_(-1, 1)
+            on_grid.logits += 0.1 * on_grid.logits.sign()
         on_grid.stretch *= 1.1
+    on_grid.temperature = 0.003
     x = torch.randn(5, 40)
     expected = nn.functional.linear(x, on_grid.quantized().dequantize(), linear.bias)
     torch.testing.assert_close(on_grid(x), expected)
-    codes = on_grid.quantized().codes
-    assert codes.min() >= -2 and codes.max() <= 1 and (codes == codes.round()).all()
+    codes, (low, high) = on_grid.quantized().codes, grid.span()
+    assert (codes >= low).all() and (codes <= high).all() and (codes == codes.round()).all()
+    assert (on_grid.logits is None) == (not moving)
 
 
-@pytest.mark.parametrize("grid", GRIDS[:3])
-def test_gradients_of_scales_and_zero_points_are_those_of_the_formula(grid: Grid) -> None:
+@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_weights_begin_part_of_the_way_from_their_integer_to_where_they_were(
+    grid: Grid, share: float
+) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(40, 6, bias=False)
+    rounded = quantize(linear.weight.detach(), grid, searched=True)
+    low, high = grid.span()
+    # As GPTQ does, some weights go past their neighbours.
+    moved = rounded.codes + torch.randint(-1, 2, rounded.codes.shape)
+    rounded.codes = torch.maximum(torch.minimum(moved, high), low)
+    on_grid = GridLinear(linear, rounded, dtype=torch.float32)
+    on_grid.loosen(linear.weight.detach(), share)
+    begun = grid.blocks(on_grid(torch.eye(40)).T) / rounded.scale + rounded.zero_point
+    place = grid.blocks(linear.weight.detach()) / rounded.scale + rounded.zero_point
+    nearer = torch.maximum(torch.minimum(place, rounded.codes + 1), rounded.codes - 1)
+    expected = torch.lerp(rounded.codes, torch.maximum(torch.minimum(nearer, high), low), share)
+    assert grid.unblock(begun - expected, on_grid.shape).abs().max() < 0.03
+    kept = on_grid.quantized().codes == rounded.codes
+    assert kept[(place - rounded.codes).abs() < 0.9].all()
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_gradients_are_those_of_the_formula(grid: Grid) -> None:
     _, on_grid = layer(grid)
+    on_grid.temperature = 0.4
     x, wanted = torch.randn(5, 40), torch.randn(5, 6)
     (on_grid(x) * wanted).sum().backward()
-    codes = on_grid.quantized().codes
-    stretch = on_grid.stretch.detach().clone().requires_grad_()
-    zero_point = on_grid.zero_point.detach().clone().requires_grad_()
+    copies = [each.detach().clone().requires_grad_() for each in (on_grid.stretch, on_grid.zero_point)]
+    assert on_grid.logits is not None
+    logits = on_grid.logits.detach().clone().requires_grad_()
+    stretch, zero_point = copies
+    codes = on_grid.floor + torch.sigmoid(logits / 0.4)
     weight = grid.unblock((codes - zero_point) * (on_grid.scale * stretch), on_grid.shape)
     (nn.functional.linear(x, weight) * wanted).sum().backward()
+    torch.testing.assert_close(on_grid.logits.grad, logits.grad)
     torch.testing.assert_close(on_grid.stretch.grad, stretch.grad)
-    torch.testing.assert_close(on_grid.zero_point.grad, zero_point.grad)
-
-
-def test_positions_past_the_end_of_the_grid_have_no_gradient() -> None:
-    _, on_grid = layer(Grid(2))
-    with torch.no_grad():
-        on_grid.positions[0, 0, :3] = torch.tensor([1.4, 1.6, -2.6])
-    on_grid(torch.randn(5, 40)).sum().backward()
-    assert on_grid.positions.grad is not None
-    assert (on_grid.positions.grad[0, 0, :4] != 0).tolist() == [True, False, False, True]
+    assert (on_grid.zero_point.grad is None) == grid.symmetric
+    if not grid.symmetric:
+        torch.testing.assert_close(on_grid.zero_point.grad, zero_point.grad)
 
 
 def test_ptq_distils_scales_norms_and_biases_and_keeps_every_integer(
@@ -92,7 +120,7 @@ def test_ptq_distils_scales_norms_and_biases_and_keeps_every_integer(
 
 def test_gptq_moves_the_integers_of_all_layers(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:
     files = []
-    for steps in (0, 30):
+    for steps in (0, 100):
         config = QuantizationConfig(
             target="int2", method="gptq", max_bits=5.0, distillation_steps=steps, distillation_tokens=256,
             learning_rate=0.1,
@@ -105,36 +133,38 @@ def test_gptq_moves_the_integers_of_all_layers(tiny_bert: Path, tmp_path: Path, 
         assert before != after, name
 
 
-@pytest.mark.parametrize("grid", [*GRIDS, Grid(2, planes=(0, 1, 2, 0, 6, 1))])
-def test_settling_draws_positions_to_the_integers_they_stand_for(grid: Grid) -> None:
-    _, on_grid = layer(grid)
-    with torch.no_grad():
-        on_grid.positions += torch.empty_like(on_grid.positions).uniform_(-0.4, 0.4)
-    codes, steps = on_grid.quantized().codes, grid.steps()
-    before = on_grid.positions.detach() - codes / steps
-    on_grid.settle(0.25)
-    torch.testing.assert_close(on_grid.positions.detach() - codes / steps, 0.75 * before)
-    on_grid.settle(1.0)
-    torch.testing.assert_close(on_grid.positions.detach(), (codes / steps).expand_as(before))
-
-
-def test_positions_settle_while_a_training_goes_on(tiny_bert: Path, texts: list[str]) -> None:
+def test_weights_come_to_rest_and_imitate_the_original_better(tiny_bert: Path, texts: list[str]) -> None:
     directory = ModelDirectory.open(tiny_bert)
     assert directory.tokenizer is not None
-    far = []
-    for settling in (0.0, 40.0):
-        reference = load_model(directory)
-        model = copied(reference)
-        linears = {name: linear for name, linear in block_linears(model).items() if "query" in name}
-        quantized = {name: quantize(linear.weight, Grid(2)) for name, linear in linears.items()}
-        settings = DistillationSettings(40, 0.05, settling)
-        training = Distillation(reference, model, quantized, settings)
-        batches = TrainingTexts(reference, directory.tokenizer, texts, tokens=128, seed=0)
-        grids = [module for module in model.modules() if isinstance(module, GridLinear)]
-        training.run(batches, lambda *_: None, lambda _: None)
-        offsets = [grid.positions.detach() - grid.quantized().codes for grid in grids]
-        far.append(torch.cat([offset.abs().flatten() for offset in offsets]).mean().item())
-    assert far[1] < 0.5 * far[0]
+    reference = load_model(directory)
+    model = copied(reference)
+    linears = {name: linear for name, linear in block_linears(model).items() if "query" in name}
+    quantized = {name: quantize(linear.weight, Grid(2)) for name, linear in linears.items()}
+    training = Distillation(reference, model, quantized, DistillationSettings(150, 0.02))
+    batches = TrainingTexts(reference, directory.tokenizer, texts, tokens=128, seed=0)
+    grids = [module for module in model.modules() if isinstance(module, GridLinear)]
+
+    def between(temperature: float) -> float:
+        ups = [torch.sigmoid(grid.logits.detach() / temperature) for grid in grids if grid.logits is not None]
+        return torch.cat([torch.minimum(up, 1 - up).flatten() for up in ups]).mean().item()
+
+    before = between(1.0)
+    shifts: list[float] = []
+    trained = training.run(batches, lambda _, shift: shifts.append(shift), lambda _: None)
+    assert before > 0.05
+    assert between(grids[0].temperature) < 0.01
+    changed = [(trained[name].codes != quantized[name].codes).float().mean() for name in quantized]
+    assert 0.01 < float(torch.stack(changed).mean()) < 0.5
+    with torch.no_grad():
+        after, rounded = copied(model), copied(reference)
+        for name, layer in quantized.items():
+            rounded.get_submodule(name).weight.data = layer.dequantize()
+        error = [
+            torch.stack([(each(*batch.arguments) - reference(*batch.arguments)).square().mean()
+                         for batch in (batches[number] for number in range(4))]).mean()
+            for each in (after, rounded)
+        ]  # fmt: skip
+    assert error[0] < 0.6 * error[1]
 
 
 def test_a_long_training_goes_more_slowly() -> None:

@@ -166,24 +166,28 @@ def test_gptq_keeps_to_each_rows_grid() -> None:
     assert (by_row < ((rounded @ hessian) * rounded).sum(1)).all()
 
 
-def test_positions_count_in_coarse_steps() -> None:
+def test_a_refined_row_chooses_between_neighbouring_fine_steps() -> None:
     torch.manual_seed(0)
     linear = nn.Linear(40, 3)
-    rounded = quantize(linear.weight.detach(), Grid(2, planes=(0, 2, 4)), searched=True)
-    on_grid = GridLinear(linear, rounded, moving=True, dtype=torch.float32)
-    before = on_grid.quantized()
-    assert torch.equal(before.codes, rounded.codes)
-    x = torch.randn(5, 40)
-    torch.testing.assert_close(on_grid(x), nn.functional.linear(x, rounded.dequantize(), linear.bias))
-    with torch.no_grad():
-        on_grid.positions.clamp_(max=0.0)
-        on_grid.positions += 0.25
-    moved = on_grid.quantized().codes - before.codes.clamp(max=0)
-    assert moved[0].abs().max() == 0 and (moved[1] == 1).all() and (moved[2] == 4).all()
-    on_grid(x).sum().backward()
-    assert on_grid.positions.grad is not None
-    slope = x.sum(0) * (on_grid.scale * torch.tensor([1.0, 4, 16]).view(3, 1, 1)).view(3, 1)
-    torch.testing.assert_close(on_grid.positions.grad.view(3, 40), slope)
+    weight = linear.weight.detach()
+    rounded = quantize(weight, Grid(2, planes=(0, 2, 4)), searched=True)
+    on_grid = GridLinear(linear, rounded, dtype=torch.float32)
+    on_grid.loosen(weight, 0.5)
+    assert torch.equal(on_grid.quantized().codes, rounded.codes)
+    assert on_grid.logits is not None
+    reached = []
+    for sign in (-1, 1):
+        with torch.no_grad():
+            on_grid.logits.fill_(sign)
+        reached.append(on_grid.quantized().dequantize())
+    low, high = reached
+    steps = rounded.scale.view(3, 1).expand(3, 40)
+    torch.testing.assert_close(high - low, steps)
+    inside = (weight > rounded.dequantize().amin(1, keepdim=True)) & (
+        weight < rounded.dequantize().amax(1, keepdim=True)
+    )
+    assert inside.float().mean() > 0.7
+    assert ((low <= weight + 1e-6) & (weight <= high + 1e-6))[inside].all()
 
 
 @pytest.fixture(scope="module")

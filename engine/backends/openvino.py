@@ -9,10 +9,11 @@ import os
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,7 @@ log = logging.getLogger("aios_db.engine.backends.openvino")
 # .9939 and a twentieth of the texts below .9850 with NNCF's .95, .9974 and .9958 with .7.
 SMOOTHING = 0.7
 MAX_STREAMS = 4  # forward passes at the same time; each works on the batch of its own
+_UNUSED_S = 30 * 24 * 3600  # graphs that were not read for so long are another version's
 
 
 class OpenVino:
@@ -188,6 +190,8 @@ def _read(core: Any, path: Path | None) -> Any:
     """Return the graph kept at ``path``, or None when there is none that can be read."""
     if path is None or not path.is_file():
         return None
+    with suppress(OSError):  # the cache may be read-only
+        os.utime(path)  # when it was used last
     try:
         return core.read_model(path)
     except RuntimeError as error:
@@ -205,5 +209,14 @@ def _save(openvino: Any, model: Any, path: Path) -> None:
             # The weights first: the graph's presence says that both are there.
             os.replace(written.with_suffix(".bin"), path.with_suffix(".bin"))
             os.replace(written, path)
+        _drop_unused(path.parent)
     except (OSError, RuntimeError) as error:
         log.warning("%s cannot be written, so the model is converted in each process: %s", path, error)
+
+
+def _drop_unused(cache: Path) -> None:
+    for graph in cache.glob("openvino-*.xml"):
+        with suppress(OSError):  # another process may be at it
+            if time.time() - graph.stat().st_mtime > _UNUSED_S:
+                graph.unlink()
+                graph.with_suffix(".bin").unlink()

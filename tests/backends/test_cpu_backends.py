@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -160,6 +162,28 @@ def test_a_graph_that_other_code_made_is_not_used(
     assert np.abs(outputs[0] - expected[0]).max() < 1e-2
     assert len(list(tmp_path.glob("openvino-float-*.xml"))) == 2
     assert made.is_file()
+
+
+def test_graphs_that_nobody_reads_any_more_are_removed(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = get_backend("openvino")
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    backend.prepare(program, "fp32", 1)
+    (old,) = tmp_path.glob("openvino-*.xml")
+    two_months_ago = time.time() - 60 * 24 * 3600
+    os.utime(old, (two_months_ago, two_months_ago))
+    backend.prepare(program, "fp32", 1)
+    assert old.stat().st_mtime > two_months_ago + 3600  # it was read
+    monkeypatch.setattr(openvino, "code_digest", lambda: "a newer one")
+    backend.prepare(program, "fp32", 1)
+    assert old.is_file()
+    (new,) = set(tmp_path.glob("openvino-*.xml")) - {old}
+    os.utime(old, (two_months_ago, two_months_ago))
+    new.unlink()
+    backend.prepare(program, "fp32", 1)
+    assert sorted(tmp_path.glob("openvino-*")) == [new.with_suffix(".bin"), new]
 
 
 def test_openvino_runs_where_its_graph_cannot_be_kept(

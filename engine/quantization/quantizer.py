@@ -26,14 +26,14 @@ from aios_db.engine.quantization.effort import effort
 from aios_db.engine.quantization.gptq import GptqSettings
 from aios_db.engine.quantization.layers import put_back, quantize_layers
 from aios_db.engine.quantization.report import QuantizationReport
-from aios_db.engine.quantization.rounding import Grid, Quantized
+from aios_db.engine.quantization.rounding import PER_TENSOR, Grid, Quantized
 from aios_db.engine.quantization.row_sensitivity import row_sensitivities
 from aios_db.engine.quantization.sensitivity import sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model
 from aios_db.engine.quantization.v2 import write_v2
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
-from aios_db.schema.errors import OperationalError
+from aios_db.schema.errors import OperationalError, ProgrammingError
 from aios_db.schema.weights import METADATA_FILE
 
 log = logging.getLogger("aios_db.engine.quantization")
@@ -82,10 +82,15 @@ def quantize_model(
         ``target`` exists.
     NotSupportedError
         The model takes neither text nor sounds nor pictures.
+    ProgrammingError
+        Single rows are to have more bits, but all share one scale.
     DataError
         There is nothing to calibrate with.
     """
     started, target = time.monotonic(), Path(target)
+    by_row = config.target == "int2" and config.mixed_precision and config.mixed_by == "row"
+    if by_row and config.group_size == PER_TENSOR:
+        raise ProgrammingError("mixed_by is 'row', whose scales group_size -1 takes away: make it 0 or more")
     directory = ModelDirectory.open(source)
     if target.exists():
         raise OperationalError(f"{target} exists: choose another directory or remove it first")

@@ -190,6 +190,19 @@ def test_a_refined_row_chooses_between_neighbouring_fine_steps() -> None:
     assert ((low <= weight + 1e-6) & (weight <= high + 1e-6))[inside].all()
 
 
+def test_rows_without_scales_of_their_own_are_refused_at_once(
+    tiny_bert: Path, texts: list[str], tmp_path: Path
+) -> None:
+    seen: list[str] = []
+    config = replace(BY_ROW, group_size=-1)
+    with pytest.raises(ProgrammingError, match="group_size -1"):
+        quantize_model(
+            tiny_bert, tmp_path / "q", calibration=texts, config=config,
+            progress=lambda what, *_: seen.append(what),
+        )  # fmt: skip
+    assert seen == [] and not (tmp_path / ".q.quantizing").exists()
+
+
 @pytest.fixture(scope="module")
 def by_row(tiny_bert: Path, texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("models") / "tiny-int2"

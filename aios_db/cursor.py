@@ -254,6 +254,7 @@ class Cursor:
             raise ProgrammingError(f"register: {name} is a table of the database; choose another name")
         with translated(self._connection.errors):
             database.register(name, rows)
+        self._plans.meaning_changed()
         return self
 
     def unregister(self, name: str) -> Cursor:
@@ -261,6 +262,7 @@ class Cursor:
         database = self._open()
         with translated(self._connection.errors):
             database.unregister(name)
+        self._plans.meaning_changed()
         return self
 
     def arrow(self) -> pa.Table:

@@ -130,8 +130,12 @@ class Plans:
             self._parsed.clear()
         yield
         if statement.type in _CHANGES_MEANING:
-            self._surroundings.changes += 1
-            self._changing = True
+            self.meaning_changed()
+
+    def meaning_changed(self) -> None:
+        """Note that the same text may mean something else from here on."""
+        self._surroundings.changes += 1
+        self._changing = True
 
     def transaction_ended(self) -> None:
         """Note that what the transaction changed is now seen by the others, or is undone."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import aios_db
@@ -159,6 +160,17 @@ def test_a_view_that_changed_in_a_transaction_is_planned_anew(con: Cursor, end: 
     for _ in range(3):
         assert con.execute(query).fetchall() == [(label,)]
         assert other.execute(query).fetchall() == [(label,)]
+
+
+def test_a_registered_frame_that_changed_is_planned_anew(con: Cursor) -> None:
+    query = "SELECT question, text FROM asked, keyword_search(question, 1) JOIN memories USING (memory_id)"
+    for question, text in (("jam", "toast with jam"), ("slept", "the dog slept")):
+        con.register("asked", pa.table({"question": [question]}))
+        for _ in range(3):
+            assert con.execute(query).fetchall() == [(question, text)]
+    con.unregister("asked")
+    with pytest.raises(aios_db.ProgrammingError, match="asked"):
+        con.execute(query)
 
 
 def test_an_error_of_planning_names_the_query_and_not_the_plan(con: Cursor) -> None:

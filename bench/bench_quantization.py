@@ -35,7 +35,7 @@ from aios_db.engine.models import find_model
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.schema.config import CpuConfig, EngineConfig, QuantizationConfig
 
-RECIPES = "int8:ptq int2:ptq int2:gptq int2:gptq:3:0:1600:row int2:full:3:0:6000:row"
+RECIPES = "int8:ptq int2:ptq int2:gptq int2:gptq:3:0:1600:row int2:full:3:0:5000:row"
 FRONTIER = tuple(
     f"int2:{method}:{bits}:0:{rest}"
     for bits in ("3", "4", "2.2", "6")

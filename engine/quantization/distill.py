@@ -41,7 +41,7 @@ _COLDEST, _COOLED = 0.003, 0.95  # the last temperature of roundings, and the sh
 # Of learning rates to that of 2-bit weights, which move, at first, by up to a quarter of what logits do:
 _LOGIT_RATIO = 4.0
 _RATIO = 0.06  # norms, biases and scales
-_ZERO_POINT_RATIO = 0.1
+_ZERO_POINT_RATIO = 0.4
 _LARGE_RATIO = 0.02  # 8-bit weights
 # Noise moves a weight by the rate times the square root of the steps: longer trainings go more slowly.
 _FULL_RATE_STEPS = 800

@@ -79,6 +79,7 @@ class IntegerLinear(nn.Module):
         self._in_groups = False
         self._planes: tuple[tuple[Tensor, slice], ...] = ()
         self._scale = self._zero_point = torch.empty(0)
+        self._sums: Tensor | None = None  # of each row, known after the first call
 
     def take_stored(self, layer: Layer) -> Tensor:
         """Keep a layer's scales; return its integers as `weight` holds them: (rows, columns) or packed."""
@@ -114,11 +115,20 @@ class IntegerLinear(nn.Module):
         return out.mul_(step).mul_(self._scale.view(1, -1))
 
     def _multiply_unpacked(self, x: Tensor) -> Tensor:
-        x = x.to(_unpacked_type())
-        out = functional.linear(x, self._codes(x.dtype)).to(torch.float32)
-        if self._zero_point.numel():
-            out = out - x.sum(1, keepdim=True, dtype=torch.float32) * self._zero_point.view(1, -1)
-        return out * self._scale.view(1, -1)
+        dtype = _unpacked_type()
+        codes = self._codes(dtype)
+        if not self._zero_point.numel():
+            return functional.linear(x.to(dtype), codes).to(torch.float32).mul_(self._scale.view(1, -1))
+        # Products of integers that are all a zero point too high are large and, in bfloat16, coarse; those of
+        # inputs around 0 are not. What is left of their mean, and the mean itself, is added in float32.
+        mean = x.mean(1, keepdim=True, dtype=torch.float32)
+        x = (x - mean).to(dtype)
+        out = functional.linear(x, codes).to(torch.float32)
+        out -= x.sum(1, keepdim=True, dtype=torch.float32) * self._zero_point.view(1, -1)
+        if self._sums is None:
+            self._sums = codes.sum(1, dtype=torch.float32) - self.columns * self._zero_point.view(-1)
+        out.addcmul_(mean, self._sums.view(1, -1))
+        return out.mul_(self._scale.view(1, -1))
 
     def _multiply_dequantized(self, x: Tensor) -> Tensor:
         weight = self._codes(torch.float32)

@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 SAVE_EVERY = 100  # steps of distillation
-_STEPS = {"ptq": 300, "gptq": 1600, "full": 6000}  # of distillation, unless the configuration says
+_STEPS = {"ptq": 300, "gptq": 1600, "full": 5000}  # of distillation, unless the configuration says
 _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
 _ROUNDING_TOKENS = {"int8": 4096, "int2": 40_000}  # enough for means, and for the inputs' sizes
 _PROBES = 2  # batches whose output tells the sensitivity; on the next ones layers are fitted

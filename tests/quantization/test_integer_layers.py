@@ -80,6 +80,27 @@ def test_integers_give_what_floats_give(tmp_path: Path, linear: Grid, table: Gri
     assert (outputs[0] - outputs[1]).norm() < 0.02 * outputs[0].norm()
 
 
+@pytest.mark.parametrize("grid", [Grid(2), Grid(2, -1), Grid(2, planes=(0, 1, 6, 0, 3, 2, 0))], ids=str)
+def test_neither_zero_points_nor_the_mean_of_inputs_cost_digits(tmp_path: Path, grid: Grid) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(1000, 7)
+    linear.weight.data += 0.05  # one and a half times as far from 0 as from each other
+    rounded = quantize(linear.weight.detach(), grid, searched=True)
+    layers = [rounded.to_layer("0.weight"), quantize(linear.bias.detach(), Grid(8)).to_layer("0.bias")]
+    write_weights(tmp_path / "w.parquet", layers, version=2)
+    file = WeightFile(tmp_path / "w.parquet")
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(1000, 7))
+    use_integers(model, file)
+    lazy = LazyModel(model, file)
+    inputs = torch.rand(64, 1000) + 2
+    exact = (inputs.double() - inputs.double().mean(1, keepdim=True)) @ rounded.dequantize().double().T
+    with torch.inference_mode():
+        outputs = [lazy.model(inputs), lazy.model(inputs.mean(1, keepdim=True).expand(-1, 1000))]
+    error = (outputs[0] - outputs[1] - exact).norm() / exact.norm()
+    assert error < 0.01
+
+
 def test_scales_by_group_are_not_spread_over_the_weights(tmp_path: Path) -> None:
     file = stored(tmp_path / "w.parquet", Grid(2, 10), Grid(8))
     with torch.device("meta"):

@@ -184,7 +184,7 @@ def main() -> None:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw bits over the linear layers against the cosine's mean: a line for each way of quantizing."""
+    """Draw bits over the linear layers against what the cosine lacks: a line for each way of quantizing."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots()
@@ -195,15 +195,15 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             name = {"ptq": "rounding", "gptq": "GPTQ"}[numbers[1]]
             name += ", by row" if numbers[-1] == "row" else ""
             name += f", {numbers[4]} steps of distillation" if numbers[4] != "0" else ""
-            lines.setdefault(name, []).append((row["bits_linear"], row["cosine_mean"]))
+            lines.setdefault(name, []).append((row["bits_linear"], 1 - row["cosine_mean"]))
         elif row["recipe"] != "fp32":
-            point = row["bits_linear"], row["cosine_mean"]
+            point = row["bits_linear"], 1 - row["cosine_mean"]
             axes.plot(*point, "k*")
-            axes.annotate(row["recipe"], point, (-8, 0), textcoords="offset points", ha="right", va="center")
+            axes.annotate(row["recipe"], point, (4, -4), textcoords="offset points", rotation=-30, va="top")
     for name, points in lines.items():
         axes.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
-    axes.set(xlabel="bits a weight, linear layers", ylabel="cosine to fp32, mean")
-    axes.legend(loc="lower right")
+    axes.set(xlabel="bits a weight, linear layers", ylabel="1 - mean cosine to fp32", yscale="log")
+    axes.legend(loc="upper right")
     figure.savefig(path, bbox_inches="tight")
 
 

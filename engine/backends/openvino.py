@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -125,8 +125,15 @@ class OpenVinoRunner:
         )
 
 
+_initialising, _initialised = threading.Lock(), threading.Event()
+
+
 def _infer(request: Any, arrays: Arrays) -> NDArray[np.float32]:
-    outputs = request.infer(arrays, share_inputs=True, share_outputs=True)
+    # In their first call OpenVINO's bindings make a static object, for which they let go of the GIL; a second
+    # thread that comes meanwhile takes it, waits for the object, and neither ever goes on.
+    with nullcontext() if _initialised.is_set() else _initialising:
+        outputs = request.infer(arrays, share_inputs=True, share_outputs=True)
+    _initialised.set()
     return np.array(outputs[0], np.float32)
 
 

@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -162,6 +164,31 @@ def test_a_graph_that_other_code_made_is_not_used(
     assert np.abs(outputs[0] - expected[0]).max() < 1e-2
     assert len(list(tmp_path.glob("openvino-float-*.xml"))) == 2
     assert made.is_file()
+
+
+def test_the_first_pass_of_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "_initialised", threading.Event())
+    inside, most = 0, 0
+    together = threading.Barrier(2, timeout=30)
+
+    class Request:
+        def infer(self, arrays: Any, **_: Any) -> list[Any]:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            if started_up:
+                together.wait()
+            else:
+                time.sleep(0.05)
+            inside -= 1
+            return [arrays[0] + 1]
+
+    for expected in (1, 2):
+        most, started_up = 0, expected == 2
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda i: openvino._infer(Request(), (np.full(3, i),)), range(2)))
+        assert [each.tolist() for each in found] == [[1, 1, 1], [2, 2, 2]]
+        assert most == expected
 
 
 def test_graphs_that_nobody_reads_any_more_are_removed(

@@ -27,7 +27,10 @@ _FEW_ROWS = 256
 
 @dataclass(frozen=True)
 class Appended:
-    """What the last commit of either table appended, row by row and nothing else; None: it must be read."""
+    """The rows, in order, that the last commit of a table appended, if it did nothing else.
+
+    None means that they must be read.
+    """
 
     memories: pa.Table | None = None
     links: pa.Table | None = None

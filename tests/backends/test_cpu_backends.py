@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from aios_db.engine.backends import code, openvino
-from aios_db.engine.backends.protocol import Arithmetic, Program
+from aios_db.engine.backends.protocol import Arithmetic, Backend, Program
 from aios_db.engine.backends.registry import get_backend
 from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.selection import mean_cosine
@@ -61,6 +61,14 @@ def program(tmp_path: Path) -> Program:
         name="toy@1", module=lambda: module, load=lambda: None, shapes=((-1, -1), (-1, -1)),
         calibration=lambda: calibration, check=lambda: check, cache=tmp_path,
     )  # fmt: skip
+
+
+@pytest.fixture
+def openvino_backend() -> Backend:
+    backend = get_backend("openvino")
+    if backend.missing():
+        pytest.skip(str(backend.missing()))
+    return backend
 
 
 CASES: list[tuple[str, Arithmetic, float]] = [
@@ -108,24 +116,21 @@ def test_bf16_and_int8_are_offered_where_the_cpu_has_them() -> None:
     assert "bf16" in get_backend("openvino").precisions(EVERYTHING)
 
 
-def test_openvino_keeps_its_graph_and_runs_it_without_torch_modules(program: Program, tmp_path: Path) -> None:
-    backend = get_backend("openvino")
-    if backend.missing():
-        pytest.skip(str(backend.missing()))
-    expected = backend.prepare(program, "fp32", 1).run(program.check())
+def test_openvino_keeps_its_graph_and_runs_it_without_torch_modules(
+    openvino_backend: Backend, program: Program, tmp_path: Path
+) -> None:
+    expected = openvino_backend.prepare(program, "fp32", 1).run(program.check())
 
     def unused() -> None:
         raise AssertionError("the module is not needed")
 
-    again = backend.prepare(replace(program, module=unused, load=unused), "fp32", 2)  # type: ignore[arg-type]
+    again = openvino_backend.prepare(replace(program, module=unused, load=unused), "fp32", 2)  # type: ignore[arg-type]
     for left, right in zip(again.run(program.check()), expected, strict=True):
         assert np.abs(left - right).max() < 1e-5
     assert again.run(program.check()[1:2])[0].shape == (1, 16)
 
 
-def test_openvino_reports_no_use_over_the_network() -> None:
-    if get_backend("openvino").missing():
-        pytest.skip(str(get_backend("openvino").missing()))
+def test_openvino_reports_no_use_over_the_network(openvino_backend: Backend) -> None:
     script = (
         "import sys; from aios_db.engine.backends import openvino as backend; backend.import_openvino();"
         "assert sys.modules['openvino_telemetry'] is None"
@@ -134,33 +139,27 @@ def test_openvino_reports_no_use_over_the_network() -> None:
 
 
 def test_openvino_makes_a_damaged_graph_again(
-    program: Program, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    openvino_backend: Backend, program: Program, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = get_backend("openvino")
-    if backend.missing():
-        pytest.skip(str(backend.missing()))
-    expected = backend.prepare(program, "fp32", 1).run(program.check())
+    expected = openvino_backend.prepare(program, "fp32", 1).run(program.check())
     (graph,) = tmp_path.glob("openvino-float-*.xml")
     graph.write_text("<net")
-    again = backend.prepare(program, "fp32", 1).run(program.check())
+    again = openvino_backend.prepare(program, "fp32", 1).run(program.check())
     assert np.abs(again[0] - expected[0]).max() < 1e-6
     assert f"{graph} is damaged" in caplog.text
 
 
 def test_a_graph_that_other_code_made_is_not_used(
-    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    openvino_backend: Backend, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = get_backend("openvino")
-    if backend.missing():
-        pytest.skip(str(backend.missing()))
-    backend.prepare(program, "fp32", 1)
+    openvino_backend.prepare(program, "fp32", 1)
     (made,) = tmp_path.glob("openvino-float-*.xml")
     monkeypatch.setattr(openvino, "code_digest", lambda: "0123456789ab")
     torch.manual_seed(1)
     other = Encoder().eval()  # as if the module's code computed something else
     changed = replace(program, module=lambda: other)
     expected = get_backend("standard").prepare(changed, "fp32", 1).run(program.check())
-    outputs = backend.prepare(changed, "fp32", 1).run(program.check())
+    outputs = openvino_backend.prepare(changed, "fp32", 1).run(program.check())
     assert np.abs(outputs[0] - expected[0]).max() < 1e-2
     assert len(list(tmp_path.glob("openvino-float-*.xml"))) == 2
     assert made.is_file()
@@ -192,36 +191,32 @@ def test_the_first_pass_of_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_graphs_that_nobody_reads_any_more_are_removed(
-    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    openvino_backend: Backend, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = get_backend("openvino")
-    if backend.missing():
-        pytest.skip(str(backend.missing()))
-    backend.prepare(program, "fp32", 1)
+    openvino_backend.prepare(program, "fp32", 1)
     (old,) = tmp_path.glob("openvino-*.xml")
     two_months_ago = time.time() - 60 * 24 * 3600
     os.utime(old, (two_months_ago, two_months_ago))
-    backend.prepare(program, "fp32", 1)
+    openvino_backend.prepare(program, "fp32", 1)
     assert old.stat().st_mtime > two_months_ago + 3600  # it was read
     monkeypatch.setattr(openvino, "code_digest", lambda: "a newer one")
-    backend.prepare(program, "fp32", 1)
+    openvino_backend.prepare(program, "fp32", 1)
     assert old.is_file()
     (new,) = set(tmp_path.glob("openvino-*.xml")) - {old}
     os.utime(old, (two_months_ago, two_months_ago))
     new.unlink()
-    backend.prepare(program, "fp32", 1)
+    openvino_backend.prepare(program, "fp32", 1)
     assert sorted(tmp_path.glob("openvino-*")) == [new.with_suffix(".bin"), new]
 
 
 def test_openvino_runs_where_its_graph_cannot_be_kept(
-    program: Program, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    openvino_backend: Backend, program: Program, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = get_backend("openvino")
-    if backend.missing():
-        pytest.skip(str(backend.missing()))
     (tmp_path / "file").write_text("")  # a directory below it fails for root too, unlike a read-only one
-    expected = backend.prepare(program, "fp32", 1).run(program.check())
-    outputs = backend.prepare(replace(program, cache=tmp_path / "file"), "fp32", 1).run(program.check())
+    expected = openvino_backend.prepare(program, "fp32", 1).run(program.check())
+    outputs = openvino_backend.prepare(replace(program, cache=tmp_path / "file"), "fp32", 1).run(
+        program.check()
+    )
     assert np.abs(outputs[0] - expected[0]).max() < 1e-3  # what is kept is in fp16
     assert "cannot be written, so the model is converted in each process" in caplog.text
 
@@ -267,9 +262,7 @@ print(right)
 """
 
 
-def test_openvino_reads_inputs_that_are_not_contiguous(tmp_path: Path) -> None:
-    if get_backend("openvino").missing():
-        pytest.skip(str(get_backend("openvino").missing()))
+def test_openvino_reads_inputs_that_are_not_contiguous(openvino_backend: Backend, tmp_path: Path) -> None:
     script = [sys.executable, "-c", _STRIDED, str(tmp_path)]
     result = subprocess.run(script, capture_output=True, text=True, check=False, timeout=240)
     assert (result.returncode, result.stdout) == (0, "40\n"), result.stderr
@@ -301,10 +294,7 @@ print(session.choice.backend, bool(cosine.mean() > 0.99))
 """
 
 
-def test_two_processes_tune_at_the_same_time(tmp_path: Path) -> None:
-    backend = get_backend("openvino")
-    if backend.missing():
-        pytest.skip(str(backend.missing()))
+def test_two_processes_tune_at_the_same_time(openvino_backend: Backend, tmp_path: Path) -> None:
     arguments = [sys.executable, "-c", _TUNE, str(tmp_path), "openvino"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(arguments, **pipes) for _ in range(2)]  # type: ignore[call-overload]
@@ -364,11 +354,10 @@ def test_the_sample_is_calibrated_and_checked_on_different_sentences() -> None:
     assert " ".join(check[20:]) == " ".join(check[:20])  # the passages that follow the sentences
 
 
-def test_openvino_gives_a_lone_batch_all_threads_and_many_a_stream_each(program: Program) -> None:
-    backend = get_backend("openvino")
-    if backend.missing():
-        pytest.skip(str(backend.missing()))
-    runner = cast(openvino.OpenVinoRunner, backend.prepare(program, "fp32", 2))
+def test_openvino_gives_a_lone_batch_all_threads_and_many_a_stream_each(
+    openvino_backend: Backend, program: Program
+) -> None:
+    runner = cast(openvino.OpenVinoRunner, openvino_backend.prepare(program, "fp32", 2))
     compiled: list[dict[str, Any]] = []
 
     class Core:

@@ -149,8 +149,7 @@ def test_weights_come_to_rest_and_imitate_the_original_better(tiny_bert: Path, t
         return torch.cat([torch.minimum(up, 1 - up).flatten() for up in ups]).mean().item()
 
     before = between(1.0)
-    shifts: list[float] = []
-    trained = training.run(batches, lambda _, shift: shifts.append(shift), lambda _: None)
+    trained = training.run(batches, lambda *_: None, lambda _: None)
     assert before > 0.05
     assert between(grids[0].temperature) < 0.01
     changed = [(trained[name].codes != quantized[name].codes).float().mean() for name in quantized]

@@ -84,7 +84,7 @@ def test_integers_give_what_floats_give(tmp_path: Path, linear: Grid, table: Gri
 def test_neither_zero_points_nor_the_mean_of_inputs_cost_digits(tmp_path: Path, grid: Grid) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(1000, 7)
-    linear.weight.data += 0.05  # one and a half times as far from 0 as from each other
+    linear.weight.data += 0.05  # all of them positive: zero points lie outside of the integers
     rounded = quantize(linear.weight.detach(), grid, searched=True)
     layers = [rounded.to_layer("0.weight"), quantize(linear.bias.detach(), Grid(8)).to_layer("0.bias")]
     write_weights(tmp_path / "w.parquet", layers, version=2)

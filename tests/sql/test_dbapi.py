@@ -80,7 +80,7 @@ def test_a_registered_frame_joins_what_the_database_holds(con: aios_db.Connectio
     joined = "SELECT text, day FROM memories JOIN sessions USING (session_id) ORDER BY text"
     assert con.execute(joined).fetchall() == [("coffee", 1), ("milk", 2), ("tea", 1)]
     assert con.sql(joined).fetchall()[1] == ("milk", 2)
-    con.register("sessions", kind({"session_id": ["t"], "day": [3]}))  # replaced, and so the kept plan
+    con.register("sessions", kind({"session_id": ["t"], "day": [3]}))
     assert con.execute(joined).fetchall() == [("milk", 3)]
     con.unregister("sessions").unregister("sessions")
     with pytest.raises(aios_db.ProgrammingError, match="sessions"):

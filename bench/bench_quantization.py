@@ -33,7 +33,7 @@ from recipes import recipe_config
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.models import find_model
 from aios_db.engine.quantization.quantizer import quantize_model
-from aios_db.schema.config import CpuConfig, EngineConfig, QuantizationConfig
+from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig, QuantizationConfig
 
 RECIPES = "int8:ptq int2:ptq int2:gptq int2:gptq:3:0:1600:row int2:full:3:0:5000:row"
 FRONTIER = tuple(
@@ -44,6 +44,7 @@ FRONTIER = tuple(
 FRONTIER_TOKENS = 40_000  # of calibration
 ROUNDS = 5
 TIMED = 512
+ON_CPU = DeviceConfig(target="cpu")  # on a GPU quantized weights are floats
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,9 @@ def main() -> None:
     )
     print(f"{platform.processor() or platform.machine()}")
     original = ArrowEngine(
-        source, cpu=CpuConfig(backend="standard", precision="fp32", threads=arguments.threads)
+        source,
+        cpu=CpuConfig(backend="standard", precision="fp32", threads=arguments.threads),
+        device=ON_CPU,
     )
     expected = original.encode(validation.texts)
     base = QuantizationConfig()
@@ -241,7 +244,7 @@ def compare(
     timed: bool,
 ) -> dict[str, Any]:
     """Return a quantized model's precision, memory and, when ``timed``, speed as the engine runs it."""
-    engine = ArrowEngine(path, cpu=CpuConfig(threads=threads))
+    engine = ArrowEngine(path, cpu=CpuConfig(threads=threads), device=ON_CPU)
     vectors = engine.encode(validation.texts)
     cosines = (vectors * expected).sum(1)
     measured = {

@@ -26,7 +26,7 @@ from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import Layer, write_weights
 from aios_db.migrations.journal import Journal
-from aios_db.schema.config import QuantizationConfig, ValidationConfig
+from aios_db.schema.config import DeviceConfig, QuantizationConfig, ValidationConfig
 from aios_db.schema.errors import IntegrityError, ModelNotFoundError, OperationalError, ValidationError
 from aios_db.schema.weights import METADATA_FILE, WEIGHTS_FILE
 
@@ -85,6 +85,7 @@ def migrate_models(
     quantize: QuantizationConfig | None = None,
     calibration: Sequence[str | Path] = (),
     validation: ValidationConfig | None = None,
+    device: DeviceConfig | None = None,
     on_step: OnStep = lambda step: None,
 ) -> list[ModelMigration]:
     """Migrate every model directory at and under ``root``; those that are V2 stay as they are.
@@ -98,6 +99,8 @@ def migrate_models(
         given the half of them that the quantizer may not see.
     validation
         Thresholds that quantized weights must meet.
+    device
+        Where to quantize.
 
     Raises
     ------
@@ -115,7 +118,14 @@ def migrate_models(
     results = []
     for path in find_models(root):
         with _locked(path):
-            task = _Task(path, quantize, calibration, validation or ValidationConfig(), on_step)
+            task = _Task(
+                path,
+                quantize,
+                calibration,
+                validation=validation or ValidationConfig(),
+                device=device or DeviceConfig(),
+                on_step=on_step,
+            )
             results.append(task.run())
     return results
 
@@ -139,12 +149,14 @@ class _Task:
         path: Path,
         quantize: QuantizationConfig | None,
         calibration: Sequence[str | Path],
+        *,
         validation: ValidationConfig,
+        device: DeviceConfig,
         on_step: OnStep,
     ) -> None:
         self.path, self.work, self.built = path, path / WORK, path / WORK / path.resolve().name
         self.quantize, self.calibration, self.validation = quantize, calibration, validation
-        self.on_step = on_step
+        self.device, self.on_step = device, on_step
 
     def run(self) -> ModelMigration:
         """Do what is left to do."""
@@ -205,7 +217,8 @@ class _Task:
         if not self.built.exists():  # it appears when it is complete
             quantize_model(
                 directory.path, self.built,
-                calibration=self.calibration, config=self.quantize, progress=self._progress,
+                calibration=self.calibration, config=self.quantize, device=self.device,
+                progress=self._progress,
             )  # fmt: skip
 
     def _verify(self, directory: ModelDirectory, file: WeightFile) -> None:

@@ -66,7 +66,7 @@ class CpuConfig:
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """Inference on an accelerator."""
+    """Inference and quantization on an accelerator."""
 
     target: Target = "auto"
     """The device to run on; ``auto`` prefers a GPU."""

@@ -109,6 +109,7 @@ def models_migrate(
         quantize=recipe,
         calibration=texts,
         validation=config.validation,
+        device=config.device,
         on_step=lambda step: None if as_json else click.echo(f"  {step}", err=True),
     )
     results = [

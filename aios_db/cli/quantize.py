@@ -85,7 +85,9 @@ def quantize(
     target = models_dir / (new_name or f"{source.resolve().name}-{recipe.target}")
     material = read_calibration(calibration)
     with _progress() as progress:
-        report = quantize_model(source, target, calibration=material, config=recipe, progress=progress)
+        report = quantize_model(
+            source, target, calibration=material, config=recipe, device=config.device, progress=progress
+        )
         texts = _memories(session) or [each for each in material if isinstance(each, str)]
         files = [each for each in material if isinstance(each, Path)]
         validator = PrecisionValidator(config.validation)

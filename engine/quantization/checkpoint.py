@@ -28,7 +28,7 @@ class Checkpoint:
     def load(self) -> dict[str, Any]:
         """Return what `save` got last; empty when there is nothing, or it is of another task."""
         try:
-            state = torch.load(self.path, weights_only=True)
+            state = torch.load(self.path, weights_only=True, map_location="cpu")
         except FileNotFoundError:
             return {}
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:

@@ -24,6 +24,7 @@ from aios_db.engine.quantization.rounding import Quantized, quantize
 from aios_db.engine.quantization.subject import (
     Batch,
     blocks_of,
+    device_of,
     divergence,
     fast_arithmetic,
     fast_type,
@@ -36,7 +37,9 @@ _DEVIATION_BATCHES = 4
 # Of the output's divergence against the mean of the blocks' errors, less noisy ones than an encoder's output.
 _ENCODER_OUTPUT_WEIGHT = 0.1
 _LANGUAGE_MODEL_OUTPUT_WEIGHT = 4.0
-_KEPT_BYTES = 2 << 30  # of the original's outputs, so that it need not run again for the same texts
+# Of the original's outputs, so that it need not run again for the same texts: at most so much, and of what is
+# free on a GPU this share.
+_KEPT_BYTES, _KEPT_SHARE = 2 << 30, 0.25
 _COLDEST, _COOLED = 0.003, 0.95  # the last temperature of roundings, and the share of the steps it takes
 # Of learning rates to that of 2-bit weights, which move, at first, by up to a quarter of what logits do:
 _LOGIT_RATIO = 4.0
@@ -103,17 +106,19 @@ class Distillation:
         self.reference, self.model, self.settings = reference, model, settings
         self.quantized = dict(quantized)
         self.step = 0
+        self._device = device_of(model)
         self._language_model = is_language_model(model)
         self._on_grid: dict[str, GridLinear] = {}
-        for name, layer in quantized.items():
+        for name, layer in self.quantized.items():
             if layer.grid.bits == 2:
                 linear = model.get_submodule(name)
                 assert isinstance(linear, nn.Linear)
-                self._on_grid[name] = GridLinear(linear, layer, dtype=fast_type())
+                on_grid = GridLinear(linear, layer.to(self._device), dtype=fast_type(self._device))
                 if settings.moving:
                     original = reference.get_parameter(f"{name}.weight")
-                    self._on_grid[name].loosen(original, settings.towards_original)
-                _replace(model, name, self._on_grid[name])
+                    on_grid.loosen(original, settings.towards_original)
+                self._on_grid[name] = on_grid
+                _replace(model, name, on_grid)
         self._teacher = _Teacher(reference)
         self._seen = _Outputs(model)
         self._optimizer = self._make_optimizer()
@@ -138,7 +143,7 @@ class Distillation:
             self._set_pace()
             epoch, position = divmod(self.step, len(batches))
             number = _order(len(batches), self.settings.seed + epoch)[position]
-            shift = self._take_step(number, batches[number], deviations)
+            shift = self._take_step(number, batches[number].to(self._device), deviations)
             self.step += 1
             progress(self.step, shift)
             if self.step % every == 0 and self.step < self.settings.steps:
@@ -161,7 +166,7 @@ class Distillation:
 
     def _take_step(self, number: int, batch: Batch, deviations: Sequence[Tensor]) -> float:
         # The fused kernel's backward pass is slower than plain products at the lengths of sentences.
-        with fast_arithmetic(), sdpa_kernel(SDPBackend.MATH):
+        with fast_arithmetic(self._device), sdpa_kernel(SDPBackend.MATH):
             expected, expected_blocks = self._teacher(number, batch)
             output = self.model(*batch.arguments)
         shift = divergence(batch, expected, output, language_model=self._language_model)
@@ -216,9 +221,10 @@ class Distillation:
         """Return each block's standard deviation of every output feature, at least .3 of the block's mean."""
         rows: list[list[Tensor]] = []
         for number in range(min(_DEVIATION_BATCHES, len(batches))):
-            with fast_arithmetic():
-                _, blocks = self._teacher(number, batches[number])
-            rows.append([batches[number].rows(output.float()) for output in blocks])
+            batch = batches[number].to(self._device)
+            with fast_arithmetic(self._device):
+                _, blocks = self._teacher(number, batch)
+            rows.append([batch.rows(output.float()) for output in blocks])
         deviations = [torch.cat(block).std(0) for block in zip(*rows, strict=True)]
         return [torch.maximum(deviation, 0.3 * deviation.mean()) for deviation in deviations]
 
@@ -229,10 +235,9 @@ class Distillation:
         for name, layer in self._on_grid.items():
             self.quantized[name] = layer.quantized()
             rows, columns = layer.shape
-            linear = nn.Linear(columns, rows, bias=layer.bias is not None)
-            linear.weight.data = self.quantized[name].dequantize()
-            if layer.bias is not None:
-                linear.bias = layer.bias
+            linear = nn.Linear(columns, rows, bias=False, device="meta")
+            linear.weight = nn.Parameter(self.quantized[name].dequantize())
+            linear.bias = layer.bias
             _replace(self.model, name, linear.requires_grad_(False))
         for name in self.quantized.keys() - self._on_grid.keys() if self.settings.moving else ():
             weight = self.model.get_parameter(f"{name}.weight")
@@ -248,6 +253,8 @@ class _Teacher:
         self._reference, self._seen = reference, _Outputs(reference)
         self._known: dict[int, tuple[Tensor, list[Tensor]]] = {}
         self.room = _KEPT_BYTES
+        if (device := device_of(reference)).type == "cuda":
+            self.room = min(self.room, int(_KEPT_SHARE * torch.cuda.mem_get_info(device)[0]))
 
     @torch.no_grad()
     def __call__(self, number: int, batch: Batch) -> tuple[Tensor, list[Tensor]]:
@@ -255,7 +262,7 @@ class _Teacher:
         if number in self._known:
             return self._known[number]
         output = self._reference(*batch.arguments)
-        result = output, [block.to(fast_type()) for block in self._seen.take()]
+        result = output, [block.to(fast_type(output.device)) for block in self._seen.take()]
         size = sum(tensor.nbytes for tensor in (output, *result[1]))
         if size <= self.room:
             self.room -= size

@@ -35,8 +35,9 @@ class GptqSettings:
 
 def damp(hessian: Tensor, damping: float) -> Tensor:
     """Return ``hessian`` with ``damping`` times its mean diagonal added to the diagonal."""
-    amount = float(damping * hessian.diagonal().mean().clamp_min(1e-12))
-    return hessian + amount * torch.eye(len(hessian))
+    damped = hessian.clone()
+    damped.diagonal().add_(damping * hessian.diagonal().mean().clamp_min(1e-12))
+    return damped
 
 
 def solve(weight: Tensor, hessian: Tensor, grid: Grid, settings: GptqSettings) -> Quantized:
@@ -130,15 +131,17 @@ class _State:
 
 def _gptq_pass(state: _State, hessian: Tensor, act_order: bool) -> Tensor:
     columns = len(hessian)
-    order = torch.argsort(hessian.diagonal(), descending=True) if act_order else torch.arange(columns)
+    order = torch.arange(columns, device=hessian.device)
+    if act_order:
+        order = hessian.diagonal().argsort(descending=True)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian[order][:, order]))
     upper = torch.linalg.cholesky(inverse, upper=True)
     scale, zero_point = (values[order] for values in state.expanded())
     weight, codes = state.target[order], torch.empty_like(state.target)
-    low, high = (limit.view(-1) for limit in state.grid.span())
+    low, high = (limit.view(-1) for limit in state.grid.span(hessian.device))
     for start in range(0, columns, _BLOCK):
         end = min(start + _BLOCK, columns)
-        errors = torch.empty(end - start, weight.shape[1])
+        errors = weight.new_empty(end - start, weight.shape[1])
         for column in range(start, end):
             value = weight[column]
             code = (value / scale[column] + zero_point[column]).round_().clamp_(low, high)
@@ -156,11 +159,11 @@ def _descend(state: _State, hessian: Tensor) -> None:
     scale, zero_point = state.expanded()
     values = state.values()
     gradient = hessian @ (values - state.target)
-    low, high = (limit.view(-1) for limit in state.grid.span())
+    low, high = (limit.view(-1) for limit in state.grid.span(hessian.device))
     for start in range(0, len(hessian), _BLOCK):
         end = min(start + _BLOCK, len(hessian))
         inner, local = hessian[start:end, start:end], gradient[start:end].clone()
-        moves = torch.empty(end - start, values.shape[1])
+        moves = values.new_empty(end - start, values.shape[1])
         for row, column in enumerate(range(start, end)):
             best = values[column] - local[row] / inner[row, row]
             code = (best / scale[column] + zero_point[column]).round_().clamp_(low, high)

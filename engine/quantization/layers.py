@@ -80,7 +80,8 @@ def quantize_layers(
 def put_back(model: nn.Module, quantized: Mapping[str, Quantized]) -> None:
     """Give the layers of ``model`` the rounded weights that an earlier run found."""
     for name, layer in quantized.items():
-        _linear(model, name).weight.data = layer.dequantize()
+        linear = _linear(model, name)
+        linear.weight.data = layer.to(linear.weight.device).dequantize()
 
 
 def _asks(linear: nn.Linear, grid: Grid) -> bool:
@@ -90,7 +91,7 @@ def _asks(linear: nn.Linear, grid: Grid) -> bool:
 
 def _round(linear: nn.Linear, means: Means | None, grid: Grid) -> tuple[Quantized, float]:
     weight = linear.weight.detach()
-    size = torch.ones(weight.shape[1])
+    size = weight.new_ones(weight.shape[1])
     if means:
         size = means.square if linear.bias is None else means.square - means.mean**2
     importance = size.clamp_min(0).expand_as(weight)

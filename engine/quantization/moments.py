@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aios_db.engine.quantization.subject import Batch, blocks_of, fast_arithmetic
+from aios_db.engine.quantization.subject import Batch, blocks_of, device_of, fast_arithmetic
 
 _PANEL = 1024  # columns of a Hessian's upper triangle that are summed at a time
 
@@ -109,16 +109,16 @@ class BlockWalk:
 
     def means(self, stage: Sequence[str]) -> Means:
         """Return the means of the input that the layers of ``stage`` share."""
-        totals = _MeansTotal(self._width(stage))
+        totals = _MeansTotal(self._zeros(stage))
         for x, y in self._inputs(stage):
             totals.add(x, y)
         return totals.means()
 
     def moments(self, stage: Sequence[str]) -> Moments:
         """Return the moments of the input that the layers of ``stage`` share."""
-        width = self._width(stage)
-        totals, hessian = _MeansTotal(width), torch.zeros(width, width)
-        cross = None if self._one_model else torch.zeros(width, width)
+        zeros = self._zeros(stage)
+        totals, hessian = _MeansTotal(zeros), zeros.new_zeros(len(zeros), len(zeros))
+        cross = None if self._one_model else torch.zeros_like(hessian)
         for x, y in self._inputs(stage):
             totals.add(x, y)
             _add_square(hessian, y)
@@ -145,11 +145,12 @@ class BlockWalk:
         if not self._one_model:
             yield self._blocks, self._calls
 
-    def _width(self, stage: Sequence[str]) -> int:
+    def _zeros(self, stage: Sequence[str]) -> Tensor:
+        """Return a 0 for each of the inputs that the layers of ``stage`` share."""
         name = stage[0].removeprefix(f"{self.prefix}.{self.index}.")
         linear = self._reference[self.index].get_submodule(name)
         assert isinstance(linear, nn.Linear)
-        return linear.in_features
+        return linear.weight.new_zeros(linear.in_features)
 
     def _inputs(self, stage: Sequence[str]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield, batch by batch, what both models give the layers of ``stage``, (positions, width)."""
@@ -165,9 +166,9 @@ class BlockWalk:
 class _MeansTotal:
     """`Means` in the making."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, zeros: Tensor) -> None:
         self.count = 0
-        self._sums = [torch.zeros(width) for _ in range(3)]
+        self._sums = [zeros.clone() for _ in range(3)]
 
     def add(self, x: Tensor, y: Tensor) -> None:
         """Take in the inputs of a batch, (positions, width)."""
@@ -206,7 +207,7 @@ def _first_call(model: nn.Module, block: nn.Module, batch: Batch) -> _Call:
 
 
 def _run(block: nn.Module, call: _Call) -> Tensor:
-    with torch.no_grad(), fast_arithmetic():
+    with torch.no_grad(), fast_arithmetic(device_of(block)):
         output = block(call.hidden, *call.others, **call.named)
     hidden: Tensor = output[0] if isinstance(output, tuple) else output
     return hidden.float()

@@ -31,8 +31,9 @@ from aios_db.engine.quantization.row_sensitivity import row_sensitivities
 from aios_db.engine.quantization.sensitivity import sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model
 from aios_db.engine.quantization.v2 import write_v2
+from aios_db.engine.quantization.workplace import on_device
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.schema.config import QuantizationConfig
+from aios_db.schema.config import DeviceConfig, QuantizationConfig
 from aios_db.schema.errors import OperationalError, ProgrammingError
 from aios_db.schema.weights import METADATA_FILE
 
@@ -57,6 +58,7 @@ def quantize_model(
     calibration: Sequence[str | Path],
     config: QuantizationConfig = QuantizationConfig(),  # noqa: B008 - frozen
     sensitivity: Mapping[str, float] | None = None,
+    device: DeviceConfig = DeviceConfig(),  # noqa: B008 - frozen
     progress: Progress | None = None,
 ) -> QuantizationReport:
     """Quantize the model directory ``source`` into the new directory ``target``.
@@ -75,6 +77,8 @@ def quantize_model(
     sensitivity
         What an earlier quantization of the same model measured, by layer (``recipe["sensitivity"]`` of its
         report); measured when it is not given.
+    device
+        Where to compute: CUDA, ROCm or MPS, else the CPU. What fails there is continued on the CPU.
 
     Raises
     ------
@@ -86,6 +90,8 @@ def quantize_model(
         Single rows are to have more bits, but all share one scale.
     DataError
         There is nothing to calibrate with.
+    DeviceError
+        The device is not there or fails, and ``device.fallback_enabled`` is off.
     """
     started, target = time.monotonic(), Path(target)
     by_row = config.target == "int2" and config.mixed_precision and config.mixed_by == "row"
@@ -107,17 +113,26 @@ def quantize_model(
         "sensitivity": dict(sensitivity or {}),
     }
     checkpoint = Checkpoint(work / "state.pt", task)
-    job = _Job(directory, material, config, checkpoint, progress or _silent, sensitivity=sensitivity)
-    model, quantized, measured = job.run()
-    linears = [f"{name}.weight" for name in job.linears]
-    del job  # and the original: from here on the file is read
+
+    def run(place: torch.device) -> tuple[nn.Module, dict[str, Quantized], dict[str, float]]:
+        return _Job(
+            directory,
+            material,
+            config,
+            checkpoint,
+            device=place,
+            sensitivity=sensitivity,
+            progress=progress or _silent,
+        ).run()
+
+    model, quantized, measured = on_device(run, device)
     build = work / "model"
     shutil.rmtree(build, ignore_errors=True)
     shutil.copytree(
         directory.path, build, ignore=shutil.ignore_patterns("*.parquet", METADATA_FILE, ".*"), symlinks=False
     )
     by_weight = {f"{name}.weight": layer for name, layer in quantized.items()}
-    layers, file_bytes, digest = write_v2(build, directory, model, by_weight, linears)
+    layers, file_bytes, digest = write_v2(build, directory, model, by_weight)
     report = QuantizationReport(
         source=str(directory.path),
         source_version=version,
@@ -146,12 +161,14 @@ class _Job:
         calibration: Calibration,
         config: QuantizationConfig,
         checkpoint: Checkpoint,
-        progress: Progress,
         *,
+        device: torch.device,
         sensitivity: Mapping[str, float] | None,
+        progress: Progress,
     ) -> None:
         self.config, self.checkpoint, self.progress = config, checkpoint, progress
-        self.reference = load_model(directory)
+        self.device = device
+        self.reference = load_model(directory).to(device)
         self.linears = block_linears(self.reference)
         self.effort = effort(self.linears.values())
         self._calibration = calibration
@@ -160,7 +177,7 @@ class _Job:
             self._state["sensitivity"] = dict(sensitivity)
 
     def run(self) -> tuple[nn.Module, dict[str, Quantized], dict[str, float]]:
-        """Return the quantized model, its quantized layers by name, and the sensitivities measured."""
+        """Return, on the CPU, the quantized model, its quantized layers by name, and the sensitivities."""
         torch.manual_seed(self.config.seed)
         calibration = self._batches()
         grids, measured = self._grids(calibration)
@@ -168,7 +185,8 @@ class _Job:
         quantized = self._round(model, calibration, grids)
         if self._steps():
             quantized = self._distil(model, quantized)
-        return model, quantized, measured
+        cpu = torch.device("cpu")
+        return model.to(cpu), {name: layer.to(cpu) for name, layer in quantized.items()}, measured
 
     def _batches(self) -> list[Batch]:
         batches = self._calibration.batches(self.reference, tokens=_BATCH, seed=self.config.seed)
@@ -179,7 +197,7 @@ class _Job:
             wanted = min(wanted, _ROUNDING_TOKENS[self.config.target])
         taken, tokens = [], 0
         for batch in batches:
-            taken.append(batch)
+            taken.append(batch.to(self.device))
             tokens += batch.positions
             if tokens >= wanted:
                 break

@@ -53,11 +53,12 @@ class Grid:
         """Return the grid of some of a tensor's rows."""
         return replace(self, planes=self.planes[rows])
 
-    def span(self) -> tuple[Tensor, Tensor]:
+    def span(self, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
         """Return the least and the greatest integer: (rows, 1, 1), or (1, 1, 1) when all rows are alike."""
         if self.bits == 8:
-            return torch.full((1, 1, 1), -127.0 if self.symmetric else -128.0), torch.full((1, 1, 1), 127.0)
-        steps = self.steps()
+            least, greatest = torch.tensor([-127.0 if self.symmetric else -128.0, 127.0], device=device)
+            return least.view(1, 1, 1), greatest.view(1, 1, 1)
+        steps = self.steps().to(device)
         return -2 * steps, 2 * steps - 1
 
     def steps(self) -> Tensor:
@@ -127,6 +128,11 @@ class Quantized:
         """Return float32 of ``shape``."""
         return self.grid.unblock((self.codes - self.zero_point) * self.scale, self.shape)
 
+    def to(self, device: torch.device) -> Quantized:
+        """Return it on ``device``."""
+        moved = (each.to(device) for each in (self.codes, self.scale, self.zero_point))
+        return Quantized(self.grid, self.shape, *moved)
+
     @property
     def bits(self) -> int:
         """Bits in a file, scales and zero points included."""
@@ -164,7 +170,7 @@ def cover(blocks: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     Every value is then at most half a step from the grid.
     """
     low, high = blocks.amin(-1, keepdim=True), blocks.amax(-1, keepdim=True)
-    least, greatest = grid.span()
+    least, greatest = grid.span(blocks.device)
     if grid.symmetric:
         scale = torch.maximum(low / least, high / greatest).clamp_min(_TINY)
         return scale, torch.zeros_like(scale)
@@ -197,7 +203,7 @@ def search(blocks: Tensor, grid: Grid, importance: Tensor | None = None) -> tupl
 
 
 def _search(blocks: Tensor, grid: Grid, weight: Tensor) -> tuple[Tensor, Tensor]:
-    least, greatest = grid.span()
+    least, greatest = grid.span(blocks.device)
     total = weight.sum(-1, keepdim=True).clamp_min(1e-30)
     best_scale, best_zero = cover(blocks, grid)
     best_error = _error(blocks, best_scale, best_zero, grid, weight)
@@ -246,12 +252,12 @@ def quantize(
     if searched and importance is None:
         importance = grid.importances(torch.ones_like(weight, dtype=torch.float32))
     scale, zero_point = search(blocks, grid, importance) if searched else cover(blocks, grid)
-    codes = (blocks / scale).add_(zero_point).round_().clamp_(*grid.span())
+    codes = (blocks / scale).add_(zero_point).round_().clamp_(*grid.span(blocks.device))
     return Quantized(grid, tuple(weight.shape), codes, scale, zero_point)
 
 
 def _error(blocks: Tensor, scale: Tensor, zero: Tensor, grid: Grid, weight: Tensor) -> Tensor:
-    codes = (blocks / scale + zero).round_().clamp_(*grid.span())
+    codes = (blocks / scale + zero).round_().clamp_(*grid.span(blocks.device))
     return (weight * ((codes - zero) * scale - blocks) ** 2).sum(-1, True)
 
 

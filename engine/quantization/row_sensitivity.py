@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aios_db.engine.quantization.rounding import Grid, quantize
-from aios_db.engine.quantization.subject import Batch, fast_arithmetic, is_language_model
+from aios_db.engine.quantization.subject import Batch, device_of, fast_arithmetic, is_language_model
 
 _CACHED = 1 << 24  # values of single texts' gradients held at a time
 
@@ -52,7 +52,7 @@ def row_sensitivities(
                 run(model, batch)
             done(number)
     errors = {name: _squared_error(linears[name], inputs[name], grid) for name in linears}
-    totals = {name: torch.zeros(len(linear.weight)) for name, linear in linears.items()}
+    totals = {name: linear.weight.new_zeros(len(linear.weight)) for name, linear in linears.items()}
     generator = torch.Generator().manual_seed(seed)
 
     def watch(name: str, batch: Batch, x: Tensor, output: Tensor) -> None:
@@ -69,7 +69,7 @@ def row_sensitivities(
             _drawn(model, batch, run(model, batch), generator).backward()  # type: ignore[no-untyped-call]
             texts += len(batch.arguments[0])
             done(len(batches) + number)
-    return {name: total / (2 * texts) for name, total in totals.items()}
+    return {name: total.cpu() / (2 * texts) for name, total in totals.items()}
 
 
 class _Inputs:
@@ -78,7 +78,7 @@ class _Inputs:
     def __init__(self, linear: nn.Linear) -> None:
         self._centred = linear.bias is not None
         self._count = 0
-        self._sum, self._squares = torch.zeros(2, linear.in_features)
+        self._sum, self._squares = linear.weight.new_zeros(2, linear.in_features)
 
     def add(self, x: Tensor) -> None:
         self._count += len(x)
@@ -105,7 +105,7 @@ def _squared_error(linear: nn.Linear, inputs: _Inputs, grid: Grid) -> Tensor:
 
 def _row_sums(gradient: Tensor, x: Tensor, error: Tensor) -> Tensor:
     """Return sums over texts and columns of (each text's weight gradient)^2 * error: (rows,)."""
-    total = torch.zeros(len(error))
+    total = torch.zeros(len(error), device=error.device)
     texts = max(1, _CACHED // error.numel())
     for g, part in zip(torch.split(gradient, texts), torch.split(x, texts), strict=True):
         total += (torch.bmm(g.transpose(1, 2), part).square_() * error).sum((0, 2))
@@ -117,10 +117,10 @@ def _drawn(model: nn.Module, batch: Batch, output: Tensor, generator: torch.Gene
     rows = batch.rows(output.float())
     if is_language_model(model):
         likelihood = functional.log_softmax(rows, -1)
-        drawn = torch.multinomial(likelihood.detach().exp(), 1, generator=generator)
-        return likelihood.gather(1, drawn).sum()
+        drawn = torch.multinomial(likelihood.detach().exp().cpu(), 1, generator=generator)
+        return likelihood.gather(1, drawn.to(rows.device)).sum()
     direction = functional.normalize(rows, dim=-1)
-    return (direction * torch.randn(direction.shape, generator=generator)).sum()
+    return (direction * torch.randn(direction.shape, generator=generator).to(rows.device)).sum()
 
 
 def _counted(batch: Batch, values: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ def _hooked(
 
     def run(model: nn.Module, batch: Batch) -> Tensor:
         present.append(batch)
-        with fast_arithmetic():
+        with fast_arithmetic(device_of(model)):
             output: Tensor = model(*batch.arguments)
         return output
 

@@ -13,6 +13,7 @@ from aios_db.engine.quantization.rounding import Grid, Quantized
 from aios_db.engine.quantization.subject import (
     Batch,
     copied,
+    device_of,
     divergence,
     fast_arithmetic,
     is_language_model,
@@ -63,6 +64,6 @@ def sensitivities(
 
 
 def _forward(model: nn.Module, batch: Batch) -> Tensor:
-    with torch.no_grad(), fast_arithmetic():
+    with torch.no_grad(), fast_arithmetic(device_of(model)):
         output: Tensor = model(*batch.arguments)
     return output.float()

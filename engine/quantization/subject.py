@@ -38,6 +38,11 @@ class Batch:
         positions = self.positions * min(count, items) // max(1, items)
         return Batch(tuple(each[:count] for each in self.arguments), mask, positions)
 
+    def to(self, device: torch.device) -> Batch:
+        """Return it on ``device``."""
+        arguments = tuple(each.to(device) for each in self.arguments)
+        return Batch(arguments, None if self.mask is None else self.mask.to(device), self.positions)
+
     def shortened(self, positions: int) -> Batch:
         """Return the first texts, sounds or pictures in it: about ``positions`` of its positions."""
         items = len(self.arguments[0])
@@ -114,16 +119,27 @@ def divergence(batch: Batch, reference: Tensor, output: Tensor, *, language_mode
     return 1 - functional.cosine_similarity(reference, output, dim=-1).mean()
 
 
-def fast_type() -> torch.dtype:
-    """Return the type in which this processor multiplies fastest: bfloat16 where that is native."""
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+def device_of(model: nn.Module) -> torch.device:
+    """Return where ``model`` is."""
+    return next(model.parameters()).device
+
+
+def fast_type(device: torch.device) -> torch.dtype:
+    """Return the type in which ``device`` multiplies fastest: bfloat16 where that is native, else float32.
+
+    Not float16: gradients of it need to be scaled.
+    """
+    if device.type == "cpu":
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if native else torch.float32
 
 
 @contextmanager
-def fast_arithmetic() -> Iterator[None]:
+def fast_arithmetic(device: torch.device) -> Iterator[None]:
     """Run matrix products in `fast_type`."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=fast_type() is torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=fast_type(device) is torch.bfloat16):
         yield
 
 

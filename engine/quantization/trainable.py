@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from aios_db.engine.quantization.rounding import Quantized
 
-_CACHED = 1 << 17  # values worked on at a time, so that they stay in the processor's cache
+_CACHED = 1 << 17  # values worked on at a time on a CPU, so that they stay in its cache
 _MIDDLE = 0.96  # of the way between two integers: where logits begin, since at the ends they hardly move
 
 
@@ -38,7 +38,7 @@ class _OnGrid(torch.autograd.Function):
     ) -> Tensor:
         context.save_for_backward(logits, scale, zero_point, floor)
         context.temperature = temperature
-        weight = torch.empty(logits.shape, dtype=dtype)
+        weight = torch.empty_like(logits, dtype=dtype)
         for part, rows in _parts(logits):
             values = part.div(temperature).sigmoid_().add_(floor[rows])
             weight[rows] = values.sub_(_of(zero_point, rows)).mul_(_of(scale, rows))
@@ -101,7 +101,8 @@ class GridLinear(nn.Module):
         share
             Of the way there that the weight goes now.
         """
-        codes, (low, high) = self.floor.float(), self.grid.span()
+        codes = self.floor.float()
+        low, high = self.grid.span(codes.device)
         place = self.grid.blocks(original.float()) / self.scale + self.zero_point
         floor = torch.where(place < codes, codes - 1, codes)
         floor = torch.maximum(torch.minimum(floor, high - 1), low)
@@ -130,7 +131,8 @@ class GridLinear(nn.Module):
 
 
 def _parts(blocks: Tensor) -> Iterator[tuple[Tensor, slice]]:
-    rows = max(1, _CACHED // max(1, blocks[0].numel()))
+    on_cpu = blocks.device.type == "cpu"
+    rows = max(1, _CACHED // max(1, blocks[0].numel())) if on_cpu else len(blocks)
     for start in range(0, len(blocks), rows):
         part = slice(start, start + rows)
         yield blocks[part], part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +34,6 @@ def write_v2(
     source: ModelDirectory,
     model: nn.Module,
     quantized: Mapping[str, Quantized],
-    linears: Sequence[str],
 ) -> tuple[tuple[LayerReport, ...], int, str]:
     """Write every tensor of ``source`` to ``target``: tables as int8, what else is not quantized as fp16.
 
@@ -43,9 +42,7 @@ def write_v2(
     model
         Holds the biases and norms as quantization left them.
     quantized
-        Quantized weights by tensor name.
-    linears
-        Names of the weights that count as linear layers in the report.
+        Quantized weights by tensor name: those that count as linear layers in the report.
 
     Returns
     -------
@@ -67,7 +64,7 @@ def write_v2(
             original = file.tensor(name).to(torch.float32)
             value = original if name not in parameters else parameters[name].detach()
             layer = _layer(name, value, info.dtype, quantized.get(name), looked_up=name in looked_up)
-            reports.append(_report(layer, original, name in linears))
+            reports.append(_report(layer, original, name in quantized))
             file.release(name)
             yield layer
 

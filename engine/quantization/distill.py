@@ -46,8 +46,9 @@ _LOGIT_RATIO = 4.0
 _RATIO = 0.06  # norms, biases and scales
 _ZERO_POINT_RATIO = 0.4
 _LARGE_RATIO = 0.02  # 8-bit weights
-# Noise moves a weight by the rate times the square root of the steps: longer trainings go more slowly.
-_FULL_RATE_STEPS = 800
+# Noise moves a weight by the rate times the square root of the steps, so longer trainings go more slowly; but
+# without any, weights come to rest where they began.
+_FULL_RATE_STEPS, _LEAST_RATE_STEPS = 800, 2000
 # Weights that begin between their integer and the original's place lose what GPTQ had balanced; it takes some
 # steps until that pays.
 _TOWARDS_ORIGINAL, _FULL_WAY_STEPS = 0.5, 400
@@ -61,7 +62,7 @@ class DistillationSettings:
     learning_rate: float = 0.006
     """Of 2-bit weights, in steps of their grid, where they begin; all else follows in proportion.
 
-    Longer trainings than of 800 steps take less, by the square root, so that noise moves weights no farther.
+    Longer trainings than of 800 steps take less, by the square root, those of 2,000 and more .63 of it.
     """
     moving: bool = True
     """Let weights move; otherwise only scales, zero points, norms and biases do."""
@@ -71,7 +72,8 @@ class DistillationSettings:
     @property
     def rate(self) -> float:
         """The learning rate after the warm-up."""
-        return self.learning_rate * min(1.0, math.sqrt(_FULL_RATE_STEPS / max(1, self.steps)))
+        steps = min(max(self.steps, _FULL_RATE_STEPS), _LEAST_RATE_STEPS)
+        return self.learning_rate * math.sqrt(_FULL_RATE_STEPS / steps)
 
     @property
     def towards_original(self) -> float:

@@ -167,8 +167,8 @@ def test_weights_come_to_rest_and_imitate_the_original_better(tiny_bert: Path, t
 
 
 def test_a_long_training_goes_more_slowly() -> None:
-    rates = [DistillationSettings(steps, 0.01).rate for steps in (1, 800, 3200, 20_000)]
-    assert rates == pytest.approx([0.01, 0.01, 0.005, 0.002])
+    rates = [DistillationSettings(steps, 0.01).rate for steps in (1, 800, 1250, 2000, 20_000)]
+    assert rates == pytest.approx([0.01, 0.01, 0.008, 0.00632, 0.00632], rel=1e-3)
 
 
 def test_training_texts_are_seeded_pieces_and_whole_texts(tiny_bert: Path, texts: list[str]) -> None:

@@ -31,7 +31,7 @@ from aios_db.engine.quantization.row_sensitivity import row_sensitivities
 from aios_db.engine.quantization.sensitivity import sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model
 from aios_db.engine.quantization.v2 import write_v2
-from aios_db.engine.quantization.workplace import on_device
+from aios_db.engine.quantization.workplace import CPU, on_device
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import DeviceConfig, QuantizationConfig
 from aios_db.schema.errors import OperationalError, ProgrammingError
@@ -185,8 +185,7 @@ class _Job:
         quantized = self._round(model, calibration, grids)
         if self._steps():
             quantized = self._distil(model, quantized)
-        cpu = torch.device("cpu")
-        return model.to(cpu), {name: layer.to(cpu) for name, layer in quantized.items()}, measured
+        return model.to(CPU), {name: layer.to(CPU) for name, layer in quantized.items()}, measured
 
     def _batches(self) -> list[Batch]:
         batches = self._calibration.batches(self.reference, tokens=_BATCH, seed=self.config.seed)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.sizes import model_sizes
 from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
+from aios_db.engine.backends.accelerator import half_precision
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import WeightsError
@@ -132,7 +133,7 @@ def fast_type(device: torch.device) -> torch.dtype:
     if device.type == "cpu":
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     else:
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        native = half_precision(device) is torch.bfloat16
     return torch.bfloat16 if native else torch.float32
 
 

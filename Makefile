@@ -11,7 +11,7 @@ NATIVE := $(wildcard aios_db/search/native/*.p*)
 # One thread a worker: two test processes that each use every core are slower than one.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test lint clean
+.PHONY: demo test faults lint clean
 .DEFAULT_GOAL := demo
 
 # Imports the conversations of examples/ and asks them questions in SQL.
@@ -23,8 +23,12 @@ demo: .venv/demo.stamp
 	@$(BIN)/aios sql --echo < examples/questions.sql
 
 test: lint .venv/duckdb-$(OLDEST_DUCKDB)/stamp
-	PYTHONPATH=.venv/duckdb-$(OLDEST_DUCKDB) $(PYTEST) -m sql
+	PYTHONPATH=.venv/duckdb-$(OLDEST_DUCKDB) $(PYTEST) -m "sql and not slow"
 	$(PYTEST) --cov --cov-report=term:skip-covered
+
+# Cuts the power (as root, on a loop device), kills and interrupts, 30 times each.
+faults: .venv/dev.stamp
+	AIOS_FAULT_TRIES=30 $(BIN)/python -m pytest tests/faults -o timeout=0
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

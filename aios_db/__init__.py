@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -36,10 +37,19 @@ from aios_db.schema.errors import (
 if TYPE_CHECKING:
     import duckdb
 
+    from aios_db.backup import RestoreReport
+    from aios_db.checking import CheckReport
     from aios_db.connection import Connection
     from aios_db.cursor import Cursor
+    from aios_db.memory import Memory
+    from aios_db.mending import Repaired
+    from aios_db.provenance.audit import Audit
+    from aios_db.provenance.connection import Quarantined
+    from aios_db.provenance.rollback import RollbackReport
     from aios_db.recollection import Recollection
+    from aios_db.salvaging import SalvageReport
     from aios_db.schema.config import Config
+    from aios_db.store.turns import Turns
 
 __version__ = "0.1.0"
 
@@ -48,6 +58,7 @@ threadsafety = 2  # threads may share the module and connections
 paramstyle = "qmark"
 
 __all__ = [
+    "Audit",
     "ConfigError",
     "Connection",
     "Cursor",
@@ -58,22 +69,30 @@ __all__ = [
     "IntegrityError",
     "InterfaceError",
     "InternalError",
+    "Memory",
     "MissingExtraError",
     "ModelNotFoundError",
     "NotSupportedError",
     "OperationalError",
     "ProgrammingError",
+    "Quarantined",
     "ReadOnlyError",
     "Recollection",
+    "RollbackReport",
     "SchemaVersionError",
+    "Turns",
     "ValidationError",
     "Warning",
     "WeightsError",
     "apilevel",
     "attach",
+    "check",
     "connect",
     "detach",
     "paramstyle",
+    "repair",
+    "restore",
+    "salvage",
     "threadsafety",
 ]
 
@@ -83,11 +102,84 @@ def connect(
     *,
     read_only: bool = False,
     config: Config | str | PathLike[str] | None = None,
+    warm: bool = False,
+    user_id: str | None = None,
+    agent_id: str | None = None,
+    source: str | None = None,
+    restricted: bool = False,
+    external_access: bool | None = None,
+    allowed_directories: Sequence[str | PathLike[str]] = (),
+    memory_limit: str | None = None,
+    timeout_s: float | None = None,
+    max_rows: int | None = None,
 ) -> Connection:
-    """Open a database directory, or make it; see `aios_db.connection.Connection`."""
-    from aios_db.connection import Connection
+    """Open a database directory, or make it; see `aios_db.connection.Connection`.
 
-    return Connection(path, read_only=read_only, config=config)
+    Parameters
+    ----------
+    path
+        The database directory, made when absent; ``":memory:"`` is a temporary one.
+    read_only
+        Refuse every write of memories and links. SQL reaches no files either, see ``external_access``.
+    config
+        The configuration, or the path of a YAML file.
+    warm
+        Load the text model, and choose what runs it, before this returns, so that no later call waits for
+        that: tens of seconds the first time on a machine, then about one.
+    user_id, agent_id
+        See and change only memories of this user, of this agent, and those that have none: everything is as
+        if there were no others. What is remembered gets these values.
+    source
+        What is written through this connection comes from there, whatever it says itself: a tool, a web site,
+        somebody's files. The configuration's ``trust`` says what that is worth.
+    restricted
+        For SQL that somebody else wrote, an agent say: no external access, and limits where none are given
+        (1 GB, 30 s, 100,000 rows). It may still write memories; add ``read_only`` to refuse that.
+    external_access
+        Whether SQL may read and write files, load extensions, attach databases and change DuckDB's settings;
+        by default it may unless the connection is restricted or read-only.
+    allowed_directories
+        Where SQL may read and write files although it has no external access.
+    memory_limit
+        Most memory for DuckDB, such as ``"1GB"``; what does not fit is an error.
+    timeout_s
+        Seconds after which a statement is stopped.
+    max_rows
+        Most rows of a result; a statement that returns more fails.
+
+    Raises
+    ------
+    ProgrammingError
+        Arguments contradict each other or make no sense.
+    """
+    from aios_db.connection import Connection
+    from aios_db.security.restrictions import Restrictions
+    from aios_db.security.scope import Scope
+
+    restrictions = Restrictions.given(
+        read_only=read_only,
+        restricted=restricted,
+        external_access=external_access,
+        allowed_directories=allowed_directories,
+        memory_limit=memory_limit,
+        timeout_s=timeout_s,
+        max_rows=max_rows,
+    )
+    scope = Scope.given(user_id, agent_id)
+    if source is not None and not (isinstance(source, str) and source.strip()):
+        raise ProgrammingError(
+            f"connect: source is {source!r}; give a text that names where writes come from"
+        )
+    connection = Connection(
+        path, read_only=read_only, config=config, scope=scope, restrictions=restrictions, source=source
+    )
+    if warm:
+        try:
+            connection.warm()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def attach(
@@ -104,14 +196,65 @@ def attach(
     attach(connection, path, schema, read_only=read_only, config=config)
 
 
-def detach(connection: duckdb.DuckDBPyConnection) -> None:
+def detach(connection: duckdb.DuckDBPyConnection, schema: str | None = None) -> None:
     """Take aios_db out of a DuckDB connection again; see `aios_db.attachment.detach`."""
     from aios_db.attachment import detach
 
-    detach(connection)
+    detach(connection, schema)
 
 
-_LAZY = {"Connection": "connection", "Cursor": "cursor", "Recollection": "recollection"}
+def check(path: str | PathLike[str], *, config: Config | str | PathLike[str] | None = None) -> CheckReport:
+    """Read all of a database and compare what can be compared; see `aios_db.checking.checking.check`."""
+    from aios_db.checking import check
+    from aios_db.config import given_config
+
+    return check(path, config=given_config(config))
+
+
+def repair(
+    path: str | PathLike[str],
+    *,
+    recreate: Sequence[str] = (),
+    config: Config | str | PathLike[str] | None = None,
+) -> Repaired:
+    """Mend a database as far as nothing can be lost; see `aios_db.mending.repairing.repair`."""
+    from aios_db.config import given_config
+    from aios_db.mending import repair
+
+    return repair(path, recreate=recreate, config=given_config(config))
+
+
+def restore(
+    backup: str | PathLike[str],
+    path: str | PathLike[str],
+    *,
+    backup_id: str | None = None,
+    config: Config | str | PathLike[str] | None = None,
+) -> RestoreReport:
+    """Make a database at ``path`` of a backup; see `aios_db.backup.restoring.restore`."""
+    from aios_db.backup.restoring import restore
+    from aios_db.config import given_config
+
+    return restore(backup, path, backup_id=backup_id, config=given_config(config))
+
+
+def salvage(path: str | PathLike[str], out: str | PathLike[str]) -> SalvageReport:
+    """Write what can be read of a damaged database as an export; see `aios_db.salvaging.writing.salvage`."""
+    from aios_db.salvaging import salvage
+
+    return salvage(path, out)
+
+
+_LAZY = {
+    "Connection": "connection",
+    "Cursor": "cursor",
+    "Memory": "memory",
+    "Audit": "provenance.audit",
+    "Quarantined": "provenance.connection",
+    "RollbackReport": "provenance.rollback",
+    "Recollection": "recollection",
+    "Turns": "store.turns",
+}
 
 
 def __getattr__(name: str) -> Any:

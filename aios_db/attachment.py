@@ -19,8 +19,11 @@ import duckdb
 from aios_db.config import given_config
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
+from aios_db.schema.deadlines import Deadlines
 from aios_db.schema.errors import InterfaceError, ProgrammingError
-from aios_db.udfs import functions, macros, registry
+from aios_db.schema.memories import TABLE as MEMORIES
+from aios_db.store import forks
+from aios_db.udfs import functions, macros, registry, writing
 from aios_db.udfs.live import LiveDataset
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ _lock = threading.Lock()
 _attachments: dict[str, Attachment] = {}
 
 
-@dataclass
+@dataclass(eq=False)
 class Attachment:
     """One store in one DuckDB instance: its functions once, its views and macros for each connection.
 
@@ -48,13 +51,21 @@ class Attachment:
     opened: MemoryStore | None
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     errors: functions.ErrorBook = field(default_factory=functions.ErrorBook)
+    deadlines: Deadlines = field(default_factory=Deadlines)
     users: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, str | None] = field(
         default_factory=weakref.WeakKeyDictionary
     )
     """The attached connections, and the schema of each."""
+    suffix: str = ""
+    """Behind the names of the functions, where the instance has those of another database already."""
+    guard: writing.WriteGuard = field(init=False)
+    _views: list[duckdb.DuckDBPyRelation] = field(default_factory=list)
     _home: Callable[[], duckdb.DuckDBPyConnection | None] = lambda: None
     _calls: list[Callable[..., Any]] = field(default_factory=list)
     _dimension: int = 0
+
+    def __post_init__(self) -> None:
+        self.guard = writing.WriteGuard(self.errors, {each.name: each.instead for each in registry.DEFERRED})
 
     @property
     def store(self) -> MemoryStore:
@@ -73,8 +84,21 @@ class Attachment:
         """Register the Python functions; every connection of the DuckDB instance sees them."""
         self._home, self._dimension = weakref.ref(connection), self.store.dimension
         self._calls = functions.install(
-            connection, self._functions(), lambda: self.store, self._dimension, self.errors
+            connection,
+            self._functions(),
+            lambda: self.store,
+            self._dimension,
+            self.errors,
+            self.suffix,
+            self.guard.called,
+            self.guard.postpone,
+            self.deadlines,
         )
+        create_function: Any = connection.create_function  # its annotations know no type written as text
+        # Without side effects, so that DuckDB evaluates it while it binds.
+        for name, function in ((writing.MARK, self.guard.bind), (writing.SITE, self.guard.site)):
+            create_function(name + self.suffix, function, ["VARCHAR"], "VARCHAR", side_effects=False)
+            self._calls.append(function)
 
     def install_objects(
         self,
@@ -83,18 +107,48 @@ class Attachment:
         schema: str | None = None,
     ) -> None:
         """Create views and macros for one connection; ``reader`` returns the dataset a view shows now."""
-        for table in registry.TABLES:
-            connection.register(f"lance_{table}", LiveDataset(partial(reader, table)))
         if schema is not None and schema in self._schemas():
-            return  # its views and macros are those of every connection, but for what they read
+            return  # its views and macros are those of every connection
         if schema is not None:
             connection.execute(f"ATTACH ':memory:' AS {macros.quoted(schema)}")
         try:
-            macros.create(connection, registry.sql_objects(self.store.config.recall), schema)
+            self._show_tables(connection, reader, schema)
+            objects = registry.sql_objects(
+                self.store.config.recall, by_source=self.store.trust.active and self.store.source_share < 1
+            )
+            with self.guard.watching(lambda _: None):  # DuckDB binds what it is to keep
+                macros.create(connection, objects, schema, self.suffix)
         except duckdb.Error:
             if schema is not None:
                 connection.execute(f"DETACH {macros.quoted(schema)}")
             raise
+
+    def _show_tables(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        reader: Callable[[str], pads.Dataset],
+        schema: str | None,
+    ) -> None:
+        """Make the live datasets relations: of one connection, or in a schema of every connection."""
+        datasets = {
+            f"lance_{table}": LiveDataset(
+                partial(reader, table),
+                (lambda: self.store.recalls) if table == MEMORIES else None,
+                self.store.wall(table),
+                self.errors.record,
+            )
+            for table in registry.TABLES
+        }
+        if schema is None:
+            for name, dataset in datasets.items():
+                connection.register(name, dataset)
+            return
+        with connection.cursor() as inside:
+            inside.execute(f"USE {macros.quoted(schema)}")
+            for name, dataset in datasets.items():
+                relation = inside.from_arrow(dataset)
+                relation.create_view(name)
+                self._views.append(relation)  # DuckDB 1.5 reads through it and does not own it
 
     def remove_objects(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Drop what `install_objects` made."""
@@ -103,22 +157,17 @@ class Attachment:
             macros.drop(connection, registry.sql_objects())
         elif schema not in self._schemas():
             connection.execute(f"DETACH {macros.quoted(schema)}")
-        _unregister(connection)
+        if schema is None:
+            _unregister(connection)
 
     def newest(self, table: str) -> pads.Dataset:
         """Return the newest version of a table."""
         self.store.refresh()
         return self.store.dataset(table)
 
-    def open(self, store: MemoryStore) -> None:
-        """Serve a store with the functions that are installed already."""
-        if store.dimension != self._dimension:
-            store.close()
-            raise ProgrammingError(
-                f"attach: this DuckDB instance was attached to vectors of {self._dimension} numbers, and "
-                f"{store.path} has {store.dimension}; open it with another duckdb.connect()"
-            )
-        self.opened = store
+    def serves(self, store: MemoryStore) -> bool:
+        """Tell whether the functions that are installed fit a store: their vectors have its length."""
+        return store.dimension == self._dimension
 
     def release(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
         """Close the store when no open connection is attached, and take the functions out of their home."""
@@ -127,7 +176,13 @@ class Attachment:
         store, self.opened = self.opened, None
         store.close()
         if connection is not None and connection is self._home():
-            functions.remove(connection, self._functions())
+            functions.remove(connection, self._functions(), self.suffix)
+            for name in (writing.MARK, writing.SITE):
+                connection.remove_function(name + self.suffix)
+
+    def abandon(self) -> None:
+        """Keep the user's connections from being destroyed in a forked child; see `aios_db.store.forks`."""
+        forks.keep(*self.users)
 
     def is_home(self, connection: duckdb.DuckDBPyConnection) -> bool:
         """Tell whether the functions were registered by this connection."""
@@ -142,7 +197,7 @@ class Attachment:
 
     def _functions(self) -> tuple[functions.ScalarFunction, ...]:
         mark = functions.ScalarFunction(
-            _MARK + self.token, ["VARCHAR"], "VARCHAR", lambda store, column: column
+            f"{_MARK}{self.token}", ["VARCHAR"], "VARCHAR", lambda store, column: column
         )
         return (*registry.FUNCTIONS, mark)
 
@@ -159,8 +214,9 @@ def attach(
 
     Afterwards ``SELECT … FROM recall('…') JOIN my_own_table …`` works on it. Nothing is written into the
     caller's database file: with ``schema="main"`` views and macros are temporary objects of this connection
-    (attach each ``connection.cursor()`` that wants them); any other name becomes an in-memory catalog, so
-    that they are called as ``schema.recall(…)`` (a cursor that reads ``schema.memories`` is attached too).
+    (attach each ``connection.cursor()`` that wants them); any other name becomes an in-memory catalog that
+    every connection of the DuckDB instance sees, as ``schema.recall(…)`` and ``schema.memories``, as long as
+    this one is open. Two databases may be attached under two schemas.
 
     Parameters
     ----------
@@ -183,48 +239,53 @@ def attach(
     OperationalError
         The database cannot be opened.
     """
+    forks.refuse_if_lost()
     place = None if schema == "main" else schema
     with _lock, translated(functions.ErrorBook()):
         _release_closed()
         _refuse_transaction(connection, "attach")
-        if _is_attached(connection):
+        held = _held(connection)
+        attachment = next((each for each in held if _is_of(each, path)), None)
+        if attachment is not None and connection in attachment.users:
             raise ProgrammingError(
                 "attach: this connection is attached already; call aios_db.detach(connection) first"
             )
         if place is None:
             _check_names(connection)
-        attachment = _find(connection)
-        if attachment is None:
-            attachment = Attachment(_open(path, read_only, given_config(config)))
-            attachment.install_functions(connection)
-            _attachments[attachment.token] = attachment
-        elif attachment.opened is None:
-            attachment.open(_open(path, read_only, given_config(config)))
-        elif Path(path).resolve() != attachment.store.path.resolve():
-            raise ProgrammingError(
-                f"attach: this DuckDB instance already holds {attachment.store.path}; detach it first, or "
-                f"open {path} with another duckdb.connect()"
-            )
-        elif read_only != attachment.store.read_only:
+        for other in held:
+            if other is not attachment and other.opened and (place is None or place in other.users.values()):
+                raise ProgrammingError(
+                    f"attach: this DuckDB instance already holds {other.store.path}; attach {path} with "
+                    "another schema=…, detach the first, or open it with another duckdb.connect()"
+                )
+        if attachment is not None and read_only != attachment.store.read_only:
             raise ProgrammingError(
                 f"attach: this DuckDB instance holds {path} {_access(attachment.store.read_only)}, and "
                 f"cannot hold it {_access(read_only)} too; use another duckdb.connect()"
             )
+        if attachment is None:
+            attachment = _installed(connection, held, _open(path, read_only, given_config(config)))
         try:
             attachment.install_objects(connection, attachment.newest, place)
         except duckdb.Error:
-            _unregister(connection)
+            if place is None:
+                _unregister(connection)
             attachment.release(connection)
             raise
         attachment.users[connection] = place
     logger.info("attached", extra={"path": str(path), "schema": schema, "read_only": read_only})
 
 
-def detach(connection: duckdb.DuckDBPyConnection) -> None:
+def detach(connection: duckdb.DuckDBPyConnection, schema: str | None = None) -> None:
     """Take the views and macros out of a connection.
 
     The functions, which all connections of a DuckDB instance share, go with the connection that was attached
     first.
+
+    Parameters
+    ----------
+    schema
+        Of two databases, that of the one to detach; without it all of them are.
 
     Raises
     ------
@@ -232,19 +293,25 @@ def detach(connection: duckdb.DuckDBPyConnection) -> None:
         The connection is not attached or in a transaction, or it is the one attached first and others still
         are.
     """
+    forks.refuse_if_lost()
     with _lock, translated(functions.ErrorBook()):
         _release_closed()
-        attachment = _find(connection)
-        if attachment is None or not _is_attached(connection):
-            raise ProgrammingError("detach: no aios_db database is attached to this connection")
+        place = None if schema == "main" else schema
+        attached = [each for each in _held(connection) if connection in each.users]
+        attached = [each for each in attached if schema is None or each.users[connection] == place]
+        if not attached:
+            where = "" if schema is None else f" as {schema!r}"
+            raise ProgrammingError(f"detach: no aios_db database is attached to this connection{where}")
         _refuse_transaction(connection, "detach")
-        others = len(attachment.connections()) - 1
-        if others and attachment.is_home(connection):
-            raise ProgrammingError(
-                f"detach: {others} more cursors are attached through this connection; detach them first"
-            )
-        attachment.remove_objects(connection)
-        attachment.release(connection)
+        for attachment in attached:
+            others = len(attachment.connections()) - 1
+            if others and attachment.is_home(connection):
+                raise ProgrammingError(
+                    f"detach: {others} more cursors are attached through this connection; detach them first"
+                )
+        for attachment in attached:
+            attachment.remove_objects(connection)
+            attachment.release(connection)
 
 
 def _access(read_only: bool) -> str:
@@ -257,11 +324,33 @@ def _open(path: str | PathLike[str], read_only: bool, config: Config) -> MemoryS
     return MemoryStore.open(Path(path), read_only=read_only, config=config, encoder=LazyEncoder(config))
 
 
-def _find(connection: duckdb.DuckDBPyConnection) -> Attachment | None:
+def _held(connection: duckdb.DuckDBPyConnection) -> list[Attachment]:
+    """Return the attachments whose functions a DuckDB instance has, in the order of attaching."""
     rows = connection.execute(
-        "SELECT function_name FROM duckdb_functions() WHERE starts_with(function_name, ?)", [_MARK]
+        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE starts_with(function_name, ?)", [_MARK]
     ).fetchall()
-    return _attachments.get(rows[0][0].removeprefix(_MARK)) if rows else None
+    names = {row[0] for row in rows}
+    return [each for token, each in _attachments.items() if f"{_MARK}{token}{each.suffix}" in names]
+
+
+def _is_of(attachment: Attachment, path: str | PathLike[str]) -> bool:
+    return attachment.opened is not None and attachment.store.path.resolve() == Path(path).resolve()
+
+
+def _installed(
+    connection: duckdb.DuckDBPyConnection, held: list[Attachment], store: MemoryStore
+) -> Attachment:
+    """Return an attachment that serves a store: one whose functions were left behind, or a new one."""
+    for each in held:
+        if each.opened is None and each.serves(store):
+            each.opened = store
+            return each
+    attachment = Attachment(store)
+    attachment.suffix = f"_{attachment.token[:8]}" if held else ""
+    attachment.install_functions(connection)
+    _attachments[attachment.token] = attachment
+    forks.watch(attachment)
+    return attachment
 
 
 def _release_closed() -> None:
@@ -291,13 +380,6 @@ def _unregister(connection: duckdb.DuckDBPyConnection) -> None:
             connection.unregister(f"lance_{table}")
 
 
-def _is_attached(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Tell by the live datasets, which DuckDB keeps for one connection alone."""
-    view = f"lance_{registry.TABLES[0]}"
-    found = connection.execute("SELECT 1 FROM duckdb_views() WHERE view_name = ? AND temporary", [view])
-    return found.fetchone() is not None
-
-
 def _check_names(connection: duckdb.DuckDBPyConnection) -> None:
     """Refuse to hide or replace what is the user's."""
     macro_names = [item.name for item in registry.sql_objects() if item.kind == "MACRO"]
@@ -310,7 +392,7 @@ def _check_names(connection: duckdb.DuckDBPyConnection) -> None:
             AND database_name IN ('temp', current_database()) AND list_contains($macros, function_name)
         ORDER BY ALL
         """,
-        {"views": list(registry.TABLES), "macros": macro_names},
+        {"views": [*registry.TABLES, *registry.VIEWS], "macros": macro_names},
     ).fetchone()
     if taken:
         raise ProgrammingError(

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from aios_db.schema.config import Config, Range
+from aios_db.schema.config import Config, Range, Share, Shares
 from aios_db.schema.errors import ConfigError
 
 __all__ = ["Config", "load_config"]
@@ -64,7 +64,8 @@ def load_config(path: str | os.PathLike[str] | None = None, env: Mapping[str, st
     Raises
     ------
     ConfigError
-        When ``strict`` is set (in the file or as ``AIOS_STRICT``) and anything is invalid.
+        When a file is named and not there; or when ``strict`` is set (in the file or as ``AIOS_STRICT``) and
+        anything is invalid.
     """
     env = os.environ if env is None else env
     problems: list[str] = []
@@ -103,6 +104,8 @@ def describe_type(hint: Any) -> str:
     base, limits = _unpack(hint)
     if get_origin(base) is Literal:
         return "one of " + ", ".join(get_args(base))
+    if base == Shares:
+        return "a number from 0 to 1 for each of some patterns"
     words = {bool: "true or false", int: "an integer", float: "a number", str: "text"}[base]
     if limits is None:
         return words
@@ -118,6 +121,10 @@ def _from_file(
     file = Path(named or DEFAULT_FILE)
     if not named and not file.exists():
         return
+    if named and (file.is_dir() or not file.exists()):
+        raise ConfigError(
+            f"there is no configuration file at {file}, which {_namer(path)} names: mend the path"
+        )
     import yaml
 
     try:
@@ -140,6 +147,10 @@ def _from_file(
                 yield _Setting(f"{file}:{name}.{key}", name, key, value)
         elif content:
             problems.append(f"{file}:{name}: must be a section of keys, not {_show(content)}")
+
+
+def _namer(path: str | os.PathLike[str] | None) -> str:
+    return "the caller" if path else f"${FILE_VARIABLE}"
 
 
 def _from_environment(env: Mapping[str, str]) -> Iterator[_Setting]:
@@ -170,6 +181,8 @@ def _parse_setting(setting: _Setting) -> Any:
 def _parse(value: object, hint: Any) -> Any:
     base, limits = _unpack(hint)
     wrong = ValueError(f"must be {describe_type(hint)}, not {_show(value)}")
+    if base == Shares:
+        return _shares(value, wrong)
     if not isinstance(value, str):
         raise wrong
     if get_origin(base) is Literal:
@@ -187,6 +200,17 @@ def _parse(value: object, hint: Any) -> Any:
     ):
         raise wrong
     return parsed
+
+
+def _shares(value: object, wrong: ValueError) -> Shares:
+    """Return the numbers of a section, or of a text such as ``a*=0.2, b=1``."""
+    if isinstance(value, str):
+        pairs = [each.rpartition("=")[::2] for each in value.split(",") if each.strip()]
+    elif isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        raise wrong
+    return tuple((name.strip(), _parse(share, Share)) for name, share in pairs)
 
 
 def _unpack(hint: Any) -> tuple[Any, Range | None]:

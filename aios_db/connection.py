@@ -5,37 +5,48 @@ from __future__ import annotations
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
-import pyarrow as pa
 
 from aios_db import recollection
 from aios_db.attachment import Attachment
 from aios_db.config import given_config
-from aios_db.cursor import NOT_IN_A_TRANSACTION, Cursor, Parameters, Row, close_duckdb
+from aios_db.cursor import Cursor, Row, close_duckdb
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
-from aios_db.plans import Surroundings, Texts
+from aios_db.fetching import Fetching
+from aios_db.memories import Memories
+from aios_db.moving import Moving
+from aios_db.parameters import Parameters, Texts
+from aios_db.plans import Surroundings
+from aios_db.provenance.connection import Provenance
 from aios_db.schema import errors
-from aios_db.schema.errors import DataError, InterfaceError, NotSupportedError, ProgrammingError
+from aios_db.schema.errors import InterfaceError, NotSupportedError, ProgrammingError
+from aios_db.security.restrictions import Restrictions
+from aios_db.security.scope import EVERYTHING, Scope
+from aios_db.store import forks
 from aios_db.udfs import registry
+from aios_db.undoing import Undoing
+from aios_db.writes import NOT_IN_A_TRANSACTION
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
+    from typing_extensions import Unpack
 
-    from aios_db.recollection import Recollection
+    from aios_db.recollection import Options, Recollection
     from aios_db.schema.config import Config
+    from aios_db.schema.deadlines import Deadlines
     from aios_db.store.store import MemoryStore
+    from aios_db.udfs.writing import WriteGuard
 
 MEMORY = ":memory:"
+_T = TypeVar("_T")
 
 
-class Connection:
+class Connection(Fetching, Memories, Moving, Provenance, Undoing):
     """A database of memories.
 
     ``execute``, ``sql``, ``begin`` and the fetch methods work on a cursor that each thread has for itself, so
@@ -53,6 +64,12 @@ class Connection:
         Refuse every write of memories and links.
     config
         The configuration, or the path of a YAML file; by default what `aios_db.config.load_config` finds.
+    scope
+        Whose memories the connection sees and changes, as if there were no others.
+    restrictions
+        What SQL may reach and use; by default nothing outside of the database when it is read-only, else all.
+    source
+        The source of all that it writes.
 
     Raises
     ------
@@ -80,6 +97,9 @@ class Connection:
         *,
         read_only: bool = False,
         config: Config | str | PathLike[str] | None = None,
+        scope: Scope = EVERYTHING,
+        restrictions: Restrictions | None = None,
+        source: str | None = None,
     ) -> None:
         from aios_db.store.store import MemoryStore
 
@@ -92,13 +112,15 @@ class Connection:
             else None
         )
         directory = Path(self._temporary.name) / "memory" if self._temporary else Path(path)
-        self._closed = False
+        self._closed = self._inherited = False
+        self.restrictions = restrictions or Restrictions.given(read_only=read_only)
+        self.restrictions.keep_out_of(directory)
         self._threads = threading.local()
         self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
         config = given_config(config)
         self._encoder = LazyEncoder(config)
         self.store: MemoryStore = MemoryStore.open(
-            directory, read_only=read_only, config=config, encoder=self._encoder
+            directory, read_only=read_only, config=config, encoder=self._encoder, scope=scope
         )
         self._root = duckdb.connect()
         # A time without a zone is UTC in Python; the same text must not mean another hour in SQL.
@@ -106,6 +128,9 @@ class Connection:
         self.surroundings, self.texts = Surroundings(), Texts(self._root)
         self._attachment = Attachment(self.store)
         self._attachment.install_functions(self._root)
+        self.store.restrictions, self.store.source = self.restrictions, source
+        self.restrictions.apply(self._root)
+        forks.watch(self)
 
     # -- PEP 249 ---------------------------------------------------------------------------------------------
 
@@ -128,6 +153,17 @@ class Connection:
     def rollback(self) -> None:
         """Undo this thread's transaction; does nothing when there is none."""
         self._cursor().rollback()
+
+    def warm(self) -> None:
+        """Load the text model and choose what runs it, so that no later call waits for that."""
+        encoder = self.store.encoder  # at the version of the vectors
+        assert encoder is self._encoder
+        self._encoder.warm()
+
+    def interrupt(self) -> None:
+        """Stop the statements that other threads run on this connection and its cursors; they raise there."""
+        for cursor in list(self._cursors):
+            cursor.interrupt()
 
     def close(self) -> None:
         """Close the connection and its cursors. Twice is harmless.
@@ -188,77 +224,9 @@ class Connection:
         """Return the rest of this thread's last result."""
         return self._cursor().fetchall()
 
-    def arrow(self) -> pa.Table:
-        """Return the rest of this thread's last result as an Arrow table."""
-        return self._cursor().arrow()
+    # -- memories: the rest is in `Memories` ----------------------------------------------------------------
 
-    def df(self) -> pd.DataFrame:
-        """Return the rest of this thread's last result as a pandas data frame."""
-        return self._cursor().df()
-
-    def pl(self) -> pl.DataFrame:
-        """Return the rest of this thread's last result as a polars data frame."""
-        return self._cursor().pl()
-
-    # -- memories --------------------------------------------------------------------------------------------
-
-    def remember(self, content: Any, **fields: Any) -> Any:
-        """Store memories; they are durable when this returns, outside of a transaction.
-
-        Parameters
-        ----------
-        content
-            One text (the other columns as keyword arguments), or rows: a list of mappings with the columns as
-            keys, an Arrow table, or a pandas or polars data frame. Rows may bring their vectors as
-            ``text_embedding``.
-        **fields
-            Columns of the one memory, or of every row: ``title``, ``session_id``, ``speaker``,
-            ``occurred_at`` …
-
-        Returns
-        -------
-        str or list of str
-            The ``memory_id``, or one for each row in order. The same content in one scope (user, agent,
-            session) is one memory and gets the same id again.
-
-        Raises
-        ------
-        ProgrammingError
-            A column that does not exist.
-        DataError
-            A value that does not fit: no text, a NaN or a wrong length in a vector, an unreadable time.
-        """
-        self._check_writable()
-        ids = self.store.remember(_rows(content, fields))
-        return ids[0] if isinstance(content, str) else ids
-
-    def forget(self, memory_ids: str | Iterable[str]) -> int:
-        """Delete memories and their links; return how many there were."""
-        self._check_writable()
-        wanted = [memory_ids] if isinstance(memory_ids, str) else memory_ids
-        if not isinstance(wanted, Iterable):
-            raise ProgrammingError(f"cannot forget a {type(memory_ids).__name__}; give memory_ids")
-        return self.store.forget(list(wanted))
-
-    def link(self, source_id: str, target_id: str, kind: str = "user", weight: float = 1.0) -> None:
-        """Link two memories; an existing link of that kind becomes stronger.
-
-        Raises
-        ------
-        ProgrammingError
-            One of the two is not a memory.
-        DataError
-            The weight is not in (0, 1].
-        """
-        self._check_writable()
-        columns = {"source_id": source_id, "target_id": target_id, "kind": kind, "weight": weight}
-        try:
-            given = pa.table({name: [value] for name, value in columns.items()})
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"cannot link {source_id!r} and {target_id!r}: {error}") from error
-        self.store.link(given)
-
-    def recall(self, query: str, k: int | None = None, **options: Any) -> list[Recollection]:
+    def recall(self, query: str, k: int | None = None, **options: Unpack[Options]) -> list[Recollection]:
         """Return the memories that answer a query best, best first.
 
         Parameters
@@ -268,17 +236,21 @@ class Connection:
         k
             How many; by default the configuration's ``recall.k``.
         **options
-            As for the SQL function: ``hops``, ``session_id``, ``agent_id``, ``user_id``, ``since``,
-            ``until``, ``tier``, ``vector_weight``, ``keyword_weight``, ``graph_weight``, ``recency_weight``.
+            As for the SQL function: filters (``session_id``, ``since``, ``metadata`` … of
+            `aios_db.schema.filters.Filters`, of which all must hold), ``hops``, ``min_score`` and weights.
 
         Raises
         ------
         ProgrammingError
-            An option that does not exist, or a k that is negative.
+            An option that does not exist, a blank query, or a number that makes no sense.
+        DataError
+            A filter's value that does not fit: an unknown tier, a time that is none.
         """
         sql, parameters = recollection.statement(query, k, options)
         cursor = self._cursor("recall")  # one of its own: rows of the caller's last result may be unread
         return recollection.from_arrow(cursor.execute(sql, parameters).arrow())
+
+    recall.__signature__ = recollection.signature(recall)  # type: ignore[attr-defined]
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -287,10 +259,23 @@ class Connection:
         """The errors raised inside SQL functions, for translation."""
         return self._attachment.errors
 
+    @property
+    def deadlines(self) -> Deadlines:
+        """By when the statements that run must have ended."""
+        return self._attachment.deadlines
+
+    @property
+    def guard(self) -> WriteGuard:
+        """What is told of the writing functions in a statement."""
+        return self._attachment.guard
+
     def newest_tables(self) -> Mapping[str, Any]:
         """Return the newest version of each table's dataset, by name."""
         self.store.refresh()
         return {table: self.store.dataset(table) for table in registry.TABLES}
+
+    def _take(self, how: Callable[[Any], _T]) -> _T:
+        return self._cursor()._take(how)
 
     def _cursor(self, purpose: str = "statements") -> Cursor:
         self._check_open()
@@ -310,28 +295,22 @@ class Connection:
         if self._cursor().in_transaction:
             raise NotSupportedError(NOT_IN_A_TRANSACTION)
 
+    def abandon(self) -> None:
+        """Be closed in a forked child, untouched; see `aios_db.store.forks`."""
+        self._closed = self._inherited = True
+        if self._temporary is not None:
+            self._temporary._finalizer.detach()  # type: ignore[attr-defined]  # the parent's to remove
+
     def _check_open(self) -> None:
+        if self._inherited:
+            raise forks.is_inherited("the connection")
         if self._closed:
             raise InterfaceError("the connection is closed; open another with aios_db.connect(path)")
-
-
-def _rows(content: Any, fields: Mapping[str, Any]) -> pa.Table:
-    from aios_db.store.tables import table_from
-
-    if isinstance(content, str):
-        return table_from([{"text": content, **fields}])
-    rows = table_from(content)
-    if fields and rows.num_rows:
-        constant = table_from([fields] * rows.num_rows)
-        for name in fields:
-            if name in rows.column_names:
-                raise ProgrammingError(f"remember: {name!r} is given both as an argument and as a column")
-            rows = rows.append_column(name, constant.column(name))
-    return rows
 
 
 def _pinned(reference: weakref.ref[Cursor], table: str) -> Any:
     cursor = reference()
     if cursor is None:
         raise InterfaceError("the cursor of this relation is gone; keep the connection alive")
+    cursor.connection._check_open()
     return cursor.tables[table]

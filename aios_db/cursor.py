@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
+from aios_db import dml, own_objects, writes
 from aios_db.duckdb_errors import translated
+from aios_db.fetching import Fetching, distinct_names
+from aios_db.interrupts import stops_at_ctrl_c
+from aios_db.parameters import Parameters
 from aios_db.plans import Plans
+from aios_db.schema import deadlines
 from aios_db.schema.errors import InterfaceError, NotSupportedError, OperationalError, ProgrammingError
+from aios_db.security import limits, loopholes
+from aios_db.statements import first_word, returns_count
+from aios_db.store import forks
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
     import pyarrow as pa
 
     from aios_db.connection import Connection
+    from aios_db.udfs.writing import Bound
 
-# DuckDB 2 recommends relations for Arrow; one result object that can do all is this class's purpose.
-warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning, "aios_db.cursor")
 
-Parameters = Sequence[Any] | Mapping[str, Any]
 Row = tuple[Any, ...]
-
-# A statement that calls one of these runs to its end at once: its effect must not wait for a fetch.
-_WRITER = re.compile(rb'"?(?:remember|forget|link)\b', re.IGNORECASE)
-
-_FIRST_WORD = re.compile(r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(\w+)", re.DOTALL)
+_T = TypeVar("_T")
 
 _NO_ROWS = "SELECT true AS Success LIMIT 0"  # what DuckDB 2 returns for COMMIT
 
@@ -39,13 +38,8 @@ _NO_ROWS = "SELECT true AS Success LIMIT 0"  # what DuckDB 2 returns for COMMIT
 _BUSY: type[Exception] | tuple[()] = getattr(duckdb, "ResourceInUseException", ())
 _PATIENCE_S = 0.01
 
-NOT_IN_A_TRANSACTION = (
-    "memories and links are durable as soon as they are written and cannot be rolled back: commit or roll "
-    "back the transaction first, then write them"
-)
 
-
-class Cursor:
+class Cursor(Fetching):
     """Executes statements and hands out their rows.
 
     Made by `Connection.cursor`; a cursor belongs to one thread at a time, and each thread may have its own.
@@ -57,12 +51,14 @@ class Cursor:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.tables = connection.newest_tables()
+        self._written = False  # whether the result is that of a statement that wrote
         self._duckdb: duckdb.DuckDBPyConnection | None = connection._new_duckdb(self)
         self._plans = Plans(connection.surroundings, connection.texts)
         self._result: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation | None = None
         self._description: list[tuple[Any, ...]] | None = None
         self._rowcount = -1
         self._in_transaction = False
+        forks.watch(self)
 
     # -- PEP 249 ---------------------------------------------------------------------------------------------
 
@@ -98,16 +94,18 @@ class Cursor:
         """
         database = self._open()
         self._forget_result()
-        self.tables = self._connection.newest_tables()
-        with translated(self._connection.errors):
+        with self._running(self._connection.restrictions.timeout_s):
             statements = self._plans.statements(database, operation)
             for position, statement in enumerate(statements, start=1):
                 last = position == len(statements)
+                self.tables = self._connection.newest_tables()  # with what the statements before have written
                 self._run(database, statement, parameters if last else None)
         return self
 
     def executemany(self, operation: str, seq_of_parameters: Sequence[Parameters]) -> Cursor:
         """Run a statement once for each set of parameters; `rowcount` is the sum. No result is kept."""
+        if self._change_many(operation, seq_of_parameters):
+            return self
         total = 0
         for parameters in seq_of_parameters:
             self.execute(operation, parameters)
@@ -119,7 +117,7 @@ class Cursor:
 
     def fetchone(self) -> Row | None:
         """Return the next row, or None when there is none left."""
-        with translated(self._connection.errors):
+        with self._reading():
             row: Row | None = self._rows().fetchone()
         return row
 
@@ -128,13 +126,13 @@ class Cursor:
         wanted = self.arraysize if size is None else size
         if wanted < 0:
             raise ProgrammingError(f"fetchmany: the size is {wanted}; give 0 or more")
-        with translated(self._connection.errors):
+        with self._reading():
             rows: list[Row] = self._rows().fetchmany(wanted)
         return rows
 
     def fetchall(self) -> list[Row]:
         """Return all rows that are left."""
-        with translated(self._connection.errors):
+        with self._reading():
             rows: list[Row] = self._rows().fetchall()
         return rows
 
@@ -153,6 +151,11 @@ class Cursor:
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._duckdb is None
+
+    def interrupt(self) -> None:
+        """Stop the statement that another thread runs on this cursor; it raises there."""
+        if self._duckdb is not None:
+            self._duckdb.interrupt()
 
     def close(self) -> None:
         """Close the cursor; any later use raises `InterfaceError`. An open transaction is rolled back."""
@@ -229,17 +232,30 @@ class Cursor:
         database = self._open()
         self._forget_result()
         self.tables = self._connection.newest_tables()
-        with translated(self._connection.errors):
+        with self._running(self._connection.restrictions.timeout_s):
             *earlier, last = database.extract_statements(query or _NO_ROWS)
             for statement in earlier:
                 self._run(database, statement, None)
+                self.tables = self._connection.newest_tables()
             self._forget_result()
+            self._refuse(last)
             if last.type == duckdb.StatementType.TRANSACTION:
                 self._transaction_statement(last.query)
                 return database.sql(_NO_ROWS)
-            self._check_writes(last.query)
-            with self._plans.around(database, last):
-                return database.sql(last, params=params)
+            limited = self._connection.restrictions.runs_at_once
+            if dml.target_of(last) is not None or (limited and limits.may_change(last)):
+                self._run(database, last, params)
+                return database.sql(_NO_ROWS) if self._result is None else self._relation(database)
+            called = self._called(database, last)
+            with self._plans.around(database, last), self._watching(last) as bound:
+                relation = database.sql(last, params=params)
+            if bound and last.type == duckdb.StatementType.CREATE:
+                writes.refuse_lost(last, bound)
+            if not (bound or called or limited) or last.type != duckdb.StatementType.SELECT:
+                return relation
+            del relation  # a relation runs when it is read, and again when it is read again
+            self._run(database, last, params)
+            return self._relation(database)
 
     def register(self, name: str, rows: Any) -> Cursor:
         """Let this cursor's SQL read a data frame, a relation or anything of Arrow as a view called ``name``.
@@ -250,7 +266,7 @@ class Cursor:
             It is nothing that DuckDB reads, or a table of the database has that name.
         """
         database = self._open()
-        if name.lower() in self.tables:
+        if own_objects.is_relation(name.lower()):
             raise ProgrammingError(f"register: {name} is a table of the database; choose another name")
         with translated(self._connection.errors):
             database.register(name, rows)
@@ -258,56 +274,186 @@ class Cursor:
         return self
 
     def unregister(self, name: str) -> Cursor:
-        """Remove the view that `register` made; does nothing when there is none."""
+        """Remove the view that `register` made; does nothing when there is none.
+
+        Raises
+        ------
+        ProgrammingError
+            A table of the database has that name.
+        """
         database = self._open()
+        if own_objects.is_relation(name.lower()):
+            raise ProgrammingError(f"unregister: {name} is a table of the database, and stays")
         with translated(self._connection.errors):
             database.unregister(name)
         self._plans.meaning_changed()
         return self
 
-    def arrow(self) -> pa.Table:
-        """Return the rows that are left as an Arrow table."""
-        with translated(self._connection.errors):
-            return self._rows().to_arrow_table()
-
-    def df(self) -> pd.DataFrame:
-        """Return the rows that are left as a pandas data frame."""
-        with translated(self._connection.errors):
-            return self._rows().df()
-
-    def pl(self) -> pl.DataFrame:
-        """Return the rows that are left as a polars data frame; of equal names the later get a number."""
-        import polars
-
-        table = self.arrow()
-        frame = polars.from_arrow(table.rename_columns(distinct_names(table.column_names)))
-        assert isinstance(frame, polars.DataFrame)
-        return frame
-
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _run(self, database: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: Any) -> None:
         self._forget_result()
+        deadlines.current().next_statement()
+        self._connection.store.origins.begin(statement.query)
+        self._refuse(statement)
         if statement.type == duckdb.StatementType.TRANSACTION:
             self._transaction_statement(statement.query)
             return
-        writes = self._check_writes(statement.query)
-        self._plans.execute(database, statement, parameters)
-        kinds = statement.expected_result_type
-        if duckdb.ExpectedResultType.CHANGED_ROWS in kinds and _is_count(database.description):
+        target = dml.target_of(statement)
+        if target is not None:
+            self._change(database, target, statement, [parameters])
+            return
+        if self._connection.restrictions.max_rows is None:
+            self._run_in_duckdb(database, statement, parameters, lambda: None)
+            return
+        whole = limits.undone_if_refused(database, statement, in_transaction=self._in_transaction)
+        with whole as keep:
+            self._run_in_duckdb(database, statement, parameters, keep)
+
+    def _run_in_duckdb(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        statement: duckdb.Statement,
+        parameters: Any,
+        keep: Callable[[], None],
+    ) -> None:
+        called = self._called(database, statement)
+        with self._watching(statement) as bound:
+            self._plans.execute(database, statement, parameters)
+        if returns_count(statement, database.description):
             row = database.fetchone()
+            keep()
             self._rowcount = int(row[0]) if row else -1
-        elif duckdb.ExpectedResultType.QUERY_RESULT in kinds:
+            writes.refuse_lost(statement, bound)
+        elif duckdb.ExpectedResultType.QUERY_RESULT in statement.expected_result_type:
+            if called and not bound:
+                raise writes.misplaced(called)
+            if bound and statement.type == duckdb.StatementType.SELECT:
+                self._plans.writes(statement)
+                self._refuse_in_transaction()
+                self._carry_out(database, statement, parameters, bound)
+            elif self._connection.restrictions.max_rows is not None:
+                self._limit(database, keep)
             self._description = [tuple(column) for column in database.description or []]
             self._result = database
-            if writes:
-                self._result = database.from_arrow(self.arrow())
+            if statement.type == duckdb.StatementType.EXECUTE:
+                writes.refuse_prepared(self._description)
 
-    def _check_writes(self, query: str) -> bool:
-        writes = _writes(query)
-        if writes and self._in_transaction:
-            raise NotSupportedError(NOT_IN_A_TRANSACTION)
-        return writes
+    def _refuse(self, statement: duckdb.Statement) -> None:
+        own_objects.refuse_change(statement)
+        if not self._connection.restrictions.external_access:
+            loopholes.refuse(statement)
+
+    def _limit(self, database: duckdb.DuckDBPyConnection, keep: Callable[[], None]) -> None:
+        """Read the result that a statement has, as far as it may go, and keep what it changed."""
+        columns = [(column[0], str(column[1])) for column in database.description or []]
+        rows = limits.at_most(database, self._connection.restrictions.max_rows)
+        keep()
+        self._read_back(database, *writes.readable(rows.columns, columns))
+
+    def _called(self, database: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> str | None:
+        """Return the writing function that a SELECT calls by its name, if any; not in a transaction."""
+        called = writes.called(database, statement)
+        if called:
+            self._refuse_in_transaction()
+        return called
+
+    def _refuse_in_transaction(self) -> None:
+        if self._in_transaction:
+            raise NotSupportedError(writes.NOT_IN_A_TRANSACTION)
+
+    @contextmanager
+    def _watching(self, statement: duckdb.Statement, *, trying: bool = True) -> Iterator[Bound]:
+        """Refuse, while a statement is bound, the calls of writing functions that it could not carry out.
+
+        While ``trying``, those that write at once write nothing yet.
+        """
+        check = partial(writes.check, statement, in_transaction=self._in_transaction)
+        with self._connection.guard.watching(check, trying=trying) as bound:
+            yield bound
+
+    def _carry_out(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        statement: duckdb.Statement,
+        parameters: Any,
+        bound: Bound,
+    ) -> None:
+        """Write what a SELECT that has run asks for; the result is then what the calls returned."""
+        columns = [(column[0], str(column[1])) for column in database.description or []]
+        guard = self._connection.guard
+        result = limits.at_most(database, self._connection.restrictions.max_rows)
+        writes.refuse_lost(statement, bound)
+        writes.refuse_misplaced(database, guard, statement.query, parameters, result, bound)
+        at_once = writes.writes_at_once(bound)
+        for write in bound.postponed:
+            write()
+        if at_once and not bound.postponed:
+            # It has succeeded without having written; now it is to write.
+            with self._watching(statement, trying=False) as made:
+                self._plans.execute(database, statement, parameters)
+                result = limits.at_most(database, self._connection.restrictions.max_rows, written=True)
+            writes.refuse_lost(statement, made)
+        self._read_back(database, *writes.carry_out(self._connection.store, result, columns))
+
+    def _change_many(self, operation: str, sets: Sequence[Parameters]) -> bool:
+        """Change a table of the database in one commit for all sets of parameters; False where it is none."""
+        database = self._open()
+        with self._running(self._connection.restrictions.timeout_s):
+            statements = self._plans.statements(database, operation)
+            target = dml.target_of(statements[0]) if len(statements) == 1 and sets else None
+            if target is None:
+                return False
+            self._forget_result()
+            self._connection.store.origins.begin(statements[0].query)
+            self.tables = self._connection.newest_tables()
+            self._change(database, target, statements[0], sets)
+        count = self._rowcount
+        self._drain()
+        self._forget_result()
+        self._rowcount = count
+        return True
+
+    def _change(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        target: dml.Target,
+        statement: duckdb.Statement,
+        sets: Sequence[Parameters | None],
+    ) -> None:
+        """Insert into, update or delete from a table of the database."""
+        self._refuse_in_transaction()
+        with self._watching(statement) as bound:
+            count, result = dml.run(
+                database,
+                target,
+                statement,
+                sets,
+                self._connection.store,
+                self._see_newest,
+                self._connection.restrictions.max_rows,
+            )
+        writes.refuse_lost(statement, bound)
+        if result is None:
+            self._rowcount = count
+            return
+        self._read_back(database, *writes.readable(result[0].columns, result[1]))
+        self._description = [tuple(column) for column in database.description or []]
+        self._result = database
+
+    def _see_newest(self) -> None:
+        self.tables = self._connection.newest_tables()
+
+    def _read_back(self, database: duckdb.DuckDBPyConnection, rows: pa.Table, reading: str) -> None:
+        """Make rows the result, as if a statement had just returned them."""
+        database.register(writes.WRITTEN, rows)
+        self._written = True
+        database.execute(reading)
+
+    def _relation(self, database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        """Return the result as a relation that can be read many times."""
+        table = self.arrow()
+        return database.from_arrow(table.rename_columns(distinct_names(table.column_names)))
 
     @staticmethod
     def _refuse_failed(database: duckdb.DuckDBPyConnection) -> None:
@@ -320,14 +466,38 @@ class Cursor:
             ) from error
 
     def _transaction_statement(self, query: str) -> None:
-        word = _FIRST_WORD.search(query)
-        match word[1].lower() if word else "":
+        match first_word(query):
             case "begin" | "start":
                 self.begin()
             case "commit" | "end":
                 self.commit()
             case _:
                 self.rollback()
+
+    def abandon(self) -> None:
+        """Be closed in a forked child, untouched; see `aios_db.store.forks`."""
+        forks.keep(self._duckdb, self._result)
+        self._duckdb = self._result = None
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Return what a result is read in; one that lies in memory takes no time to speak of."""
+        return self._running(None if self._written else self._connection.restrictions.timeout_s)
+
+    @contextmanager
+    def _running(self, timeout_s: float | None) -> Iterator[None]:
+        limited = limits.deadline(self._duckdb, self._connection.deadlines, timeout_s)
+        try:
+            with limited as deadline, translated(self._connection.errors), stops_at_ctrl_c(self._duckdb):
+                yield
+                if self._result is not None:
+                    deadline.check()  # DuckDB may have been interrupted, and the rest of the rows be missing
+        except KeyboardInterrupt:
+            if self._duckdb is not None and not self._in_transaction:
+                with suppress(duckdb.Error):  # what is open then is a statement's own
+                    self._duckdb.rollback()
+            raise
+        finally:
+            self._connection.store.origins.end()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._connection._check_open()
@@ -341,6 +511,10 @@ class Cursor:
             raise ProgrammingError("there is no result to fetch from; execute a query first")
         return self._result
 
+    def _take(self, how: Callable[[Any], _T]) -> _T:
+        with self._reading():
+            return how(self._rows())
+
     def _drain(self) -> None:
         if self._result is not None:
             self.fetchall()
@@ -348,24 +522,11 @@ class Cursor:
     def _forget_result(self) -> None:
         if self._result is not None and self._result is self._duckdb and hasattr(self._duckdb, "abort"):
             self._duckdb.abort()  # DuckDB 2 streams: an unread result would keep the connection busy
-        self._result = None
+        if self._written and self._duckdb is not None:
+            self._duckdb.unregister(writes.WRITTEN)
+        self._result, self._written = None, False
         self._description = None
         self._rowcount = -1
-
-
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """Return column names, those that came before with ``_1``, ``_2`` … added, as DuckDB does for pandas."""
-    taken = set(names)
-    seen: set[str] = set()
-    distinct = []
-    for name in names:
-        free = name
-        if name in seen:
-            free = next(each for n in itertools.count(1) if (each := f"{name}_{n}") not in taken)
-        seen.add(name)
-        taken.add(free)
-        distinct.append(free)
-    return distinct
 
 
 def close_duckdb(database: duckdb.DuckDBPyConnection) -> None:
@@ -380,22 +541,3 @@ def close_duckdb(database: duckdb.DuckDBPyConnection) -> None:
             time.sleep(_PATIENCE_S)
         else:
             return
-
-
-def _writes(query: str) -> bool:
-    """Tell whether a statement calls a function that writes; the words in a text or a comment are no call."""
-    text = query.encode()
-    if not _WRITER.search(text):
-        return False
-    called = False
-    for start, kind in duckdb.tokenize(query):
-        if kind == duckdb.token_type.comment:
-            continue
-        if called and text.startswith(b"(", start):
-            return True
-        called = _WRITER.match(text, start) is not None
-    return False
-
-
-def _is_count(description: Sequence[Sequence[Any]] | None) -> bool:
-    return description is not None and len(description) == 1 and description[0][0] == "Count"

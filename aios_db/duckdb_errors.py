@@ -8,20 +8,55 @@ from contextlib import contextmanager
 import duckdb
 
 from aios_db.schema import errors
-from aios_db.schema.errors import DatabaseError, Error
+from aios_db.schema.errors import DatabaseError, Error, NotSupportedError
 from aios_db.udfs.functions import ErrorBook
+
+_NO_TIME_TRAVEL = "does not support time travel"  # what its binder says of AT, but for a few formats
+_NO_BASE_TABLE = (  # what its binder says of writing to a view
+    "memories is not an table",
+    "association_links is not an table",
+    "Can only update base table",
+    "Can only delete from base table",
+    "Can only insert into base table",
+    "can only create an index on a base table",
+)
+_INSTEAD = (
+    "memories and association_links are views to DuckDB; INSERT, UPDATE and DELETE of them are statements of "
+    "their own: INSERT INTO memories (text, …) SELECT … FROM 'file.csv' in the place of COPY, and parameters "
+    "to execute(sql, parameters) in that of PREPARE"
+)
+_INTERRUPTED = "Query interrupted"  # what DuckDB raises in a KeyboardInterrupt's place
 
 
 @contextmanager
 def translated(book: ErrorBook) -> Iterator[None]:
-    """Raise DuckDB's errors as the classes of the same PEP 249 name, and ours as they were first raised."""
+    """Raise DuckDB's errors as the classes of the same PEP 249 name, and ours as they were first raised.
+
+    Ctrl-C is a `KeyboardInterrupt`, wherever DuckDB was when it came.
+    """
     try:
         yield
     except duckdb.Error as error:
         raise (book.find(error) or _same_class(error)) from error
+    except ValueError as error:  # DuckDB 2 parses statements that its Python client has no name for
+        if "StatementType" not in str(error):
+            raise
+        raise NotSupportedError("DuckDB's Python client does not know this kind of statement") from error
+    except RuntimeError as error:
+        if str(error) != _INTERRUPTED:
+            raise
+        raise KeyboardInterrupt from error
 
 
 def _same_class(error: duckdb.Error) -> Error:
+    if _NO_TIME_TRAVEL in str(error):
+        return NotSupportedError(
+            "DuckDB reads no view at another time: AT (VERSION => n) and AT (TIMESTAMP => t) do not work "
+            "here; the memories of a version or a time are FROM memories_at(…), and recall(…, as_of := …) "
+            "asks what was known then"
+        )
+    if any(said in str(error) for said in _NO_BASE_TABLE):
+        return NotSupportedError(f"{error}. {_INSTEAD}")
     for duckdb_class in type(error).__mro__:
         ours = getattr(errors, duckdb_class.__name__, None)
         if isinstance(ours, type) and issubclass(ours, Error):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.schema import deadlines
 from aios_db.schema.config import Config
 from aios_db.schema.errors import MissingExtraError, ModelNotFoundError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from aios_db.engine.arrow_engine import ArrowEngine
 
 log = logging.getLogger("aios_db.encoder")
+
+_AT_ONCE = 64  # texts of a statement that has a deadline: a step that is not stopped
 
 
 class LazyEncoder:
@@ -30,19 +33,26 @@ class LazyEncoder:
         self._config = config
         self._lock = threading.Lock()
         self._engine: ArrowEngine | None = None
+        self._left: list[ArrowEngine] = []  # of models used before
         self._pinned: Path | None = None
+        self._named: str | None = None
 
     @property
     def directory(self) -> Path:
         """The model directory in use."""
         return self._directory()
 
-    def use(self, directory: Path) -> None:
-        """Embed with the model in ``directory`` from now on, whatever the configuration names."""
+    def use(self, directory: Path, version: str) -> None:
+        """Embed with the model in ``directory`` from now on, whatever the configuration names.
+
+        It holds the weights of ``version``, possibly under another name than when that was installed.
+        """
         with self._lock:
             if directory.resolve() != (self._directory().resolve() if self._engine else None):
-                self._engine = None  # not closed: another thread may be using it
-            self._pinned = directory
+                if self._engine is not None:
+                    self._left.append(self._engine)  # another thread may be using it
+                self._engine = None
+            self._pinned, self._named = directory, version
 
     @property
     def dimension(self) -> int:
@@ -63,7 +73,7 @@ class LazyEncoder:
     @property
     def version(self) -> str:
         """The model's name and the start of its weights' SHA-256."""
-        return self._load().version
+        return self._named or self._load().version
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 ``(len(texts), dimension)``, rows of unit length.
@@ -76,26 +86,47 @@ class LazyEncoder:
             Its files cannot be read.
         ValidationError
             The model is quantized and the precision validator has not passed it.
+        OperationalError
+            The statement that needs the vectors has no time left.
         """
-        return self._load().encode(texts)
+        engine = self._load()
+        if deadlines.current() is deadlines.NEVER:
+            return engine.encode(texts)
+        parts = []
+        for start in range(0, len(texts), _AT_ONCE):
+            deadlines.check()
+            parts.append(engine.encode(texts[start : start + _AT_ONCE]))
+        return np.concatenate(parts) if parts else engine.encode(texts)
+
+    def warm(self) -> ArrowEngine:
+        """Load the model, choose what runs it, and embed a text, so that no later call waits; return it.
+
+        Tens of seconds the first time on a machine.
+        """
+        engine = self._load()
+        engine.settle()
+        engine.encode(["warm"])
+        return engine
 
     def close(self) -> None:
-        """Release the weights."""
+        """Release the weights, unless another connection of this process uses them."""
         with self._lock:
-            if self._engine is not None:
-                self._engine.close()
-                self._engine = None
+            taken = [*self._left, *([self._engine] if self._engine is not None else [])]
+            self._engine, self._left = None, []
+        if taken:
+            from aios_db.engine.sharing import shared_engines
+
+            for engine in taken:
+                shared_engines.give_back(engine)
 
     def _load(self) -> ArrowEngine:
         with self._lock:
             if self._engine is None:
-                from aios_db.engine.arrow_engine import ArrowEngine
-                from aios_db.engine.validation.gate import require_valid
+                from aios_db.engine.sharing import shared_engines
 
-                config, directory = self._config, self._directory()
-                require_valid(directory)
-                self._engine = ArrowEngine(
-                    directory, engine=config.engine, cpu=config.cpu, device=config.device
+                config = self._config
+                self._engine = shared_engines.take(
+                    self._directory(), config.engine, config.cpu, config.device, config.validation
                 )
             return self._engine
 

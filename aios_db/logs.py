@@ -1,6 +1,8 @@
-"""Where the `aios` command sends log records: standard error, as lines of text or of JSON.
+"""What `logging.level` and `logging.format` of the configuration do: records of `aios_db` on standard error.
 
-A library does not configure logging, so nothing but the command line calls this.
+The command line sets up the logger as a whole. In a program a configuration that says something else than
+the defaults holds while its database is open, and the program's own set-up goes before: where the program has
+a handler that takes a record, that one writes it. Importing does nothing; the root logger is never touched.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -48,10 +52,74 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False, default=str)
 
 
+class _OwnHandler(logging.StreamHandler[Any]):
+    """Writes what no handler of the program takes."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write a record to what is standard error now, unless the program's own handlers do."""
+        if _is_taken(record.name, self):
+            return False
+        self.setStream(sys.stderr)
+        return bool(super().handle(record))
+
+
+def _is_taken(name: str, own: logging.Handler) -> bool:
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        if any(handler is not own for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+_lock = threading.RLock()  # the garbage collector may end one use within another
+_open: dict[object, LoggingConfig] = {}
+_before: list[int] = []  # the level that the program gave to the logger, while it is another
+_handler = _OwnHandler()
+
+
+def use(config: LoggingConfig) -> Callable[[], None]:
+    """Let a configuration hold until the function that is returned is called.
+
+    Of several that hold at once, the most talkative level does, and the format of the one that came last.
+    While all are the defaults, nothing is changed.
+    """
+    key = object()
+    with _lock:
+        _open[key] = config
+        _apply()
+
+    def release() -> None:
+        with _lock:
+            if _open.pop(key, None) is not None:
+                _apply()
+
+    return release
+
+
+def _apply() -> None:
+    logger = logging.getLogger("aios_db")
+    held = list(_open.values())
+    configured = [each for each in held if each != LoggingConfig()]
+    if configured:
+        if not _before:
+            _before.append(logger.level)
+        _handler.setFormatter(_formatter(configured[-1]))
+        logger.addHandler(_handler)
+        logger.setLevel(min(getattr(logging, each.level) for each in held))
+    elif _before:
+        logger.removeHandler(_handler)
+        logger.setLevel(_before.pop())
+
+
+def _formatter(config: LoggingConfig) -> logging.Formatter:
+    return JsonFormatter() if config.format == "json" else TextFormatter()
+
+
 def configure_logging(config: LoggingConfig) -> None:
     """Send the `aios_db` logger to standard error in the configured format, replacing what was set before."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if config.format == "json" else TextFormatter())
+    handler.setFormatter(_formatter(config))
     logger = logging.getLogger("aios_db")
     logger.handlers[:] = [handler]
     logger.setLevel(config.level)

@@ -1,30 +1,24 @@
 """Plans of retrieval queries, kept from one execution to the next.
 
 To plan `recall` takes DuckDB longer than to run it. A cursor prepares such a query when it sees it again
-and from then on executes the plan; a change of a table or of a parameter's type makes DuckDB plan anew.
+and from then on executes the plan, one for each combination of the types of its parameters; a change of a
+table makes DuckDB plan anew.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from aios_db.udfs.macros import quoted
+from aios_db.calls import calls_any
+from aios_db.parameters import Given, Parameters, Texts, given, typed
+from aios_db.udfs import registry
 
-if TYPE_CHECKING:
-    from aios_db.cursor import Parameters
-
-_RETRIEVAL = re.compile(
-    r"\b(?:recall|vector_search|keyword_search|score_memories|spread|neighbors|memories_by_id)\s*\(",
-    re.IGNORECASE,
-)
 CAPACITY = 64
 # A setting (the time zone, a variable), another database, a view or a macro may change what the same text
 # means, also for the other connections of the DuckDB instance, and DuckDB does not look.
@@ -40,7 +34,7 @@ _CHANGES_MEANING = {
     duckdb.StatementType.DETACH,
     duckdb.StatementType.LOAD,
 }
-_VALUES = "aios_parameters"
+_Key = tuple[str, tuple[str, ...] | None, tuple[str, ...]]  # a query, names and types of its parameters
 
 
 @dataclass
@@ -50,39 +44,6 @@ class Surroundings:
     changes: int = 0
 
 
-class Texts:
-    """The texts that running calls of prepared queries are given; DuckDB asks for them by number."""
-
-    FUNCTION = "aios_parameter"
-
-    def __init__(self, database: duckdb.DuckDBPyConnection) -> None:
-        """Register the function in the instance of ``database``."""
-        self._texts: dict[int, str] = {}
-        self._numbers = itertools.count()
-
-        def text(number: int) -> str:
-            return self._texts[number]
-
-        create_function: Any = database.create_function  # its annotations know no type written as text
-        create_function(self.FUNCTION, text, ["BIGINT"], "VARCHAR", side_effects=True)
-
-    @contextmanager
-    def kept(self) -> Iterator[Callable[[str], int]]:
-        """Yield a function that keeps a text, until the end of the block, and returns its number."""
-        mine: list[int] = []
-
-        def keep(text: str) -> int:
-            mine.append(next(self._numbers))
-            self._texts[mine[-1]] = text
-            return mine[-1]
-
-        try:
-            yield keep
-        finally:
-            for number in mine:
-                del self._texts[number]
-
-
 class Plans:
     """The prepared retrieval queries of one DuckDB connection, the least recently used dropped first."""
 
@@ -90,7 +51,8 @@ class Plans:
         self._surroundings, self._texts = surroundings, texts
         self._changes = surroundings.changes  # when these plans were made
         self._changing = False  # whether this connection made one in the transaction that is open
-        self._names: OrderedDict[str, str | None] = OrderedDict()  # None: seen once
+        self._names: OrderedDict[_Key, str] = OrderedDict()
+        self._retrieving: dict[str, bool | None] = {}  # by query; None: seen once
         self._parsed: dict[str, list[duckdb.Statement]] = {}
         self._numbers = itertools.count()
 
@@ -99,7 +61,7 @@ class Plans:
         parsed = self._parsed.get(text)
         if parsed is None:
             parsed = database.extract_statements(text)
-            if len(parsed) == 1 and self._names.get(parsed[0].query) is not None:
+            if len(parsed) == 1 and self._retrieving.get(parsed[0].query):
                 self._parsed[text] = parsed
         return parsed
 
@@ -108,12 +70,12 @@ class Plans:
     ) -> None:
         """Execute a statement, from its plan where there is one."""
         with self.around(database, statement):
-            query = statement.query
-            if statement.type == duckdb.StatementType.SELECT and _RETRIEVAL.search(query):
-                name = self._prepared(database, query)
-                if name is not None:
-                    _call(database, name, parameters, self._texts)
-                    return
+            if statement.type == duckdb.StatementType.SELECT and self._retrieves(database, statement.query):
+                with given(database, parameters, self._texts) as called:
+                    name = self._prepared(database, statement.query, called)
+                    if name is not None:
+                        database.execute(f"EXECUTE {name}{called.arguments}")
+                        return
             if parameters is None:
                 database.execute(statement)
             else:
@@ -124,13 +86,18 @@ class Plans:
         """Drop plans that have lost their meaning; note when the statement to run takes it from others."""
         if self._changes != self._surroundings.changes:
             self._changes = self._surroundings.changes
-            for name in filter(None, self._names.values()):
+            for name in self._names.values():
                 database.execute(f"DEALLOCATE {name}")
             self._names.clear()
+            self._retrieving.clear()
             self._parsed.clear()
         yield
         if statement.type in _CHANGES_MEANING:
             self.meaning_changed()
+
+    def writes(self, statement: duckdb.Statement) -> None:
+        """Keep no plan of a statement that calls a writing function: running a plan binds no call anew."""
+        self._retrieving[statement.query] = False
 
     def meaning_changed(self) -> None:
         """Note that the same text may mean something else from here on."""
@@ -143,50 +110,32 @@ class Plans:
             self._surroundings.changes += 1
             self._changing = False
 
-    def _prepared(self, database: duckdb.DuckDBPyConnection, query: str) -> str | None:
-        """Return the name of the prepared query; None the first time, and when it cannot be prepared."""
-        if query not in self._names:
-            self._names[query] = None
+    def _retrieves(self, database: duckdb.DuckDBPyConnection, query: str) -> bool:
+        """Tell whether a query that was seen before is worth a plan; one more that is seen is not."""
+        if query not in self._retrieving:
+            if len(self._retrieving) >= 4 * CAPACITY:
+                del self._retrieving[next(iter(self._retrieving))]
+            self._retrieving[query] = None
+            return False
+        if self._retrieving[query] is None:
+            self._retrieving[query] = calls_any(database, query, registry.retrieval_macros())
+        return bool(self._retrieving[query])
+
+    def _prepared(self, database: duckdb.DuckDBPyConnection, query: str, parameters: Given) -> str | None:
+        """Return the name of the query prepared for parameters of these types; None when it cannot be."""
+        key = query, parameters.names, parameters.types
+        if key in self._names:
+            self._names.move_to_end(key)
+            return self._names[key]
+        name = f"aios_plan_{next(self._numbers)}"
+        for text in dict.fromkeys((typed(database, query, parameters), query)):
+            try:
+                database.execute(f"PREPARE {name} AS {text}")
+            except duckdb.Error:
+                continue  # the query itself will say what is wrong, in its own words
+            self._names[key] = name
             if len(self._names) > CAPACITY:
                 _, dropped = self._names.popitem(last=False)
-                if dropped is not None:
-                    database.execute(f"DEALLOCATE {dropped}")
-                    self._parsed.clear()
-            return None
-        self._names.move_to_end(query)
-        name = self._names[query]
-        if name is None:
-            name = f"aios_plan_{next(self._numbers)}"
-            try:
-                database.execute(f"PREPARE {name} AS {query}")
-            except duckdb.Error:
-                return None  # the query itself will say what is wrong, in its own words
-            self._names[query] = name
-        return name
-
-
-def _call(
-    database: duckdb.DuckDBPyConnection, name: str, parameters: Parameters | None, texts: Texts
-) -> None:
-    """Run a prepared query. EXECUTE takes no parameters: they are named, or set as a variable."""
-    values: list[Any] = list(parameters.values() if isinstance(parameters, Mapping) else parameters or ())
-    with texts.kept() as keep:
-        given = [_named(value, keep) for value in values]
-        others = [value for value, name_ in zip(values, given, strict=True) if name_ is None]
-        if others:
-            # A quarter of a millisecond more than what is named.
-            database.execute(f"SET VARIABLE {_VALUES} = row({', '.join('?' * len(others))})", others)
-        places = itertools.count(1)
-        called = [each or f"getvariable('{_VALUES}')[{next(places)}]" for each in given]
-        if isinstance(parameters, Mapping):
-            called = [f"{quoted(key)} := {value}" for key, value in zip(parameters, called, strict=True)]
-        database.execute(f"EXECUTE {name}({', '.join(called)})" if called else f"EXECUTE {name}")
-
-
-def _named(value: Any, keep: Callable[[str], int]) -> str | None:
-    """Return SQL that stands for a value and is made of digits and words of our own; None where none is."""
-    if type(value) is str:
-        return f"{Texts.FUNCTION}({keep(value)})"
-    if type(value) is bool or (type(value) is int and abs(value) < 1 << 63):
-        return str(value)
-    return "NULL" if value is None else None
+                database.execute(f"DEALLOCATE {dropped}")
+            return name
+        return None

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta, timezone
+from math import isfinite
+from numbers import Real
+from typing import Annotated, Any, get_args, get_type_hints
 
 import pyarrow as pa
 
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.filters import CONDITIONS, Comparison, Filters
+from aios_db.schema.retrieval import Filter
 
-OPTIONS = (
-    "hops",
-    "session_id",
-    "agent_id",
-    "user_id",
-    "since",
-    "until",
-    "tier",
-    "vector_weight",
-    "keyword_weight",
-    "graph_weight",
-    "recency_weight",
-)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class Options(Filters, total=False):
+    """The keyword arguments of `Connection.recall`; those left out, or None, are the configuration's."""
+
+    hops: Annotated[int | None, "how many links the scores may flow along"]
+    min_score: Annotated[float | None, "only memories with at least this score"]
+    vector_weight: Annotated[float | None, "weight of the meaning"]
+    keyword_weight: Annotated[float | None, "weight of the words"]
+    graph_weight: Annotated[float | None, "weight of what arrives over links"]
+    recency_weight: Annotated[float | None, "weight of how recent a memory is"]
+
+
+_WHOLE = ("k", "hops")
+_TIMES = (Comparison.SINCE, Comparison.UNTIL, Comparison.AS_OF)
 
 
 @dataclass(frozen=True)
@@ -47,29 +56,73 @@ class Recollection:
     occurred_at: datetime | None
     created_at: datetime
     tier: str
-    metadata: str | None
+    importance: float
+    source: str | None
+    metadata: dict[str, Any] | None
+    external_id: str | None
+    trust: float
+    """In it and in its source, as it is now."""
 
 
 _COLUMNS = tuple(Recollection.__dataclass_fields__)
 
 
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a function with ``**options`` written out, for editors and `help`."""
+    own = inspect.signature(function)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    named = [
+        inspect.Parameter(name, kind, default=None, annotation=get_args(hint)[0])
+        for name, hint in get_type_hints(Options, include_extras=True).items()
+    ]
+    return own.replace(parameters=[*list(own.parameters.values())[:-1], *named])
+
+
 def statement(query: str, k: int | None, options: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """Return the SQL that answers ``query``, and its parameters."""
-    unknown = sorted(set(options) - set(OPTIONS))
+    unknown = sorted(set(options) - set(Options.__annotations__))
     if unknown:
-        raise ProgrammingError(f"recall: no option {unknown[0]!r}; there are k, {', '.join(OPTIONS)}")
+        known = ", ".join(Options.__annotations__)
+        raise ProgrammingError(f"recall: no option {unknown[0]!r}; there are k, {known}")
     if not isinstance(query, str):
         raise ProgrammingError(f"recall: the query is a {type(query).__name__}; give a text")
-    given = {name: options[name] for name in OPTIONS if options.get(name) is not None}
-    arguments = "".join(f", {name} := ?" for name in given)
-    if k is not None:
-        if not isinstance(k, int):
-            raise ProgrammingError(f"recall: k is {k!r}; give a whole number")
-        arguments += f", k := {k}"  # a constant makes a better plan than a parameter
+    given = {name: value for name, value in {"k": k, **options}.items() if value is not None}
+    conditions = {name: given.pop(name) for name in CONDITIONS if name in given}
+    # A number that is written out makes a better plan than a parameter; one of our own needs no quotes.
+    numbers = {name: repr(_number(name, value)) for name, value in given.items()}
+    arguments = "".join(f", {name} := {value}" for name, value in numbers.items())
+    where = Filter(**{name: _condition(name, value) for name, value in conditions.items()})
     columns = ", ".join(_COLUMNS)
-    return f"SELECT {columns} FROM recall(?{arguments})", [query, *given.values()]  # noqa: S608 - no user text
+    text = f"SELECT {columns} FROM recall(?{{}}{arguments})"  # noqa: S608 - no user text
+    return (text.format(", filter := ?"), [query, where.text()]) if where else (text.format(""), [query])
+
+
+def _number(name: str, value: Any) -> int | float:
+    """Return what is written in SQL, where `whole_number` and `finite_number` look at it."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        kind = "a whole number" if name in _WHOLE else "a number"
+        raise ProgrammingError(f"recall: {name} is {value!r}; give {kind}")
+    number = value.item() if hasattr(value, "item") else value
+    if isinstance(number, int):
+        return number
+    number = float(number)
+    if not isfinite(number):
+        raise ProgrammingError(f"recall: {name} is {number}; give a finite number")
+    return number
+
+
+def _condition(name: str, value: Any) -> Any:
+    if CONDITIONS[name].comparison not in _TIMES:
+        return value
+    from aios_db.store.values import read_moment
+
+    return (read_moment(value, f"recall: {name}") - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_arrow(rows: pa.Table) -> list[Recollection]:
-    """Return one dataclass a row."""
-    return [Recollection(**row) for row in rows.to_pylist()]
+    """Return one dataclass per row."""
+    found = []
+    for row in rows.to_pylist():
+        metadata = row.pop("metadata")
+        found.append(Recollection(**row, metadata=None if metadata is None else json.loads(metadata)))
+    return found

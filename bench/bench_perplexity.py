@@ -33,6 +33,7 @@ from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
 from aios_db.engine.open_model import open_model
 from aios_db.engine.quantization.quantizer import quantize_model
+from aios_db.engine.validation.gate import Candidate
 from aios_db.schema.config import EngineConfig, QuantizationConfig
 
 RECIPES = " ".join(f"int2:full:{bits}" for bits in (3, 3.5, 4, 5, 6)) + " int2:gptq:4 int2:gptq:6 int8:ptq"
@@ -176,7 +177,7 @@ def main() -> None:
             config = recipe_config(recipe, base)
             quantize_model(source, target, calibration=texts.calibration, config=config, progress=progress)
         report = json.loads((target / "metadata.json").read_text(encoding="utf-8"))["quantization"]
-        model = LanguageModel(target)
+        model = LanguageModel(Candidate(target))
         after = measure(model, texts, arguments.window)
         rows.append(
             {

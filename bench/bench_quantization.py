@@ -33,6 +33,7 @@ from recipes import recipe_config
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.models import find_model
 from aios_db.engine.quantization.quantizer import quantize_model
+from aios_db.engine.validation.gate import Candidate
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig, QuantizationConfig
 
 RECIPES = "int8:ptq int2:ptq int2:gptq int2:gptq:3:0:1600:row int2:full:3:0:5000:row"
@@ -244,7 +245,7 @@ def compare(
     timed: bool,
 ) -> dict[str, Any]:
     """Return a quantized model's precision, memory and, when ``timed``, speed as the engine runs it."""
-    engine = ArrowEngine(path, cpu=CpuConfig(threads=threads), device=ON_CPU)
+    engine = ArrowEngine(Candidate(path), cpu=CpuConfig(threads=threads), device=ON_CPU)
     vectors = engine.encode(validation.texts)
     cosines = (vectors * expected).sum(1)
     measured = {

@@ -28,8 +28,23 @@ line; `--verbose` before the command adds the traceback. `--json` makes the outp
 | 3 | `aios import`: imported, but some rows were set aside |
 | 130 | interrupted with Ctrl-C |
 
-`aios sql` without a statement is a prompt when it is at a terminal: statements end with `;`, the arrow keys
-bring earlier ones back (kept in `$XDG_STATE_HOME/aios_db/history`), `.help` lists its own commands.
+`aios sql` without a statement is a prompt when it is at a terminal. Statements end with `;`, on one line
+or over several; the arrow keys bring earlier ones back (kept in `$XDG_STATE_HOME/aios_db/history`), Tab
+completes names of tables, columns and functions. Ctrl-C interrupts a running statement or drops the one
+being typed, an error does not end the session, and `.quit`, `quit`, `exit` or Ctrl-D does.
+
+| command | does |
+| --- | --- |
+| `.tables [PATTERN]` | list tables and views |
+| `.schema [NAME]` | list the columns of all of them, or of one |
+| `.functions` | list the functions that aios_db adds |
+| `.mode NAME` | print rows as `table`, `line` (one value per line), `csv`, `json` or `markdown` |
+| `.help` | list these |
+
+On a terminal a table is laid out for its width: long text is folded, columns that are all NULL are left
+out when there is no room, and a result too wide for that is printed one value per line; a note says so.
+The first 200 rows are shown. In tables and lines vectors and binary data are abbreviated. Into a pipe or
+a file a table has all rows and whole texts; `csv` and `json` have every value in full everywhere.
 
 This page is made by `docs/make_cli.py` from the commands' help.
 """

@@ -23,8 +23,9 @@ recall:
 ```
 
 It is looked for in this order: the path given (`aios --config FILE`, `load_config(path)`), the variable
-`AIOS_CONFIG`, `aios.yaml` in the working directory. Environment variables named `AIOS_SECTION__KEY` override
-it: `AIOS_CPU__BACKEND=standard`, `AIOS_RECALL__K=5`, `AIOS_STRICT=true`.
+`AIOS_CONFIG`, `aios.yaml` in the working directory. A file that is named and not there is an error.
+Environment variables named `AIOS_SECTION__KEY` override it: `AIOS_CPU__BACKEND=standard`,
+`AIOS_RECALL__K=5`, `AIOS_STRICT=true`.
 
 A value that cannot be used (an unknown key, a wrong type, out of range) is logged as an error with its place
 (`aios.yaml:cpu.threads`, `$AIOS_CPU__THREADS`) and the value it would have replaced stays. With
@@ -64,6 +65,7 @@ def reference() -> Iterator[str]:
         yield "| --- | --- | --- | --- |"
         for key, hint in config.keys(section).items():
             default = str(getattr(defaults, key))
+            default = "" if default == "()" else default
             default = default.lower() if isinstance(getattr(defaults, key), bool) else default
             meaning = " ".join(texts[key].split()).replace("``", "`").replace("|", "\\|")
             yield f"| `{key}` | {config.describe_type(hint)} | `{default}` | {meaning} |"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.adapters import Adapter
 from aios_db.engine.architectures.bert_numpy import NumpyBert, can_run
 from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
 from aios_db.engine.backends.protocol import Arrays
@@ -18,36 +19,37 @@ from aios_db.engine.batching import DEVICE_MULTIPLE, MULTIPLE, length_batches, p
 from aios_db.engine.encoder import Encoder
 from aios_db.engine.open_model import open_model
 from aios_db.engine.session import Session
+from aios_db.engine.starter import Starter
 from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.unit_rows import unit_rows
-from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
+from aios_db.engine.validation.gate import Candidate
+from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
 from aios_db.schema.errors import WeightsError
 
 log = logging.getLogger("aios_db.engine")
-
-_ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 
 BULK = 256  # texts in one call for which finding the fastest back end is worth it
 CPU_BATCH_TOKENS = 512  # more does not fit the caches, and leaves fewer batches to run at once
 DEVICE_BATCH_TOKENS = 16384  # a few hundred texts of mixed length in more would be padding for the most part
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
-STARTER_TOKENS = 512  # in the first call, up to which importing torch takes longer than the call
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
 
 
 class ArrowEngine(Encoder):
     """A text encoder: tokenizer, model and pooling of one model directory.
 
-    Opening it reads the weight file's footer; a layer's weights are mapped when it first runs. A first call
-    with few texts is answered without torch, so that a short-lived process need not import it. Safe to use
-    from several threads.
+    Opening it reads the weight file's footer; a layer's weights are mapped when it first runs. Calls with few
+    texts are answered without torch at first (`aios_db.engine.starter`), so that a short-lived process need
+    not import it and no call waits for that. Safe to use from several threads.
 
     Parameters
     ----------
     model
         A path to a model directory, or the name of one in ``engine.models_dir``.
-    engine, cpu, device
+    engine, cpu, device, validation
         Sections of the configuration.
+    adapter
+        Changes that run beside the weights, on the standard back end.
 
     Attributes
     ----------
@@ -62,27 +64,42 @@ class ArrowEngine(Encoder):
     ------
     ModelNotFoundError
         There is no such model; the message says how to install it.
+    ValidationError
+        The model is quantized and has no validation report that lets it be used.
     WeightsError
         A file of the model cannot be read; the message names the file and the layer.
     """
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | Candidate,
         *,
-        engine: EngineConfig = _ENGINE,
-        cpu: CpuConfig = _CPU,
-        device: DeviceConfig = _DEVICE,
+        engine: EngineConfig = DEFAULTS.engine,
+        cpu: CpuConfig = DEFAULTS.cpu,
+        device: DeviceConfig = DEFAULTS.device,
+        validation: ValidationConfig = DEFAULTS.validation,
+        adapter: Adapter | None = None,
     ) -> None:
-        opened = open_model(model, engine, TEXT_ENCODERS, cpu=cpu, device=device, read_sizes=text_config)
+        if adapter is not None:  # the other back ends read the weights, and not the modules
+            cpu = replace(cpu, backend="standard")
+        opened = open_model(
+            model,
+            engine,
+            TEXT_ENCODERS,
+            cpu=cpu,
+            device=device,
+            validation=validation,
+            read_sizes=text_config,
+            adapter=adapter,
+        )
         if opened.directory.tokenizer is None:
             raise WeightsError(f"{opened.directory.path} has no tokenizer.json: it is no text model")
         self._tokenizer = TextTokenizer(opened.directory.tokenizer)
-        self._starter: NumpyBert | None = None
+        self._starter: Starter | None = None
         # It computes in floats; and another back end may have been asked for.
-        floats = not opened.integers and cpu.backend in ("auto", "standard")
+        floats = not opened.integers and adapter is None and cpu.backend in ("auto", "standard")
         if floats and can_run(opened.architecture, opened.config):
-            self._starter = NumpyBert(opened.file, opened.config)
+            self._starter = Starter(NumpyBert(opened.file, opened.config), self._get_ready)
         self._batch_tokens = engine.batch_tokens
         self.dimension = int(opened.config["hidden_size"])
         self._vocabulary = int(opened.config["vocab_size"])
@@ -136,11 +153,19 @@ class ArrowEngine(Encoder):
         return self._batch_tokens or DEVICE_BATCH_TOKENS, DEVICE_MULTIPLE
 
     def _run(self, batches: Sequence[Arrays]) -> Sequence[NDArray[np.float32]]:
-        starter, self._starter = self._starter, None
-        short = sum(ids.size for ids, _ in batches) <= STARTER_TOKENS
-        if starter is not None and short and self._session.device.is_cpu and "torch" not in sys.modules:
-            return [starter.run(*arrays) for arrays in batches]
+        if self._starter is not None and self._session.device.is_cpu and self._starter.takes(batches):
+            return self._starter.run(batches)
         return self._session.run(batches)
+
+    def settle(self) -> None:
+        """See `Encoder.settle`; later short calls do not run in NumPy."""
+        super().settle()
+        if self._starter is not None:
+            self._starter.end()
+
+    def _get_ready(self) -> None:
+        """Let the session run once, so that a text after it finds all loaded."""
+        self._session.run(self._sample(sample_sentences()[1])[:1])
 
     def _sample(self, texts: Sequence[str]) -> list[Arrays]:
         """Return the inputs of one single text, and of all of them in batches."""

@@ -21,7 +21,8 @@ from aios_db.engine.open_model import open_model
 from aios_db.engine.sample_media import sample_sound
 from aios_db.engine.session import Session
 from aios_db.engine.unit_rows import unit_rows
-from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
+from aios_db.engine.validation.gate import Candidate
+from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
 from aios_db.schema.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ RUN = 64
 """Windows given to a back end at a time."""
 BULK = 32
 
-_ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
 Sound: TypeAlias = bytes | tuple[NDArray[np.float32], int]
 """A sound file's bytes, or one channel of samples with their rate in Hz."""
 
@@ -74,7 +74,7 @@ class AudioEncoder(Encoder):
     ----------
     model
         A path to a model directory, or the name of one in ``engine.models_dir``.
-    engine, cpu, device
+    engine, cpu, device, validation
         Sections of the configuration.
 
     Attributes
@@ -90,19 +90,22 @@ class AudioEncoder(Encoder):
         There is no such model; the message says how to install it.
     NotSupportedError
         The model is no Whisper encoder.
+    ValidationError
+        The model is quantized and has no validation report that lets it be used.
     WeightsError
         A file of the model cannot be read; the message names the file and the layer.
     """
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | Candidate,
         *,
-        engine: EngineConfig = _ENGINE,
-        cpu: CpuConfig = _CPU,
-        device: DeviceConfig = _DEVICE,
+        engine: EngineConfig = DEFAULTS.engine,
+        cpu: CpuConfig = DEFAULTS.cpu,
+        device: DeviceConfig = DEFAULTS.device,
+        validation: ValidationConfig = DEFAULTS.validation,
     ) -> None:
-        opened = open_model(model, engine, ("Whisper",), cpu=cpu, device=device)
+        opened = open_model(model, engine, ("Whisper",), cpu=cpu, device=device, validation=validation)
         self._encoder = cast("WhisperEncoder", opened.module)
         sizes = self._encoder.config
         self._window_frames = sizes.max_source_positions
@@ -153,6 +156,11 @@ class AudioEncoder(Encoder):
                 sums[window.owner] += window.frames * mean
         return unit_rows(sums, self._model.file)
 
+    @property
+    def window_samples(self) -> int:
+        """Samples of a full window, at 16 kHz."""
+        return self._window_frames * FRAME
+
     def _windows(self, owner: int, sound: Sound) -> Iterator[_Window]:
         try:
             if isinstance(sound, bytes):
@@ -161,7 +169,7 @@ class AudioEncoder(Encoder):
                 samples = resample(*sound, SAMPLE_RATE)
         except DataError as error:
             raise DataError(f"sound {owner}: {error}") from error
-        size = self._window_frames * FRAME
+        size = self.window_samples
         for start in range(0, samples.size, size):
             yield _Window(owner, samples[start : start + size])
 

@@ -62,7 +62,7 @@ def find_device(config: DeviceConfig) -> Device:
     if not config.fallback_enabled:
         raise DeviceError(f"device.target {config.target}: {found} (device.fallback_enabled is off)")
     log.warning("device.target %s: %s; running on the CPU", config.target, found)
-    return _cpu()
+    return cpu_device()
 
 
 def _automatic() -> Device:
@@ -76,7 +76,7 @@ def _automatic() -> Device:
         found = _vulkan(discrete=True)
         if isinstance(found, Device):
             return found
-    return _cpu()
+    return cpu_device()
 
 
 def _may_have_torch_device() -> bool:
@@ -132,13 +132,14 @@ def _vulkan(discrete: bool = False) -> Device | str:
     return Device("vulkan", best.name, best.memory_bytes, best.is_software)
 
 
-def _cpu() -> Device:
+def cpu_device() -> Device:
+    """Return the CPU."""
     features = cpu_features()
     return Device("arm" if features.is_arm else "cpu", features.model)
 
 
 def _arm() -> Device | str:
-    device = _cpu()
+    device = cpu_device()
     return device if device.target == "arm" else f"this CPU is {platform.machine()}, no 64-bit ARM"
 
 
@@ -147,7 +148,7 @@ PROBES: dict[str, Callable[[], Device | str]] = {
     "rocm": _rocm,
     "mps": _mps,
     "vulkan": _vulkan,
-    "cpu": _cpu,
+    "cpu": cpu_device,
     "arm": _arm,
 }
 """Each returns the device, or in words why it is not there."""

@@ -1,7 +1,8 @@
-"""The identity of a model's weights: a SHA-256 that is found without reading them twice."""
+"""The identity of a model: the SHA-256 of its weights, read only once, and of its tokenizer."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -56,6 +57,23 @@ def verified_fingerprint(file: WeightFile) -> str:
             "it is damaged, install the model again"
         )
     return digest
+
+
+def tokenizer_fingerprint(path: Path | None) -> str | None:
+    """Return the SHA-256 (hex) of what a tokenizer.json says, or None when there is none.
+
+    It does not depend on how the file is laid out, nor on its truncation and padding, which are not used.
+    """
+    if path is None:
+        return None
+    content = path.read_bytes()
+    try:
+        said = json.loads(content)
+        used = {name: each for name, each in said.items() if name not in ("truncation", "padding")}
+        content = json.dumps(used, sort_keys=True).encode()
+    except (ValueError, AttributeError, RecursionError):
+        pass  # no tokenizer: whoever loads it says so
+    return hashlib.sha256(content).hexdigest()
 
 
 def _digest(file: WeightFile) -> str:

@@ -17,7 +17,8 @@ from aios_db.engine.open_model import open_model
 from aios_db.engine.sample_media import sample_pixels
 from aios_db.engine.session import Session
 from aios_db.engine.unit_rows import unit_rows
-from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
+from aios_db.engine.validation.gate import Candidate
+from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
 from aios_db.schema.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ RUN = 256
 """Pictures decoded at a time."""
 BULK = 64
 
-_ENGINE, _CPU, _DEVICE = EngineConfig(), CpuConfig(), DeviceConfig()  # frozen
-
 
 class ImageEncoder(Encoder):
     """A picture encoder: CLIP's preprocessing, its image encoder and the projection to the joint space.
@@ -41,13 +40,15 @@ class ImageEncoder(Encoder):
     ----------
     model
         A path to a model directory, or the name of one in ``engine.models_dir``.
-    engine, cpu, device
+    engine, cpu, device, validation
         Sections of the configuration.
 
     Attributes
     ----------
     dimension : int
         Length of the vectors.
+    image_size : int
+        Width and height of the pictures that the model sees.
     version : str
         ``name@`` and 12 hex digits of the SHA-256 of the weights' content.
 
@@ -57,24 +58,27 @@ class ImageEncoder(Encoder):
         There is no such model; the message says how to install it.
     NotSupportedError
         The model is no CLIP image encoder.
+    ValidationError
+        The model is quantized and has no validation report that lets it be used.
     WeightsError
         A file of the model cannot be read; the message names the file and the layer.
     """
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | Candidate,
         *,
-        engine: EngineConfig = _ENGINE,
-        cpu: CpuConfig = _CPU,
-        device: DeviceConfig = _DEVICE,
+        engine: EngineConfig = DEFAULTS.engine,
+        cpu: CpuConfig = DEFAULTS.cpu,
+        device: DeviceConfig = DEFAULTS.device,
+        validation: ValidationConfig = DEFAULTS.validation,
     ) -> None:
-        opened = open_model(model, engine, ("ViT",), cpu=cpu, device=device)
+        opened = open_model(model, engine, ("ViT",), cpu=cpu, device=device, validation=validation)
         config = cast("ClipImageEncoder", opened.module).config
-        self._size = config.image_size
+        self.image_size = config.image_size
         self.dimension = config.projection_dim
         program = opened.program(
-            ((-1, 3, self._size, self._size),),
+            ((-1, 3, self.image_size, self.image_size),),
             lambda: self._sample(range(2, 10)),
             lambda: self._sample(range(2)),
             BULK,
@@ -95,23 +99,31 @@ class ImageEncoder(Encoder):
         WeightsError
             The model's weights make a vector that is not finite.
         """
-        vectors = np.empty((len(images), self.dimension), dtype=np.float32)
-        pixels = self._pixels(images)
-        for start in range(0, len(images), RUN):
-            size = BATCH if self._session.is_on_cpu else DEVICE_BATCH
-            batches = list(_batches(islice(pixels, RUN), size))
-            vectors[start : start + RUN] = np.concatenate(self._session.run(batches))
-        return unit_rows(vectors, self._model.file)
+        return self.encode_pixels(self._pixels(images))
+
+    def encode_pixels(self, pixels: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return a float32 array (n, dimension) of unit rows for normalised pictures (3, size, size).
+
+        Raises
+        ------
+        WeightsError
+            The model's weights make a vector that is not finite.
+        """
+        size = BATCH if self._session.is_on_cpu else DEVICE_BATCH
+        left, vectors = iter(pixels), [np.empty((0, self.dimension), dtype=np.float32)]
+        while batches := list(_batches(islice(left, RUN), size)):
+            vectors += self._session.run(batches)
+        return unit_rows(np.concatenate(vectors), self._model.file)
 
     def _pixels(self, images: Sequence[bytes]) -> Iterator[NDArray[np.float32]]:
         for position, image in enumerate(images):
             try:
-                yield load_pixels(image, self._size)
+                yield load_pixels(image, self.image_size)
             except DataError as error:
                 raise DataError(f"image {position}: {error}") from error
 
     def _sample(self, seeds: range) -> list[Arrays]:
-        return [(sample_pixels(seed, self._size)[None],) for seed in seeds]
+        return [(sample_pixels(seed, self.image_size)[None],) for seed in seeds]
 
 
 def _batches(pixels: Iterable[NDArray[np.float32]], size: int) -> Iterator[Arrays]:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from aios_db.engine.backends.sample import sample_sentences
+from aios_db.engine.causal import Reading, Running, continuation, read, windows
+from aios_db.engine.causal_session import CausalSession
+from aios_db.engine.devices import Device
 from aios_db.engine.open_model import open_model
 from aios_db.engine.sampling import Sampler
+from aios_db.engine.validation.gate import Candidate
+from aios_db.engine.vram import VramReport
 from aios_db.engine.weights.memory import MemoryReport
-from aios_db.schema.config import EngineConfig
+from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
 from aios_db.schema.errors import DataError, WeightsError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from aios_db.engine.architectures.qwen2 import Qwen2ForCausalLM
-
-_ENGINE = EngineConfig()  # frozen
 
 MAX_WINDOW = 2048
 """Most tokens scored in one forward pass."""
-LOGIT_ROWS = 128
-"""Positions whose logits are held at a time: with Qwen2's vocabulary a position takes 600 kB."""
 # What ends a text in models whose metadata does not say, as their tokenizers name it.
 _END_TOKENS = ("<|im_end|>", "<|endoftext|>", "</s>", "<|eot_id|>", "<|end_of_text|>")
 
@@ -35,8 +35,9 @@ class LanguageModel:
     ----------
     model
         A path to a model directory, or the name of one in ``engine.models_dir``.
-    engine
-        Section of the configuration.
+    engine, cpu, device, validation
+        Sections of the configuration. On a CPU it runs on the standard back end, on ``cpu.threads`` threads,
+        in fp32, in bf16 where ``cpu.precision`` says so, or from a quantized file's integers.
 
     Attributes
     ----------
@@ -51,14 +52,31 @@ class LanguageModel:
         There is no such model; the message says how to install it.
     NotSupportedError
         The model is no causal language model.
+    ValidationError
+        The model is quantized and has no validation report that lets it be used.
     WeightsError
         A file of the model cannot be read; the message names the file and the layer.
     """
 
-    def __init__(self, model: str | Path, *, engine: EngineConfig = _ENGINE) -> None:
+    def __init__(
+        self,
+        model: str | Path | Candidate,
+        *,
+        engine: EngineConfig = DEFAULTS.engine,
+        cpu: CpuConfig = DEFAULTS.cpu,
+        device: DeviceConfig = DEFAULTS.device,
+        validation: ValidationConfig = DEFAULTS.validation,
+    ) -> None:
         from tokenizers import Tokenizer
 
-        self._model = open_model(model, engine, ("Qwen2ForCausalLM", "LlamaForCausalLM"))
+        self._model = open_model(
+            model,
+            engine,
+            ("Qwen2ForCausalLM", "LlamaForCausalLM"),
+            cpu=cpu,
+            device=device,
+            validation=validation,
+        )
         path = self._model.directory.tokenizer
         if path is None:
             raise WeightsError(f"{self._model.directory.path} has no tokenizer.json: texts cannot be read")
@@ -68,9 +86,10 @@ class LanguageModel:
             raise WeightsError(f"{path} is no readable tokenizer: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._network = cast("Qwen2ForCausalLM", self._model.module)
+        sizes = cast("Qwen2ForCausalLM", self._model.module).config
+        self.max_tokens, self._vocabulary = sizes.max_position_embeddings, sizes.vocab_size
+        self._session = CausalSession(self._model, cpu, device, self._sample)
         self._ends = self._end_tokens()
-        self.max_tokens = self._network.config.max_position_embeddings
         self.version = self._model.version
 
     def generate(
@@ -104,9 +123,15 @@ class LanguageModel:
             The prompt is empty for a model that needs a first token, or leaves no room, or an argument is out
             of range.
         """
-        sampler = Sampler(temperature, top_k, top_p, seed)
+        Sampler(temperature, top_k, top_p, seed)  # refuses before anything runs
         prompt_ids = self._ids(prompt)
-        ids = [*prompt_ids, *self._continue(prompt_ids, max_new_tokens, sampler)]
+        count = min(max_new_tokens, self.max_tokens - len(prompt_ids))
+
+        def continued(running: Running) -> list[int]:
+            sampler = Sampler(temperature, top_k, top_p, seed)
+            return list(continuation(running, prompt_ids, count, sampler, self._ends))
+
+        ids = [*prompt_ids, *self._session.run(continued)]
         # Decoded with the prompt: alone, the first token would lose the blank before it.
         before = self._tokenizer.decode(prompt_ids, skip_special_tokens=True)
         whole: str = self._tokenizer.decode(ids, skip_special_tokens=True)
@@ -132,59 +157,54 @@ class LanguageModel:
         size = min(self.max_tokens, window or MAX_WINDOW)
         if size < 2:
             raise DataError(f"a window of {size} tokens scores nothing: it must be 2 or more")
-        total, count = 0.0, 0
-        for text in texts:
-            for tokens, first in _windows(self._encode(text), size):
-                total += self._negative_log_likelihood(tokens, first)
-                count += len(tokens) - first
+        losses = [self.read(text, size).losses for text in texts]
+        count = sum(map(len, losses))
         if not count:
             raise DataError("perplexity of no tokens: every text is empty or a single token")
-        return math.exp(total / count)
+        return math.exp(math.fsum(float(each.sum(dtype="float64")) for each in losses) / count)
+
+    def read(self, text: str, window: int) -> Reading:
+        """Return what the model makes of ``text``, in windows as `perplexity` does."""
+        size = min(self.max_tokens, window)
+        return Reading.joined(
+            [
+                self._session.run(lambda running, part=part: read(running, *part))  # type: ignore[misc]
+                for part in windows(self._encode(text), size)
+            ]
+        )
+
+    @property
+    def arithmetic(self) -> str:
+        """Device, back end and precision of the answers, like ``cpu standard/fp32`` or ``cuda``."""
+        target = self.device.target
+        return f"{target} standard/{self._session.precision}" if self._session.is_on_cpu else target
+
+    @property
+    def device(self) -> Device:
+        """Where calls start; the CPU finishes them when it fails."""
+        return self._session.device
+
+    def vram(self) -> VramReport:
+        """Return the memory of the device that calls start on and what the model takes; see `Encoder`."""
+        return self._session.vram()
 
     def memory_report(self) -> MemoryReport:
         """Return where the weights are: mapped, resident or copied, by tensor and in total."""
-        return self._model.weights.memory_report()
+        return self._model.weights.memory_report(self._session.device_bytes())
 
     def close(self) -> None:
         """Release the weights and close the file."""
+        self._session.close()
         self._model.close()
 
-    def _continue(self, prompt: list[int], max_new_tokens: int, sampler: Sampler) -> Iterator[int]:
-        import torch
-
-        from aios_db.engine.architectures.qwen2 import KeyValueCache
-
-        count = min(max_new_tokens, self.max_tokens - len(prompt))
-        cache = KeyValueCache(len(prompt) + count)
-        new = prompt
-        for _ in range(count):
-            with torch.inference_mode():
-                logits = self._network.next_logits(torch.tensor([new]), cache)[0]
-            token = sampler.pick(logits)
-            if token in self._ends:
-                return
-            yield token
-            new = [token]
-
-    def _negative_log_likelihood(self, tokens: list[int], first: int) -> float:
-        """Return the summed negative log-likelihood of ``tokens[first:]``, each given those before it."""
-        import torch
-        from torch.nn import functional as F
-
-        ids = torch.tensor([tokens])
-        total = 0.0
-        with torch.inference_mode():
-            hidden = self._network.model(ids[:, :-1])[0]
-            for start in range(first - 1, len(hidden), LOGIT_ROWS):
-                rows = slice(start, start + LOGIT_ROWS)
-                logits: Tensor = self._network.lm_head(hidden[rows])
-                total += float(F.cross_entropy(logits.float(), ids[0, 1:][rows], reduction="sum"))
-        return total
+    def _sample(self) -> list[int]:
+        """Return a passage of the built-in sentences as tokens."""
+        return self._encode(sample_sentences()[1][-1])[: self.max_tokens]
 
     def _encode(self, text: str) -> list[int]:
         clean = text.encode("utf-8", "replace").decode()  # lone surrogates
         ids: list[int] = self._tokenizer.encode(clean).ids
-        if ids and max(ids) >= self._network.config.vocab_size:
+        if ids and max(ids) >= self._vocabulary:
             path = self._model.directory.path
             raise WeightsError(f"{path}: the tokenizer knows tokens that the model does not")
         return ids
@@ -201,16 +221,3 @@ class LanguageModel:
         stored = self._model.config.get("eos_token_ids")
         known = stored if stored else map(self._tokenizer.token_to_id, _END_TOKENS)
         return frozenset(token for token in known if token is not None)
-
-
-def _windows(tokens: list[int], size: int) -> Iterator[tuple[list[int], int]]:
-    """Yield windows of at most ``size`` tokens, and the position in each from which tokens are new."""
-    if len(tokens) < 2:
-        return
-    yield tokens[:size], 1
-    scored = min(size, len(tokens))
-    while scored < len(tokens):
-        end = min(scored + size - size // 2, len(tokens))
-        start = max(0, end - size)
-        yield tokens[start:end], scored - start
-        scored = end

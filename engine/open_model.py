@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aios_db.engine.adapters import Adapter
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.sizes import model_sizes
 from aios_db.engine.backends.protocol import Arrays, Program
@@ -15,16 +17,18 @@ from aios_db.engine.devices import find_device
 from aios_db.engine.fingerprint import fingerprint
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import find_model
+from aios_db.engine.validation.gate import Candidate, check
+from aios_db.engine.validation.report import ValidationReport
 from aios_db.engine.weights.lazy import LazyModel
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.residency import ResidencyManager, shared_residency
-from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
+from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
 from aios_db.schema.errors import NotSupportedError
 
 if TYPE_CHECKING:
     from torch import nn
 
-_CPU, _DEVICE = CpuConfig(), DeviceConfig(target="cpu")  # frozen
+_CPU, _DEVICE, _VALIDATION = CpuConfig(), DeviceConfig(target="cpu"), ValidationConfig()  # frozen
 
 
 @dataclass
@@ -42,6 +46,8 @@ class OpenModel:
     version: str
     """``name@`` and 12 hex digits of the SHA-256 of the weights' content."""
     residency: ResidencyManager
+    adapter: Adapter | None = None
+    """What runs beside the weights."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _weights: LazyModel | None = None
 
@@ -61,6 +67,8 @@ class OpenModel:
                     from aios_db.engine.quantization.integer_layers import use_integers
 
                     use_integers(module, self.file, vocabulary=self.config.get("vocab_size"))
+                if self.adapter is not None:
+                    self.adapter.fit(module)
                 self._weights = LazyModel(module, self.file, self.residency)
             return self._weights
 
@@ -83,6 +91,7 @@ class OpenModel:
             name=self.version,
             module=lambda: self.module,
             load=self._load,
+            hold=self._hold,
             shapes=shapes,
             calibration=calibration,
             check=check,
@@ -92,6 +101,7 @@ class OpenModel:
             config=self.config,
             weights=self.file,
             cache=self.directory.path / "backends",
+            residency=self.residency,
         )
 
     def release(self) -> None:
@@ -101,6 +111,9 @@ class OpenModel:
 
     def _load(self) -> None:
         self.weights.load_all()
+
+    def _hold(self) -> AbstractContextManager[None]:
+        return self.weights.hold()
 
     def close(self) -> None:
         """Release the weights and close the file."""
@@ -118,24 +131,45 @@ def wants_integers(file: WeightFile, cpu: CpuConfig, device: DeviceConfig) -> bo
     )
 
 
+def require_usable(
+    path: str | Path, *, cpu: CpuConfig, device: DeviceConfig, validation: ValidationConfig
+) -> ValidationReport | None:
+    """Ask the gate, as `open_model` does, whether the model directory ``path`` may be used; see `check`."""
+    directory = ModelDirectory.open(path)
+    file = WeightFile(directory.weights)
+    try:
+        return check(directory, file, validation, integers=wants_integers(file, cpu, device))
+    finally:
+        file.close()
+
+
 def open_model(
-    model: str | Path,
+    model: str | Path | Candidate,
     engine: EngineConfig,
     architectures: Collection[str],
     *,
     cpu: CpuConfig = _CPU,
     device: DeviceConfig = _DEVICE,
+    validation: ValidationConfig = _VALIDATION,
     read_sizes: Callable[[ModelDirectory, WeightFile], tuple[str, Mapping[str, Any]]] = model_sizes,
+    adapter: Adapter | None = None,
 ) -> OpenModel:
-    """Open the model directory ``model`` (a path, or a name in ``engine.models_dir``); reads no tensor.
+    """Open the model directory ``model`` (a path, or a name in ``engine.models_dir``).
+
+    Every loader goes through here, and so past the gate (`aios_db.engine.validation.gate`). No tensor is
+    read but those of a model with a validation report, which are hashed.
 
     Parameters
     ----------
     cpu, device
         Where the model will run, by default the CPU; they decide whether quantized layers compute from their
         integers.
+    validation
+        What a quantized model's report must have reached. A `Candidate` is opened without one.
     read_sizes
         Returns the architecture and its sizes.
+    adapter
+        Changes that run beside the weights; its version stands behind that of the model.
 
     Raises
     ------
@@ -143,16 +177,27 @@ def open_model(
         There is no such model; the message says how to install it.
     NotSupportedError
         The model is of none of ``architectures``.
+    ValidationError
+        The model is quantized and has no report that lets it be used.
     WeightsError
         A file of the model cannot be read; the message names the file and the layer.
     """
-    directory = ModelDirectory.open(find_model(str(model), engine.models_dir))
+    judged = not isinstance(model, Candidate)
+    named = model.path if isinstance(model, Candidate) else model
+    directory = ModelDirectory.open(find_model(str(named), engine.models_dir))
     file = WeightFile(directory.weights, mapped=engine.mmap)
-    architecture, config = read_sizes(directory, file)
-    if architecture not in architectures:
+    try:
+        architecture, config = read_sizes(directory, file)
+        if architecture not in architectures:
+            known = " or ".join(architectures)
+            raise NotSupportedError(f"{directory.path} holds {architecture}, not {known}")
+        integers = wants_integers(file, cpu, device)
+        if judged:
+            check(directory, file, validation, integers=integers)
+    except BaseException:
         file.close()
-        raise NotSupportedError(f"{directory.path} holds {architecture}, not {' or '.join(architectures)}")
-    integers = wants_integers(file, cpu, device)
+        raise
+    version = f"{directory.name}@{fingerprint(directory.path, file)[:12]}"
     return OpenModel(
         directory=directory,
         file=file,
@@ -160,6 +205,7 @@ def open_model(
         config=config,
         integers=integers,
         cpu=replace(cpu, backend="standard", precision="fp32") if integers else cpu,
-        version=f"{directory.name}@{fingerprint(directory.path, file)[:12]}",
-        residency=shared_residency(engine.max_resident_bytes),
+        version=version if adapter is None else f"{version}+{adapter.version}",
+        residency=shared_residency(engine.max_resident_bytes, engine.least_available),
+        adapter=adapter,
     )

@@ -218,10 +218,11 @@ class _Task:
             quantize_model(
                 directory.path, self.built,
                 calibration=self.calibration, config=self.quantize, device=self.device,
-                progress=self._progress,
+                progress=self._progress, validation=self.validation,
             )  # fmt: skip
 
     def _verify(self, directory: ModelDirectory, file: WeightFile) -> None:
+        from aios_db.engine.validation.report import load_report
         from aios_db.engine.validation.validator import validate_version
 
         new = WeightFile(self.built / WEIGHTS_FILE)
@@ -233,9 +234,14 @@ class _Task:
         finally:
             new.close()
         if self.quantize:
-            texts = [each for each in self.calibration if isinstance(each, str)]
-            files = [each for each in self.calibration if isinstance(each, Path)]
-            report = validate_version(directory.path, self.built, texts, self.validation, files)
+            report = load_report(self.built)
+            if report is None or not report.passed or report.min_cosine < self.validation.min_cosine:
+                # Made by an earlier run, with other thresholds.
+                texts = [each for each in self.calibration if isinstance(each, str)]
+                files = [each for each in self.calibration if isinstance(each, Path)]
+                report = validate_version(
+                    directory.path, self.built, texts, self.validation, files, device=self.device
+                )
             if not report.passed:
                 raise ValidationError(
                     f"{directory.path} stays V1, its quantized weights were refused: "

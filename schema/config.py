@@ -24,9 +24,18 @@ PositiveInt = Annotated[int, Range(1)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 Cosine = Annotated[float, Range(-1, 1)]
+Shares = tuple[tuple[str, float], ...]
+"""A number from 0 to 1 for each of some names, in their order."""
 
 CpuBackend = Literal["auto", "standard", "compile", "ipex", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
+Durability = Literal["full", "normal"]
+Language = Literal[
+    "auto", "arabic", "armenian", "basque", "catalan", "czech", "danish", "dutch", "english", "estonian",
+    "finnish", "french", "german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian",
+    "lithuanian", "norwegian", "persian", "polish", "portuguese", "romanian", "russian", "spanish", "swedish",
+    "tamil", "turkish",
+]  # fmt: skip
 Target = Literal["auto", "cuda", "rocm", "vulkan", "mps", "cpu", "arm"]
 
 
@@ -46,6 +55,11 @@ class EngineConfig:
     """Map weight files instead of reading them."""
     max_resident_bytes: NonNegativeInt = 0
     """Release unused weights above this many resident bytes, least recently used first; 0 is no limit."""
+    least_available: Share = 0.05
+    """Release unused weights when less than this share of the memory, or than 1 GiB, is available.
+
+    The memory is the machine's or that of the control group (container) with the least left; 0 is never.
+    """
     batch_tokens: NonNegativeInt = 0
     """Most tokens, padding included, in one forward pass; 0 is 512 on a CPU and 16,384 on a GPU."""
 
@@ -86,12 +100,29 @@ class StorageConfig:
 
     dimension: Annotated[int, Range(1)] = 384
     """Length of a text vector in a new database when no text model says it."""
-    compact_after_fragments: Annotated[int, Range(2)] = 64
+    compact_after_fragments: Annotated[int, Range(2)] = 16
     """Compact in the background when a table has this many small fragments."""
     maintenance_delay_s: NonNegative = 2.0
     """Recall counts and the derived link column are written, and tables compacted, so long after a write."""
+    link_recalled_s: NonNegative = 600.0
+    """Links between memories that were recalled together are written so long after, or by `optimize`."""
     keep_versions_s: NonNegative = 600.0
     """How long a replaced version stays readable for other processes' running statements."""
+    durability: Durability = "full"
+    """Whether a write is forced to the disk before it is acknowledged; ``normal`` leaves that to the system.
+
+    After a loss of power ``full`` has every acknowledged write, ``normal`` all but the last seconds'.
+    """
+    keep_changes: NonNegativeInt = 10_000
+    """How many of the last changes `changes` lists, up to twice as many; 0 keeps no log of them."""
+    confirm_forget: NonNegativeInt = 1_000
+    """Forgetting or deleting more memories than this at once asks for `confirm`; 0 never asks."""
+    keep_versions_bytes: NonNegativeInt = 4_000_000
+    """Replaced versions that take more, and more than half of their table, go after 30 seconds already."""
+    index_cache_bytes: NonNegativeInt = 64_000_000
+    """Most memory for what was read of Lance's scalar indices; one cache for all tables."""
+    metadata_cache_bytes: NonNegativeInt = 32_000_000
+    """Most memory for what was read of manifests and files; one cache for all tables."""
     lock_timeout_s: NonNegative = 60.0
     """How long a writer waits for another process's write."""
 
@@ -120,7 +151,7 @@ class RecallConfig:
     """Memories returned."""
     hops: NonNegativeInt = 1
     """Links followed from the best matches."""
-    vector_weight: NonNegative = 1.0
+    vector_weight: NonNegative = 1.5
     """Weight of the standardised vector score."""
     keyword_weight: NonNegative = 1.0
     """Weight of the standardised BM25 score."""
@@ -128,6 +159,35 @@ class RecallConfig:
     """Weight of the score that arrives over links."""
     recency_weight: NonNegative = 0.0
     """Weight of recency."""
+
+
+@dataclass(frozen=True)
+class TrustConfig:
+    """How much a memory counts, by where it came from; see docs/security.md."""
+
+    sources: Shares = ()
+    """Trust by pattern of the `source` (`*`, `?` and `[…]` as in file names, upper and lower case alike);
+    the first that fits holds.
+
+    In YAML a section of `pattern: trust`, in the environment `web:*=0.2, tool:*=0.5`.
+    """
+    default: Share = 1.0
+    """Trust in a source that no pattern fits."""
+    quarantine_below: Share = 0.5
+    """Text from a source trusted less than this is held in quarantine when it reads like an instruction."""
+    source_share: Share = 0.3
+    """Of the memories that `recall` returns, the most that one source which is not trusted fully may have."""
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Keyword search."""
+
+    language: Language = "auto"
+    """Language of the memories, whose stemmer is used; ``auto`` tells it from each text.
+
+    Another one than the index was made with makes the index anew when the database is opened.
+    """
 
 
 @dataclass(frozen=True)
@@ -141,7 +201,9 @@ class QuantizationConfig:
     group_size: Annotated[int, Range(-1)] = 64
     """2-bit weights that share a scale and zero point; 0 is a whole channel, -1 the whole tensor."""
     symmetric: bool = False
-    """Do without zero points in 2-bit layers; 8-bit layers always do."""
+    """Do without zero points in 2-bit layers; those of 8 bits are another setting."""
+    int8_zero_points: bool = False
+    """Give 8-bit layers and tables zero points where that lowers the error of their weights."""
     mixed_precision: bool = True
     """Let what costs most in 2 bits have more, as `max_bits` allows."""
     mixed_by: Literal["layer", "row"] = "layer"
@@ -152,6 +214,10 @@ class QuantizationConfig:
     """Bits per weight over the quantized linear layers, scales and zero points included."""
     keep_int8: str = ""
     """Layers that get 8 bits whatever they cost: parts of their names, separated by commas."""
+    keep_fp16: str = ""
+    """Layers that stay floats of 16 bits: parts of their names, separated by commas."""
+    fp16_layers: NonNegativeInt = 0
+    """So many more layers stay floats of 16 bits, those that cost most in 2 bits."""
     calibration_tokens: Annotated[int, Range(-1)] = -1
     """Tokens that GPTQ looks at; -1 is 240,000, less for large models. Rounding takes at most 40,000."""
     damping: NonNegative = 0.01
@@ -193,7 +259,11 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class LoggingConfig:
-    """The `aios_db` logger."""
+    """The `aios_db` logger, while a database is open whose configuration differs from these defaults.
+
+    Lines go to standard error; where the program has a handler for a record, that writes it, in its own form.
+    Of several open databases the most talkative level holds, and the format of the last.
+    """
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     """Least level that is emitted."""
@@ -213,6 +283,12 @@ class Config:
     storage: StorageConfig = field(default_factory=StorageConfig)
     links: LinksConfig = field(default_factory=LinksConfig)
     recall: RecallConfig = field(default_factory=RecallConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
+
+
+DEFAULTS = Config()
+"""What holds where nothing is configured."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 5
 """The newest layout; each higher number than 1 is reached by the migration of that number."""
 
 MARKER = "aios.json"
 LOCK = "write.lock"
 INDEX = "index"
+RECALLS = "recalls.log"
+DAMAGED = "damaged"
+"""Where `repair` puts damaged tables that it has made anew."""
+CHANGES = "changes.log"
+BEGUN = "changes.begun"
 
 
 def table_path(directory: Path, table: str) -> Path:

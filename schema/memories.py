@@ -9,10 +9,16 @@ KEY = "memory_id"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 KINDS = ("message", "document", "observation", "principle", "experience", "summary")
-TIERS = ("short", "long", "archived")
 
 # Lance's declaration of the key; without it concurrent merge_insert calls silently duplicate rows.
 _KEY = {"lance-schema:unenforced-primary-key": "true"}
+
+# Added by format 3.
+IDENTITY_FIELDS = (
+    pa.field("external_id", pa.string()),  # the user's own name for it, unique within user and agent
+    pa.field("times", pa.list_(TIMESTAMP)),  # where equal ones are folded: when, each time that is known
+    pa.field("occurrences", pa.int64(), nullable=False),  # and how often
+)
 
 LINK_STRUCT = pa.struct([("target_id", pa.string()), ("kind", pa.string()), ("weight", pa.float32())])
 
@@ -43,17 +49,18 @@ def memories_schema(dimension: int) -> pa.Schema:
             pa.field("importance", pa.float32(), nullable=False),
             pa.field("source", pa.string()),  # the file or program it came from
             pa.field("trust", pa.float32(), nullable=False),
-            pa.field("content_hash", pa.string(), nullable=False),  # of scope and content: dedupe
+            pa.field("content_hash", pa.string(), nullable=False),  # what it is known by: schema/identity.py
             pa.field("derived_from", pa.list_(pa.string())),  # lineage: memory_ids
             pa.field("metadata", pa.string()),  # JSON object
             pa.field("association_links", pa.list_(LINK_STRUCT)),  # derived from the link table
+            *IDENTITY_FIELDS,
         ]
     )
 
 
 def returned_schema() -> pa.Schema:
     """Return the columns that searches return: all but the media's bytes, the vector and what is derived."""
-    left_out = {"media", "text_embedding", "content_hash", "association_links"}
+    left_out = {"media", "text_embedding", "content_hash", "association_links", "times"}
     return pa.schema(
         [pa.field(each.name, each.type) for each in memories_schema(1) if each.name not in left_out]
     )
@@ -63,6 +70,7 @@ def returned_schema() -> pa.Schema:
 WRITABLE = (
     "kind", "title", "text", "media", "media_uri", "media_type", "text_embedding", "session_id", "agent_id",
     "user_id", "speaker", "occurred_at", "tier", "importance", "source", "trust", "derived_from", "metadata",
+    "external_id",
 )  # fmt: skip
 
 # Two rows with equal content in one scope are one memory.

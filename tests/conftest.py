@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -10,12 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.models import install_minilm
 from aios_db.engine.weights.int2 import pack_int2
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import Layer, write_weights
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and that is inherited.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would be folded to it
 

@@ -11,11 +11,13 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from aios_db.schema.deadlines import Deadlines
 from aios_db.schema.errors import Error
 
 Handler = Callable[..., pa.Array]
@@ -36,43 +38,63 @@ class ScalarFunction:
     handler
         Called as ``handler(store, *columns)`` with one Arrow array an argument, all of one length; returns an
         array of that length.
+    trial
+        Of a function that changes the database when it is called, what returns the like of its result and
+        changes nothing; None where it only reads.
+    at_end
+        Of a function that changes the database: on a cursor of ours, which sees the statement's end, it does
+        so then, and returns what ``trial`` says.
+    retrieves
+        Whether it searches: plans of queries that call it are kept.
     """
 
     name: str
     parameters: Sequence[str]
     returns: str
     handler: Handler
+    trial: Handler | None = None
+    at_end: bool = False
+    retrieves: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes the database when it is called."""
+        return self.trial is not None
 
 
 class ErrorBook:
     """Remembers the last errors raised inside SQL functions, since DuckDB passes on only their text."""
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[str, Error]] = deque(maxlen=32)
+        self._recent: deque[tuple[str, Error | KeyboardInterrupt]] = deque(maxlen=32)
         self._number = itertools.count(1)
 
-    def record(self, error: Error) -> Error:
+    def record(self, error: Error | KeyboardInterrupt) -> Error:
         """Return an error to raise in the function's place, marked so that `find` knows it again."""
         mark = f"[aios error {next(self._number)}]"
         self._recent.append((mark, error))
         return (
             type(error)(f"{error} {mark}")
-            if type(error).__init__ is Error.__init__
+            if isinstance(error, Error) and type(error).__init__ is Error.__init__
             else Error(f"{error} {mark}")
         )
 
-    def find(self, error: duckdb.Error) -> Error | None:
+    def find(self, error: duckdb.Error) -> Error | KeyboardInterrupt | None:
         """Return the error that DuckDB wrapped in this one, if it was one of ours."""
         text = str(error)
         return next((original for mark, original in reversed(self._recent) if mark in text), None)
 
 
-def install(
+def install(  # noqa: PLR0917 - each of another kind
     connection: duckdb.DuckDBPyConnection,
     functions: Sequence[ScalarFunction],
     current: Callable[[], Any],
     dimension: int,
     errors: ErrorBook,
+    suffix: str = "",
+    called: Callable[[str], bool] = lambda _: True,
+    postpone: Callable[[str, Callable[[], object]], None] = lambda _, write: None,
+    deadlines: Deadlines | None = None,
 ) -> list[Callable[..., pa.Array]]:
     """Register the functions in the DuckDB instance of ``connection``.
 
@@ -80,6 +102,15 @@ def install(
     ----------
     current
         Returns the store to work on, at each call.
+    suffix
+        Stands behind the functions' names, so that an instance can have those of two stores.
+    called
+        Is passed the token of each call of a function that writes, its last argument, before the call, and
+        returns whether the call is to write.
+    postpone
+        Is passed the token of a call that is to write at its statement's end, and what writes it.
+    deadlines
+        By when the statements that call must have ended.
 
     Returns
     -------
@@ -88,10 +119,11 @@ def install(
         still has it, or where the connection that registered it is closed before the others.
     """
     create_function: Any = connection.create_function  # its annotations know no type written as text
-    calls = [_bind(function, current, errors) for function in functions]
+    deadlines = deadlines or Deadlines()
+    calls = [_bind(function, current, errors, called, postpone, deadlines) for function in functions]
     for function, call in zip(functions, calls, strict=True):
         create_function(
-            function.name,
+            function.name + suffix,
             call,
             list(function.parameters),
             function.returns.format(dimension=dimension),
@@ -102,17 +134,35 @@ def install(
     return calls
 
 
-def remove(connection: duckdb.DuckDBPyConnection, functions: Sequence[ScalarFunction]) -> None:
+def remove(
+    connection: duckdb.DuckDBPyConnection, functions: Sequence[ScalarFunction], suffix: str = ""
+) -> None:
     """Take the functions out of the DuckDB instance again."""
     for function in functions:
-        connection.remove_function(function.name)
+        connection.remove_function(function.name + suffix)
 
 
-def _bind(function: ScalarFunction, current: Callable[[], Any], errors: ErrorBook) -> Callable[..., pa.Array]:
+def _bind(  # noqa: PLR0917 - each of another kind
+    function: ScalarFunction,
+    current: Callable[[], Any],
+    errors: ErrorBook,
+    called: Callable[[str], bool],
+    postpone: Callable[[str, Callable[[], object]], None],
+    deadlines: Deadlines,
+) -> Callable[..., pa.Array]:
     def call(*columns: pa.ChunkedArray) -> pa.Array:
         try:
-            return function.handler(current(), *(_one_array(column) for column in columns))
-        except Error as error:
+            arrays = [_one_array(column) for column in columns]
+            handler = function.handler
+            if function.trial is not None:
+                tokens = set(arrays.pop().to_pylist())
+                if not all(called(str(token)) for token in tokens):
+                    handler = function.trial
+                    if function.at_end:
+                        postpone(str(tokens.pop()), partial(function.handler, current(), *arrays))
+            with deadlines.called():
+                return handler(current(), *arrays)
+        except (Error, KeyboardInterrupt) as error:
             raise errors.record(error) from error
 
     # DuckDB counts the parameters in the signature.

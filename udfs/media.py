@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from aios_db.schema.config import Config, CpuConfig, DeviceConfig, EngineConfig
+from aios_db.schema.config import Config, CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
 from aios_db.udfs.functions import ScalarFunction
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def embed_audio(store: Configured, files: pa.Array) -> pa.Array:
     from aios_db.engine.media import embed_files
 
     config = store.config
-    encoder = _audio_encoder(config.engine, config.cpu, config.device)
+    encoder = _audio_encoder(config.engine, config.cpu, config.device, config.validation)
     return pa.array(embed_files(encoder.encode_audio, files.to_pylist()), pa.list_(pa.float32()))
 
 
@@ -38,22 +38,26 @@ def embed_image(store: Configured, files: pa.Array) -> pa.Array:
     from aios_db.engine.media import embed_files
 
     config = store.config
-    encoder = _image_encoder(config.engine, config.cpu, config.device)
+    encoder = _image_encoder(config.engine, config.cpu, config.device, config.validation)
     return pa.array(embed_files(encoder.encode_image, files.to_pylist()), pa.list_(pa.float32()))
 
 
 @lru_cache(maxsize=1)
-def _audio_encoder(engine: EngineConfig, cpu: CpuConfig, device: DeviceConfig) -> AudioEncoder:
+def _audio_encoder(
+    engine: EngineConfig, cpu: CpuConfig, device: DeviceConfig, validation: ValidationConfig
+) -> AudioEncoder:
     from aios_db.engine.audio_encoder import AudioEncoder
 
-    return AudioEncoder(engine.audio_model, engine=engine, cpu=cpu, device=device)
+    return AudioEncoder(engine.audio_model, engine=engine, cpu=cpu, device=device, validation=validation)
 
 
 @lru_cache(maxsize=1)
-def _image_encoder(engine: EngineConfig, cpu: CpuConfig, device: DeviceConfig) -> ImageEncoder:
+def _image_encoder(
+    engine: EngineConfig, cpu: CpuConfig, device: DeviceConfig, validation: ValidationConfig
+) -> ImageEncoder:
     from aios_db.engine.image_encoder import ImageEncoder
 
-    return ImageEncoder(engine.image_model, engine=engine, cpu=cpu, device=device)
+    return ImageEncoder(engine.image_model, engine=engine, cpu=cpu, device=device, validation=validation)
 
 
 FUNCTIONS = (

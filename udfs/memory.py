@@ -1,48 +1,182 @@
-"""`remember`, `forget` and `link`: writing memories from SQL, one commit a batch."""
+"""`remember`, `forget`, `erase` and `link`: writing memories from SQL, one commit per statement."""
 
 from __future__ import annotations
 
+import json
+import uuid
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 
-from aios_db.schema.errors import DataError
+from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.schema.sources import SQL
 from aios_db.udfs.functions import ScalarFunction
 from aios_db.udfs.protocols import MemoryWriter
-
-_MEMORY = """STRUCT(
-    text VARCHAR, title VARCHAR, kind VARCHAR, session_id VARCHAR, agent_id VARCHAR, user_id VARCHAR,
-    speaker VARCHAR, occurred_at TIMESTAMPTZ, tier VARCHAR, importance FLOAT, source VARCHAR, metadata VARCHAR
-)"""
+from aios_db.udfs.writing import DeferredWrite
 
 
 def remember(store: MemoryWriter, rows: pa.StructArray) -> pa.Array:
-    """Store a batch of memories in one commit and return their ids."""
+    """Store memories in one commit and return their ids."""
     columns = dict(zip(rows.type.names, rows.flatten(), strict=True))
     if columns["text"].null_count:
         raise DataError("remember: the text is NULL; give the memory's content")
     given = {name: column for name, column in columns.items() if column.null_count < len(column)}
-    return pa.array(store.remember(pa.table(given)), type=pa.string())
+    return pa.array(store.remember(pa.table(given), append=True, entry=SQL), type=pa.string())
 
 
-def forget(store: MemoryWriter, memory_ids: pa.Array) -> pa.Array:
-    """Delete a batch of memories; true for each that existed."""
-    ids = memory_ids.to_pylist()
-    return pa.array([None if each is None else store.forget([each]) > 0 for each in ids], type=pa.bool_())
+def forget(store: MemoryWriter, calls: pa.StructArray) -> pa.Array:
+    """Delete memories in one commit; true for the first mention of each that existed, null for null."""
+    memory_ids, confirm = calls.flatten()
+    ids = _distinct(memory_ids)
+    existed = store.existing(ids)
+    store.forget(ids, confirm=all(confirm.to_pylist()))
+    return _first_mentions(memory_ids, ids, existed)
 
 
-def link(
-    store: MemoryWriter, sources: pa.Array, targets: pa.Array, kinds: pa.Array, weights: pa.Array
-) -> pa.Array:
-    """Insert or strengthen a batch of links in one commit."""
-    columns = {"source_id": sources, "target_id": targets, "kind": kinds, "weight": weights}
+def erase(store: MemoryWriter, memory_ids: pa.Array) -> pa.Array:
+    """Delete memories from every file; true for the first mention of each that existed, null for null.
+
+    An id that no memory has is asked for, too: it may have been forgotten, and still be in older versions.
+    """
+    ids = _distinct(memory_ids)
+    existed = store.existing(ids)
+    if ids:
+        store.erase(ids)
+    return _first_mentions(memory_ids, ids, existed)
+
+
+def _distinct(memory_ids: pa.Array) -> list[str]:
+    return [each for each in dict.fromkeys(memory_ids.to_pylist()) if each is not None]
+
+
+def _first_mentions(memory_ids: pa.Array, distinct: list[str], existed: list[bool]) -> pa.Array:
+    """Return whether each existed, where it is mentioned first; false at later mentions, null for null."""
+    left = dict(zip(distinct, existed, strict=True))
+    told = [None if each is None else left.pop(each, False) for each in memory_ids.to_pylist()]
+    return pa.array(told, type=pa.bool_())
+
+
+def link(store: MemoryWriter, rows: pa.StructArray) -> pa.Array:
+    """Insert or strengthen links in one commit."""
+    columns = dict(zip(rows.type.names, rows.flatten(), strict=True))
     for name, column in columns.items():
         if column.null_count:
             raise DataError(f"link: {name} is NULL; a link needs both ends, a kind and a weight")
     store.link(pa.table(columns))
-    return pa.array([True] * len(sources), type=pa.bool_())
+    return pa.array(np.ones(len(rows), bool))
 
+
+def remember_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
+    """Store the memories of a JSON list of objects in one commit; a list of their ids."""
+    rows = _rows(lists, "remember_all", "[{text: 'tea', speaker: 'Ada'}]")
+    for row in rows:
+        if isinstance(row.get("metadata"), dict):
+            row["metadata"] = json.dumps(row["metadata"])
+    ids = store.remember(_table(rows), entry=SQL) if rows else []
+    return pa.array([[{"memory_id": each} for each in ids]], _IDS)
+
+
+def try_remember_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
+    """Return an id per row that `remember_all` would store: one that no memory has."""
+    rows = _rows(lists, "remember_all", "[{text: 'tea', speaker: 'Ada'}]")
+    return pa.array([[{"memory_id": str(uuid.uuid4())} for _ in rows]], _IDS)
+
+
+def forget_all(store: MemoryWriter, lists: pa.Array, confirm: pa.Array) -> pa.Array:
+    """Delete the memories of a list in one commit; how many there were."""
+    ids = [each for each in _only(lists, "forget_all") or [] if each is not None]
+    return pa.array([[{"forgotten": store.forget(ids, confirm=bool(confirm[0].as_py()))}]], _COUNT)
+
+
+def try_forget_all(store: MemoryWriter, lists: pa.Array, _: pa.Array) -> pa.Array:
+    """Return how many memories of a list there are."""
+    ids = {each for each in _only(lists, "forget_all") or [] if each is not None}
+    return pa.array([[{"forgotten": sum(store.existing(list(ids)))}]], _COUNT)
+
+
+def erase_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
+    """Delete the memories of a list and all that was deleted before from every file; how many there were."""
+    ids = [each for each in _only(lists, "erase_all") or [] if each is not None]
+    return pa.array([[{"erased": store.erase(ids).memories}]], _ERASED)
+
+
+def try_erase_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
+    """Return how many memories of a list there are."""
+    ids = {each for each in _only(lists, "erase_all") or [] if each is not None}
+    return pa.array([[{"erased": sum(store.existing(list(ids)))}]], _ERASED)
+
+
+def link_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
+    """Insert or strengthen the links of a JSON list of objects in one commit; how many distinct ones."""
+    rows = _rows(lists, "link_all", "[{source_id: '…', target_id: '…'}]")
+    return pa.array([[{"linked": store.link(_table(rows)) if rows else 0}]], _LINKED)
+
+
+def try_link_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
+    """Return how many links a list has."""
+    rows = _rows(lists, "link_all", "[{source_id: '…', target_id: '…'}]")
+    return pa.array([[{"linked": len({json.dumps(row, sort_keys=True) for row in rows})}]], _LINKED)
+
+
+def _rows(lists: pa.Array, name: str, example: str) -> list[dict[str, Any]]:
+    """Return the structs of the one JSON list."""
+    rows = json.loads(_only(lists, name) or "[]")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{name}: give a list of structs whose fields are columns: {name}({example})")
+    return rows
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+
+
+def _only(lists: pa.Array, name: str) -> Any:
+    """Return the one list; called per row of a table, it might write some and then fail."""
+    if len(lists) != 1:
+        raise ProgrammingError(
+            f"{name} was called for {len(lists)} rows at once; give it one list: {name}((SELECT list(…)))"
+        )
+    return lists[0].as_py()
+
+
+_IDS = pa.list_(pa.struct([("memory_id", pa.string())]))
+_COUNT = pa.list_(pa.struct([("forgotten", pa.int64())]))
+_ERASED = pa.list_(pa.struct([("erased", pa.int64())]))
+_LINKED = pa.list_(pa.struct([("linked", pa.int64())]))
+
+DEFERRED = (
+    DeferredWrite("remember", "VARCHAR", remember, "FROM remember_all([{text: '…', session_id: '…'}])"),
+    DeferredWrite("forget", "BOOLEAN", forget, "FROM forget_all(['…'])"),
+    DeferredWrite("erase", "BOOLEAN", erase, "FROM erase_all(['…'])"),
+    DeferredWrite("link", "BOOLEAN", link, "FROM link_all([{source_id: '…', target_id: '…'}])"),
+)
 
 FUNCTIONS = (
-    ScalarFunction("aios_remember", [_MEMORY], "VARCHAR", remember),
-    ScalarFunction("aios_forget", ["VARCHAR"], "BOOLEAN", forget),
-    ScalarFunction("aios_link", ["VARCHAR", "VARCHAR", "VARCHAR", "FLOAT"], "BOOLEAN", link),
+    ScalarFunction(
+        "aios_remember_all",
+        ["VARCHAR", "VARCHAR"],
+        "STRUCT(memory_id VARCHAR)[]",
+        remember_all,
+        trial=try_remember_all,
+    ),
+    ScalarFunction(
+        "aios_forget_all",
+        ["VARCHAR[]", "BOOLEAN", "VARCHAR"],
+        "STRUCT(forgotten BIGINT)[]",
+        forget_all,
+        trial=try_forget_all,
+    ),
+    ScalarFunction(
+        "aios_erase_all",
+        ["VARCHAR[]", "VARCHAR"],
+        "STRUCT(erased BIGINT)[]",
+        erase_all,
+        trial=try_erase_all,
+        at_end=True,  # it removes files that the statement may still read
+    ),
+    ScalarFunction(
+        "aios_link_all", ["VARCHAR", "VARCHAR"], "STRUCT(linked BIGINT)[]", link_all, trial=try_link_all
+    ),
 )

@@ -24,19 +24,39 @@ class TextEncoder(Protocol):
         ...
 
 
+class Erasure(Protocol):
+    """What an erasure did."""
+
+    @property
+    def memories(self) -> int:
+        """How many memories it deleted."""
+        ...
+
+
 class MemoryWriter(Protocol):
     """The part of the store that changes things."""
 
-    def remember(self, rows: pa.Table) -> list[str]:
-        """Store memories; one id per row, in order."""
+    def remember(self, rows: pa.Table, *, append: bool = False, entry: str = ...) -> list[str]:
+        """Store memories; one id per row, in order. With ``append`` untimed messages are new turns.
+
+        ``entry`` is the source of those that name none.
+        """
         ...
 
-    def forget(self, memory_ids: Sequence[str]) -> int:
-        """Delete memories and their links; return how many there were."""
+    def forget(self, memory_ids: Sequence[str], *, confirm: bool = False) -> int:
+        """Delete memories and their links; return how many there were. Many are to be confirmed."""
+        ...
+
+    def erase(self, memories: Sequence[str]) -> Erasure:
+        """Delete memories, and what was deleted before, from every file."""
         ...
 
     def link(self, links: pa.Table) -> int:
         """Insert or strengthen links; return how many."""
+        ...
+
+    def existing(self, memory_ids: Sequence[str]) -> list[bool]:
+        """Tell of each whether there is such a memory."""
         ...
 
 

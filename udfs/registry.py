@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 
 from aios_db.schema.config import RecallConfig
-from aios_db.udfs import embed, macros, media, memory, retrieval, weights
+from aios_db.udfs import embed, federation, history, macros, media, memory, retrieval, trust, weights
 from aios_db.udfs.functions import ScalarFunction
+from aios_db.udfs.listing import listing
+from aios_db.udfs.writing import DeferredWrite
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     *embed.FUNCTIONS,
     *media.FUNCTIONS,
     *memory.FUNCTIONS,
+    *history.FUNCTIONS,
     *retrieval.FUNCTIONS,
+    *trust.FUNCTIONS,
     *weights.FUNCTIONS,
+    *federation.FUNCTIONS,
 )
 
-TABLES = ("memories", "association_links", "weight_versions", "validation_reports", "schema_migrations")
+DEFERRED: tuple[DeferredWrite, ...] = memory.DEFERRED
 
-TOPICS = ("views", "embed", "media", "memory", "recall", "weights")
+TABLES = (
+    "memories",
+    "association_links",
+    "weight_versions",
+    "validation_reports",
+    "schema_migrations",
+    "lora_cards",
+    "sync_log",
+)
+
+VIEWS = ("changes", "quarantined")
+"""Views that are no tables."""
+
+TOPICS = ("views", "embed", "media", "memory", "quarantine", "recall", "history", "weights", "federation")
+_BY_SOURCE = "best_of_sources"
 
 
 _DEFAULTS = RecallConfig()
 
 
-def sql_objects(recall: RecallConfig = _DEFAULTS) -> tuple[macros.SqlObject, ...]:
-    """Return every macro and view of ``udfs/sql`` in the order to create them, with configured defaults."""
-    objects = (item for topic in TOPICS for item in macros.load(topic))
-    return tuple(
-        macros.with_defaults(item, asdict(recall)) if item.name == "recall" else item for item in objects
-    )
+def sql_objects(recall: RecallConfig = _DEFAULTS, *, by_source: bool = False) -> tuple[macros.SqlObject, ...]:
+    """Return every macro and view of ``udfs/sql`` in the order to create them, with configured defaults.
+
+    ``by_source`` limits what one source may have of an answer.
+    """
+    instead = {item.name: item for item in macros.load(_BY_SOURCE)} if by_source else {}
+    objects = [
+        macros.with_defaults(item, asdict(recall)) if item.name == "recall" else instead.get(item.name, item)
+        for topic in TOPICS
+        for item in macros.load(topic)
+    ]
+    return (*objects, listing(objects))
+
+
+def retrieval_macros() -> frozenset[str]:
+    """Return the macros that call a function that retrieves, themselves or through other macros."""
+    found = {function.name for function in FUNCTIONS if function.retrieves}
+    for item in sql_objects():
+        if item.calls and found.intersection(re.findall(r"\w+", item.statement)):
+            found.add(item.name)
+    return frozenset(name for name in found if not name.startswith("aios_"))

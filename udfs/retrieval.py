@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -13,12 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aios_db.schema.deadlines import check
+from aios_db.schema.directions import directions, why_not
 from aios_db.schema.errors import DataError
 from aios_db.schema.memories import TIMESTAMP, returned_schema
 from aios_db.schema.retrieval import Filter, Hits, Rows
+from aios_db.schema.trust import ceilings
 from aios_db.udfs.functions import ScalarFunction
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Index(Protocol):
@@ -59,6 +63,10 @@ class Index(Protocol):
         """Return row ids, -1 for unknown."""
         ...
 
+    def trust(self, row_ids: Rows) -> NDArray[np.float32]:
+        """Return the trust in memories."""
+        ...
+
     def memory_ids(self, row_ids: Rows) -> pa.StringArray:
         """Return memory_ids."""
         ...
@@ -74,6 +82,22 @@ class Index(Protocol):
         ...
 
 
+class History(Protocol):
+    """Earlier versions of a store."""
+
+    def versions(self) -> pa.Table:
+        """Return the versions that are kept."""
+        ...
+
+    def memories(self, version: int | None, time: int | None) -> pa.Table:
+        """Return the memories of a version or of a moment."""
+        ...
+
+    def index(self, time: int) -> Index:
+        """Return an index over what was known at a moment."""
+        ...
+
+
 class Searchable(Protocol):
     """A store with a search index."""
 
@@ -82,13 +106,21 @@ class Searchable(Protocol):
         """The index over the current snapshot."""
         ...
 
+    @property
+    def history(self) -> History:
+        """Earlier versions."""
+        ...
+
+    def require(self, table: str) -> None:
+        """Raise where a table cannot be read."""
+        ...
+
     def touch(self, memory_ids: Sequence[str]) -> None:
         """Note that memories were recalled together."""
         ...
 
 
-_WHERE = """STRUCT(session_id VARCHAR, agent_id VARCHAR, user_id VARCHAR,
-    since TIMESTAMPTZ, "until" TIMESTAMPTZ, tier VARCHAR)"""
+_FILTER = "VARCHAR"  # as `memory_filter` returns it
 _HIT = [("memory_id", pa.string()), ("score", pa.float64()), ("standard_score", pa.float64())]
 _NEAREST = pa.struct([*_HIT, ("keyword_score", pa.float64())])
 _MATCHING = pa.struct([*_HIT, ("vector_score", pa.float64())])
@@ -103,10 +135,13 @@ _REACHED = pa.struct(
         ("happened_at", TIMESTAMP),
         ("age", pa.float64()),
         ("given", pa.int32()),
+        ("ceiling", pa.float64()),
     ]
 )
 _NEIGHBOR = pa.struct([("memory_id", pa.string()), ("distance", pa.int32())])
 _MEMORY = pa.struct(list(returned_schema()))
+_NAMES = returned_schema().names
+_VERSION = pa.struct([("version", pa.int64()), ("written_at", TIMESTAMP)])
 _SQL = {
     pa.string(): "VARCHAR",
     pa.list_(pa.string()): "VARCHAR[]",
@@ -118,28 +153,60 @@ _SQL = {
 }
 
 
+def memory_filter(store: Searchable, named: pa.Array, filters: pa.Array) -> pa.Array:
+    """Return filters as text: conditions given by name and those of another filter besides.
+
+    Parameters
+    ----------
+    named
+        A struct of the conditions as JSON, and its SQL type: a list of two.
+    filters
+        What this function has returned, or NULL.
+    """
+    given = zip(named.to_pylist(), filters.to_pylist(), strict=True)
+    found = (_named(*first).joined(Filter.parse(second or "")) for first, second in given)
+    return pa.array([each.text() for each in found], pa.string())
+
+
+def unit_vector(store: Searchable, vectors: pa.ListArray) -> pa.ListArray:
+    """Return vectors of unit length, null for null."""
+    found: list[NDArray[np.float32] | None] = []
+    for given in vectors:
+        if not given.is_valid:
+            found.append(None)
+            continue
+        numbers = _numbers(given.values, np.float64)
+        unit, has_direction = directions(numbers[np.newaxis])
+        if not has_direction[0]:
+            raise DataError(f"the vector {why_not(numbers)}")
+        found.append(unit[0])
+    return pa.array(found, pa.list_(pa.float32()))
+
+
 def vector_search(
-    store: Searchable, vectors: pa.Array, counts: pa.Array, wheres: pa.StructArray, texts: pa.Array
+    store: Searchable, vectors: pa.Array, counts: pa.Array, wheres: pa.StringArray, texts: pa.Array
 ) -> pa.Array:
     """Return the nearest memories of each vector, best first, scored by a text too where there is one."""
 
     def one(vector: pa.Array, k: int, where: Filter, text: str | None) -> pa.StructArray:
-        hits = store.index.vector_search(_numbers(vector), k, where)
-        beside = None if text is None else store.index.keyword_scores(text, hits.row_ids)
-        return _hits(store, hits, beside, _NEAREST)
+        index = _index(store, where)
+        hits = index.vector_search(_numbers(vector), k, where)
+        beside = None if text is None else index.keyword_scores(text, hits.row_ids)
+        return _hits(index, hits, beside, _NEAREST)
 
     return _each_row(_NEAREST, one, vectors, counts, _filters(wheres), beside=texts)
 
 
 def keyword_search(
-    store: Searchable, texts: pa.Array, counts: pa.Array, wheres: pa.StructArray, vectors: pa.Array
+    store: Searchable, texts: pa.Array, counts: pa.Array, wheres: pa.StringArray, vectors: pa.Array
 ) -> pa.Array:
     """Return the best memories by BM25 for each text, scored by a vector too where there is one."""
 
     def one(text: str, k: int, where: Filter, vector: pa.Array | None) -> pa.StructArray:
-        hits = store.index.keyword_search(text, k, where)
-        beside = None if vector is None else store.index.vector_scores(_numbers(vector), hits.row_ids)
-        return _hits(store, hits, beside, _MATCHING)
+        index = _index(store, where)
+        hits = index.keyword_search(text, k, where)
+        beside = None if vector is None else index.vector_scores(_numbers(vector), hits.row_ids)
+        return _hits(index, hits, beside, _MATCHING)
 
     return _each_row(_MATCHING, one, texts, counts, _filters(wheres), beside=vectors)
 
@@ -164,7 +231,7 @@ def spread(  # noqa: PLR0917 - one argument a column
     memory_ids: pa.ListArray,
     scores: pa.ListArray,
     hops: pa.Array,
-    wheres: pa.StructArray,
+    wheres: pa.StringArray,
     most: pa.Array,
 ) -> pa.Array:
     """Return the memories given or reached over links, and the score that arrived there.
@@ -175,20 +242,22 @@ def spread(  # noqa: PLR0917 - one argument a column
     def one(ids: pa.Array, seeds: pa.Array, links: int, where: Filter, limit: int) -> pa.StructArray:
         if len(ids) != len(seeds):
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
-        rows = store.index.find_ids(_texts(ids))
+        index = _index(store, where)
+        rows = index.find_ids(_texts(ids))
         rows, first = np.unique(rows, return_index=True)
         rows, first = rows[rows >= 0], first[rows >= 0]
         activation = np.nan_to_num(_numbers(seeds, np.float64)[first])
         limited = limit if limit >= 0 else None
-        reached, arrived, distances = store.index.spread(rows, activation, links, where, limited)
-        times = store.index.times(reached)
+        reached, arrived, distances = index.spread(rows, activation, links, where, limited)
+        times = index.times(reached)
         columns = [
-            store.index.memory_ids(reached),
+            index.memory_ids(reached),
             pa.array(arrived),
             pa.array(distances, pa.int32()),
             pa.array(times).cast(TIMESTAMP),
             pa.array(time.time() - times / 1e6),
             _places(first, rows, reached),
+            pa.array(ceilings(index.trust(reached))),
         ]
         return pa.StructArray.from_arrays(columns, fields=list(_REACHED))
 
@@ -197,6 +266,7 @@ def spread(  # noqa: PLR0917 - one argument a column
 
 def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Array:
     """Return the memories up to some links away, nearest first."""
+    store.require("association_links")
 
     def one(memory_id: str, links: int) -> pa.StructArray:
         (row,) = store.index.find_ids([memory_id]).tolist()
@@ -220,21 +290,56 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     return _each_row(_MEMORY, one, memory_ids)
 
 
-def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array) -> pa.Array:
+def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array, wheres: pa.StringArray) -> pa.Array:
     """Return the row of each memory, and note that those that answer one text were recalled together.
 
-    One that was forgotten meanwhile is NULL.
+    One that was forgotten meanwhile is NULL. To look back is not to recall: nothing is noted then.
     """
+    filters = _filters(wheres)
+    times = [where.values.get("as_of") for where in filters]
+    if len(set(times)) > 1:
+        pieces = [
+            recalled(store, *(column.slice(row, 1) for column in (texts, memory_ids, wheres)))
+            for row in range(len(times))
+        ]
+        return pa.concat_arrays(pieces)
     memory_ids = _texts(memory_ids)
-    known, found = store.index.memories(memory_ids)
+    known, found = (_index(store, filters[0]) if filters else store.index).memories(memory_ids)
     together: dict[str, list[str]] = {}
     for text, name, is_known in zip(texts.to_pylist(), memory_ids.to_pylist(), known.tolist(), strict=True):
         if is_known:
             together.setdefault(text, []).append(name)
-    for each in together.values():
+    for each in together.values() if not any(times) else ():
+        check()
         store.touch(each)
     rows = _struct(found)
     return rows if known.all() else rows.take(pa.array(np.cumsum(known) - 1, mask=~known))
+
+
+def memories_at(store: Searchable, points: pa.Array) -> pa.Array:
+    """Return all memories of a version, or of a moment in microseconds: a list of both, one of them NULL."""
+    found = []
+    for version, moment in points.to_pylist():
+        check()
+        if version is None and moment is None:
+            raise DataError("memories_at: give the number of a version, or a time in ISO 8601")
+        rows = store.history.memories(version, moment).select(_NAMES).combine_chunks()
+        found.append(rows.to_struct_array().combine_chunks().cast(_MEMORY) if len(rows) else _none(_MEMORY))
+    offsets = pa.array(list(accumulate(map(len, found), initial=0)), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.concat_arrays([*found, _none(_MEMORY)]))
+
+
+def memory_versions(store: Searchable, rows: pa.Array) -> pa.Array:
+    """Return the versions of the memories that are kept, for each row."""
+    kept = store.history.versions().to_struct_array().combine_chunks().cast(_VERSION)
+    offsets = pa.array(np.arange(len(rows) + 1) * len(kept), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.concat_arrays([kept] * len(rows) or [_none(_VERSION)]))
+
+
+def _index(store: Searchable, where: Filter) -> Index:
+    """Return the index to ask: that of an earlier time where the filter looks back."""
+    as_of = where.values.get("as_of")
+    return store.index if as_of is None else store.history.index(as_of)
 
 
 def _each_row(
@@ -249,6 +354,7 @@ def _each_row(
     """
     found = []
     for number, row in enumerate(zip(*columns, strict=True)):
+        check()
         values = [_value(scalar) for scalar in row]
         last = () if beside is None else (_value(beside[number]),)
         found.append(_none(item) if any(value is None for value in values) else one(*values, *last))
@@ -271,16 +377,18 @@ def _none(item: pa.StructType) -> pa.StructArray:
     return pa.array([], item)
 
 
-def _filters(wheres: pa.StructArray) -> list[Filter]:
-    filters = []
-    for where in wheres.to_pylist():
-        times = {name: _microseconds(where[name]) for name in ("since", "until")}
-        filters.append(Filter(**{**where, **times}))
-    return filters
+def _filters(wheres: pa.StringArray) -> list[Filter]:
+    return [Filter.parse(text or "") for text in wheres.to_pylist()]
 
 
-def _microseconds(time: datetime | None) -> int | None:
-    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)
+@lru_cache(256)
+def _named(text: str, types: str) -> Filter:
+    """Return the filter of some conditions; a list that is NULL, as list() of no rows is, is an empty one."""
+    values = json.loads(text)
+    for name, value in values.items():
+        if value is None and re.search(rf"""[(\s]"?{name}"? [^\s,]*\][,)]""", types):
+            values[name] = []
+    return Filter(**values)
 
 
 def _texts(ids: pa.Array) -> pa.StringArray:
@@ -310,9 +418,9 @@ def _standard(hits: Hits) -> NDArray[np.float64]:
     return (hits.scores.astype(np.float64) - hits.mean) / hits.std
 
 
-def _hits(store: Searchable, hits: Hits, beside: Hits | None, item: pa.StructType) -> pa.StructArray:
+def _hits(index: Index, hits: Hits, beside: Hits | None, item: pa.StructType) -> pa.StructArray:
     columns = [
-        store.index.memory_ids(hits.row_ids),
+        index.memory_ids(hits.row_ids),
         pa.array(hits.scores.astype(np.float64)),
         pa.array(_standard(hits)),
         pa.nulls(len(hits.row_ids), pa.float64()) if beside is None else pa.array(_standard(beside)),
@@ -337,18 +445,24 @@ def _list_of(item: pa.StructType) -> str:
     return f"{_struct_of(item)}[]"
 
 
-FUNCTIONS = (
+_SEARCHES = (
+    ScalarFunction("aios_unit_vector", ["DOUBLE[]"], "FLOAT[]", unit_vector),
+    ScalarFunction("aios_filter", ["VARCHAR[]", _FILTER], _FILTER, memory_filter),
     ScalarFunction(
-        "aios_vector_search", ["FLOAT[]", "BIGINT", _WHERE, "VARCHAR"], _list_of(_NEAREST), vector_search
+        "aios_vector_search", ["FLOAT[]", "BIGINT", _FILTER, "VARCHAR"], _list_of(_NEAREST), vector_search
     ),
     ScalarFunction(
-        "aios_keyword_search", ["VARCHAR", "BIGINT", _WHERE, "FLOAT[]"], _list_of(_MATCHING), keyword_search
+        "aios_keyword_search", ["VARCHAR", "BIGINT", _FILTER, "FLOAT[]"], _list_of(_MATCHING), keyword_search
     ),
     ScalarFunction("aios_score", ["FLOAT[]", "VARCHAR", "VARCHAR[]"], _list_of(_SCORED), score),
     ScalarFunction(
-        "aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _WHERE, "BIGINT"], _list_of(_REACHED), spread
+        "aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _FILTER, "BIGINT"], _list_of(_REACHED), spread
     ),
     ScalarFunction("aios_neighbors", ["VARCHAR", "INTEGER"], _list_of(_NEIGHBOR), neighbors),
     ScalarFunction("aios_memories", ["VARCHAR[]"], _list_of(_MEMORY), memories_by_id),
-    ScalarFunction("aios_recalled", ["VARCHAR", "VARCHAR"], _struct_of(_MEMORY), recalled),
+    ScalarFunction("aios_recalled", ["VARCHAR", "VARCHAR", _FILTER], _struct_of(_MEMORY), recalled),
+    ScalarFunction("aios_memories_at", ["BIGINT[]"], _list_of(_MEMORY), memories_at),
+    ScalarFunction("aios_memory_versions", ["BIGINT"], _list_of(_VERSION), memory_versions),
 )
+
+FUNCTIONS = tuple(replace(each, retrieves=True) for each in _SEARCHES)

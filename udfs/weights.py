@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +18,26 @@ from aios_db.schema.errors import DataError, WeightsError
 from aios_db.udfs.functions import ScalarFunction
 
 
+class Reach(Protocol):
+    """What SQL may read."""
+
+    @property
+    def external_access(self) -> bool:
+        """Whether it may read anything."""
+        ...
+
+    def check_path(self, path: Path, *, others: Sequence[Path] = ()) -> None:
+        """Refuse a path that lies neither where SQL may read, nor in one of the others."""
+        ...
+
+
 class HasConfig(Protocol):
     """A store with a configuration."""
+
+    @property
+    def restrictions(self) -> Reach:
+        """What SQL may read besides the database."""
+        ...
 
     @property
     def config(self) -> Config:
@@ -60,7 +79,13 @@ def model_weights(store: HasConfig, names: pa.Array) -> pa.Array:
 
 
 def _tensors(store: HasConfig, name: str) -> list[dict[str, Any]]:
-    path = find_model(name, store.config.engine.models_dir)
+    models = Path(store.config.engine.models_dir).expanduser()
+    if not store.restrictions.external_access:
+        place = models / Path(name).expanduser()  # which is the latter where it is absolute
+        # Before it is looked for, so that nothing is told of what lies elsewhere.
+        store.restrictions.check_path(place, others=[models])
+        name = str(place)
+    path = find_model(name, models)
     rows: list[dict[str, Any]] = describe_weights(Path(path)).to_pylist()
     return rows
 
@@ -81,7 +106,36 @@ _TENSORS_SQL = """STRUCT(
     layer_name VARCHAR, shape INTEGER[], dtype VARCHAR, bytes BIGINT, quant_type VARCHAR, resident BOOLEAN
 )[]"""
 
+
+def vram(store: HasConfig, asked: pa.Array) -> pa.Array:
+    """Return for each row a list of the models that this process has open, with their memory on devices."""
+    from aios_db.engine.device_session import vram_of_process
+
+    rows = [asdict(report) for report in vram_of_process(store.config.device)]
+    return pa.array([rows] * len(asked), _VRAM)
+
+
+_VRAM = pa.list_(
+    pa.struct(
+        [
+            ("device", pa.string()),
+            ("name", pa.string()),
+            ("model", pa.string()),
+            ("total", pa.int64()),
+            ("used", pa.int64()),
+            ("allocated", pa.int64()),
+            ("resident_weights", pa.int64()),
+            ("streamed_weights", pa.int64()),
+        ]
+    )
+)
+_VRAM_SQL = """STRUCT(
+    device VARCHAR, name VARCHAR, model VARCHAR, total BIGINT, used BIGINT, allocated BIGINT,
+    resident_weights BIGINT, streamed_weights BIGINT
+)[]"""
+
 FUNCTIONS = (
+    ScalarFunction("aios_vram", ["BOOLEAN"], _VRAM_SQL, vram),
     ScalarFunction(
         "aios_dequantize",
         ["BLOB", "VARCHAR", "BLOB", "BLOB", "INTEGER[]", "INTEGER", "INTEGER"],

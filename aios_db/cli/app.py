@@ -16,16 +16,31 @@ from aios_db.schema.errors import Error
 COMMANDS = {
     "init": "aios_db.cli.database:init",
     "import": "aios_db.cli.importing:import_",
+    "export": "aios_db.cli.exporting:export",
     "remember": "aios_db.cli.memory:remember",
-    "recall": "aios_db.cli.memory:recall",
-    "forget": "aios_db.cli.memory:forget",
+    "recall": "aios_db.cli.recall:recall",
+    "get": "aios_db.cli.changing:get",
+    "update": "aios_db.cli.changing:update",
+    "forget": "aios_db.cli.changing:forget",
+    "erase": "aios_db.cli.changing:erase",
+    "quarantine": "aios_db.cli.provenance:quarantine",
+    "history": "aios_db.cli.history:history",
+    "undo": "aios_db.cli.history:undo",
+    "audit": "aios_db.cli.provenance:audit",
+    "rollback-source": "aios_db.cli.provenance:rollback_source",
     "sql": "aios_db.cli.sql:sql",
     "stats": "aios_db.cli.database:stats",
     "doctor": "aios_db.cli.doctor:doctor",
     "repair": "aios_db.cli.database:repair",
+    "backup": "aios_db.cli.backup:backup",
+    "restore": "aios_db.cli.backup:restore",
+    "salvage": "aios_db.cli.salvaging:salvage",
     "optimize": "aios_db.cli.database:optimize",
     "migrate": "aios_db.cli.migrating:migrate",
     "models": "aios_db.cli.models:models",
+    "warm": "aios_db.cli.tuning:warm",
+    "cards": "aios_db.cli.cards:cards",
+    "federation": "aios_db.cli.federation:federation",
 }
 
 
@@ -39,7 +54,7 @@ Examples:
   aios recall "where did Ada put the key?"
   aios sql "SELECT speaker, count(*) FROM memories GROUP BY ALL"
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 imported but for rows that were set aside, 130 interrupted.
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 imported or salvaged but for some rows, 130 interrupted.
 """,
 )
 @with_database

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from aios_db.cli.options import Session, with_database, with_json
+from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json
 from aios_db.schema.errors import MissingExtraError
 
@@ -55,15 +55,47 @@ def stats(session: Session, as_json: bool) -> None:
     (print_json if as_json else print_fields)(counted)
 
 
-@click.command(epilog="\b\nExample:\n  aios repair\n")
+@click.command(epilog="\b\nExamples:\n  aios repair\n  aios repair --recreate lora_cards --db agent.aios\n")
+@click.option(
+    "--recreate",
+    multiple=True,
+    metavar="TABLE",
+    help="Make a damaged table anew with the rows that can be read; others of it are lost. Repeatable.",
+)
 @with_json
 @with_database
 @click.pass_obj
-def repair(session: Session, as_json: bool) -> None:
-    """Mend what a crash can leave behind: links without an end, derived columns and indices."""
-    with session.connect() as con:
-        report = dataclasses.asdict(con.store.repair())
-    (print_json if as_json else print_fields)(report)
+def repair(session: Session, recreate: tuple[str, ...], as_json: bool) -> None:
+    """Mend what a crash can leave behind: links without an end, derived columns and indices.
+
+    Before that, aios.json, and tables beside the memories that are damaged and have no rows, are made anew.
+    """
+    import aios_db
+
+    session.require()
+    done = aios_db.repair(session.path, recreate=recreate, config=session.config())
+    fields = dataclasses.asdict(done.report) if done.report else {}
+    if as_json:
+        anew = [dataclasses.asdict(each) for each in done.tables]
+        print_json(
+            {
+                **fields,
+                "marker": done.marker,
+                "made_anew": anew,
+                "lookups": list(done.lookups),
+                "damaged": list(done.damaged),
+            }
+        )
+    else:
+        if fields:
+            print_fields(fields)
+        indices = [f"the indices of {each}" for each in done.lookups]
+        for each in (*([done.marker] if done.marker else []), *done.tables, *indices):
+            click.echo(f"made anew: {each}")
+        for reason in done.damaged:
+            click.echo(f"damaged: {reason}")
+    if done.damaged:
+        click.get_current_context().exit(EXIT_FAILED)
 
 
 @click.command(epilog="\b\nExample:\n  aios optimize\n")
@@ -74,7 +106,7 @@ def optimize(session: Session, as_json: bool) -> None:
     """Compact the tables and bring the indices up to date; happens by itself as the database grows."""
     with session.connect() as con:
         before = con.store.stats()
-        con.store.optimize()
+        con.optimize()
         after = con.store.stats()
     changed = {"fragments_before": before.fragments, "fragments": after.fragments, "bytes": after.bytes}
     (print_json if as_json else print_fields)(changed)

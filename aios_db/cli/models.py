@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "versions": "aios_db.cli.versions:versions",
     "activate": "aios_db.cli.versions:activate",
     "migrate": "aios_db.cli.migrating:models_migrate",
+    "tune": "aios_db.cli.tuning:tune",
 }
 
 
@@ -34,7 +35,7 @@ Examples:
 """,
 )
 def models() -> None:
-    """List, install, convert, validate, activate and migrate models."""
+    """List, install, convert, validate, activate, migrate and tune models."""
 
 
 @models.command("list", epilog="\b\nExamples:\n  aios models list\n  aios models list --json\n")
@@ -96,6 +97,7 @@ Examples:
   aios models convert ~/hf/all-MiniLM-L6-v2 --name minilm
   aios models convert ~/hf/my-encoder --dtype float16 --compression zstd
   aios models convert sentence-transformers/all-MiniLM-L6-v2 --name minilm
+  aios models convert stories260K.bin --tokenizer tok512.bin
 """
 )
 @click.argument("source")
@@ -107,18 +109,36 @@ Examples:
     default="none",
     help="'none' can be mapped into memory, the others are smaller on disk.",
 )
+@click.option("--tokenizer", type=click.Path(), help="Of a llama2.c checkpoint, whose file has none.")
 @with_json
 @click.pass_obj
-def convert(session: Session, /, source: str, name: str | None, as_json: bool, **options: Any) -> None:
-    """Convert a Hugging Face model, SOURCE, into engine.models_dir: a directory, or a name on the hub."""
-    from aios_db.engine.convert.hub import download
-    from aios_db.engine.convert.huggingface import convert_huggingface
+def convert(
+    session: Session, /, source: str, name: str | None, tokenizer: str | None, as_json: bool, **options: Any
+) -> None:
+    """Convert a model, SOURCE, into engine.models_dir.
 
+    SOURCE is a directory of a Hugging Face model, a name on the hub, or the file of a llama2.c checkpoint.
+    """
     local = Path(source).expanduser()
-    name = name or local.resolve().name
-    path = convert_huggingface(
-        local if local.is_dir() else download(source), _models_dir(session) / name, name=name, **options
-    )
+    if local.is_file() != (tokenizer is not None):
+        raise ProgrammingError(
+            f"{source} is a file; for a llama2.c checkpoint give its --tokenizer, else the model's directory"
+            if tokenizer is None
+            else f"{source} is no file, and --tokenizer is for the file of a llama2.c checkpoint"
+        )
+    name = name or (local.stem if tokenizer else local.resolve().name)
+    target = _models_dir(session) / name
+    if tokenizer is not None:
+        from aios_db.engine.convert.llama2c import convert_llama2c
+
+        path = convert_llama2c(local, Path(tokenizer).expanduser(), target, name=name, **options)
+    else:
+        from aios_db.engine.convert.hub import download
+        from aios_db.engine.convert.huggingface import convert_huggingface
+
+        path = convert_huggingface(
+            local if local.is_dir() else download(source), target, name=name, **options
+        )
     print_json({"path": str(path)}) if as_json else click.echo(str(path))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.sources import SHELL
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
@@ -50,7 +51,9 @@ class Session:
         configure_logging(config.logging)
         return config
 
-    def connect(self, *, create: bool = False, read_only: bool = False) -> Connection:
+    def connect(
+        self, *, create: bool = False, read_only: bool = False, restricted: bool = False
+    ) -> Connection:
         """Open the database.
 
         Raises
@@ -61,11 +64,18 @@ class Session:
         import aios_db
 
         config = self.config()
-        if not create and not self.path.exists():
+        if not create:
+            self.require()
+        connection = aios_db.connect(self.path, read_only=read_only, config=config, restricted=restricted)
+        connection.entry = SHELL
+        return connection
+
+    def require(self) -> None:
+        """Raise an `OperationalError` where there is no database."""
+        if not self.path.exists():
             raise OperationalError(
                 f"no database at {self.path}: make one with 'aios init', or name one with --db"
             )
-        return aios_db.connect(self.path, read_only=read_only, config=config)
 
 
 def _set_database(context: click.Context, _: click.Parameter, value: str | None) -> None:

@@ -54,6 +54,11 @@ An interrupted run continues where it was when the same command is given again.
 )
 @click.option("--group-size", type=click.IntRange(-1), help="Weights that share a scale; 0 is a channel.")
 @click.option("--keep-int8", help="Layers that keep 8 bits: parts of their names, with commas between.")
+@click.option("--keep-fp16", help="Layers that stay floats of 16 bits, as --keep-int8.")
+@click.option("--fp16-layers", type=click.IntRange(0), help="So many of the most sensitive stay floats.")
+@click.option(
+    "--int8-zero-points/--no-int8-zero-points", default=None, help="Zero points in 8 bits where they gain."
+)
 @click.option("--steps", "distillation_steps", type=click.IntRange(0), help="Steps of distillation.")
 @with_json
 @with_database
@@ -75,7 +80,7 @@ def quantize(
     """
     from aios_db.engine.models import find_model
     from aios_db.engine.quantization.quantizer import quantize_model
-    from aios_db.engine.validation.validator import PrecisionValidator
+    from aios_db.engine.validation.report import load_report
 
     config = session.config()
     options = {key: value for key, value in given.items() if value is not None}
@@ -86,12 +91,11 @@ def quantize(
     material = read_calibration(calibration)
     with _progress() as progress:
         report = quantize_model(
-            source, target, calibration=material, config=recipe, device=config.device, progress=progress
-        )
-        texts = _memories(session) or [each for each in material if isinstance(each, str)]
-        files = [each for each in material if isinstance(each, Path)]
-        validator = PrecisionValidator(config.validation)
-        validation = validator.validate(source, target, texts, files, progress)
+            source, target, calibration=material, config=recipe, device=config.device, progress=progress,
+            validation=config.validation, texts=_memories(session), cpu=config.cpu,
+        )  # fmt: skip
+    validation = load_report(target)
+    assert validation is not None
     summary = {
         "version": validation.candidate.version,
         "path": str(target),

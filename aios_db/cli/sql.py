@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from aios_db.cli.options import DATABASE_VARIABLE, Session, with_database
-from aios_db.cli.output import print_csv, print_json_rows, print_table
+from aios_db.cli.output import print_csv, print_json_rows
+from aios_db.cli.running import Runner
+from aios_db.cli.tables import print_lines, print_markdown, print_table
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
-    from aios_db.cursor import Cursor, Row
 
-FORMATS = {"table": print_table, "csv": print_csv, "json": print_json_rows}
-FETCH = 1000
+FORMATS = {
+    "table": print_table,
+    "line": print_lines,
+    "csv": print_csv,
+    "json": print_json_rows,
+    "markdown": print_markdown,
+}
 
 
 @click.command(
@@ -34,57 +39,69 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--echo", is_flag=True, help="Print each statement before its result.")
-@click.option("--read-only", is_flag=True, help="Refuse writes of memories and links.")
+@click.option("--read-only", is_flag=True, help="Refuse writes of memories and links, and access to files.")
+@click.option(
+    "--restricted",
+    is_flag=True,
+    help="For SQL of somebody else: no files; limits of 1 GB, 30 s, 100,000 rows.",
+)
 @with_database
 @click.pass_obj
-def sql(session: Session, /, statement: str | None, format_: str, as_json: bool, **options: bool) -> None:
+def sql(
+    session: Session, /, statement: str | None, format_: str, as_json: bool, echo: bool, **options: bool
+) -> None:
     """Run SQL: STATEMENT, or standard input, or what is typed at a prompt.
 
     Without a database here, and none named, a temporary one is used.
     """
     format_ = "json" if as_json else format_
-    with _open(session, options["read_only"]) as con:
+    with _open(session, **options) as con:
         if statement is None and sys.stdin.isatty():
             from aios_db.cli.shell import Shell
 
             Shell(con, format_).run()
         else:
             script = sys.stdin.read() if statement is None else statement
-            run_statements(con, script, format_, echo=options["echo"])
+            runner = Runner(con.cursor())
+            runner.run(lambda: run_statements(runner, script, format_, echo=echo))
 
 
-def run_statements(con: Connection, script: str, format_: str, *, echo: bool = False) -> None:
+def run_statements(runner: Runner, script: str, format_: str, *, echo: bool = False) -> None:
     """Run every statement of a script and print each result that has rows to show."""
     import duckdb
 
     from aios_db.duckdb_errors import translated
 
-    with translated(con.errors):
+    cursor = runner.cursor
+    with translated(cursor.connection.errors):
         statements = [statement.query for statement in duckdb.extract_statements(script)]
     for statement in statements:
         if echo:
             click.echo(f"\n{statement.strip()}\n")
-        print_result(con.execute(statement), format_)
+        cursor.execute(statement)
+        print_result(runner, format_)
 
 
-def print_result(cursor: Cursor, format_: str) -> None:
-    """Print the rows of a cursor, when its statement had any."""
+def print_result(runner: Runner, format_: str) -> None:
+    """Print the rows of the cursor's result, or how many rows its statement changed.
+
+    The number goes where it is no part of what a program reads.
+    """
+    cursor = runner.cursor
     if cursor.description:
-        FORMATS[format_]([column[0] for column in cursor.description], _rows(cursor))
+        FORMATS[format_]([column[0] for column in cursor.description], runner.rows())
+    elif cursor.rowcount >= 0:
+        plural = "" if cursor.rowcount == 1 else "s"
+        click.echo(f"{cursor.rowcount} row{plural}", err=format_ not in {"table", "line"})
 
 
-def _open(session: Session, read_only: bool) -> Connection:
+def _open(session: Session, *, read_only: bool, restricted: bool) -> Connection:
     import os
 
     named = session.database or os.environ.get(DATABASE_VARIABLE)
     if named or session.path.exists():
-        return session.connect(read_only=read_only)
+        return session.connect(read_only=read_only, restricted=restricted)
     import aios_db
 
     click.echo(f"no database at {session.path}: using a temporary one", err=True)
-    return aios_db.connect(":memory:", config=session.config())
-
-
-def _rows(cursor: Cursor) -> Iterator[Row]:
-    while rows := cursor.fetchmany(FETCH):
-        yield from rows
+    return aios_db.connect(":memory:", config=session.config(), restricted=restricted)

@@ -62,7 +62,9 @@ def validate(
     elif session.path.exists():
         with session.connect(read_only=True) as con:
             given = memory_texts(con.store)
-    report = validate_version(before, after, given, config.validation, files)
+    report = validate_version(
+        before, after, given, config.validation, files, cpu=config.cpu, device=config.device
+    )
     if session.path.exists():
         with session.connect() as con:
             con.store.versions.record_report(report)
@@ -73,6 +75,8 @@ def validate(
         fields = {
             "version": report.candidate.version,
             "result": "passed" if report.passed else "refused",
+            "failures": "; ".join(report.failures) or None,
+            "arithmetic": report.arithmetic,
             **(asdict(measured) if measured else {}),
             "bits_per_weight": report.candidate.bits_per_weight,
             "report": str(after / "validation.html"),

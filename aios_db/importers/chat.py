@@ -1,42 +1,39 @@
-"""Chat exports: messages with a role and content, in the shapes assistants write them.
+"""Chat exports in JSON: messages with a role and content, in the shapes that assistants and messengers write.
 
-- ``[{"role": "user", "content": "…"}, …]``, one conversation;
-- ``{"messages": […]}``, with ``id``, ``title`` and ``created_at`` when they are there, or an array of these;
-- ``{"conversations": [{"from": "human", "value": "…"}]}``, ShareGPT's spelling;
+- ``[{"role": "user", "content": "…"}, …]``, one conversation, or ``{"messages": […]}`` with ``id``, ``title``
+  and ``created_at`` when they are there, or an array of these;
+- ``{"conversations": [{"from": "human", "value": "…"}]}``, ShareGPT's spelling; Claude's ``chat_messages``,
+  Gemini's ``contents``, the ``choices``, ``output`` and ``data`` of OpenAI's answers;
 - an array of ``{"title", "mapping": {id: {"message", "parent", "children"}}, "current_node"}``, ChatGPT's
-  export: the branch that ends in the current node is the conversation.
+  export: the branch that ends in the current node is the conversation, messages off it are skipped;
+- the exports of Telegram (``chats.list``) and Discord.
 
-One memory a message; ``session_id`` is the conversation's id, or its file and place.
+One memory a message (`aios_db.importers.messages`); ``session_id`` is the conversation's id, or its file
+and place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
-from aios_db.importers.base import Format, Record, Rejected, Row, Source, shorten
-from aios_db.importers.fields import memory_fields
+from aios_db.importers.base import Format, Record, Rejected, Skipped, Source, shorten
+from aios_db.importers.fields import find
+from aios_db.importers.messages import is_message, read_message, said_at
 
-_TURNS = ("messages", "conversations", "mapping")
-_ROLE = ("role", "from", "speaker", "author")
-_CONTENT = ("content", "value", "text")
-
-
-def is_message(value: object) -> bool:
-    """Return whether this is one message: a role and content."""
-    return (
-        isinstance(value, Mapping)
-        and _first(value, _ROLE) is not None
-        and any(key in value for key in _CONTENT)
-    )
+_TURNS = (
+    "messages", "conversations", "mapping", "chat_messages", "contents", "turns", "conversation", "dialogue",
+    "dialog", "history", "choices", "output", "input", "data",
+)  # fmt: skip
+# Where exports put their conversations, or an answer its messages.
+_HOLDERS = ("chats", "list", "conversations", "response", "body", "data", "thread", "threads", "channels")
+_DEEPEST = 4
 
 
 def is_conversation(value: object) -> bool:
     """Return whether this is one conversation with its messages."""
-    if not isinstance(value, Mapping):
-        return False
-    turns = _first(value, _TURNS)
-    return isinstance(turns, Mapping) or (isinstance(turns, list) and any(map(is_message, turns)))
+    return isinstance(value, Mapping) and _turns_of(value) is not None
 
 
 def detect(source: Source) -> bool:
@@ -44,102 +41,124 @@ def detect(source: Source) -> bool:
     if source.suffix != ".json":
         return False
     document = source.document
-    if isinstance(document, list):
-        return any(is_message(item) or is_conversation(item) for item in document)
-    return is_conversation(document)
+    if isinstance(document, list) and any(map(is_message, document)):
+        return True
+    return next(_conversations(document, "", 0), None) is not None
 
 
 def read(source: Source) -> Iterator[Record]:
     """Yield one record a message of every conversation in a JSON file."""
-    document, stem = source.document, source.path.stem
-    if is_conversation(document):
-        yield from read_conversation(source, document, stem, source.name, 1.0)
-    elif any(map(is_conversation, document)):
-        for index, conversation in enumerate(document):
-            location, progress = f"{source.name}[{index}]", (index + 1) / len(document)
-            if is_conversation(conversation):
-                yield from read_conversation(source, conversation, f"{stem}:{index}", location, progress)
-            else:
-                yield Rejected(location, "is not a conversation", shorten(conversation), progress)
+    document, name = source.document, source.name
+    if isinstance(document, list) and any(map(is_message, document)):
+        yield from read_conversation(source, {"messages": document}, name, name, 1.0)
+        return
+    if isinstance(document, list):
+        found: list[tuple[str, Any]] = []
+        for index, item in enumerate(document):
+            found += list(_conversations(item, f"[{index}]", 0)) or [(f"[{index}]", None)]
     else:
-        yield from read_conversation(source, {"messages": document}, stem, source.name, 1.0)
+        found = list(_conversations(document, "", 0))
+    for number, (place, conversation) in enumerate(found, start=1):
+        progress = number / len(found)
+        if conversation is None:
+            content = document[int(place[1:-1])]
+            yield Rejected(f"{name}{place}", "is not a conversation", shorten(content), progress)
+        else:
+            session = name + place.replace("[", ":").replace("]", "")
+            yield from read_conversation(source, conversation, session, f"{name}{place}", progress)
 
 
 def read_conversation(
     source: Source, conversation: Mapping[str, Any], name: str, location: str, progress: float
 ) -> Iterator[Record]:
     """Yield one record a message; ``name`` is the session's when the conversation has no id."""
-    session = str(_first(conversation, ("id", "conversation_id", "session_id")) or name)
-    started = _first(conversation, ("created_at", "create_time", "timestamp", "date"))
-    title = _first(conversation, ("title", "name"))
-    for index, message in enumerate(_turns(conversation)):
-        where = f"{location} message {index + 1}"
-        if not isinstance(message, Mapping):
-            yield Rejected(where, "is not a message", shorten(message), progress)
-            continue
-        text = _text(_first(message, _CONTENT))
-        if not text.strip():
-            continue  # a tool call, a picture without words: nothing to remember
-        record = {
-            "text": text,
-            "speaker": _speaker(message),
-            "session_id": session,
-            "occurred_at": _first(message, ("occurred_at", "timestamp", "created_at", "create_time"))
-            or started,
-            "kind": "message",
-            "source": source.name,
-            "metadata": {"conversation": title} if title else None,
-        }
-        try:
-            yield Row(memory_fields(record), where, progress)
-        except ValueError as error:
-            yield Rejected(where, str(error), shorten(message), progress)
+    about = {key: value for key, value in conversation.items() if key not in _TURNS}
+    own = next(
+        (about[key] for key in ("id", "conversation_id", "session_id", "uuid") if about.get(key)), None
+    )
+    channel = about.get("channel")
+    if isinstance(channel, Mapping):
+        own, about = own or channel.get("id"), {**channel, **about}
+    title = next(
+        (about[key] for key in ("title", "name") if isinstance(about.get(key), str) and about[key]), None
+    )
+    common = {
+        "session_id": str(own or name),
+        "conversation": title,
+        "started": find(about, "occurred_at"),
+    }
+    for index, message in enumerate(_in_order(_turns(conversation)), start=1):
+        yield read_message(source, message, common, f"{location} message {index}", progress)
+    for node in _off_branch(conversation):
+        yield Skipped(f"{location} message {node}", "not on the branch that was continued", progress)
+
+
+def _conversations(value: Any, place: str, depth: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the conversations in a document with where they are."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _conversations(item, f"{place}[{index}]", depth + 1)
+    elif is_conversation(value):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for holder in _HOLDERS:
+            if isinstance(value.get(holder), (list, Mapping)):
+                yield from _conversations(value[holder], place, depth + 1)
+
+
+def _turns_of(conversation: Mapping[str, Any]) -> Any:
+    """Return the messages of a conversation, a list or ChatGPT's tree; None when there are none."""
+    for name in _TURNS:
+        turns = conversation.get(name)
+        if isinstance(turns, list) and any(map(is_message, turns)):
+            return turns
+        if name == "mapping" and isinstance(turns, Mapping):
+            return turns
+    return None
 
 
 def _turns(conversation: Mapping[str, Any]) -> list[Any]:
-    turns = _first(conversation, _TURNS)
-    return _branch(conversation, turns) if isinstance(turns, Mapping) else list(turns or ())
+    turns = _turns_of(conversation)
+    if not isinstance(turns, Mapping):
+        return list(turns or ())
+    found = [turns[node] for node in _branch(conversation, turns)]
+    return [node["message"] if isinstance(node, Mapping) else node for node in found if _is_said(node)]
 
 
-def _branch(conversation: Mapping[str, Any], nodes: Mapping[str, Any]) -> list[Any]:
+def _off_branch(conversation: Mapping[str, Any]) -> list[str]:
+    """Return the nodes of ChatGPT's tree whose messages were asked or answered anew, in the file's order."""
+    turns = _turns_of(conversation)
+    if not isinstance(turns, Mapping):
+        return []
+    branch = set(_branch(conversation, turns))
+    return [node for node, content in turns.items() if node not in branch and _is_said(content)]
+
+
+def _is_said(node: Any) -> bool:
+    return not isinstance(node, Mapping) or node.get("message") is not None
+
+
+def _branch(conversation: Mapping[str, Any], nodes: Mapping[str, Any]) -> list[str]:
+    """Return the nodes from the root to the current one."""
     node_id: Any = conversation.get("current_node")
-    if node_id not in nodes:  # the last node written is the end of the newest branch
-        node_id = next(reversed(list(nodes)), None)
-    messages: list[Any] = []
-    seen = set()
-    while node_id in nodes and node_id not in seen:
-        seen.add(node_id)
+    if not isinstance(node_id, str) or node_id not in nodes:
+        node_id = next(reversed(list(nodes)), None)  # the last node written is the end of the newest branch
+    branch: dict[str, None] = {}
+    while isinstance(node_id, str) and node_id in nodes and node_id not in branch:
+        branch[node_id] = None
         node = nodes[node_id]
-        if not isinstance(node, Mapping):
-            messages.append(node)
-            break
-        if node.get("message") is not None:
-            messages.append(node["message"])
-        node_id = node.get("parent")
-    return messages[::-1]
+        node_id = node.get("parent") if isinstance(node, Mapping) else None
+    return list(branch)[::-1]
 
 
-def _speaker(message: Mapping[str, Any]) -> str | None:
-    author = message.get("name") or _first(message, _ROLE)
-    if isinstance(author, Mapping):
-        author = author.get("name") or author.get("role")
-    return None if author is None else str(author)
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(
-        content, Mapping
-    ):  # {"content_type": "text", "parts": […]} or {"type": "text", "text": "…"}
-        return _text(content.get("parts", content.get("text")))
-    if isinstance(content, list):
-        return "\n".join(filter(None, map(_text, content)))
-    return ""
-
-
-def _first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((record[name] for name in names if record.get(name) is not None), None)
+def _in_order(messages: list[Any]) -> list[Any]:
+    """Return messages that were listed from the newest to the oldest in the order they were said."""
+    times = [said_at(message) for message in messages]
+    known = [time for time in times if time is not None]
+    falling = len(known) > 1 and all(later < earlier for earlier, later in pairwise(known))
+    return messages[::-1] if falling and len(known) == len(messages) else messages
 
 
 CHAT = Format("chat", detect, read)

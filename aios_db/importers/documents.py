@@ -1,100 +1,114 @@
-"""Markdown and plain text: one memory a section, long sections cut between paragraphs."""
+"""Documents as sections under headings: Markdown, plain text, and what other readers make into sections."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from aios_db.importers.base import Format, Record, Row, Source
-from aios_db.importers.fields import memory_fields, parse_time
-
-# A passage of this many characters is about what a text encoder of 256 tokens reads at once.
-PASSAGE_CHARACTERS = 1000
+from aios_db.importers.base import Format, Record, Source
+from aios_db.importers.passages import cut
+from aios_db.importers.records import make_record
+from aios_db.times import parse_time
 
 _HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_UNDERLINE = re.compile(r" {0,3}(=+|-+)\s*$")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
-_DATES = ("date", "created", "occurred_at")
+_DATES = ("date", "created", "occurred_at", "published", "pubDate", "last_modified_at")
 
 
-@dataclass
-class _Section:
-    """Lines under one heading."""
+@dataclass(frozen=True)
+class Section:
+    """Text under one heading."""
 
     title: str
-    first: int
-    lines: list[str]
+    text: str
+    place: str
+    """Where it starts: a line, a page."""
+    progress: float = 1.0
+
+
+class Headings:
+    """The path of headings above what is read: ``Guide › Install``."""
+
+    def __init__(self, document: str | None) -> None:
+        self._document = document
+        self._path: list[tuple[int, str]] = []
+
+    def enter(self, level: int, heading: str) -> None:
+        """Go below a heading; those of its level and deeper ones have ended."""
+        self._path = [*((depth, above) for depth, above in self._path if depth < level), (level, heading)]
+
+    def title(self, otherwise: str) -> str:
+        """Return the path, or what stands for it before the first heading."""
+        above = [heading for _, heading in self._path if heading]
+        titles = [self._document, *above] if self._document else above
+        return " › ".join(titles) or otherwise
+
+
+def read_sections(
+    source: Source, sections: Iterable[Section], *, date: object = None, author: str | None = None
+) -> Iterator[Record]:
+    """Yield one record a passage of each section, in order."""
+    counts: dict[str, int] = {}
+    for section in sections:
+        line = int(section.place) if section.place.isdigit() else None
+        for offset, passage in cut(section.text):
+            counts[section.title] = counts.get(section.title, 0) + 1
+            where = section.place if line is None else str(line + section.text.count("\n", 0, offset))
+            fields = {
+                "kind": "document",
+                "title": section.title,
+                "text": passage,
+                "session_id": source.name,  # so that neighbouring passages are linked
+                "occurred_at": date,
+                "speaker": author,
+                "source": source.name,
+            }
+            place = f"{section.title} {counts[section.title]}"
+            yield make_record(source, fields, f"{source.name}:{where}", section.progress, place=place)
 
 
 def read_markdown(source: Source) -> Iterator[Record]:
     """Yield one record a section; its title is the path of the headings above it: ``Guide › Install``."""
     front, lines, first = _front_matter(source.text.splitlines())
-    for section in _sections(lines, first, front.get("title"), source.path.stem):
-        yield from _passages(source, section, first + len(lines), front.get("date"))
+    sections = _sections(lines, first, front.get("title"), source.path.stem)
+    yield from read_sections(source, sections, date=front.get("date"))
 
 
 def read_text(source: Source) -> Iterator[Record]:
     """Yield one record a passage; the title is the file's name without its ending."""
-    lines = source.text.splitlines()
-    yield from _passages(source, _Section(source.path.stem, 1, lines), len(lines) + 1, None)
+    yield from read_sections(source, [Section(source.path.stem, source.text, "1")])
 
 
-def _sections(lines: list[str], first: int, document: str | None, name: str) -> Iterator[_Section]:
-    section = _Section(document or name, first, [])
-    path: list[tuple[int, str]] = []
-    fence = ""
+def _sections(lines: list[str], first: int, document: str | None, name: str) -> Iterator[Section]:
+    headings = Headings(document)
+    block: list[str] = []
+    start, fence, total = first, "", first + len(lines)
+
+    def section() -> Section:
+        return Section(headings.title(name), "\n".join(block), str(start), min(1.0, number / total))
+
+    number = first
     for number, line in enumerate(lines, start=first):
         if match := _FENCE.match(line):
             fence = "" if fence and match[1].startswith(fence) else fence or match[1]
         heading = None if fence else _HEADING.match(line)
-        if heading is None:
-            section.lines.append(line)
-            continue
-        yield section
-        level = len(heading[1])
-        path = [*((depth, above) for depth, above in path if depth < level), (level, heading[2])]
-        titles = ([document] if document else []) + [above for _, above in path]
-        section = _Section(" › ".join(titles), number + 1, [])
-    yield section
-
-
-def _passages(source: Source, section: _Section, total: int, date: datetime | None) -> Iterator[Record]:
-    """Yield the paragraphs of a section, as many together as make up a passage."""
-    passage: list[str] = []
-    start = section.first
-
-    def record() -> Row:
-        fields = {
-            "kind": "document",
-            "title": section.title,
-            "text": "\n\n".join(passage),
-            "session_id": source.name,  # so that neighbouring passages are linked
-            "occurred_at": date,
-            "source": source.name,
-        }
-        return Row(memory_fields(fields), f"{source.name}:{start}", min(1.0, start / total))
-
-    for number, paragraph in _paragraphs(section):
-        if passage and sum(map(len, passage)) + len(paragraph) > PASSAGE_CHARACTERS:
-            yield record()
-            passage = []
-        if not passage:
-            start = number
-        passage.append(paragraph)
-    if passage:
-        yield record()
-
-
-def _paragraphs(section: _Section) -> Iterator[tuple[int, str]]:
-    block: list[str] = []
-    for number, line in enumerate([*section.lines, ""], start=section.first):
-        if line.strip():
+        underline = None if fence or heading else _UNDERLINE.match(line)
+        if heading:
+            level, title, above = len(heading[1]), heading[2], block
+        elif underline and block and block[-1].strip() and (len(block) == 1 or not block[-2].strip()):
+            level, title, above = (1 if "=" in line else 2), block[-1].strip(), block[:-1]
+        else:
             block.append(line)
-        elif block:
-            yield number - len(block), "\n".join(block)
-            block = []
+            continue
+        block = above
+        yield section()
+        headings.enter(level, title)
+        block, start = [], number + 1
+    yield section()
 
 
 def _front_matter(lines: list[str]) -> tuple[dict[str, Any], list[str], int]:
@@ -111,18 +125,22 @@ def _front_matter(lines: list[str]) -> tuple[dict[str, Any], list[str], int]:
     found: dict[str, Any] = {}
     try:
         block = yaml.load("\n".join(lines[1:end]), Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError):
+    except (yaml.YAMLError, RecursionError, ValueError):
         return {}, lines, 1  # not front matter after all: a rule, text, another rule
     if isinstance(block, dict):
         if isinstance(block.get("title"), str):
             found["title"] = block["title"]
-        for name in _DATES:
-            try:
-                found.setdefault("date", parse_time(block.get(name)))
-            except ValueError:
-                continue
+        dates = (_time(block.get(name)) for name in _DATES)
+        found["date"] = next((date for date in dates if date is not None), None)
     return found, lines[end + 1 :], end + 2
 
 
-MARKDOWN = Format("markdown", lambda source: source.suffix in {".md", ".markdown"}, read_markdown)
+def _time(value: object) -> datetime | None:
+    try:
+        return parse_time(value)
+    except ValueError:
+        return None
+
+
+MARKDOWN = Format("markdown", lambda source: source.suffix in {".md", ".markdown", ".mdx"}, read_markdown)
 TEXT = Format("text", lambda source: source.suffix in {".txt", ".text"}, read_text)

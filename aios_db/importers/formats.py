@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from aios_db.importers.base import Format, Source
 from aios_db.importers.chat import CHAT
+from aios_db.importers.chroma import CHROMA
 from aios_db.importers.documents import MARKDOWN, TEXT
+from aios_db.importers.facebook import FACEBOOK
 from aios_db.importers.legacy import LEGACY
 from aios_db.importers.locomo import LOCOMO
-from aios_db.importers.rows import CSV, JSON, JSONL, PARQUET
+from aios_db.importers.logs import LOG
+from aios_db.importers.mail import MAIL
+from aios_db.importers.office import DOCX, PDF
+from aios_db.importers.pages import HTML
+from aios_db.importers.rows import JSON, JSONL
+from aios_db.importers.slack import SLACK
+from aios_db.importers.tables import ARROW, CSV, PARQUET
 from aios_db.schema.errors import ProgrammingError
 
 # The first that recognises a file reads it, so the special come before the general.
-FORMATS: tuple[Format, ...] = (LOCOMO, CHAT, JSON, JSONL, CSV, LEGACY, PARQUET, MARKDOWN, TEXT)
+FORMATS: tuple[Format, ...] = (
+    LOCOMO, SLACK, FACEBOOK, CHROMA, CHAT, JSON, JSONL, CSV, LEGACY, PARQUET, ARROW, MARKDOWN, HTML, MAIL,
+    LOG, TEXT, PDF, DOCX,
+)  # fmt: skip
 
 
 def format_names() -> list[str]:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aios_db.security.permissions import DIRECTORY_MODE, open_private
+
 FOLDER = "imports"
 
 
@@ -65,11 +67,11 @@ class Journal:
         self.done, self.finished, self.ids = 0, False, {}
 
     def _append(self, entry: Mapping[str, object]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
         self._append_line(json.dumps(entry))
 
     def _append_line(self, line: str) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with open_private(self.path, "a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from aios_db.importers.base import Format, Record, Rejected, Row, Source, UnreadableError, shorten
-from aios_db.importers.fields import memory_fields
+from aios_db.importers.base import Format, Record, Source, UnreadableError
+from aios_db.importers.records import make_record
 
 _STORY = (("context", ""), ("intent", "Intent: "), ("action", "Action: "), ("outcome", "Outcome: "))
 _EXPERIENCE = frozenset(column for column, _ in _STORY)
@@ -51,13 +51,17 @@ def read(source: Source) -> Iterator[Record]:
                 for record in batch.to_pylist():
                     number += 1
                     location, progress = f"{source.name}:{number}", number / total
-                    try:
-                        fields = {"source": source.name, **memory_fields(convert(record))}
-                    except ValueError as error:
-                        yield Rejected(location, str(error), shorten(record), progress)
-                        continue
                     key, related = record.get("memory_id"), record.get("related_memories") or ()
-                    yield Row(fields, location, progress, key and str(key), tuple(map(str, related)))
+                    yield make_record(
+                        source,
+                        convert(record),
+                        location,
+                        progress,
+                        place=f"id {key}" if key else None,
+                        key=key and str(key),
+                        related=tuple(map(str, related)),
+                        original=record,
+                    )
     except (pa.ArrowException, OSError) as error:
         raise UnreadableError(f"{source.name}:{number + 1}", f"cannot be read further: {error}") from None
 

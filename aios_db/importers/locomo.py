@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aios_db.importers.base import Format, Record, Rejected, Row, Source, shorten
-from aios_db.importers.fields import memory_fields
+from aios_db.importers.base import Format, Record, Rejected, Source, shorten
+from aios_db.importers.records import make_record
 
 _SESSION = re.compile(r"session_(\d+)")
 
@@ -47,9 +47,11 @@ def read(source: Source) -> Iterator[Record]:
             for place, turn in enumerate(turns, start=1):
                 location = f"{name} {session} turn {place}"
                 try:
-                    yield Row(memory_fields(common | _turn(turn)), location, progress)
+                    said = _turn(turn)
                 except ValueError as error:
                     yield Rejected(location, str(error), shorten(turn), progress)
+                else:
+                    yield make_record(source, common | said, location, progress, original=turn)
 
 
 def turn_text(turn: Mapping[str, Any]) -> str:

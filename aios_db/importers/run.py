@@ -1,19 +1,40 @@
-"""Importing a file or a folder into a database: batches, a journal to go on from, bad rows set aside."""
+"""Importing files into a database: batches, a journal to go on from, bad records set aside."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from aios_db.importers.base import Format, Record, Rejected, Row, Source, UnreadableError, shorten
+from aios_db.exports.reading import Taken, is_export, read_export
+from aios_db.importers.archives import is_archive, unpacked
+from aios_db.importers.aside import RETRY, Aside
+from aios_db.importers.base import (
+    Format,
+    Options,
+    Record,
+    Rejected,
+    Row,
+    Skipped,
+    Source,
+    UnreadableError,
+    first_line,
+    shorten,
+)
 from aios_db.importers.formats import find_format, format_names
 from aios_db.importers.journal import Journal
-from aios_db.schema.errors import DataError, OperationalError, ProgrammingError
+from aios_db.importers.naming import SourceNames
+from aios_db.importers.replacing import Naming, is_unchanged, remove_gone, stored
+from aios_db.importers.report import FileReport, ImportReport
+from aios_db.importers.sources import check_paths, find_sources
+from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.security.scope import defaults_in
+from aios_db.store.rows import normalise
+from aios_db.store.tables import table_from
+from aios_db.store.turns import Turns
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
@@ -24,156 +45,387 @@ BATCH_ROWS = 512
 RELATED_WEIGHT = 0.5  # a relation the source states; how strong, it does not say
 
 
-@dataclass
-class ImportReport:
-    """What an import did."""
-
-    files: int = 0
-    """Files read, now or by an earlier run."""
-    skipped: list[str] = field(default_factory=list)
-    """Files of no known format."""
-    imported: int = 0
-    """Rows handed to the database by this run; rows that were there already count too."""
-    resumed: int = 0
-    """Records of earlier runs that were not read into the database again."""
-    links: int = 0
-    """Links stated by the source."""
-    rejected: int = 0
-    """Records set aside by this run."""
-    rejected_path: str | None = None
-    """Where they are, as JSON lines of location, reason and content."""
-
-
 Progress = Callable[[str, float, ImportReport], None]
 """Called after each batch with the file's name, the share of it that is done, and the report so far."""
 
 
-def import_path(
-    con: Connection,
-    path: str | Path,
-    *,
-    format: str | None = None,
-    defaults: Mapping[str, str] | None = None,
-    rejected_path: str | Path | None = None,
-    restart: bool = False,
-    progress: Progress | None = None,
-) -> ImportReport:
-    """Remember everything in a file, or in every file of a folder.
+def retry_rejected(con: Connection, path: str | Path, **options: Any) -> ImportReport:
+    """Import the records of a file of rejected ones again; those that fail again stay in it.
 
-    An import that was interrupted goes on after the last batch that was stored; a file that was imported to
-    its end is not imported again. Both are known by the file's content, not by its name.
+    A record may have been mended there, or the database since. It gets the source and the place that it had.
 
     Parameters
     ----------
     con
         The database.
     path
-        A file or a folder, which is read with its sub-folders in the order of their names.
+        The file, as an import left it.
+    **options
+        ``defaults``, ``mapping`` and ``progress``, as for `import_files`.
+
+    Raises
+    ------
+    OperationalError
+        There is no such file.
+    """
+    wanted = Path(path)
+    check_paths([wanted])
+    mapping = checked_options(options.get("mapping"), None, True)
+    run = _Run(
+        con, Path(con.store.path), defaults_in(con.store.scope, options.get("defaults")), Aside(wanted),
+        options.get("progress"), ImportReport(), restart=True, sync=False,
+    )  # fmt: skip
+    return run.retry(Source(wanted, wanted.parent, mapping))
+
+
+def import_path(con: Connection, path: str | Path, **options: object) -> ImportReport:
+    """Remember everything in a file, or in every file of a folder: `import_files` of one path."""
+    return import_files(con, [path], **options)  # type: ignore[arg-type]
+
+
+def import_files(
+    con: Connection,
+    paths: Iterable[str | Path],
+    *,
+    format: str | None = None,
+    defaults: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    header: bool = True,
+    rejected_path: str | Path | None = None,
+    restart: bool = False,
+    sync: bool = False,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Remember everything in files and in every file of folders.
+
+    An import that was interrupted goes on after the last batch that was stored; a file that was imported to
+    its end is not read again until it changes. Each memory has the file and its place there as
+    ``external_id``: what changed replaces its memory, what did not change is left alone.
+
+    Parameters
+    ----------
+    con
+        The database.
+    paths
+        Files and folders, which are read with their sub-folders in the order of their names.
     format
         The name of a format in `FORMATS`, to skip detection.
     defaults
         Columns for rows that do not have them, such as ``{"agent_id": "assistant"}``.
+    mapping
+        Which field of the files is which column: ``{"text": "body", "occurred_at": "when"}``.
+    encoding
+        The encoding of text files; found out by default.
+    header
+        False when the first line of CSV files is a row and not the names of the columns.
     rejected_path
         The JSON-lines file that bad records are added to; by default beside the database,
         ``<database>.rejected.jsonl``.
     restart
         Read files again that were imported before.
+    sync
+        Forget the memories whose rows, passages or files are gone since the last import of these paths.
     progress
         Called after each batch.
 
     Raises
     ------
     OperationalError
-        There is no such file, or it cannot be read.
+        There is no file or folder at one of the paths; nothing is imported then.
     ProgrammingError
-        The file is of no known format, or ``format`` names none.
+        The only file is of no known format, or ``format``, ``mapping`` or ``encoding`` name none.
     """
     database = Path(con.store.path)
     aside = Path(rejected_path) if rejected_path else database.with_name(database.name + ".rejected.jsonl")
-    run = _Run(con, database, dict(defaults or {}), aside, progress)
-    for source in _sources(Path(path)):
-        try:
-            chosen = find_format(source, format)
-            if chosen is not None:
-                run.import_source(source, chosen, restart)
-        except UnreadableError as error:
-            run.set_aside([Rejected(error.location, error.reason, "")])
-            continue
-        except OSError as error:
-            run.set_aside([Rejected(source.name, f"cannot be read: {error.strerror or error}", "")])
-            continue
-        if chosen is None:
-            if Path(path).is_file():
-                raise ProgrammingError(f"{path}: not a known format ({', '.join(format_names())})")
-            run.report.skipped.append(source.name)
-        source.forget()
+    options = checked_options(mapping, encoding, header)
+    defaults = defaults_in(con.store.scope, defaults)
+    run = _Run(con, database, defaults, Aside(aside), progress, ImportReport(), restart, sync)
+    wanted = [Path(path) for path in paths]
+    check_paths(wanted)
+    for path in wanted:
+        if format is None and is_export(path):
+            run.import_export(path)
+        else:
+            run.import_path(path, options, format, alone=len(wanted) == 1 and path.is_file())
+    for path in wanted if sync else ():
+        run.remove_gone_files(path)
     return run.report
 
 
-def read_path(path: str | Path, format: str | None = None) -> Iterator[Record]:
+def checked_options(mapping: Mapping[str, str] | None, encoding: str | None, header: bool) -> Options:
+    """Return what the user says about files, or raise `ProgrammingError` when it cannot be meant."""
+    import codecs
+
+    from aios_db.schema.memories import WRITABLE
+
+    for column in mapping or {}:
+        if column not in WRITABLE:
+            raise ProgrammingError(
+                f"there is no column {column!r} to map to; there are {', '.join(WRITABLE)}"
+            )
+    try:
+        if encoding is not None and not codecs.lookup(encoding)._is_text_encoding:
+            raise LookupError
+    except LookupError:
+        raise ProgrammingError(f"there is no text encoding {encoding!r}; utf-8 and cp1252 are two") from None
+    return Options(encoding, header, dict(mapping or {}))
+
+
+def read_path(
+    path: str | Path, format: str | None = None, options: Options | None = None
+) -> Iterator[Record]:
     """Yield the records of a file or folder without a database; files of no known format yield nothing."""
-    for source in _sources(Path(path)):
-        chosen = find_format(source, format)
-        if chosen is not None:
-            yield from chosen.read(source)
-        source.forget()
+    check_paths([Path(path)])
+    for source in find_sources(Path(path), options or Options(), lambda name, reason: None):
+        yield from _read_source(source, format, 1)
+
+
+def _read_source(source: Source, format: str | None, depth: int) -> Iterator[Record]:
+    if format is None and is_archive(source):
+        with unpacked(source, depth) as folder:
+            for inner in find_sources(folder, source.options, lambda name, reason: None):
+                yield from _read_source(inner.named(f"{source.name}/{inner.name}"), None, depth + 1)
+        return
+    chosen = find_format(source, format)
+    if chosen is not None:
+        yield from chosen.read(source)
+    source.forget()
 
 
 @dataclass
 class _Run:
-    """One call of `import_path`."""
+    """One call of `import_files`."""
 
     con: Connection
     database: Path
     defaults: dict[str, str]
-    aside: Path
+    aside: Aside
     progress: Progress | None
-    report: ImportReport = field(default_factory=ImportReport)
+    report: ImportReport
+    restart: bool
+    sync: bool
+    seen: set[str] = field(default_factory=set)
+    """Names of the files that are there, whether they could be read or not."""
+    turns: Turns = field(default_factory=Turns)
+    """Equal turns of the file that is read: it is stored in batches, and is one transcript."""
 
-    def import_source(self, source: Source, chosen: Format, restart: bool) -> None:
-        journal = Journal.open(self.database, source.sha256(), chosen.name, self.defaults)
-        if restart:
+    def __post_init__(self) -> None:
+        import uuid_utils
+
+        self._begun = str(uuid_utils.uuid7())  # ids are made in the order of time
+        self.names = SourceNames(self.database, self._was_imported)
+
+    def import_export(self, path: Path) -> None:
+        """Take in what another database exported, with its ids."""
+        self.con._check_writable()
+
+        def counted(taken: Taken) -> FileReport:
+            return FileReport(**vars(taken), name=path.name, format="export")
+
+        def show(share: float, taken: Taken) -> None:
+            if self.progress:
+                self.progress(path.name, share, self._so_far(counted(taken)))
+
+        self.report.include(counted(read_export(self.con.store, path, show)))
+
+    def import_path(self, path: Path, options: Options, format: str | None, *, alone: bool) -> None:
+        """Import a file, or the files of a folder."""
+        sources = list(find_sources(path, options, self.skip))
+        self.names.notice_moves(sources)
+        for source in sources:
+            self.import_source(self.names.named(source), format, alone=alone)
+
+    def retry(self, source: Source) -> ImportReport:
+        """Import rejected records again, and leave in their file those that fail again."""
+        failed: list[tuple[str, Rejected]] = []
+        report = FileReport(name=source.name, format=RETRY.name)
+        for file, records in groupby(RETRY.read(source), key=_file_of):
+            naming = Naming(file, self.defaults)
+            while batch := list(islice(records, BATCH_ROWS)):
+                _, _, refused = self._import_batch(batch, naming, report)
+                failed += [(file, record) for record in refused]
+        self.aside.replace(failed)
+        self.report.rejected_path = str(self.aside.path) if failed else None
+        self.report.include(report)
+        return self.report
+
+    def remove_gone_files(self, path: Path) -> None:
+        """Forget what was imported from files that are gone from a path."""
+        for name in self.names.under(path):
+            if name not in self.seen:
+                gone = remove_gone(self.con, name, set(), self.defaults)
+                self.report.removed += gone
+                log.info("%s is gone: %d memories removed", name, gone)
+
+    def _was_imported(self, source: Source) -> bool:
+        chosen = find_format(source)
+        return chosen is not None and self._journal(source, chosen).done > 0
+
+    def _journal(self, source: Source, chosen: Format) -> Journal:
+        options = source.options
+        how = [source.name, options.encoding, options.header, sorted(options.mapping.items())]
+        return Journal.open(self.database, source.sha256(), f"{chosen.name} {how}", self.defaults)
+
+    def skip(self, name: str, reason: str) -> None:
+        """Report a file that is left alone."""
+        log.info("%s: %s", name, reason)
+        self.report.skipped_files[name] = reason
+
+    def import_source(
+        self, source: Source, format: str | None, *, alone: bool = False, depth: int = 1
+    ) -> None:
+        """Import one file, or those of an archive; whatever is wrong with it, the others follow."""
+        self.seen.add(source.name)
+        report = FileReport(name=source.name)
+        try:
+            if format is None and is_archive(source):
+                self._import_archive(source, depth)
+                return
+            chosen = find_format(source, format)
+            if chosen is None:
+                if alone:
+                    raise ProgrammingError(f"{source.path}: not a known format ({', '.join(format_names())})")
+                self.skip(source.name, "not a known format")
+                return
+            report.format = chosen.name
+            self._import(source, chosen, report)
+        except (UnreadableError, OSError, RecursionError, MemoryError, ValueError) as error:
+            broken = _unreadable(source, error)
+            log.warning("%s: %s", broken.location, broken.reason)
+            self._set_aside(report, [broken])
+            report.read += 1
+            report.rejected += 1
+        finally:
+            source.forget()
+        for problem, count in report.warnings.items():
+            log.warning("%s: %s (%d rows; kept in the metadata)", source.name, problem, count)
+        if report.format or report.read:
+            self.report.include(report)
+
+    def _import_archive(self, source: Source, depth: int) -> None:
+        with unpacked(source, depth) as folder:
+            for inner in find_sources(folder, source.options, self.skip):
+                self.import_source(self.names.inside(source, inner), None, depth=depth + 1)
+
+    def _import(self, source: Source, chosen: Format, report: FileReport) -> None:
+        journal = self._journal(source, chosen)
+        if self.restart or (self.sync and journal.finished):
             journal.restart()
-        if journal.finished:
-            self.report.resumed += journal.done
-        else:
-            self._import_records(source, chosen.read(source), journal)
+        done = journal.done
+        if not journal.finished:
+            self._import_records(source, chosen.read(source), journal, report)
             journal.finish(source.name)
-        self.report.files += 1
+        if done:
+            report.read += done
+            report.skipped += done
+            report.resumed += done
+            report.skip_reasons["imported before"] += done
 
-    def _import_records(self, source: Source, records: Iterator[Record], journal: Journal) -> None:
-        done = list(_rows(islice(records, journal.done)))
+    def _import_records(
+        self, source: Source, records: Iterator[Record], journal: Journal, report: FileReport
+    ) -> None:
+        naming = Naming(source.name, self.defaults)
+        done = [naming.named(row)[0] for row in _rows(islice(records, journal.done))]
+        self.turns = Turns()
+        self._count_turns(done)
         related = [(row.key, row.related) for row in done if row.key and row.related]
-        self.report.resumed += journal.done
-        while batch := _next_batch(records):
-            rows = list(_rows(batch))
-            ids, refused = self._remember(rows)
-            self.set_aside([record for record in batch if isinstance(record, Rejected)] + refused)
+        while batch := _next_batch(source, records):
+            rows, ids, refused = self._import_batch(batch, naming, report)
+            self._set_aside(report, refused)
             keyed = {row.key: memory for row, memory in zip(rows, ids, strict=True) if row.key and memory}
             related += [(row.key, row.related) for row in rows if row.key and row.related]
             journal.commit(journal.done + len(batch), keyed)
-            self.report.imported += sum(memory is not None for memory in ids)
             if self.progress:
-                self.progress(source.name, batch[-1].progress, self.report)
-        self._link(related, journal.ids)
+                self.progress(source.name, batch[-1].progress, self._so_far(report))
+        report.links += self._link(related, journal.ids)
+        if self.sync and not report.rejected:  # of a file that was read in part, nothing is known to be gone
+            report.removed += remove_gone(self.con, source.name, naming.names, self.defaults)
 
-    def _remember(self, rows: Sequence[Row]) -> tuple[list[str | None], list[Rejected]]:
-        """Store rows and return their ids, None for a row the database refuses, and the refused."""
+    def _import_batch(
+        self, batch: Sequence[Record], naming: Naming, report: FileReport
+    ) -> tuple[list[Row], list[str | None], list[Rejected]]:
+        """Store a batch and count it; return the rows, their ids, and the records that are none."""
+        rows, equal = [], 0
+        for record in batch:
+            if isinstance(record, Row):
+                named, known = naming.named(record)
+                equal += known
+                rows += [] if known else [named]
+                report.warnings.update(record.problems)
+            elif isinstance(record, Skipped):
+                report.skipped += 1
+                report.skip_reasons[record.reason] += 1
+                log.info("%s: skipped: %s", record.location, record.reason)
+        ids, refused = self._store(rows, report)
+        rejected = [record for record in batch if isinstance(record, Rejected)] + refused
+        report.read += len(batch)
+        report.merged += equal
+        report.rejected += len(rejected)
+        for record in rejected:
+            log.warning("%s: %s", record.location, record.reason)
+        return rows, ids, rejected
+
+    def _so_far(self, report: FileReport) -> ImportReport:
+        total = ImportReport(per_file=[*self.report.per_file, report])
+        total.add(self.report)
+        total.add(report)
+        return total
+
+    def _store(self, rows: Sequence[Row], report: FileReport) -> tuple[list[str | None], list[Rejected]]:
+        """Store what is new or changed; return ids, None for a row the database refuses, and the refused."""
+        before = stored(self.con, rows)
+        ids: list[str | None] = [memory["memory_id"] if memory else None for memory in before]
+        changed = [
+            place
+            for place, (row, memory) in enumerate(zip(rows, before, strict=True))
+            if memory is None or not is_unchanged(memory, row.fields)
+        ]
+        report.merged += len(rows) - len(changed)
+        remembered, refused = self._remember([rows[place] for place in changed], report)
+        for place, memory_id in zip(changed, remembered, strict=True):
+            ids[place] = memory_id
+            if memory_id is not None and before[place] is not None:
+                report.replaced += 1
+            elif memory_id is not None and memory_id > self._begun:
+                report.stored += 1
+            elif memory_id is not None:
+                report.merged += 1  # a memory of its content that had no name
+        return ids, refused
+
+    def _remember(self, rows: Sequence[Row], report: FileReport) -> tuple[list[str | None], list[Rejected]]:
+        """Write rows and return their ids, None for a row the database refuses, and the refused."""
         if not rows:
             return [], []
         try:
-            return list(self.con.remember([{**self.defaults, **row.fields} for row in rows])), []
+            return [*self.con.remember([row.fields for row in rows], turns=self.turns)], []
         except (DataError, ProgrammingError) as error:
-            if len(rows) == 1:
-                row, reason = rows[0], str(error).removeprefix("row 0: ")
-                return [None], [Rejected(row.location, reason, shorten(row.fields), row.progress)]
-        # One bad row must not hold back the batch: halve until it stands alone.
-        middle = len(rows) // 2
-        left, refused_left = self._remember(rows[:middle])
-        right, refused_right = self._remember(rows[middle:])
-        return left + right, refused_left + refused_right
+            if len(rows) > 1:  # One bad row must not hold back the batch: halve until it stands alone.
+                middle = len(rows) // 2
+                left, refused_left = self._remember(rows[:middle], report)
+                right, refused_right = self._remember(rows[middle:], report)
+                return left + right, refused_left + refused_right
+            (row,) = rows
+            if "text_embedding" in row.fields:  # of another model: the text is embedded anew
+                report.warnings["text_embedding is not of this database's model; the text was embedded"] += 1
+                fields = {name: value for name, value in row.fields.items() if name != "text_embedding"}
+                return self._remember([replace(row, fields=fields)], report)
+            reason = first_line(error).removeprefix("row 0: ")
+            return [None], [Rejected(row.location, reason, shorten(row.fields), row.progress)]
 
-    def _link(self, related: Sequence[tuple[str, tuple[str, ...]]], ids: Mapping[str, str]) -> None:
+    def _count_turns(self, rows: Sequence[Row]) -> None:
+        """Count the turns that an earlier run stored; what the database refused was none."""
+        for start in range(0, len(rows), BATCH_ROWS):
+            batch = rows[start : start + BATCH_ROWS]
+            try:
+                given = table_from([row.fields for row in batch])
+                self.turns.skip(normalise(given, self.con.store.dimension))
+            except (DataError, ProgrammingError):
+                if len(batch) > 1:
+                    for row in batch:
+                        self._count_turns([row])
+
+    def _link(self, related: Sequence[tuple[str, tuple[str, ...]]], ids: Mapping[str, str]) -> int:
         import pyarrow as pa
 
         # A memory of an earlier run may have been forgotten since.
@@ -188,45 +440,39 @@ class _Run:
             {"source_id": source, "target_id": target, "kind": "user", "weight": RELATED_WEIGHT}
             for source, target in pairs
         ]
-        if links:
-            self.report.links += self.con.store.link(pa.Table.from_pylist(links))
+        return self.con.store.link(pa.Table.from_pylist(links)) if links else 0
 
-    def set_aside(self, rejected: Sequence[Rejected]) -> None:
-        """Report records that cannot be imported, and keep them in a file."""
-        if not rejected:
-            return
-        with self.aside.open("a", encoding="utf-8") as file:
-            for record in rejected:
-                log.warning("%s: %s", record.location, record.reason)
-                entry = {"location": record.location, "reason": record.reason, "content": record.content}
-                file.write(json.dumps(entry) + "\n")
-        self.report.rejected += len(rejected)
-        self.report.rejected_path = str(self.aside)
+    def _set_aside(self, report: FileReport, rejected: Sequence[Rejected]) -> None:
+        """Keep records that cannot be imported in a file."""
+        if rejected:
+            self.aside.add(report.name, rejected)
+            self.report.rejected_path = str(self.aside.path)
+
+
+def _unreadable(source: Source, error: BaseException) -> Rejected:
+    if isinstance(error, UnreadableError):
+        return Rejected(error.location, error.reason, "")
+    if isinstance(error, OSError):
+        return Rejected(source.name, f"cannot be read: {error.strerror or first_line(error)}", "")
+    if isinstance(error, RecursionError):
+        return Rejected(source.name, "is nested too deeply", "")
+    return Rejected(source.name, f"cannot be read: {type(error).__name__}: {first_line(error)}", "")
+
+
+def _file_of(record: Record) -> str:
+    """Return the file of a record that was rejected, as its location begins."""
+    return record.fields["source"] if isinstance(record, Row) else record.location.partition(":")[0]
 
 
 def _rows(records: Iterable[Record]) -> Iterator[Row]:
     return (record for record in records if isinstance(record, Row))
 
 
-def _next_batch(records: Iterator[Record]) -> list[Record]:
+def _next_batch(source: Source, records: Iterator[Record]) -> list[Record]:
     batch: list[Record] = []
     try:
         for record in islice(records, BATCH_ROWS):
             batch.append(record)
-    except UnreadableError as error:
-        batch.append(Rejected(error.location, error.reason, ""))
+    except (UnreadableError, OSError, RecursionError, ValueError) as error:
+        batch.append(_unreadable(source, error))
     return batch
-
-
-def _sources(path: Path) -> Iterator[Source]:
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if file.is_file() and not hidden:
-                yield Source(file, path)
-    elif path.is_file():
-        yield Source(path, path.parent)
-    elif path.exists():
-        raise OperationalError(f"{path}: is neither a file nor a folder; a pipe cannot be read twice")
-    else:
-        raise OperationalError(f"{path}: there is no such file or folder")

@@ -33,8 +33,8 @@ class SwitchableEncoder(Protocol):
         """The model directory in use."""
         ...
 
-    def use(self, directory: Path) -> None:
-        """Embed with the model in ``directory`` from now on."""
+    def use(self, directory: Path, version: str) -> None:
+        """Embed with the model in ``directory``, which holds the weights of ``version``, from now on."""
         ...
 
 
@@ -57,9 +57,9 @@ class Following:
             return
         found = vector_version(memories)
         if found is not None and found != self.version:
-            known = self._versions.find(found)
-            if known is not None:
-                encoder.use(Path(known.path))
+            directory = self._versions.directory(found)
+            if directory is not None:
+                encoder.use(directory, found)
             elif encoder.version != found:
                 log.warning(
                     "the vectors were made by %s, the text model is %s: run aios models activate",

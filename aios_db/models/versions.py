@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -14,14 +15,24 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aios_db.engine.fingerprint import fingerprint
+from aios_db.engine.fingerprint import fingerprint, tokenizer_fingerprint
 from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.validation.gate import require_valid
+from aios_db.engine.models import MINILM, find_weights, install_minilm
+from aios_db.engine.open_model import require_usable
 from aios_db.engine.validation.report import ValidationReport
 from aios_db.engine.weights.reader import WeightFile
+from aios_db.models.tokenizers import Tokenizers
 from aios_db.schema import validation_reports, weight_versions
+from aios_db.schema.config import Config
 from aios_db.schema.database import table_path
-from aios_db.schema.errors import ModelNotFoundError, ProgrammingError, ValidationError
+from aios_db.schema.errors import (
+    MissingExtraError,
+    ModelNotFoundError,
+    OperationalError,
+    ProgrammingError,
+    ValidationError,
+)
+from aios_db.store.durable import DurableTable
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
 
@@ -61,11 +72,15 @@ class WeightVersions:
         The database.
     lock
         Its write lock.
+    config
+        How models run, and what a quantized one's validation report must have reached.
     """
 
-    def __init__(self, directory: Path, lock: WriteLock) -> None:
+    def __init__(self, directory: Path, lock: WriteLock, config: Config) -> None:
         self._directory = directory
         self._lock = lock
+        self._config = config
+        self._tokenizers = Tokenizers(directory, lock)
 
     def all(self) -> list[WeightVersion]:
         """Return every version, oldest first."""
@@ -81,22 +96,79 @@ class WeightVersions:
         """Return the active version of a space."""
         return next((each for each in self.all() if each.space == space and each.is_active), None)
 
+    def locate(self, version: WeightVersion) -> Path:
+        """Return the model directory that holds a version's weights now; they may have moved since.
+
+        Looked at, in this order, by their digest: where they were, the configured text model, the same name
+        in ``engine.models_dir``, its other directories, and the installed package of the default model.
+
+        Raises
+        ------
+        ModelNotFoundError
+            They are not on this machine, or only with another tokenizer; the message says how to go on.
+        """
+        return self.located(version.version, version.path)
+
+    def directory(self, version: str) -> Path | None:
+        """Return where the weights of a version are, by its full name; None when it is not installed.
+
+        Where the table of versions is damaged, they are looked for by their digest alone, with a warning.
+
+        Raises
+        ------
+        ModelNotFoundError
+            As `locate`.
+        """
+        try:
+            known = self.find(version)
+        except OperationalError as error:
+            log.warning("looking for the weights %s by their digest: %s", version, error)
+            return self.located(version)
+        return None if known is None else self.locate(known)
+
+    def located(self, version: str, *paths: str) -> Path:
+        """Do as `locate` does, by the full name of a version alone, and perhaps where it was."""
+        engine, name = self._config.engine, version.rpartition("@")[0]
+        candidates = (*paths, engine.text_model, name)
+        tokenizer = self._tokenizers.noted(version)
+        try:
+            found = find_weights(version, candidates, engine.models_dir, tokenizer)
+        except ModelNotFoundError:
+            if name != MINILM:
+                raise
+            try:
+                install_minilm(engine.models_dir)
+            except (MissingExtraError, OSError) as error:
+                log.info("cannot install %s: %s", MINILM, error)
+            found = find_weights(version, candidates, engine.models_dir, tokenizer)
+        if tokenizer is None and os.access(self._directory, os.W_OK):
+            self._tokenizers.note(version, tokenizer_fingerprint(ModelDirectory.open(found).tokenizer))
+        return found
+
     def install(self, path: str | Path) -> WeightVersion:
         """Record the version in a model directory and the report beside it; again, and nothing changes.
 
         Raises
         ------
         ValidationError
-            It is quantized and has no passing report of these very weights; it is not recorded.
+            It is quantized and has no report that lets these very weights be used, or has another tokenizer
+            than when it was recorded; it is not recorded.
         WeightsError
             Its weights are damaged.
         """
         try:
-            report = require_valid(path)
+            report = self._require_usable(path)
         except ValidationError as error:
             log.error("not installed: %s", error, extra={"path": str(path)})
             raise
-        row = _describe(ModelDirectory.open(path), report)
+        model = ModelDirectory.open(path)
+        row = _describe(model, report)
+        tokenizer, noted = tokenizer_fingerprint(model.tokenizer), self._tokenizers.noted(row["version"])
+        if noted not in (None, tokenizer):
+            raise ValidationError(
+                f"{path} holds the weights {row['version']} with another tokenizer than made vectors of this "
+                "database: put its tokenizer back, or give the directory another name and activate that"
+            )
         with self._lock.hold(), operational(f"writing the weight versions of {self._directory}"):
             known = self.find(row["version"])
             if known is not None:
@@ -105,6 +177,7 @@ class WeightVersions:
             if report is not None:
                 self._write(validation_reports, [report_row(report, row["version"])])
             self._write(weight_versions, [row])
+            self._tokenizers.note(row["version"], tokenizer)
         log.info("installed weight version %s", row["version"], extra={"path": row["path"]})
         return WeightVersion(**row)
 
@@ -126,7 +199,7 @@ class WeightVersions:
         chosen = self.find(version)
         if chosen is None:
             raise ModelNotFoundError(f"{self._directory} has no weight version {version!r}: install it first")
-        report = require_valid(chosen.path)
+        report = self._require_usable(chosen.path)
         if _sha256(ModelDirectory.open(chosen.path)) != chosen.sha256:
             raise ValidationError(f"{chosen.path} holds other weights than {version}: install them")
         if report is None and chosen.quant_type.startswith("int"):
@@ -159,15 +232,26 @@ class WeightVersions:
         if known is not None and known.is_active:
             raise ProgrammingError(f"{version} is active: activate another version first")
         with self._lock.hold(), operational(f"writing the weight versions of {self._directory}"):
-            self._open(weight_versions.TABLE).delete(pc.field(weight_versions.KEY) == version)
+            dataset = self._open(weight_versions.TABLE)
+            dataset.delete(pc.field(weight_versions.KEY) == version)
+            self._force(dataset)
+
+    def _require_usable(self, path: str | Path) -> ValidationReport | None:
+        config = self._config
+        return require_usable(path, cpu=config.cpu, device=config.device, validation=config.validation)
 
     def _open(self, table: str) -> lance.LanceDataset:
         return lance.dataset(table_path(self._directory, table))
 
     def _write(self, table: Any, rows: list[dict[str, Any]]) -> None:
-        merge = self._open(table.TABLE).merge_insert(table.KEY)
-        merge = merge.when_matched_update_all().when_not_matched_insert_all()
+        dataset = self._open(table.TABLE)
+        merge = dataset.merge_insert(table.KEY).when_matched_update_all().when_not_matched_insert_all()
         merge.execute(pa.Table.from_pylist(rows, schema=table.SCHEMA))
+        self._force(dataset)
+
+    def _force(self, dataset: lance.LanceDataset) -> None:
+        if self._config.storage.durability == "full":
+            DurableTable(Path(dataset.uri)).force(dataset)
 
 
 def report_row(report: ValidationReport, version: str) -> dict[str, Any]:
@@ -197,7 +281,7 @@ def report_row(report: ValidationReport, version: str) -> dict[str, Any]:
 def _describe(directory: ModelDirectory, report: ValidationReport | None) -> dict[str, Any]:
     file = WeightFile(directory.weights)
     try:
-        sha256 = fingerprint(directory.path, file)  # with a report, `require_valid` has computed it again
+        sha256 = fingerprint(directory.path, file)  # with a report, the gate has computed it again
         weights: Counter[str] = Counter()
         size = 0
         for name, info in file.layers.items():

@@ -1,101 +1,146 @@
-"""Texts to index terms: stemmed words without stop words; in Chinese, Japanese, Korean characters and pairs.
+"""Texts to index terms, and queries to the terms that find them.
 
-A term is the 64-bit hash of its stem, so that a dictionary of terms is a sorted array that can be mapped.
+A text is stemmed in its own language, a query in each language that the collection has texts of; words in
+other scripts than Latin are stemmed as their script says.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
-import Stemmer
 from numpy.typing import NDArray
 
-from aios_db.search.ranking import digest64
+from aios_db.search.languages import LATIN, detect
+from aios_db.search.lexicon import Lexicon
+from aios_db.search.normal_form import cleaned, joined_thousands
+from aios_db.search.words import tokens
 
-# Words that say how a thing is asked and not what is asked for are left out as well: "when" and "what" match
-# a question to small talk.
-_STOP = """
-a an the and or but if then than so as of in on at by for from to into about with without between through
-during before after above below up down out off over under again once here there is am are was were be been
-being do does did doing done have has had having can could will would shall should may might must i you he
-she it we they me him us them my your his her its our their mine yours hers ours theirs this that these those
-who whom whose which what when where why how not no nor only own same too very just also such both each few
-more most other some any all i'm i've i'll i'd you're you've you'll you'd he's she's it's we're we've we'll
-they're they've they'll that's what's where's who's how's there's let's don't doesn't didn't isn't aren't
-wasn't weren't hasn't haven't hadn't won't wouldn't can't cannot couldn't shouldn't
-"""
-STOP_WORDS = frozenset(_STOP.split())
+AUTO = "auto"
+_MOST_WORDS = 256  # of a query
+_CODES = {language: code for code, language in enumerate(LATIN)}
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
-_TOKEN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+(?:['\u2019][^\W_{_CJK}]+)*")
-_IS_CJK = re.compile(rf"[{_CJK}]")
-_LONGEST = 64
-_CACHE_SIZE = 1 << 18
+
+class Analyzed(NamedTuple):
+    """The terms of texts, one text after the other.
+
+    Attributes
+    ----------
+    terms
+        uint64: of each text what its length counts, then what it does not.
+    counts
+        int64: how many terms each text has.
+    lengths
+        int32: how many of them count.
+    languages
+        uint8: the place in `LATIN` of the language that each text was stemmed in.
+    """
+
+    terms: NDArray[np.uint64]
+    counts: NDArray[np.int64]
+    lengths: NDArray[np.int32]
+    languages: NDArray[np.uint8]
+
+
+Word = dict[int, float]
+"""A word of a query: the terms that stand for it, each with its weight."""
 
 
 class Analyzer:
-    """Turns texts into terms; one an index, used by one thread at a time or under its own lock."""
+    """Turns texts into terms; one an index, used under its own lock.
 
-    def __init__(self) -> None:
-        self._stem = Stemmer.Stemmer("english")
-        self._known: dict[str, int] = {}
+    Parameters
+    ----------
+    language
+        The language of all texts in Latin letters, or ``auto`` to tell it from each of them.
+    """
+
+    def __init__(self, language: str = AUTO) -> None:
+        self.language = language
+        self._lexica: dict[str, Lexicon] = {}
         self._lock = threading.Lock()
 
-    def terms(self, texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """Return the terms of texts to index, one text after the other, and how many each text has.
-
-        A word known from earlier texts costs one look-up; that is what the time of indexing goes into.
-        """
+    def terms(self, texts: Sequence[str]) -> Analyzed:
+        """Return the terms of texts to index."""
         terms: list[int] = []
-        lengths = []
-        known = self._known.get
+        counts, lengths, languages = [], [], []
         with self._lock:
             for text in texts:
-                tokens = _TOKEN.findall(text.lower())
-                found = list(map(known, tokens))
+                chunks = joined_thousands(text).split()
+                distinct = frozenset(chunks)
+                language = self._language(distinct, text)
+                lexicon = self._lexicon(language)
                 before = len(terms)
-                terms.extend(filter(None, found))  # 0 is a stop word
-                if None in found:
-                    new = (token for token, term in zip(tokens, found, strict=True) if term is None)
-                    terms.extend(filter(None, (term for token in new for term in self._terms_of(token))))
+                terms.extend(chain.from_iterable(map(lexicon.words.__getitem__, chunks)))
                 lengths.append(len(terms) - before)
-        return np.array(terms, np.uint64), np.array(lengths, np.int64)
+                terms.extend(set(chain.from_iterable(map(lexicon.others.__getitem__, distinct))))
+                counts.append(len(terms) - before)
+                languages.append(_CODES.get(language, 0))
+        return Analyzed(
+            np.array(terms, np.uint64),
+            np.array(counts, np.int64),
+            np.array(lengths, np.int32),
+            np.array(languages, np.uint8),
+        )
 
-    def _terms_of(self, token: str) -> list[int]:
-        if _IS_CJK.match(token):
-            pairs = (token[i : i + 2] for i in range(len(token) - 1))
-            return [digest64(each) for each in (*token, *pairs)]
-        term = self._known.get(token)
-        return [self._learn(token) if term is None else term]
+    def query(self, text: str, present: Sequence[int] = ()) -> list[Word]:
+        """Return the words of a query; stop words only when there are no others.
 
-    def query(self, text: str) -> list[int]:
-        """Return the distinct terms to look up for a query; of CJK words pairs, not single characters."""
-        found: dict[int, None] = {}
+        Parameters
+        ----------
+        text
+            The query.
+        present
+            Places in `LATIN` of the languages that texts of the collection are in.
+        """
         with self._lock:
-            for token in _TOKEN.findall(text.lower()):
-                if _IS_CJK.match(token):
-                    pairs = [token[i : i + 2] for i in range(len(token) - 1)] or [token]
-                    found.update((digest64(pair), None) for pair in pairs)
-                else:
-                    term = self._known.get(token)
-                    if term is None:
-                        term = self._learn(token)
-                    if term:
-                        found[term] = None
-        return list(found)
+            found = list(dict.fromkeys(tokens(cleaned(text))))[:_MOST_WORDS]
+            if self.language == AUTO:
+                spoken = self._lexicon(detect(found, text, least=1) or "english")
+                lexica = [self._lexicon(LATIN[code]) for code in sorted({0, *present})]
+                if spoken.language not in {each.language for each in lexica}:
+                    spoken = lexica[0]
+            else:
+                spoken = self._lexicon(self.language)
+                lexica = [spoken]
+            words: list[Word] = []
+            stop_words: list[Word] = []
+            for token in found:
+                parsed = spoken.parsed(token)
+                for word in parsed.pairs or (*parsed.words, *parsed.others):
+                    if word in spoken.stop_words:
+                        stop_words.append({term: 1.0 for each in lexica for term in each.stop_forms(word)})
+                    else:
+                        words.append(_shared(lexica, word))
+        return words or stop_words
 
-    def _learn(self, token: str) -> int:
-        word = token.replace("\u2019", "'")
-        term = 0
-        if word not in STOP_WORDS:
-            word = word.removesuffix("'s")
-            if word not in STOP_WORDS:
-                term = digest64(self._stem.stemWord(word[:_LONGEST]))
-        if len(self._known) >= _CACHE_SIZE:
-            self._known.clear()
-        if len(token) <= _LONGEST:
-            self._known[token] = term
-        return term
+    def _language(self, words: frozenset[str], text: str) -> str:
+        return self.language if self.language != AUTO else detect(words, text) or "english"
+
+    def _lexicon(self, language: str) -> Lexicon:
+        lexicon = self._lexica.get(language)
+        if lexicon is None:
+            lexicon = self._lexica[language] = Lexicon(language)
+        return lexicon
+
+
+def _shared(lexica: Sequence[Lexicon], word: str) -> Word:
+    """Return the terms of a word; its spellings in one language share its weight."""
+    found: Word = {}
+    for lexicon in lexica:
+        forms = lexicon.forms(word)
+        for term in forms:
+            found[term] = max(found.get(term, 0.0), 1 / len(forms))
+    return found
+
+
+def merged(words: Sequence[Word]) -> Word:
+    """Return the terms of all words of a query, each with its greatest weight."""
+    found: Word = {}
+    for word in words:
+        for term, weight in word.items():
+            found[term] = max(found.get(term, 0.0), weight)
+    return found

@@ -9,7 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.search.part import COLUMNS, EQUALITIES
+from aios_db.schema.memories import SCOPE
+from aios_db.search.keys import digests_of, heads
+from aios_db.search.labels import shared_name
+from aios_db.search.marks import LISTS, OBJECTS
+from aios_db.search.part import COLUMNS, HASHED, NUMBERS
 from aios_db.search.ranking import digest64
 
 _ODD = (
@@ -24,16 +28,35 @@ def attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
     given = embeddings.is_valid().to_numpy(zero_copy_only=False)
     vectors[given] = embeddings.drop_null().flatten().to_numpy().reshape(-1, vectors.shape[1])
     times = pc.coalesce(batch["occurred_at"], batch["created_at"]).cast(pa.int64())
-    check = vectors.view(np.uint32).astype(np.uint64) @ _ODD[: vectors.shape[1]]
+    hashed = {name: _hashed(batch[name]) for name in HASHED}
+    hashes = heads(digests_of(batch["content_hash"]))
+    contents = vectors.view(np.uint32).astype(np.uint64) @ _ODD[: vectors.shape[1]]
+    titles, texts = batch["title"].to_pylist(), batch["text"].to_pylist()
+    contents ^= np.array(
+        [digest64(f"{title or ''}\0{text}") for title, text in zip(titles, texts, strict=True)], np.uint64
+    )
+    for odd, values in zip(_ODD, (hashes, _marked(batch), *(hashed[name] for name in SCOPE)), strict=False):
+        contents += odd * values
     return {
         "rows": batch["_rowid"].to_numpy().astype(np.int64),
         "ids": np.array(batch["memory_id"].to_pylist(), COLUMNS["ids"]),
         "vectors": vectors,
         "alive": np.ones(len(batch), np.bool_),
-        "contents": _hashed(batch["content_hash"]) ^ check,
+        "contents": contents,
+        "hashes": hashes,
+        "names": np.array([shared_name(title) for title in titles], np.uint64),
         "times": times.to_numpy(),
-        **{name: _hashed(batch[name]) for name in EQUALITIES},
+        **hashed,
+        **{name: batch[name].to_numpy(zero_copy_only=False) for name in NUMBERS},
     }
+
+
+def _marked(batch: pa.RecordBatch) -> NDArray[np.uint64]:
+    """Return a hash of what `marks` reads."""
+    joined = [_hashed(pc.binary_join(batch[name], "\0")) for name in LISTS]
+    hashes = [*joined, *(_hashed(batch[name]) for name in OBJECTS)]
+    mixed: NDArray[np.uint64] = np.stack(hashes, axis=1) @ _ODD[: len(hashes)]
+    return mixed
 
 
 def _hashed(column: pa.Array) -> NDArray[np.uint64]:

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.search.clustering import Grouping, group
-from aios_db.search.keys import KeyTable
-from aios_db.search.keywords import K1, B
+from aios_db.search.keys import KeyTable, heads
+from aios_db.search.keywords import Collection, steady_norm
+from aios_db.search.labels import without
 from aios_db.search.linkrun import Links
 from aios_db.search.part import COLUMNS
+from aios_db.search.portable.keywords import impacts
 from aios_db.search.postings import Postings, Triples
+from aios_db.search.rowtable import RowTable
 from aios_db.search.segment import Segment, Version, assemble
 from aios_db.search.stored_rows import StoredRows
 from aios_db.search.vectors import Statistics
@@ -26,14 +29,18 @@ _BLOCK = 65536
 class State:
     """What an index held at one moment: its segment and, as copies, what came since.
 
-    The segment's arrays may still change; what happened after the moment is in the tables' deltas since
+    Attributes in the segment may still change; what happened after the moment is in the tables' deltas since
     `version`.
     """
 
     segment: Segment
+    alive: NDArray[np.bool_]
+    """Which of the segment's memories were."""
     columns: dict[str, NDArray[Any]]
     terms: Triples
     labels: Triples
+    unlabelled: NDArray[np.uint64]
+    """`labels.mixed` of the labels that memories have lost."""
     keys: dict[str, KeyTable]
     links: Links
     statistics: Statistics
@@ -44,7 +51,7 @@ class State:
 def merge(state: State) -> Segment:
     """Return a new segment of all live memories, ordered by cluster where there are enough of them."""
     segment = state.segment
-    parts = (segment.columns, state.columns)
+    parts = ({**segment.columns, "alive": state.alive}, state.columns)
     kept = [np.flatnonzero(part["alive"]) for part in parts]
     grouping = group([part["vectors"] for part in parts], segment.clusters)
     if grouping is None:
@@ -60,10 +67,10 @@ def merge(state: State) -> Segment:
     arrays = assemble(
         columns,
         terms,
-        _merged_labels(segment.labels, state.labels, columns["rows"]),
+        _merged_labels((segment.labels, state.labels), state.unlabelled, columns["rows"]),
         _moments(terms, columns["lengths"]),
         state.links,
-        state.keys,
+        _living_keys(state.keys, columns),
         state.statistics,
         clusters,
     )
@@ -108,26 +115,46 @@ def _merged_terms(
     return Postings.build(*(np.concatenate(column) for column in zip(*triples, strict=True)))
 
 
-def _merged_labels(old: Postings, recent: Triples, rows: NDArray[np.int64]) -> Postings:
+def _merged_labels(
+    parts: Sequence[Postings | Triples], unlabelled: NDArray[np.uint64], rows: NDArray[np.int64]
+) -> Postings:
     live = np.zeros(int(rows.max(initial=-1)) + 1, np.bool_)
     live[rows] = True
-    triples = old.triples(), recent.triples()
-    keys = np.concatenate([triple[0] for triple in triples])
-    docs = np.concatenate([triple[1] for triple in triples])
-    counts = np.concatenate([triple[2] for triple in triples])
+    keys, docs, counts = (
+        np.concatenate(column) for column in zip(*(part.triples() for part in parts), strict=True)
+    )
     keep = docs < len(live)
     keep[keep] = live[docs[keep]]
-    return Postings.build(keys[keep], docs[keep], counts[keep])
+    return Postings.build(*without(unlabelled, keys[keep], docs[keep], counts[keep]))
 
 
-def _moments(terms: Postings, lengths: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Return float32 ``(terms, 2)``: sum and sum of squares of each term's BM25 impacts without idf."""
-    if len(terms.docs) == 0:
-        return np.zeros((len(terms.keys), 2), np.float32)
-    mean = max(float(lengths.mean()), 1.0)
-    counts = terms.counts.astype(np.float32)
-    impacts = counts * np.float32(K1 + 1)
-    impacts /= counts + np.float32(K1) * (np.float32(1 - B) + np.float32(B / mean) * lengths[terms.docs])
-    starts = terms.offsets[:-1]
-    sums = np.add.reduceat(impacts, starts), np.add.reduceat(np.square(impacts), starts)
-    return np.stack(sums, axis=1).astype(np.float32)
+def _living_keys(tables: dict[str, KeyTable], columns: dict[str, NDArray[Any]]) -> dict[str, KeyTable]:
+    """Return the keys of the living memories alone, and of their content hashes only those of today."""
+    documents = RowTable(np.int64, -1)
+    documents[columns["rows"]] = np.arange(len(columns["rows"]))
+    living = {}
+    for name, table in tables.items():
+        digests, owners = table.packed()
+        at = documents[owners]
+        keep = at >= 0
+        if name == "hash":
+            keep[keep] = columns["hashes"][at[keep]] == heads(digests[keep])
+        living[name] = KeyTable(digests[keep], owners[keep])
+    return living
+
+
+def _moments(terms: Postings, lengths: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return float64 ``(terms, 2)``: sum and sum of squares of each term's BM25 impacts without idf."""
+    moments = np.zeros((len(terms.keys), 2))
+    norm = steady_norm(Collection(len(lengths), int(lengths.sum(dtype=np.int64))).mean_length)
+    first = 0
+    while first < len(moments):  # some whole lists at a time, to be summed in float64
+        last = int(terms.offsets.searchsorted(terms.offsets[first] + _BLOCK, side="right")) - 1
+        last = min(max(last, first + 1), len(moments))
+        span = slice(int(terms.offsets[first]), int(terms.offsets[last]))
+        values = impacts(norm, lengths, terms.docs[span], terms.counts[span]).astype(np.float64)
+        starts = terms.offsets[first:last] - span.start
+        moments[first:last, 0] = np.add.reduceat(values, starts)
+        moments[first:last, 1] = np.add.reduceat(np.square(values), starts)
+        first = last
+    return moments

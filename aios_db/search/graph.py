@@ -6,9 +6,8 @@ arrays that can be mapped; `LinkGraph` adds those that came since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +15,32 @@ from numpy.typing import NDArray
 from aios_db.schema.association_links import KINDS
 from aios_db.schema.retrieval import Rows
 from aios_db.search import kernels
-from aios_db.search.linkrun import NO_LINKS, LinkRun, Links, joined
+from aios_db.search.linkrun import INCOMING, NO_LINKS, LinkRun, Links, at_both_ends, joined
 from aios_db.search.portable.links import More
 from aios_db.search.rowtable import RowTable
 
 NEXT_IN_SESSION = KINDS.index("next_in_session")
 SIMILAR = KINDS.index("similar")
+SAME_ENTITY = KINDS.index("same_entity")
 RECALLED_TOGETHER = KINDS.index("recalled_together")
 OTHER_KIND = len(KINDS)  # a kind that a user invented
 
 # How much of a memory's score arrives over a link of weight 1. A conversation's turns are about what the
-# turns beside them are about, four a memory. Similar memories are found by the vectors anyway: more gain adds
-# noise, as do memories that one query found. Other links lead to other subjects: their gain is shared by all
-# of both ends (each memory's weights normalised to unit length), so that a hub gives and gets little.
+# turns beside them are about, four a memory, and add up. Of all that comes over other links only the most
+# arrives: a memory that a hundred passages mention is no better an answer than one that the best of them
+# mentions, and none gets more than its share of one memory's score. Similar memories are found by the vectors
+# anyway: more gain adds noise, as do memories that one query found. A memory divides its gain among the
+# subjects its links lead to. To be mentioned by an answer says more than to mention one.
 SESSION_GAIN = 0.25
 SIMILAR_GAIN = 0.01
 ASSOCIATION_GAIN = 0.75
-_GAINS = np.full(len(KINDS) + 1, ASSOCIATION_GAIN, np.float32)
-_GAINS[[NEXT_IN_SESSION, SIMILAR, RECALLED_TOGETHER]] = SESSION_GAIN, SIMILAR_GAIN, SIMILAR_GAIN
+MENTIONING_GAIN = 0.3
+_GAINS = np.full(len(KINDS) + 2, ASSOCIATION_GAIN, np.float32)
+_GAINS[[NEXT_IN_SESSION, SIMILAR, RECALLED_TOGETHER, -1]] = (
+    SESSION_GAIN, SIMILAR_GAIN, SIMILAR_GAIN, MENTIONING_GAIN
+)  # fmt: skip
 _RUN = 1024  # as many links are kept in arrays
+_FADED = 64  # links: what started has been weakened to a millionth, and only new memories count
 _FRONTIER = 4096  # strongest memories that pass activation on, each hop
 
 
@@ -52,11 +58,10 @@ class LinkArrays:
     offsets
         int64 ``(rows + 1,)``: the links of row ``i`` are entries ``offsets[i]:offsets[i + 1]``.
     targets, weights, kinds
-        int32, float32 and uint8: the other end, (0, 1] or 0 when deleted, and the code of the kind.
+        int32, float32 and uint8: the other end, (0, 1] or 0 when deleted, and the code of the kind, with
+        `INCOMING` where the other end is the source.
     entries
         int32 ``(link rows, 2)``: the two entries of each link by its Lance row id, or -1.
-    degrees
-        float32 ``(rows,)``: the sum of the squared weights of a memory's links that share their gain.
     """
 
     offsets: NDArray[np.int64]
@@ -64,7 +69,6 @@ class LinkArrays:
     weights: NDArray[np.float32]
     kinds: NDArray[np.uint8]
     entries: NDArray[np.int32]
-    degrees: NDArray[np.float32]
 
     @classmethod
     def build(cls, links: Links) -> LinkArrays:
@@ -78,10 +82,9 @@ class LinkArrays:
         place = np.empty(2 * count, np.int32)
         place[order] = np.arange(2 * count, dtype=np.int32)
         entries[links.rows, 0], entries[links.rows, 1] = place[:count], place[count:]
-        weights, kinds = np.tile(links.weights, 2)[order], np.tile(links.kinds, 2)[order]
-        shared = np.bincount(sources[order], np.square(weights) * _shares_gain(kinds), len(offsets) - 1)
+        weights, kinds = np.tile(links.weights, 2)[order], at_both_ends(links.kinds)[order]
         targets = np.concatenate([links.targets, links.sources])[order].astype(np.int32)
-        return cls(offsets, targets, weights, kinds, entries, shared.astype(np.float32))
+        return cls(offsets, targets, weights, kinds, entries)
 
 
 class LinkGraph:
@@ -94,7 +97,13 @@ class LinkGraph:
         self._runs: list[LinkRun] = []
         self._last = -1  # the highest row id in a run or the dictionary
         self._has_recent = RowTable(np.bool_, False)
-        self._recent_degrees = RowTable(np.float64, 0.0)
+        self._names = RowTable(np.uint64, 0)
+
+    def name(self, rows: Rows, names: NDArray[np.uint64]) -> None:
+        """Say which memories have titles of one name (`labels.shared_name`), 0 for those without."""
+        titled = names != 0
+        self._names[rows[~titled & (self._names[rows] != 0)]] = np.uint64(0)
+        self._names[rows[titled]] = names[titled]
 
     def put(self, links: Links) -> None:
         """Add links, or give them a new weight where their row id is known."""
@@ -121,13 +130,8 @@ class LinkGraph:
             ):
                 self._ends[row] = (source, target)
                 self._recent.setdefault(source, {})[row] = (target, weight, kind)
-                self._recent.setdefault(target, {})[row] = (source, weight, kind)
+                self._recent.setdefault(target, {})[row] = (source, weight, kind | int(INCOMING))
             self._has_recent[np.concatenate([links.sources, links.targets])] = True
-        self._change_degrees(links, 1)
-
-    def _change_degrees(self, links: Links, sign: int) -> None:
-        squares = sign * np.square(links.weights, dtype=np.float64) * _shares_gain(links.kinds)
-        self._recent_degrees.add(np.concatenate([links.sources, links.targets]), np.tile(squares, 2))
 
     def delete(self, rows: Iterable[int]) -> None:
         """Take links out by their row ids; unknown ones are ignored."""
@@ -136,14 +140,13 @@ class LinkGraph:
             if row < len(entries) and entries[row, 0] >= 0:
                 self._reweigh(row, 0.0)
             elif row in self._ends:
-                ends = self._ends.pop(row)
-                _, weight, kind = next(iter([self._recent[end].pop(row) for end in ends]))
-                self._recent_degrees.add(np.array(ends), -(weight**2) * _shares_gain(kind))
+                for end in self._ends.pop(row):
+                    self._recent[end].pop(row, None)
             elif row <= self._last:
                 found = ((run, run.find(row)) for run in self._runs)
                 for run, place in found:
                     if place >= 0:
-                        self._change_degrees(run.delete(place), -1)
+                        run.delete(place)
 
     @property
     def recent(self) -> int:
@@ -170,13 +173,20 @@ class LinkGraph:
         return origin, target, weight, kind
 
     def spread(
-        self, rows: Rows, scores: NDArray[np.float64], hops: int
+        self,
+        rows: Rows,
+        scores: NDArray[np.float64],
+        hops: int,
+        counted: Callable[[Rows, NDArray[np.float64]], NDArray[np.float64]] | None = None,
     ) -> tuple[Rows, NDArray[np.float64], Rows]:
         """Let activation flow over the links.
 
-        Each hop, a memory sends its activation over its links, weakened by their weight and gain; what
-        arrives is summed. It is the first ``hops`` terms of a random walk from the seeds, as personalised
-        PageRank sums all.
+        Each hop, a memory sends its activation over its links, weakened by their weight and gain. What turns
+        of a session send is summed; of the rest the greatest arrives, so that a memory without a score of its
+        own never overtakes the one it was reached from. A name in a text leads to all memories with that
+        title, which share what it sends by how well they answer themselves (softmax of ``scores``), and so do
+        all memories that mention a title. It is personalised PageRank cut off after ``hops`` links, over a
+        graph whose nodes are memories and names.
 
         Parameters
         ----------
@@ -184,6 +194,8 @@ class LinkGraph:
             The seeds, ascending, and their activation; what is not positive sends nothing.
         hops
             Links to follow.
+        counted
+            Returns how much of the scores of memories counts, of seeds and on the way; by default all.
 
         Returns
         -------
@@ -191,21 +203,27 @@ class LinkGraph:
             Every memory reached or given, the activation that arrived over links, and the least number of
             links from a seed (0 for the seeds).
         """
+        if counted is not None:
+            scores = counted(rows, scores)
         seeds = np.flatnonzero(scores > 0)
         frontier, activation = rows[seeds], scores[seeds]
         reached, arrived = rows, np.zeros(len(rows))
         distances = np.zeros(len(rows), np.int64)
         packed = self._arrays
-        adjacency = packed.offsets, packed.targets, packed.weights, packed.kinds, packed.degrees
+        adjacency = packed.offsets, packed.targets, packed.weights, packed.kinds
+        known = 0
         for hop in range(1, hops + 1):
-            if len(frontier) == 0:
+            if len(frontier) == 0 or (hop > _FADED and len(reached) == known):
                 break
+            known = len(reached)
             if len(frontier) > _FRONTIER:
                 strongest = np.argsort(-activation, kind="stable")[:_FRONTIER]
                 frontier, activation = frontier[strongest], activation[strongest]
+            if counted is not None and hop > 1:
+                activation = counted(frontier, activation)
             frontier, activation = kernels.links.step(
-                frontier, activation, adjacency, self._more(frontier), self._recent_degrees.values, _GAINS,
-                _SHARED,
+                frontier, activation, (rows, scores), adjacency, self._more(frontier), self._names.values,
+                _GAINS,
             )  # fmt: skip
             reached, arrived, distances = kernels.links.merge(
                 reached, arrived, distances, frontier, activation, hop
@@ -233,16 +251,4 @@ class LinkGraph:
         return joined([packed, single, *(run.links() for run in self._runs)])
 
     def _reweigh(self, row: int, weight: float) -> None:
-        first, second = self._arrays.entries[row].tolist()
-        change = (weight**2 - self._arrays.weights[first] ** 2) * _shares_gain(self._arrays.kinds[first])
-        for entry, other in ((first, second), (second, first)):
-            self._arrays.weights[entry] = weight
-            self._arrays.degrees[self._arrays.targets[other]] += change
-
-
-def _shares_gain(kind: Any) -> Any:
-    """Tell of a kind, or of each in an array, whether its gain is shared by all links of both ends."""
-    return (kind != NEXT_IN_SESSION) & (kind != SIMILAR)
-
-
-_SHARED: NDArray[np.bool_] = _shares_gain(np.arange(len(KINDS) + 1))
+        self._arrays.weights[self._arrays.entries[row]] = weight

@@ -8,28 +8,35 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.engine.blas import single_threaded
+from aios_db.provenance.standing import Standing
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.retrieval import Filter, Hits, Rows
+from aios_db.schema.trust import capped, ceilings
 from aios_db.search import kernels, source
-from aios_db.search.analyzer import Analyzer
+from aios_db.search.analyzer import AUTO, Analyzer, merged
 from aios_db.search.attributes import attributes
-from aios_db.search.blas import single_threaded
 from aios_db.search.build import State, merge
+from aios_db.search.contents import other_keys
 from aios_db.search.graph import kind_code
-from aios_db.search.keys import Keys
-from aios_db.search.keywords import Collection, KeywordScorer
+from aios_db.search.keys import Keys, digests_of, heads
+from aios_db.search.keywords import Collection, KeywordScorer, holding_any
 from aios_db.search.labels import HAS_TITLE, Labels, memory_labels
+from aios_db.search.languages import LATIN
 from aios_db.search.linkrun import Links
+from aios_db.search.marks import marks
 from aios_db.search.nearest import Neighbors, search
-from aios_db.search.part import COLUMNS, EQUALITIES, Part
+from aios_db.search.part import ATTRIBUTES, COLUMNS, Part
 from aios_db.search.phrases import phrases
 from aios_db.search.postings import Triples
 from aios_db.search.ranking import best_of_parts, strongest
@@ -37,6 +44,7 @@ from aios_db.search.segment import Segment, Version
 from aios_db.search.source import NOTHING, Appended
 from aios_db.search.tail import Tail
 from aios_db.search.vectors import Statistics, checked_query
+from aios_db.security.scope import EVERYTHING, Scope
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -58,22 +66,51 @@ class SearchIndex:
         The segment to start from.
     dimension
         Length of the vectors.
+    language
+        The language of all texts, or ``auto``.
+    scope
+        The index never hears of memories outside of it, nor of links that lead out.
+    standing
+        What is found of the memories, and what counts less; by default all counts fully.
     """
 
-    def __init__(self, directory: Path | None, segment: Segment, dimension: int) -> None:
-        self.directory, self.dimension = directory, dimension
-        self._analyzer = Analyzer()
+    def __init__(  # noqa: PLR0917 - what it is made of
+        self,
+        directory: Path | None,
+        segment: Segment,
+        dimension: int,
+        language: str = AUTO,
+        scope: Scope = EVERYTHING,
+        standing: Standing | None = None,
+    ) -> None:
+        self.scope = scope
+        self.directory, self.dimension, self.language = directory, dimension, language
+        self.with_counts: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda rows: rows
+        """Adds to the rows of `memories` what is counted elsewhere."""
+        self.standing = standing or Standing()
+        self._analyzer = Analyzer(language)
         self._lock = threading.RLock()
         self._saving = threading.Lock()
         self._tables: tuple[LanceDataset, LanceDataset] | None = None
         self._version = segment.version
+        self._whole = True
         self._use(segment)
 
     @classmethod
-    def open(cls, directory: Path | None, dimension: int) -> SearchIndex:
-        """Map the newest segment; without a usable one the index is empty and the first `sync` fills it."""
-        segment = Segment.read(directory, dimension) if directory else None
-        return cls(directory, segment or Segment.empty(dimension), dimension)
+    def open(
+        cls,
+        directory: Path | None,
+        dimension: int,
+        language: str = AUTO,
+        scope: Scope = EVERYTHING,
+        standing: Standing | None = None,
+    ) -> SearchIndex:
+        """Map the newest segment; without a usable one the index is empty and the first `sync` fills it.
+
+        A segment of another language cannot be used. Each scope has a directory of its own.
+        """
+        segment = Segment.read(directory, dimension, language) if directory else None
+        return cls(directory, segment or Segment.empty(dimension), dimension, language, scope, standing)
 
     @property
     def version(self) -> Version:
@@ -89,7 +126,7 @@ class SearchIndex:
     def needs_save(self) -> bool:
         """Whether enough changed since the segment was written to write a new one."""
         limit = min(max(len(self._segment) // 4, _SMALL_TAIL), _LARGE_TAIL)
-        changed = self._graph.recent // 32 + self._rows.recent // 8
+        changed = self._graph.recent // 32 + self._rows.recent // 8 + self._segment.dead
         return len(self._tail) + changed > limit
 
     @property
@@ -112,27 +149,35 @@ class SearchIndex:
         skipped for good. Rows that the caller has just ``appended`` need not be read.
         """
         with self._lock:
+            if not self._whole:
+                logger.warning("a change of the search index was broken off, reading what changed again")
+                with self._changing():
+                    self._use(self._saved() or Segment.empty(self.dimension))
             version = Version(memories.version, links.version)
             if version == self._version:
                 return
             if version.memories < self._version.memories or version.links < self._version.links:
                 logger.warning("tables older than the search index, reading them again")
-                self._use(Segment.empty(self.dimension))
-            elif self.needs_save and self.directory is not None:
-                self._use_newer(self.directory)  # another process may have saved one
+                with self._changing():
+                    self._use(Segment.empty(self.dimension))
+            elif self.needs_save:
+                self._use_newer()  # another process may have saved one
             self._catch_up(memories, links, appended)
 
     def save(self) -> None:
         """Merge everything into a new segment, write it and use it; searches and `sync` go on meanwhile."""
         with self._saving:
             with self._lock:
+                if not self._whole:
+                    return  # `sync` comes first
                 state = self._state()
             segment = merge(state)
             if self.directory is not None:
-                segment.write(self.directory)
-                segment = Segment.read(self.directory, self.dimension) or segment  # mapped, not held
+                segment.write(self.directory, self.language)
+                segment = self._saved() or segment  # mapped, not held
             with self._lock:
-                self._use(segment)
+                with self._changing():
+                    self._use(segment)
                 if self._tables is not None:
                     self._catch_up(*self._tables)
 
@@ -142,6 +187,7 @@ class SearchIndex:
         """Return the ``k`` memories nearest to a float32 ``vector`` by inner product."""
         vector, k = checked_query(vector, self.dimension), _checked_k(k)
         with self._lock, single_threaded():
+            where = self._resolved(where)
             found = best_of_parts([search(part, vector, k, where) for part in self._parts], k)
             return Hits(*found, *self._moments(vector))
 
@@ -149,7 +195,7 @@ class SearchIndex:
         """Return the ``k`` memories with the highest BM25 score; only such as hold a word of ``text``."""
         k = _checked_k(k)
         with self._lock:
-            return self._scorer(text).search(k, where)
+            return self._scorer(text).search(k, self._resolved(where))
 
     def vector_scores(self, vector: NDArray[np.float32], row_ids: Rows) -> Hits:
         """Return the cosines of given memories with a ``vector``, in their order; 0 for unknown ones."""
@@ -182,8 +228,8 @@ class SearchIndex:
         ``most`` limits those that are not among ``row_ids``, to the ones where most arrived.
         """
         with self._lock:
-            rows, arrived, distances = self._graph.spread(row_ids, scores, max(hops, 0))
-            keep = np.flatnonzero(self._passes(rows, where))
+            rows, arrived, distances = self._graph.spread(row_ids, scores, max(hops, 0), self._trusted)
+            keep = np.flatnonzero(self._passes(rows, self._resolved(where)))
         if most is not None:
             given = distances[keep] == 0
             keep = np.concatenate([keep[given], strongest(arrived, keep[~given], most)])
@@ -193,12 +239,12 @@ class SearchIndex:
         """Return the memories up to ``hops`` links away and their distances, nearest first."""
         with self._lock:
             rows, _, distances = self._graph.spread(np.array([row_id]), np.ones(1), hops)
-            keep = self._passes(rows, None) & (distances > 0)
+            keep = self._passes(rows, self._resolved(None)) & (distances > 0)
         order = np.lexsort((rows[keep], distances[keep]))
         return rows[keep][order], distances[keep][order]
 
     def nearest(
-        self, vectors: NDArray[np.float32], k: int, least: float = -1.0
+        self, vectors: NDArray[np.float32], k: int, least: float = -1.0, user: int | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the ``k`` nearest memories of each of many vectors, approximately in a large collection.
 
@@ -210,6 +256,8 @@ class SearchIndex:
             Neighbours of each.
         least
             Leave out what is less similar.
+        user
+            Only memories of this user, by `users`, and of none.
 
         Returns
         -------
@@ -219,7 +267,15 @@ class SearchIndex:
         vectors = np.ascontiguousarray(vectors, np.float32)
         with self._lock:
             neighbors, parts = self._neighbors, self._parts
-        row_ids, cosines = neighbors.find(parts, vectors, k)
+        among = None
+        if user is not None:
+
+            def among(part: Part) -> NDArray[np.bool_]:
+                users = part.columns["user_id"]
+                mine: NDArray[np.bool_] = (users == 0) | (users == user)
+                return mine
+
+        row_ids, cosines = neighbors.find(parts, vectors, k, among)
         near = (row_ids >= 0) & (cosines >= least)
         return np.where(near, row_ids, -1), np.where(near, cosines, np.float32(0))
 
@@ -257,40 +313,133 @@ class SearchIndex:
         with self._lock:
             rows = self.find_ids(memory_ids)
             known = rows >= 0
-            return known, self._rows.take(rows[known])
+            return known, self.standing.shown(self.with_counts(self._rows.take(rows[known])))
+
+    def trust(self, row_ids: Rows) -> NDArray[np.float32]:
+        """Return the trust in each memory, as it is now, 1 for unknown ones."""
+        trust = np.ones(len(row_ids), np.float32)
+        with self._lock:
+            for part, at, inside in self._living_in_parts(row_ids):
+                trust[inside] = self.standing.trust(part, at)
+        return trust
+
+    def held(self) -> dict[str, str]:
+        """Return the memory_ids of what is held in quarantine, with the reason, in the order of storing."""
+        with self._lock:
+            reasons = dict(self.standing.held(self._parts))
+            rows = np.sort(np.fromiter(reasons, np.int64))
+            rows = rows[self._passes(rows, None)]
+            return {
+                name: reasons[row]
+                for name, row in zip(self.memory_ids(rows).to_pylist(), rows.tolist(), strict=True)
+            }
+
+    def find_digests(self, digests: NDArray[np.bytes_]) -> Rows:
+        """Return the row id of each memory named by the digest of its memory_id, or -1; see `digests_of`."""
+        with self._lock:
+            return self._living(self._ids.find_digests(digests))
 
     def find_content(self, hashes: Keys) -> Rows:
         """Return the row id of a memory with each content hash, or -1."""
         with self._lock:
-            return self._living(self._hashes.find(hashes))
+            rows = self._living(self._hashes.find(hashes))
+            same = self._column("hashes", rows) == heads(digests_of(hashes))  # else it has changed since
+            return np.where(same, rows, -1)
+
+    def find_other(self, keys: Keys) -> Rows:
+        """Return the row id of the memory last put with each of the `other_keys`, or -1.
+
+        A memory that was changed is still found under the keys it had.
+        """
+        with self._lock:
+            return self._living(self._others.find(keys))
 
     def labelled(self, label: int, limit: int) -> Rows:
         """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
         with self._lock:
-            rows = self._labels.rows(label) if self._labels.length(label) <= limit else np.empty(0, np.int64)
-            return rows[self._passes(rows, None)]
+            dead = sum(part.dead for part in self._parts)
+            if self._labels.length(label) - dead > limit:
+                return np.empty(0, np.int64)
+            rows = self._labels.rows(label)
+            rows = rows[self._passes(rows, None)]
+            return rows if len(rows) <= limit else np.empty(0, np.int64)
 
-    def any_labelled(self, labels: Sequence[int], limit: int) -> Rows:
-        """Return the rows of the memories with any of the labels that at most ``limit`` have."""
+    def label_rows(self, label: int) -> Rows:
+        """Return the rows of the memories with a label, deleted ones among them."""
         with self._lock:
-            found = [self.labelled(label, limit) for label in self._labels.present(labels)]
-        return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+            return self._labels.rows(label)
 
-    def last_labelled(self, label: int, before: int, count: int) -> Rows:
-        """Return the last ``count`` rows below ``before`` of the memories with a label, ascending."""
+    def users(self, row_ids: Rows) -> NDArray[np.uint64]:
+        """Return a key of the user of each memory, 0 where it has none."""
+        return self.owners(row_ids, "user_id")
+
+    def owners(self, row_ids: Rows, column: str) -> NDArray[np.uint64]:
+        """Return a key of the ``user_id`` or ``agent_id`` of each memory, 0 where it has none."""
+        return self._column(column, row_ids)
+
+    def has_others(self, user: int) -> bool:
+        """Tell whether there are memories of another user than the one with a key."""
         with self._lock:
-            rows = self._labels.rows(label, before)[-4 * count :]
-            return rows[self._passes(rows, None)][-count:]
+            columns = (part.columns["user_id"] for part in self._parts)
+            return any(bool(((each != 0) & (each != user)).any()) for each in columns)
+
+    def living(self, row_ids: Rows) -> NDArray[np.bool_]:
+        """Tell of which rows the index has a memory."""
+        with self._lock:
+            return self._passes(row_ids, None)
+
+    @property
+    def link_count(self) -> int:
+        """How many links the index has."""
+        with self._lock:
+            return len(self._all_links())
+
+    def links(self) -> Links:
+        """Return all links, by their row ids and those of their ends."""
+        with self._lock:
+            return self._graph.links()
+
+    def label_count(self, label: int) -> int:
+        """Return how many memories have a label, deleted ones among them."""
+        with self._lock:
+            return self._labels.length(label)
+
+    def present_labels(self, labels: Sequence[int]) -> list[int]:
+        """Return those of the labels that any memory has."""
+        with self._lock:
+            return self._labels.present(labels)
+
+    def title_names(self, row_ids: Rows) -> NDArray[np.uint64]:
+        """Return what the titles of one name have in common (`labels.shared_name`), 0 without a title."""
+        return self._column("names", row_ids)
+
+    def labelled_around(self, label: int, rows: Rows, count: int, where: Filter) -> Rows:
+        """Return the rows of the memories with a label, from ``count`` before ``rows`` to ``count`` behind.
+
+        Ascending; ``where`` leaves out memories that had the label before they were changed.
+        """
+        with self._lock:
+            found = self._labels.rows(label)
+            first, last = np.searchsorted(found, [rows.min(), rows.max() + 1])
+            before, behind = found[max(first - 4 * count, 0) : first], found[last : last + 4 * count]
+            inside = found[first:last]
+            return np.concatenate(
+                [
+                    before[self._passes(before, where)][-count:],
+                    inside[self._passes(inside, where)],
+                    behind[self._passes(behind, where)][:count],
+                ]
+            )
 
     def holding_all(self, text: str, limit: int) -> Rows:
         """Return the rows of the memories that hold every word of ``text``; none when more than ``limit``."""
-        terms = self._analyzer.query(text)
-        if not terms:
+        words = self._analyzer.query(text, self._present_languages)
+        if not words:
             return np.empty(0, np.int64)
         found = []
         with self._lock:
             for part in self._parts:
-                lists = sorted((part.postings.get(term)[0] for term in terms), key=len)
+                lists = sorted((holding_any(part, word) for word in words), key=len)
                 documents = lists[0]
                 for other in lists[1:]:
                     documents = documents[np.isin(documents, other, assume_unique=True)]
@@ -310,6 +459,11 @@ class SearchIndex:
         with self._lock:
             return self._labels.length(HAS_TITLE) > 0
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The segment and what came since; to be looked at while nothing is written."""
+        return self._parts
+
     # Inside
 
     @property
@@ -320,7 +474,9 @@ class SearchIndex:
         self._segment, self._tail = segment, Tail(self.dimension)
         self._labels = Labels(segment.labels)
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
+        self._others = segment.others
         self._rows = segment.stored_rows()
+        self.standing.reads(self._rows.take)
         self._named = kernels.names.Names()
         self._asked: tuple[str, KeywordScorer] | None = None
         self._asked_vector: tuple[bytes, tuple[float, float]] | None = None
@@ -329,28 +485,43 @@ class SearchIndex:
         self._version = segment.version
         self._statistics = segment.statistics()
         self._documents, self._terms = segment.totals()
+        self._languages = np.bincount(segment.columns["languages"], minlength=len(LATIN))
 
-    def _use_newer(self, directory: Path) -> None:
-        segment = Segment.read(directory, self.dimension)
+    def _saved(self) -> Segment | None:
+        return Segment.read(self.directory, self.dimension, self.language) if self.directory else None
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change what the index holds: until the end is reached, `sync` begins again with what was saved."""
+        self._whole = False
+        yield
+        self._whole = True
+
+    def _use_newer(self) -> None:
+        segment = self._saved()
         if segment is not None and segment.version.memories > self._segment.version.memories:
-            self._use(segment)
+            with self._changing():
+                self._use(segment)
 
     def _catch_up(self, memories: LanceDataset, links: LanceDataset, appended: Appended = NOTHING) -> None:
-        self._named.clear()
-        self._asked = self._asked_vector = None
-        self._sync_memories(memories, appended.memories)
-        self._sync_links(links, appended.links)
-        self._version = Version(memories.version, links.version)
-        self._tables = memories, links
+        with self._changing():
+            self._named.clear()
+            self._asked = self._asked_vector = None
+            self._sync_memories(memories, appended.memories)
+            self._sync_links(links, appended.links)
+            self._version = Version(memories.version, links.version)
+            self._tables = memories, links
 
     def _state(self) -> State:
         tail, statistics = self._tail, self._statistics
         return State(
             self._segment,
+            self._segment.alive.copy(),
             {name: column.copy() if name == "alive" else column for name, column in tail.columns.items()},
             Triples(*tail.terms.triples()),
             Triples(*self._labels.recent.triples()),
-            {"id": self._ids.copy(), "hash": self._hashes.copy()},
+            self._labels.lost,
+            {"id": self._ids.copy(), "hash": self._hashes.copy(), "other": self._others.copy()},
             self._graph.links(),
             Statistics(statistics.total.copy(), statistics.outer.copy(), statistics.count),
             self._rows.copy(),
@@ -361,7 +532,8 @@ class SearchIndex:
         """Return the scorer of a query, the last one's again: `recall` searches and then scores."""
         if self._asked is None or self._asked[0] != text:
             collection = Collection(self._documents, self._terms)
-            self._asked = text, KeywordScorer(self._analyzer.query(text), self._parts, collection)
+            terms = merged(self._analyzer.query(text, self._present_languages))
+            self._asked = text, KeywordScorer(terms, self._parts, collection)
         return self._asked[1]
 
     def _moments(self, vector: NDArray[np.float32]) -> tuple[float, float]:
@@ -371,6 +543,11 @@ class SearchIndex:
             with single_threaded():
                 self._asked_vector = asked, self._statistics.moments(vector)
         return self._asked_vector[1]
+
+    @property
+    def _present_languages(self) -> list[int]:
+        found: list[int] = np.flatnonzero(self._languages).tolist()
+        return found
 
     def _column(self, name: str, rows: Rows) -> NDArray[Any]:
         """Return a column's value of each row, 0 of unknown ones."""
@@ -384,6 +561,24 @@ class SearchIndex:
                 inside = np.flatnonzero(at >= 0)
                 values[inside] = part.columns[name][at[inside]]
             return values
+
+    def _resolved(self, where: Filter | None) -> Filter | None:
+        """Return a filter as the parts take it: None when it restricts nothing, memories by row id.
+
+        What is held in quarantine is left out.
+        """
+        where = self.standing.restrict(where, self._parts)
+        if not where:
+            return None
+        within = where.values.get("within")
+        return where if within is None else where.replaced(within=self.find_ids(within))
+
+    def _trusted(self, rows: Rows, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the scores of memories as they count: under their ceilings, 0 of what is held."""
+        held = self.standing.held(self._parts)
+        if held:
+            scores = np.where(np.isin(rows, np.fromiter(held, np.int64)), 0.0, scores)
+        return capped(scores, ceilings(self.trust(rows)))
 
     def _passes(self, rows: Rows, where: Filter | None) -> NDArray[np.bool_]:
         passed = np.zeros(len(rows), np.bool_)
@@ -400,6 +595,13 @@ class SearchIndex:
             if len(inside):
                 yield part, at[inside], inside
 
+    def _has_known(self, rows: Rows) -> NDArray[np.bool_]:
+        """Tell of which rows there is a memory, or was one that is deleted."""
+        known = np.zeros(len(rows), np.bool_)
+        for part in self._parts:
+            known |= part.positions(rows) >= 0
+        return known
+
     def _living(self, rows: Rows) -> Rows:
         return np.where(self._passes(rows, None), rows, -1)
 
@@ -411,9 +613,10 @@ class SearchIndex:
 
     def _kill(self, rows: Rows) -> None:
         for part, at, _ in self._living_in_parts(rows):
-            part.alive[at] = False
+            part.kill(at)
             self._statistics.add(part.vectors[at], -1)
             self._documents -= len(at)
+            self._languages -= np.bincount(part.columns["languages"][at], minlength=len(LATIN))
             self._terms -= int(part.lengths[at].sum())
 
     def _sync_memories(self, memories: LanceDataset, new: pa.Table | None) -> None:
@@ -421,10 +624,11 @@ class SearchIndex:
         if memories.version == since:
             return
         self._names.clear()
-        deleted, changed = source.delta(memories, since, source.MEMORY_COLUMNS, self._all_rows, new)
+        whole = self.scope.condition
+        deleted, changed = source.delta(memories, since, source.MEMORY_COLUMNS, self._all_rows, new, whole)
         self._kill(deleted)
         for batch in changed:
-            self._put(batch)
+            self._put(self._seen(batch) if self.scope else batch)
 
     def _sync_links(self, links: LanceDataset, new: pa.Table | None) -> None:
         since = self._version.links
@@ -448,40 +652,63 @@ class SearchIndex:
         rows: Rows = self.find_ids(encoded.dictionary)[encoded.indices.to_numpy()]
         return rows
 
+    def _seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows in the scope; others may have been in it before."""
+        seen = self.scope.sees(batch)
+        self._kill(batch.filter(pc.invert(seen))["_rowid"].to_numpy().astype(np.int64))
+        return batch.filter(seen)
+
     def _put(self, batch: pa.RecordBatch) -> None:
         """Add memories; of those that are known with the same content only the attributes change."""
-        self._rows.put(batch)
         columns = attributes(batch)
-        at = self._segment.positions(columns["rows"])
-        known = np.flatnonzero(at >= 0)
-        same = known[
-            self._segment.alive[at[known]]
-            & (self._segment.columns["contents"][at[known]] == columns["contents"][known])
-        ]
-        for name in ("times", *EQUALITIES):
-            self._segment.columns[name][at[same]] = columns[name][same]
-        fresh = np.delete(np.arange(len(batch)), same)
+        fresh = self._update_same(columns)
+        rows = columns["rows"][fresh]
+        before = self._labels_of(rows[self._has_known(rows)])
+        self._rows.put(batch)
+        self.standing.changed(columns["rows"])
         if len(fresh) == 0:
             return
-        rows = columns["rows"][fresh]
         self._kill(rows)
         batch = batch.take(pa.array(fresh)) if len(fresh) < len(batch) else batch
         titles, texts = batch["title"].to_pylist(), batch["text"].to_pylist()
-        terms, lengths = self._analyzer.terms(
+        analyzed = self._analyzer.terms(
             [f"{title} {text}" if title else text for title, text in zip(titles, texts, strict=True)]
         )
         values = {name: column[fresh] for name, column in columns.items()}
-        values["lengths"] = lengths.astype(np.int32)
-        self._tail.extend(values, terms)
+        values |= {"lengths": analyzed.lengths, "languages": analyzed.languages}
+        self._tail.extend(values, analyzed.terms, analyzed.counts, marks(batch))
+        self._languages += np.bincount(analyzed.languages, minlength=len(LATIN))
+        self._graph.name(rows, values["names"])
         scopes = (batch[name].to_pylist() for name in ("user_id", "agent_id", "session_id"))
         for row, title, text, *scope in zip(rows.tolist(), titles, texts, *scopes, strict=True):
             self._names[row] = names = phrases(text)
-            self._labels.add(row, memory_labels(title, names, *scope))
+            self._labels.add(row, memory_labels(title, names, *scope), before.get(row))
         self._ids.add(batch["memory_id"], rows.tolist())
         self._hashes.add(batch["content_hash"], rows.tolist())
+        for keys, of_key in other_keys(batch, rows):
+            self._others.add(keys, of_key.tolist())
         self._statistics.add(values["vectors"])
         self._documents += len(fresh)
         self._terms += int(values["lengths"].sum())
+
+    def _update_same(self, columns: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """Update the attributes of memories whose content is known; return the places of the others."""
+        fresh = np.ones(len(columns["rows"]), np.bool_)
+        for part, at, inside in self._living_in_parts(columns["rows"]):
+            same = part.columns["contents"][at] == columns["contents"][inside]
+            places = inside[same]
+            part.update(at[same], {name: columns[name][places] for name in ATTRIBUTES})
+            fresh[places] = False
+        return np.flatnonzero(fresh)
+
+    def _labels_of(self, rows: Rows) -> dict[int, dict[int, int]]:
+        """Return the labels of living memories, as they were when these were put."""
+        columns = self._rows.take(rows)
+        names = (columns[name].to_pylist() for name in ("title", "text", "user_id", "agent_id", "session_id"))
+        return {
+            row: memory_labels(title, phrases(text), *scope)
+            for row, title, text, *scope in zip(rows.tolist(), *names, strict=True)
+        }
 
 
 def _checked_k(k: int) -> int:

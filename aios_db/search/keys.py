@@ -46,13 +46,16 @@ class KeyTable:
 
     def find(self, keys: Keys) -> Rows:
         """Return int64 ``(len(keys),)``: the row id last added for each key, or -1."""
-        wanted = digests_of(keys)
-        found = np.full(len(keys), -1, np.int64)
-        if len(self._digests) and len(keys):
+        return self.find_digests(digests_of(keys))
+
+    def find_digests(self, wanted: NDArray[np.bytes_]) -> Rows:
+        """Return what `find` returns for the keys of these digests."""
+        found = np.full(len(wanted), -1, np.int64)
+        if len(self._digests) and len(wanted):
             at = np.minimum(np.searchsorted(self._digests, wanted), len(self._digests) - 1)
             found = np.where(self._digests[at] == wanted, self._rows[at], -1)
         if self._recent:
-            rows = np.fromiter(map(self._recent.get, wanted.tolist(), repeat(-1)), np.int64, len(keys))
+            rows = np.fromiter(map(self._recent.get, wanted.tolist(), repeat(-1)), np.int64, len(wanted))
             found = np.where(rows >= 0, rows, found)
         return found
 
@@ -74,6 +77,11 @@ class KeyTable:
         digests = self._digests[kept]
         at = np.searchsorted(digests, recent)
         return np.insert(digests, at, recent), np.insert(self._rows[kept], at, rows)
+
+
+def heads(digests: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """Return the first eight bytes of each digest."""
+    return np.ascontiguousarray(digests).view(np.uint64)[::2]
 
 
 def digests_of(keys: Keys) -> NDArray[np.bytes_]:

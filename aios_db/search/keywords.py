@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.search import kernels
 from aios_db.search.part import Part
-from aios_db.search.portable.keywords import Norm, impacts
-from aios_db.search.postings import Counts, Docs
+from aios_db.search.portable.keywords import Norm
 from aios_db.search.ranking import best_of_parts
 
 K1 = 0.9
 B = 0.4
 _MOST_TERMS = 256
+_STEPS = 64  # an octave
 _ROUNDING = 1e-4  # of sums of scores that were added in another order
 
 
@@ -41,20 +41,48 @@ class Collection:
         return math.log(1 + (self.documents - frequency + 0.5) / (frequency + 0.5))
 
 
-class KeywordScorer:
-    """One query's terms, weighted, ready to score the documents of some parts."""
+def norm_of(mean_length: float) -> Norm:
+    """Return how counts become scores where a memory has so many terms on average."""
+    return Norm(K1 * B / mean_length, K1 * (1 - B), K1 + 1)
 
-    def __init__(self, terms: Sequence[int], parts: Sequence[Part], collection: Collection) -> None:
-        keys = np.array(terms, np.uint64)
-        lengths = np.sum([part.postings.lengths(keys) for part in parts], axis=0).tolist()
+
+def steady_norm(mean_length: float) -> Norm:
+    """Return the norm that moments are taken with: of the mean length in steps of one percent.
+
+    So the moments that a segment stores stay the right ones while the collection grows.
+    """
+    return norm_of(2 ** (round(_STEPS * math.log2(mean_length)) / _STEPS))
+
+
+def holding_any(part: Part, terms: Iterable[int]) -> NDArray[np.int32]:
+    """Return the documents that hold any of some terms, ascending."""
+    lists = [docs for docs in (part.postings.get(term)[0] for term in terms) if len(docs)]
+    if not lists:
+        return np.empty(0, np.int32)
+    return lists[0] if len(lists) == 1 else np.unique(np.concatenate(lists))
+
+
+class KeywordScorer:
+    """One query's terms, weighted, ready to score the documents of some parts.
+
+    Parameters
+    ----------
+    terms
+        What each term counts, besides how rare it is.
+    """
+
+    def __init__(self, terms: Mapping[int, float], parts: Sequence[Part], collection: Collection) -> None:
+        keys = np.array(list(terms), np.uint64)
+        lengths = np.sum([part.frequencies(keys) for part in parts], axis=0).tolist()
         present = sorted((length, term) for length, term in zip(lengths, terms, strict=True) if length)
-        self._terms = [(term, collection.idf(length)) for length, term in present[:_MOST_TERMS]]
+        self._terms = [(term, terms[term] * collection.idf(length)) for length, term in present[:_MOST_TERMS]]
         self._lists = {part: [part.postings.get(term) for term, _ in self._terms] for part in parts}
         # Of each term and all that are more frequent, the most that they can add to a score.
         shares = [idf * (K1 + 1) for _, idf in reversed(self._terms)]
         self._bounds = np.array(list(accumulate(shares, initial=_ROUNDING))[::-1])
         self._weights = np.array([idf for _, idf in self._terms], np.float32)
-        self._norm = Norm(K1 * B / collection.mean_length, K1 * (1 - B), K1 + 1)
+        self._norm = norm_of(collection.mean_length)
+        self._steady = steady_norm(collection.mean_length)
         self._documents = max(collection.documents, 1)
         self._moments: tuple[float, float] | None = None
 
@@ -80,15 +108,12 @@ class KeywordScorer:
             for term, idf in self._terms:
                 first = second = 0.0
                 for part in self._lists:
-                    one, two = part.moments(term, self._impacts)
+                    one, two = part.moments(term, self._steady)
                     first, second = first + one, second + two
                 mean += idf * first / self._documents
                 variance += idf**2 * max(second / self._documents - (first / self._documents) ** 2, 0.0)
             self._moments = mean, math.sqrt(variance) or 1.0
         return self._moments
-
-    def _impacts(self, part: Part, docs: Docs, counts: Counts) -> NDArray[np.float32]:
-        return impacts(self._norm, part.lengths, docs, counts)
 
     def _search_part(self, part: Part, k: int, where: Filter | None) -> tuple[Rows, NDArray[np.float32]]:
         if not self._weights.size or k == 0 or len(part) == 0:

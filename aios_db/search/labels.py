@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Rows
-from aios_db.search.phrases import title_keys
-from aios_db.search.postings import GrowingPostings, Postings
+from aios_db.search.phrases import title_keys, title_name
+from aios_db.search.postings import Counts, Docs, GrowingPostings, Postings
 from aios_db.search.ranking import digest64
 
 HAS_TITLE = digest64("title")
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def name_label(phrase: str) -> int:
@@ -23,6 +25,12 @@ def name_label(phrase: str) -> int:
 def title_label(key: str) -> int:
     """Return the key of memories whose title can be mentioned as ``key``."""
     return digest64(f"title\0{key}")
+
+
+def shared_name(title: str | None) -> int:
+    """Return what the titles of one name have in common, 0 for a memory without one."""
+    name = title_name(title) if title else None
+    return title_label(name) if name else 0
 
 
 @lru_cache(4096)
@@ -59,14 +67,30 @@ class Labels:
     def __init__(self, segment: Postings) -> None:
         self._segment = segment
         self.recent = GrowingPostings()
+        self._lost: dict[int, set[int]] = {}  # rows that a label's lists still name
 
-    def add(self, row: int, labels: dict[int, int]) -> None:
-        """Give a memory labels."""
+    def add(self, row: int, labels: dict[int, int], before: dict[int, int] | None = None) -> None:
+        """Give a memory labels instead of those it had ``before``, which may be when it was deleted."""
+        if before:
+            for label in before.keys() - labels.keys():
+                self._lost.setdefault(label, set()).add(row)
+            labels = {label: count for label, count in labels.items() if label not in before}
+            for label in [label for label in labels if row in self._lost.get(label, ())]:
+                self._lost[label].remove(row)
+                del labels[label]
         self.recent.add(row, labels)
+
+    @property
+    def lost(self) -> NDArray[np.uint64]:
+        """`mixed` of the labels that memories have lost."""
+        pairs = [(label, row) for label, rows in self._lost.items() for row in rows]
+        labels, rows = zip(*pairs, strict=True) if pairs else ((), ())
+        return mixed(np.array(labels, np.uint64), np.array(rows, np.int64))
 
     def length(self, label: int) -> int:
         """Return how many memories have a label."""
-        return self._segment.length(label) + self.recent.length(label)
+        found = self._segment.length(label) + self.recent.length(label)
+        return found - len(self._lost.get(label, ()))
 
     def present(self, labels: Sequence[int]) -> list[int]:
         """Return those of the labels that any memory has."""
@@ -82,4 +106,21 @@ class Labels:
         docs = np.concatenate([self._segment.get(label)[0], self.recent.get(label)[0]])
         if before is not None:
             docs = docs[docs < before]
-        return np.unique(docs).astype(np.int64)
+        rows = np.unique(docs).astype(np.int64)
+        lost = self._lost.get(label)
+        return rows[~np.isin(rows, list(lost))] if lost else rows
+
+
+def mixed(labels: NDArray[np.uint64], rows: NDArray[np.int64] | Docs) -> NDArray[np.uint64]:
+    """Return one number for a label and a row: another pair has the same by chance of 2^-64."""
+    return labels ^ (rows.astype(np.uint64) * _ODD)
+
+
+def without(
+    lost: NDArray[np.uint64], labels: NDArray[np.uint64], rows: Docs, counts: Counts
+) -> tuple[NDArray[np.uint64], Docs, Counts]:
+    """Return labels of rows without those that were lost."""
+    if not len(lost):
+        return labels, rows, counts
+    keep = ~np.isin(mixed(labels, rows), lost)
+    return labels[keep], rows[keep], counts[keep]

@@ -7,6 +7,7 @@ names and similar vectors change little, so they are few and weigh less.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.config import LinksConfig
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import Filter, Rows
 from aios_db.search.graph import SIMILAR, kind_code
-from aios_db.search.index import SearchIndex
 from aios_db.search.labels import name_label, session_label, title_label
-from aios_db.search.phrases import mentions, possible_mentions, title_keys
+from aios_db.search.phrases import mention_shares, possible_mentions, title_keys
+from aios_db.search.visible import Linkable
 
 _STEPS = 2  # a turn is linked with the next one and, since that is the other speaker's, the next but one
 _NAME_WEIGHT = 0.1
-_MOST_MENTIONING = 64  # a title in more texts than this is a common word
+_MOST_MENTIONING = 64  # a title of or in more texts than this is a common word
+_FEW_MENTIONING = 8  # a name in so many texts is rare; in four times as many, it counts half
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ Link = tuple[int, int, float]
 
 
 def propose_links(
-    index: SearchIndex, new: NewMemories, config: LinksConfig, texts_of: Callable[[Rows], Sequence[str]]
+    index: Linkable, new: NewMemories, config: LinksConfig, texts_of: Callable[[Rows], Sequence[str]]
 ) -> ProposedLinks:
     """Return the links that new memories should get, each pair of memories and kind once.
 
@@ -76,8 +78,8 @@ def propose_links(
     return _distinct(
         [
             _columns("next_in_session", _next_in_session(index, new)),
-            _columns("same_entity", _mentioned_titles(index, new)),
-            _columns("same_entity", _mentions_of_new_titles(index, new, texts_of)),
+            _between_titles(index, _mentioned_titles(index, new)),
+            _between_titles(index, _mentions_of_new_titles(index, new, texts_of)),
             _columns("same_entity", _shared_names(index, new, config)),
             _similar(index, new, config),
         ]
@@ -116,51 +118,78 @@ def _distinct(proposed: Sequence[ProposedLinks]) -> ProposedLinks:
     )
 
 
-def _next_in_session(index: SearchIndex, new: NewMemories) -> Iterator[Link]:
+def _next_in_session(index: Linkable, new: NewMemories) -> Iterator[Link]:
     sessions: dict[tuple[str | None, str | None, str], list[int]] = {}
     scopes = zip(new.rows.tolist(), new.user_ids, new.agent_ids, new.session_ids, strict=True)
     for row, user, agent, session in scopes:
         if session is not None:
             sessions.setdefault((user, agent, session), []).append(row)
     for scope, rows in sessions.items():
-        before = index.last_labelled(session_label(*scope), min(rows), _STEPS)
-        turns = [*before.tolist(), *sorted(rows)]
+        user, agent, session = scope
+        here = Filter(user_id=user, agent_id=agent, session_id=session)
+        turns = index.labelled_around(session_label(*scope), np.array(rows), _STEPS, here).tolist()
+        new_rows = set(rows)
         for step in range(1, _STEPS + 1):
             for source, target in zip(turns[:-step], turns[step:], strict=True):
-                if target >= rows[0]:
+                if source in new_rows or target in new_rows:
                     yield source, target, 1.0
 
 
-def _mentioned_titles(index: SearchIndex, new: NewMemories) -> Iterator[Link]:
+def _mentioned_titles(index: Linkable, new: NewMemories) -> Iterator[Link]:
     """Link a new text with the memories whose title it mentions."""
     if not index.has_titles:
         return
     for row, text in zip(new.rows.tolist(), new.texts, strict=True):
-        labels = [title_label(key) for key in possible_mentions(text)]
-        for target in index.any_labelled(labels, _MOST_MENTIONING).tolist():
-            yield row, target, 1.0
+        keys = {title_label(key): key for key in possible_mentions(text)}
+        present = [keys[label] for label in index.present_labels(list(keys))]
+        for key, share in mention_shares(text, present).items() if present else ():
+            weight = share * _rarity(index, key)
+            for target in index.labelled(title_label(key), _MOST_MENTIONING).tolist() if weight else ():
+                yield row, target, weight
 
 
 def _mentions_of_new_titles(
-    index: SearchIndex, new: NewMemories, texts_of: Callable[[Rows], Sequence[str]]
+    index: Linkable, new: NewMemories, texts_of: Callable[[Rows], Sequence[str]]
 ) -> Iterator[Link]:
     """Link an older memory whose text mentions a new title."""
     first = int(new.rows.min()) if len(new.rows) else 0
     candidates = []
     for row, title in zip(new.rows.tolist(), new.titles, strict=True):
         for key in title_keys(title) if title else ():
+            if index.label_count(title_label(key)) > _MOST_MENTIONING:
+                continue
             older = index.holding_all(key, _MOST_MENTIONING)
-            candidates += [(source, row, title) for source in older[older < first].tolist()]
+            candidates += [(source, row, key) for source in older[older < first].tolist()]
     if not candidates:
         return
     rows = np.unique(np.array([source for source, _, _ in candidates], np.int64))
-    texts = dict(zip(rows.tolist(), texts_of(rows), strict=True))
-    for source, row, title in candidates:
-        if title is not None and mentions(texts[source], title):
-            yield source, row, 1.0
+    keys: dict[int, set[str]] = {}
+    for source, _, key in candidates:
+        keys.setdefault(source, set()).add(key)
+    shares = {
+        row: mention_shares(text, keys[row]) for row, text in zip(rows.tolist(), texts_of(rows), strict=True)
+    }
+    for source, row, key in candidates:
+        weight = shares[source].get(key, 0.0) * _rarity(index, key)
+        if weight:
+            yield source, row, weight
 
 
-def _shared_names(index: SearchIndex, new: NewMemories, config: LinksConfig) -> Iterator[Link]:
+def _rarity(index: Linkable, key: str) -> float:
+    """Return how much it says that a text holds a name: 1 when few do, 0 when it is a common word."""
+    texts = index.label_count(name_label(key))
+    return 0.0 if texts > _MOST_MENTIONING else min(1.0, math.sqrt(_FEW_MENTIONING / max(texts, 1)))
+
+
+def _between_titles(index: Linkable, links: Iterable[Link]) -> ProposedLinks:
+    """Return mentions without those among passages of one title, which the title itself brings together."""
+    found = _columns("same_entity", links)
+    source, target = index.title_names(found.sources), index.title_names(found.targets)
+    keep = (source != target) | (source == 0)
+    return ProposedLinks(*(column[keep] for column in vars(found).values()))
+
+
+def _shared_names(index: Linkable, new: NewMemories, config: LinksConfig) -> Iterator[Link]:
     """Link memories without titles that hold the same rare names; the rarer, the more a name counts.
 
     A titled passage is linked by its title; names besides blur that (HotpotQA: recall@5 .930, .945 without).
@@ -186,7 +215,7 @@ def _shared_names(index: SearchIndex, new: NewMemories, config: LinksConfig) -> 
             yield max(other, row), min(other, row), _NAME_WEIGHT * min(strength, 1.0)
 
 
-def _similar(index: SearchIndex, new: NewMemories, config: LinksConfig) -> ProposedLinks:
+def _similar(index: Linkable, new: NewMemories, config: LinksConfig) -> ProposedLinks:
     count = config.similar_neighbors
     if count == 0:
         return _columns("similar", ())

@@ -42,6 +42,14 @@ def joined(links: Sequence[Links]) -> Links:
     return Links(*columns)
 
 
+INCOMING = np.uint8(128)  # with the code of the kind, where a link is listed under its target
+
+
+def at_both_ends(kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the kinds as listed under all sources, and then as listed under all targets."""
+    return np.concatenate([kinds, kinds | INCOMING])
+
+
 class LinkRun:
     """Each link twice, under both its ends.
 
@@ -56,7 +64,7 @@ class LinkRun:
         order = np.argsort(ends, kind="stable")
         self._ends = ends[order]
         self._others = np.concatenate([links.targets, links.sources])[order]
-        self._weights, self._kinds = np.tile(links.weights, 2)[order], np.tile(links.kinds, 2)[order]
+        self._weights, self._kinds = np.tile(links.weights, 2)[order], at_both_ends(links.kinds)[order]
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
         by_row = np.argsort(links.rows)
@@ -80,12 +88,9 @@ class LinkRun:
         known = at < len(self._rows) and self._rows[at] == row
         return at if known and self._weights[self._entries[0, at]] > 0 else -1
 
-    def delete(self, place: int) -> Links:
-        """Delete the link at a place and return it as it was."""
-        entries = self._entries[:, place]
-        gone = self._at(slice(place, place + 1))
-        self._weights[entries] = 0
-        return gone
+    def delete(self, place: int) -> None:
+        """Delete the link at a place."""
+        self._weights[self._entries[:, place]] = 0
 
     def links(self) -> Links:
         """Return all links that were not deleted, by row id."""

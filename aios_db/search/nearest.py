@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,13 @@ class Neighbors:
         self._centroids = Centroids(segment.clusters.centroids) if segment.clusters else None
         self._lists: dict[int, NDArray[np.int32]] = {}
 
-    def find(self, parts: Sequence[Part], vectors: Matrix, k: int) -> Found:
+    def find(
+        self,
+        parts: Sequence[Part],
+        vectors: Matrix,
+        k: int,
+        among: Callable[[Part], NDArray[np.bool_]] | None = None,
+    ) -> Found:
         """Return the row ids and cosines of the ``k`` nearest memories of each vector.
 
         Parameters
@@ -74,6 +80,8 @@ class Neighbors:
             The segment and its tail.
         vectors
             float32 ``(n, dimension)``.
+        among
+            Tells which of a part's memories count; by default all.
 
         Returns
         -------
@@ -86,7 +94,9 @@ class Neighbors:
         if self._centroids is not None and any(listed):
             probes = self._centroids.nearest(vectors, min(_PROBES, len(self._centroids.vectors)))
         found = [
-            self._in_its_lists(part, vectors, probes, k) if lists else _in_all(part, vectors, k)
+            self._in_its_lists(part, vectors, probes, k, _kept(part, among))
+            if lists
+            else _in_all(part, vectors, k, _kept(part, among))
             for part, lists in zip(parts, listed, strict=True)
         ]
         rows = np.concatenate([np.full((len(vectors), k), -1), *(rows for rows, _ in found)], axis=1)
@@ -105,13 +115,20 @@ class Neighbors:
             self._centroids = Centroids(spherical_k_means(matrix[np.sort(drawn)], number, random, _ROUNDS))
         return self._centroids is not None and len(matrix) > _FEW_ROWS
 
-    def _in_its_lists(self, part: Part, vectors: Matrix, probes: NDArray[np.int64], k: int) -> Found:
-        matrix, alive = part.vectors, part.alive
+    def _in_its_lists(
+        self,
+        part: Part,
+        vectors: Matrix,
+        probes: NDArray[np.int64],
+        k: int,
+        kept: NDArray[np.bool_] | None,
+    ) -> Found:
+        matrix = part.vectors
         if part.clusters is not None:
             lists: Lists = Contiguous(part.clusters.offsets)
         else:
             lists = Scattered(self._assigned(part, matrix, vectors, probes))
-        documents, scores = best_in_lists(vectors, probes, lists, matrix, k, _dead(alive))
+        documents, scores = best_in_lists(vectors, probes, lists, matrix, k, kept)
         return np.where(documents >= 0, part.rows[documents], -1), scores
 
     def _assigned(
@@ -130,14 +147,15 @@ class Neighbors:
         return lists
 
 
-def _in_all(part: Part, vectors: Matrix, k: int) -> Found:
+def _in_all(part: Part, vectors: Matrix, k: int, kept: NDArray[np.bool_] | None) -> Found:
     """Return the nearest by comparing with every row."""
-    matrix, alive = part.vectors, part.alive
+    matrix = part.vectors
     everything = Contiguous(np.append(np.arange(0, len(matrix), _BLOCK), len(matrix)))
     probes = np.tile(np.arange(len(everything.offsets) - 1), (len(vectors), 1))
-    documents, scores = best_in_lists(vectors, probes, everything, matrix, k, _dead(alive))
+    documents, scores = best_in_lists(vectors, probes, everything, matrix, k, kept)
     return np.where(documents >= 0, part.rows[documents], -1), scores
 
 
-def _dead(alive: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    return None if alive.all() else alive
+def _kept(part: Part, among: Callable[[Part], NDArray[np.bool_]] | None) -> NDArray[np.bool_] | None:
+    kept = part.alive if among is None else part.alive & among(part)
+    return None if kept.all() else kept

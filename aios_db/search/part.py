@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from aios_db.schema.filters import CONDITIONS, Comparison, columns
 from aios_db.schema.retrieval import Filter
-from aios_db.search.postings import Counts, Docs, GrowingPostings, Postings
-from aios_db.search.ranking import digest64
+from aios_db.search.conditions import PASSED
+from aios_db.search.portable.keywords import Norm, impacts
+from aios_db.search.postings import Docs, GrowingPostings, Postings
 from aios_db.search.vectors import Clusters
 
+HASHED = columns(Comparison.ONE_OF)
+NUMBERS = (*columns(Comparison.AT_LEAST), *columns(Comparison.TRUSTED))
 COLUMNS: dict[str, npt.DTypeLike] = {
     "rows": np.int64,  # Lance row id
     "ids": np.dtype("S36"),  # memory_id, a UUID
     "vectors": np.float32,  # (n, dimension), unit rows, zeros where there is no vector
     "lengths": np.int32,  # terms of the text, stop words left out
+    "languages": np.uint8,  # the language its words were stemmed in, a place in `languages.LATIN`
     "alive": np.bool_,
-    "contents": np.uint64,  # hash of what the columns above were made from
+    "contents": np.uint64,  # hash of all that is analysed: text, title, scope and vector
+    "hashes": np.uint64,  # beginning of the content hash's digest, see `KeyTable`
+    "names": np.uint64,  # hash of the title's name, which several memories may have; 0 without a title
     "times": np.int64,  # microseconds since 1970: occurred_at, or created_at
-    "session_id": np.uint64,  # hashes, 0 for a missing value
-    "agent_id": np.uint64,
-    "user_id": np.uint64,
-    "tier": np.uint64,
+    **dict.fromkeys(HASHED, np.uint64),  # 0 for a missing value
+    **dict.fromkeys(NUMBERS, np.float32),
 }
-EQUALITIES = ("session_id", "agent_id", "user_id", "tier")
-
-
-Impacts = Callable[["Part", Docs, Counts], NDArray[np.float32]]
+ATTRIBUTES = ("times", *HASHED, *NUMBERS)  # change in place: nothing is derived from them
+_FEW = 16
+_NOWHERE = np.empty(0, np.int64)
 
 
 class Part:
@@ -38,6 +42,9 @@ class Part:
 
     columns: dict[str, NDArray[Any]]
     clusters: Clusters | None
+    dead = 0
+    """Documents that are not alive; inverted lists keep them until the next segment."""
+    _dead_documents: Docs = np.empty(0, np.int32)
 
     @property
     def postings(self) -> Postings | GrowingPostings:
@@ -78,17 +85,59 @@ class Part:
         mask = self.alive[documents]
         if where is None:
             return mask
-        for name in EQUALITIES:
-            value = getattr(where, name)
-            if value is not None:
-                mask = mask & (self.columns[name][documents] == np.uint64(digest64(value)))
-        if where.since is not None:
-            mask = mask & (self.columns["times"][documents] >= where.since)
-        if where.until is not None:
-            mask = mask & (self.columns["times"][documents] < where.until)
+        for name, value in where.values.items():
+            condition = CONDITIONS[name]
+            mask = mask & PASSED[condition.comparison](self, condition.column, value, documents)
         return mask
 
-    def moments(self, term: int, impacts: Impacts) -> tuple[float, float]:
-        """Return the sum and the sum of squares of a term's impacts over the documents."""
-        values = impacts(self, *self.postings.get(term))
-        return float(values.sum(dtype=np.float64)), float(np.square(values).sum(dtype=np.float64))
+    def holding(self, keys: Sequence[int]) -> NDArray[np.bool_]:
+        """Return which documents hold any of some keys."""
+        mask = np.zeros(len(self), np.bool_)
+        for key in keys:
+            mask[self.postings.get(key)[0]] = True
+        return mask
+
+    def kill(self, documents: NDArray[np.int64]) -> None:
+        """Take living documents, each once, out of every answer."""
+        self.alive[documents] = False
+        self.dead += len(documents)
+
+    def update(self, documents: NDArray[np.int64], values: dict[str, NDArray[Any]]) -> None:
+        """Give documents other attributes."""
+        for name in ATTRIBUTES:
+            self.columns[name][documents] = values[name]
+
+    def gone(self, documents: Docs) -> NDArray[np.int64]:
+        """Return the places of the dead in an inverted list."""
+        if self.dead == 0:
+            return _NOWHERE
+        if self.dead * _FEW > len(documents):
+            return np.flatnonzero(~self.alive[documents])
+        if len(self._dead_documents) != self.dead:
+            self._dead_documents = np.flatnonzero(~self.alive).astype(np.int32)
+        at = documents.searchsorted(self._dead_documents)
+        at[at == len(documents)] = 0
+        found: NDArray[np.int64] = at[documents[at] == self._dead_documents]
+        return found
+
+    def frequencies(self, terms: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return how many living memories hold each term."""
+        found = self.postings.lengths(terms)
+        if self.dead:
+            for place in np.flatnonzero(found).tolist():
+                found[place] -= len(self.gone(self.postings.get(int(terms[place]))[0]))
+        return found
+
+    def moments(self, term: int, norm: Norm) -> tuple[float, float]:
+        """Return the sum and the sum of squares of a term's impacts over the living documents."""
+        docs, counts = self.postings.get(term)
+        gone = self.gone(docs)
+        if len(gone):
+            docs, counts = np.delete(docs, gone), np.delete(counts, gone)
+        return sums(impacts(norm, self.lengths, docs, counts))
+
+
+def sums(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the sum and the sum of squares, in float64."""
+    exact = values.astype(np.float64)
+    return float(exact.sum()), float(exact @ exact)

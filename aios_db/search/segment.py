@@ -1,9 +1,9 @@
 """A segment: all the index knows at one version of the tables, as arrays in a directory that is mapped.
 
-A segment directory holds one .npy file an array, ``rows.arrow`` and ``segment.json``. It is written under a
-temporary name, renamed when complete, and made current by replacing the file ``CURRENT``, so that a crash
-leaves the old one in force. Arrays are mapped copy-on-write: marking a memory dead changes this process's
-memory and never the file.
+A segment directory holds one .npy file per array, ``rows.arrow`` and ``segment.json``, which has the
+checksums of the others. It is written under a temporary name, renamed when complete, and made current by
+replacing the file ``CURRENT``, so that a crash leaves the old one in force. Arrays are mapped copy-on-write:
+marking a memory dead changes this process's memory and never the file.
 """
 
 from __future__ import annotations
@@ -22,24 +22,34 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.search import stored_rows
+from aios_db.search import checksums, stored_rows
 from aios_db.search.graph import LinkArrays, LinkGraph
 from aios_db.search.keys import KeyTable
+from aios_db.search.keywords import Collection, steady_norm
 from aios_db.search.linkrun import NO_LINKS, Links
-from aios_db.search.part import COLUMNS, Impacts, Part
+from aios_db.search.part import COLUMNS, Part, sums
+from aios_db.search.portable.keywords import Norm, impacts
 from aios_db.search.postings import Postings
 from aios_db.search.stored_rows import StoredRows
 from aios_db.search.vectors import Clusters, Statistics
+from aios_db.security.permissions import DIRECTORY_MODE
 
 logger = logging.getLogger("aios_db.search")
 
-# 2: keys that are hex digits are not hashed again; 3: has the rows that searches return; 4: reach, not probes
-FORMAT = 4
+# 2: keys that are hex digits are not hashed again; 3: has the rows that searches return; 4: reach, not
+# probes; 5: hashes, exact moments; 6: checksums; 7: words in their normal form, stemmed in their language;
+# 8: other keys of contents;
+# 9: what filters look for;
+# 10: recall does not share a link's gain; 11: moments by percents of the mean length
+# 12: names of titles, and which end of a link its entry is at
+# 14: segment.json has a checksum of its own
+FORMAT = 14
 _POINTER = "CURRENT"
 _ROWS = "rows.arrow"
+_ABOUT = "segment.json"
 _ATTEMPTS = 3
 _POSTINGS = ("keys", "offsets", "docs", "counts")
-_LINKS = ("offsets", "targets", "weights", "kinds", "entries", "degrees")
+_LINKS = ("offsets", "targets", "weights", "kinds", "entries")
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class Segment(Part):
         self.labels = _postings(arrays, "label")
         centroids = arrays["cluster_centroids"]
         self.clusters = Clusters(centroids, arrays["cluster_offsets"], reach) if len(centroids) else None
+        self._norm = steady_norm(Collection(*self.totals()).mean_length)
 
     @classmethod
     def empty(cls, dimension: int) -> Segment:
@@ -80,7 +91,7 @@ class Segment(Part):
                 columns,
                 Postings.empty(),
                 Postings.empty(),
-                np.empty((0, 2), np.float32),
+                np.empty((0, 2)),
                 NO_LINKS,
                 {},
                 Statistics.empty(dimension),
@@ -105,9 +116,16 @@ class Segment(Part):
         """A new look-up by content hash."""
         return KeyTable(self.arrays["hash_digests"], self.arrays["hash_rows"])
 
+    @property
+    def others(self) -> KeyTable:
+        """A new look-up by `contents.other_keys`."""
+        return KeyTable(self.arrays["other_digests"], self.arrays["other_rows"])
+
     def graph(self) -> LinkGraph:
         """Return a new graph over the segment's links."""
-        return LinkGraph(LinkArrays(*(self.arrays[f"link_{name}"] for name in _LINKS)))
+        graph = LinkGraph(LinkArrays(*(self.arrays[f"link_{name}"] for name in _LINKS)))
+        graph.name(self.rows, self.columns["names"])
+        return graph
 
     @property
     def postings(self) -> Postings:
@@ -134,27 +152,38 @@ class Segment(Part):
         found[inside] = table[row_ids[inside]]
         return found
 
-    def moments(self, term: int, impacts: Impacts) -> tuple[float, float]:
-        """Return the moments as of when the segment was built; the mean length may have moved a little."""
+    def moments(self, term: int, norm: Norm) -> tuple[float, float]:
+        """Return the moments of a term: the stored ones, less what has died, when they have this norm."""
         at = self.terms.find(term)
         if at < 0:
             return 0.0, 0.0
-        first, second = self.arrays["term_moments"][at]
-        return float(first), float(second)
+        if norm != self._norm:
+            return super().moments(term, norm)
+        first, second = self.arrays["term_moments"][at].tolist()
+        docs, counts = self.terms.get(term)
+        gone = self.gone(docs)
+        less, less_squared = sums(impacts(norm, self.lengths, docs[gone], counts[gone]))
+        return first - less, second - less_squared
 
-    def write(self, directory: Path) -> None:
-        """Write the segment and make it the current one; older ones are removed."""
-        directory.mkdir(parents=True, exist_ok=True)
+    def write(self, directory: Path, language: str) -> None:
+        """Write the segment of texts in a language and make it the current one; older ones are removed."""
+        directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
         name = f"segment-{self.version.memories}-{self.version.links}-{uuid.uuid4().hex[:8]}"
         temporary = directory / f"tmp-{name}"
-        temporary.mkdir()
+        temporary.mkdir(DIRECTORY_MODE)
         try:
             for key, array in self.arrays.items():
                 np.save(temporary / f"{key}.npy", array, allow_pickle=False)
             stored_rows.write(temporary / _ROWS, self.batches)
             reach = self.clusters.reach if self.clusters else 0.0
-            about = {"format": FORMAT, "reach": reach, **vars(self.version)}
-            (temporary / "segment.json").write_text(json.dumps(about), encoding="utf-8")
+            about = {
+                "format": FORMAT,
+                "reach": reach,
+                "language": language,
+                **vars(self.version),
+                "files": checksums.of_directory(temporary),
+            }
+            (temporary / _ABOUT).write_text(json.dumps(checksums.sealed(about)), encoding="utf-8")
             temporary.rename(directory / name)
             pointer = directory / f"tmp-{uuid.uuid4().hex}"
             pointer.write_text(name, encoding="utf-8")
@@ -163,37 +192,42 @@ class Segment(Part):
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         for other in directory.iterdir():
-            if other.name not in (name, _POINTER):
+            if other.name not in (name, _POINTER) and not other.name.startswith("scope-"):
                 shutil.rmtree(other, ignore_errors=True)  # on Windows, one that another process maps stays
 
     @classmethod
-    def read(cls, directory: Path, dimension: int) -> Segment | None:
+    def read(cls, directory: Path, dimension: int, language: str) -> Segment | None:
         """Map the current segment; None when there is none that this version can use, which is logged."""
         for attempt in range(_ATTEMPTS):
             try:
-                return cls._map(directory / current(directory), dimension)
+                return cls._map(directory / current(directory), dimension, language)
             except FileNotFoundError as error:
                 if not (directory / _POINTER).exists():
                     return None
                 # Another process may have written a newer segment and removed this one in between.
                 if attempt == _ATTEMPTS - 1:
                     logger.warning("search index incomplete, reading the tables again: %s", error)
-            except (OSError, ValueError, KeyError) as error:
-                logger.warning("search index unusable, reading the tables again: %s", error)
+            except Exception as error:  # whatever is wrong with a derived file, it is made again
+                logger.warning(
+                    "search index unusable, reading the tables again: %s", error or type(error).__name__,
+                    extra={"event": "index_rebuilt"},
+                )  # fmt: skip
                 return None
         return None
 
     @classmethod
-    def _map(cls, path: Path, dimension: int) -> Segment:
-        about = json.loads((path / "segment.json").read_text(encoding="utf-8"))
-        if about["format"] != FORMAT:
-            raise ValueError(f"{path} has format {about['format']}, not {FORMAT}")
+    def _map(cls, path: Path, dimension: int, language: str) -> Segment:
+        about = about_of(path)
+        if about["language"] != language:
+            raise ValueError(f"{path} has words of language {about['language']}, not {language}")
+        checksums.verify_some(path, about["files"])
         arrays = {
             # A plain view: every slice of np.memmap itself runs Python code.
             file.stem: np.load(
                 file, mmap_mode="c" if file.stat().st_size > 128 else None, allow_pickle=False
             ).view(np.ndarray)
-            for file in path.glob("*.npy")
+            for file in (path / name for name in about["files"])
+            if file.suffix == ".npy"
         }
         batches = stored_rows.read(path / _ROWS)
         segment = cls(arrays, Version(about["memories"], about["links"]), about["reach"], batches)
@@ -212,11 +246,27 @@ def current(directory: Path) -> str:
     return name
 
 
+def about_of(path: Path) -> dict[str, Any]:
+    """Return what a segment says of itself: its format, versions, language and files.
+
+    Raises
+    ------
+    ValueError
+        It has another format, or other bytes than were written to it.
+    """
+    about: dict[str, Any] = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
+    if about["format"] != FORMAT:
+        raise ValueError(f"{path} has format {about['format']}, not {FORMAT}")
+    if about != checksums.sealed(about):
+        raise ValueError(f"{path / _ABOUT} has other bytes than were written to it")
+    return about
+
+
 def assemble(  # noqa: PLR0917
     columns: dict[str, NDArray[Any]],
     terms: Postings,
     labels: Postings,
-    moments: NDArray[np.float32],
+    moments: NDArray[np.float64],
     links: Links,
     keys: dict[str, KeyTable],
     statistics: Statistics,
@@ -231,7 +281,7 @@ def assemble(  # noqa: PLR0917
         arrays |= {f"{prefix}_{name}": getattr(postings, name) for name in _POSTINGS}
     adjacency = LinkArrays.build(links)
     arrays |= {f"link_{name}": getattr(adjacency, name) for name in _LINKS}
-    for prefix in ("id", "hash"):
+    for prefix in ("id", "hash", "other"):
         arrays[f"{prefix}_digests"], arrays[f"{prefix}_rows"] = keys.get(prefix, KeyTable()).packed()
     arrays["statistics_total"], arrays["statistics_outer"] = statistics.total, statistics.outer
     arrays["statistics_counts"] = np.array(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aios_db.schema.memories import returned_schema
 from aios_db.schema.retrieval import Rows
@@ -39,12 +40,13 @@ class Appended:
 NOTHING = Appended()
 
 
-def delta(
+def delta(  # noqa: PLR0917
     dataset: LanceDataset,
     since: int,
     columns: tuple[str, ...],
     known: Callable[[], Rows],
     appended: pa.Table | None = None,
+    where: pc.Expression | None = None,
 ) -> tuple[Rows, Iterator[pa.RecordBatch]]:
     """Return the row ids deleted after version ``since``, and the rows inserted or updated after it.
 
@@ -58,12 +60,51 @@ def delta(
         Returns the row ids of version ``since``; called when that version has been cleaned up.
     appended
         As in `Appended`; of no use when there was another commit since.
+    where
+        What is wanted of the whole table; of later changes all are returned.
     """
     if since < 0:
-        return np.empty(0, np.int64), changed(dataset, since, columns)
+        return np.empty(0, np.int64), _whole(dataset, [*columns, "_rowid"], where)
     if appended is not None and dataset.version == since + 1:
         return np.empty(0, np.int64), _with_row_ids(dataset, appended.select(columns))
     return deleted(dataset, since, known), changed(dataset, since, columns)
+
+
+def _whole(
+    dataset: LanceDataset, columns: list[str], where: pc.Expression | None
+) -> Iterator[pa.RecordBatch]:
+    """Yield all rows in the order of their ids, in blocks that do not depend on where they lie.
+
+    What is summed over them, in floating point, is then the same whatever else was in the table before, and
+    however its rows have moved.
+    """
+    found = dataset.to_table(columns=[], filter=where, with_row_id=True)["_rowid"].to_numpy()
+    if (found[1:] > found[:-1]).all():
+        yield from _in_blocks(
+            dataset.scanner(columns=columns, filter=where, batch_size=_BATCH_ROWS).to_batches()
+        )
+        return
+    found = np.sort(found)
+    for start in range(0, len(found), _BATCH_ROWS):
+        rows = dataset._take_rows(found[start : start + _BATCH_ROWS].tolist(), columns=columns)
+        yield from rows.combine_chunks().to_batches()
+
+
+def _in_blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the same rows in blocks of one size."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        start = 0
+        while count + len(batch) - start >= _BATCH_ROWS:
+            end = start + _BATCH_ROWS - count
+            yield pa.concat_batches([*waiting, batch.slice(start, end - start)])
+            waiting, count, start = [], 0, end
+        if start < len(batch):
+            waiting.append(batch.slice(start))
+            count += len(batch) - start
+    if waiting:
+        yield pa.concat_batches(waiting)
 
 
 def _with_row_ids(dataset: LanceDataset, appended: pa.Table) -> Iterator[pa.RecordBatch]:

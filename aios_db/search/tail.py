@@ -34,8 +34,14 @@ class Tail(Part):
         """Return the document of each row id, or -1; the newest when a memory changed twice."""
         return self._position[row_ids]
 
-    def extend(self, values: dict[str, NDArray[Any]], terms: NDArray[np.uint64]) -> None:
-        """Append documents: their columns, and the terms of one after the other, ``lengths`` of each."""
+    def extend(
+        self,
+        values: dict[str, NDArray[Any]],
+        terms: NDArray[np.uint64],
+        counts: NDArray[np.int64],
+        marks: tuple[NDArray[np.uint64], NDArray[np.int32]],
+    ) -> None:
+        """Append documents: columns, the terms of one after the other, ``counts`` of each, and `marks`."""
         start, stop = len(self), len(self) + len(values["rows"])
         for name, column in values.items():
             buffer = self._buffers[name]
@@ -45,6 +51,7 @@ class Tail(Part):
                 buffer = self._buffers[name] = grown
             buffer[start:stop] = column
             self.columns[name] = buffer[:stop]
-        documents = np.repeat(np.arange(start, stop, dtype=np.int32), values["lengths"])
-        self.terms.extend(terms, documents)
+        documents = np.repeat(np.arange(start, stop, dtype=np.int32), counts)
+        keys, rows = marks
+        self.terms.extend(np.concatenate([terms, keys]), np.concatenate([documents, rows + np.int32(start)]))
         self._position[values["rows"]] = np.arange(start, stop)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.blas import single_threaded
+from aios_db.schema.directions import directions, why_not
 from aios_db.schema.errors import DataError
-from aios_db.search.blas import single_threaded
 
 Matrix = NDArray[np.float32]
 _BLOCK = 4096
@@ -81,11 +82,13 @@ class Statistics:
     def add(self, vectors: Matrix, sign: int = 1) -> None:
         """Add vectors, or take them away with ``sign`` -1."""
         for start in range(0, len(vectors), _BLOCK):
-            rows = vectors[start : start + _BLOCK]
-            self.total += sign * rows.sum(axis=0, dtype=np.float64)
+            rows = vectors[start : start + _BLOCK].astype(np.float64)
+            self.total += sign * rows.sum(axis=0)
             with single_threaded():
-                self.outer += sign * (rows.T @ rows)  # in float32 within a block: right to six digits
+                self.outer += sign * (rows.T @ rows)
         self.count += sign * len(vectors)
+        if self.count == 0:  # what rounding has left
+            self.total[:], self.outer[:] = 0, 0
 
     def moments(self, vector: NDArray[np.float32]) -> tuple[float, float]:
         """Return mean and standard deviation of the inner product with ``vector``."""
@@ -98,13 +101,21 @@ class Statistics:
 
 
 def checked_query(vector: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
-    """Return a query as float32; raise `DataError` unless it is ``dimension`` finite numbers."""
-    vector = np.asarray(vector, np.float32)
+    """Return a query of unit length as float32, zeros for zeros.
+
+    Raises
+    ------
+    DataError
+        It is not ``dimension`` finite numbers.
+    """
+    vector = np.asarray(vector)
     if vector.shape != (dimension,):
         size = "x".join(map(str, vector.shape))
         raise DataError(
             f"query vector has {size} numbers, the memories have {dimension}: embed it with embed()"
         )
-    if not np.isfinite(vector).all():
-        raise DataError("query vector holds NaN or infinity; give finite numbers")
-    return vector
+    unit, has_direction = directions(vector[np.newaxis])
+    if not has_direction[0] and vector.any():
+        raise DataError(f"query vector {why_not(vector)}")
+    query: NDArray[np.float32] = unit[0]
+    return query

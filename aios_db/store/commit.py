@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import lance
 import numpy as np
@@ -11,6 +12,7 @@ from lance.fragment import FragmentMetadata, RowIdSequence, write_fragments
 from numpy.typing import NDArray
 
 from aios_db.store.snapshot import handle
+from aios_db.store.torn import check_written
 
 
 def commit(
@@ -48,12 +50,47 @@ def commit(
         _move(dataset, operation, row_ids, changes)
     if not operation.new_fragments:
         return dataset
+    check_written(Path(dataset.uri), [*operation.new_fragments, *operation.updated_fragments])
     change = operation if operation.updated_fragments or operation.removed_fragment_ids else None
     return lance.LanceDataset.commit(
         dataset,
         change or lance.LanceOperation.Append(operation.new_fragments),
         read_version=dataset.version,
     )
+
+
+def exchange(
+    dataset: lance.LanceDataset, gone: NDArray[np.int64], rows: pa.Table, row_ids: NDArray[np.int64]
+) -> lance.LanceDataset:
+    """Delete rows and put others under given row ids; readers see both or neither.
+
+    A row that was deleted can come back under the id that it had, in its place in the order of insertion.
+
+    Parameters
+    ----------
+    dataset
+        The newest version, under the write lock.
+    gone
+        int64 ``(n,)``, the rows to delete, all present, without repeats.
+    rows
+        ``m`` rows in the table's schema.
+    row_ids
+        int64 ``(m,)``, without repeats, none of them among ``gone``: a row that is there is replaced. All
+        were given out by Lance before.
+
+    Returns
+    -------
+    lance.LanceDataset
+        The dataset at the version written; ``dataset`` itself when there was nothing to do.
+    """
+    if not len(row_ids):
+        return delete(dataset, gone) if len(gone) else dataset
+    operation = lance.LanceOperation.Update()
+    there = dataset._take_rows([*gone.tolist(), *row_ids.tolist()], columns=["_rowaddr"])
+    _remove(dataset, operation, there["_rowaddr"].to_numpy())
+    _put(dataset, operation, rows, row_ids.tolist())
+    check_written(Path(dataset.uri), [*operation.new_fragments, *operation.updated_fragments])
+    return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
 
 
 def patch(
@@ -104,7 +141,15 @@ def _move(
     """Add to ``operation`` the changed rows as new fragments, and their deletion from the old ones."""
     schema = dataset.schema
     rows = dataset._take_rows(row_ids.tolist(), columns=[*schema.names, "_rowid", "_rowaddr"])
-    addresses = rows["_rowaddr"].to_numpy()
+    _remove(dataset, operation, rows["_rowaddr"].to_numpy())
+    columns = [changes[name] if name in changes else rows[name] for name in schema.names]
+    _put(dataset, operation, pa.table(columns, schema=schema), rows["_rowid"].to_pylist())
+
+
+def _remove(
+    dataset: lance.LanceDataset, operation: lance.LanceOperation.Update, addresses: NDArray[np.uint64]
+) -> None:
+    """Add to ``operation`` the deletion of rows."""
     fragments = {each.fragment_id: each for each in dataset.get_fragments()}
     for fragment, offsets in by_fragment(addresses):
         left: FragmentMetadata | None = fragments[fragment].delete_rows(offsets.tolist())
@@ -112,10 +157,15 @@ def _move(
             operation.removed_fragment_ids.append(fragment)
         else:
             operation.updated_fragments.append(left)
-    columns = [changes[name] if name in changes else rows[name] for name in schema.names]
-    ids, start = rows["_rowid"].to_pylist(), 0
-    for new in write_fragments(pa.table(columns, schema=schema), dataset):
-        new.row_id_meta = RowIdSequence(ids[start : start + new.physical_rows]).to_inline_metadata()
+
+
+def _put(
+    dataset: lance.LanceDataset, operation: lance.LanceOperation.Update, rows: pa.Table, row_ids: list[int]
+) -> None:
+    """Add to ``operation`` new fragments whose rows have these ids."""
+    start = 0
+    for new in write_fragments(rows, dataset):
+        new.row_id_meta = RowIdSequence(row_ids[start : start + new.physical_rows]).to_inline_metadata()
         start += new.physical_rows
         operation.new_fragments.append(new)
 

@@ -22,7 +22,9 @@ from lance.fragment import FragmentMetadata
 from lance.optimize import Compaction
 
 from aios_db.schema.config import StorageConfig
+from aios_db.store.durable import DurableTable
 from aios_db.store.lock import WriteLock
+from aios_db.store.row_versions import with_one_version
 from aios_db.store.snapshot import handle, newest
 
 logger = logging.getLogger("aios_db.store")
@@ -31,6 +33,8 @@ LOCK = "compact.lock"
 _GROWTH = 4
 _TARGET_ROWS = 1_000_000
 _DELETED_SHARE = 0.1
+_MANY_DELETED = 1_000
+_LEAST_AGE_S = 30.0
 
 
 def mergeable(rows: Sequence[int]) -> int:
@@ -44,8 +48,12 @@ def mergeable(rows: Sequence[int]) -> int:
 
 
 def is_due(dataset: lance.LanceDataset, fragments: int) -> bool:
-    """Say whether the tail to merge has at least ``fragments`` fragments."""
-    rows = [each.metadata.physical_rows for each in dataset.get_fragments()]
+    """Say whether the tail to merge has ``fragments`` fragments, or a quarter of all rows is deleted."""
+    found = dataset.get_fragments()
+    rows = [each.metadata.physical_rows for each in found]
+    deleted = sum(each.num_deletions for each in found)
+    if deleted >= max(_MANY_DELETED, sum(rows) // 4):
+        return True
     return len(rows) - mergeable(rows) >= fragments
 
 
@@ -61,20 +69,28 @@ def compact(dataset: lance.LanceDataset, lock: WriteLock, *, everything: bool = 
         The dataset at the version written, or as it was when there was nothing to do.
     """
     options = _options(dataset, everything=everything)
-    rewritten = [(task.fragments, task.execute(dataset)) for task in Compaction.plan(dataset, options).tasks]
-    if not rewritten:
+    tasks = Compaction.plan(dataset, options).tasks
+    results = [with_one_version(task.execute(dataset)) for task in tasks]
+    if not results:
         return dataset
     with lock.hold():
         current = handle(newest(dataset))
-        if not any(_changed(current, fragments) for fragments, _ in rewritten):
+        if not any(_changed(current, task.fragments) for task in tasks):
             try:
-                Compaction.commit(current, [result for _, result in rewritten], options)
+                Compaction.commit(current, results, options)
                 return current
             except (OSError, ValueError, RuntimeError):  # Lance sees conflicts in more than that
                 current = handle(newest(dataset))
         logger.debug("compacting again, under the lock", extra={"table": dataset.uri})
-        Compaction.execute(current, _options(current, everything=everything))
+        rewrite_fragments(current, _options(current, everything=everything))
     return current
+
+
+def rewrite_fragments(dataset: lance.LanceDataset, options: Any) -> None:
+    """Compact with options of Lance's, in one commit, while nobody else writes."""
+    results = [with_one_version(task.execute(dataset)) for task in Compaction.plan(dataset, options).tasks]
+    if results:
+        Compaction.commit(dataset, results, options)
 
 
 def _options(dataset: lance.LanceDataset, *, everything: bool) -> Any:
@@ -103,41 +119,91 @@ def _contents(fragment: FragmentMetadata) -> object:
     return fragment.deletion_file, [(each.path, each.fields) for each in fragment.files]
 
 
-def index_new_rows(dataset: lance.LanceDataset, unindexed: int = 10_000) -> None:
-    """Add rows to the scalar indices when more than ``unindexed`` are missing, which filters must scan."""
-    for index in dataset.describe_indices():
-        if dataset.stats.index_stats(index.name)["num_unindexed_rows"] > unindexed:
-            dataset.optimize.optimize_indices(index_names=[index.name])
+def index_new_rows(dataset: lance.LanceDataset, lock: WriteLock, unindexed: int = 10_000) -> None:
+    """Add rows to the scalar indices when more than ``unindexed`` are missing, which filters must scan.
 
-
-def clean_up(dataset: lance.LanceDataset, keep_s: float) -> None:
-    """Delete versions older than ``keep_s`` seconds, and the files that only they use.
-
-    Lance reads every manifest to find what may go, so this waits until some are twice that old. A reader in
-    another process that still scans a deleted version gets an error: ``keep_s`` is to be longer than any
-    statement takes.
+    It is done at the newest version, under the lock: of two such commits Lance refuses the second.
     """
-    with os.scandir(Path(dataset.uri, "_versions")) as entries:
-        oldest = max(
-            (entry for entry in entries if entry.name.endswith(".manifest")), key=lambda each: each.name
-        )
-        age_s = time.time() - oldest.stat().st_mtime
-    if age_s > 2 * keep_s:
+    with lock.hold():
+        current = handle(newest(dataset))
+        for index in current.describe_indices():
+            if current.stats.index_stats(index.name)["num_unindexed_rows"] > unindexed:
+                current.optimize.optimize_indices(index_names=[index.name])
+
+
+def clean_up(dataset: lance.LanceDataset, config: StorageConfig) -> None:
+    """Delete versions older than `StorageConfig.keep_versions_s`, and the files that only they use.
+
+    Lance reads every manifest to find what may go, so this waits until some are twice that old, or all
+    take more space than `StorageConfig.keep_versions_bytes` and than half of the table: then a shorter
+    age is enough, but never one under `_LEAST_AGE_S`. A reader in another process that still scans a
+    deleted version gets an error: so long a statement may always take.
+    """
+    keep_s = config.keep_versions_s
+    written = _written_at(dataset)
+    age_s = time.time() - written[0]
+    in_use = _bytes_in_use(dataset)
+    spare = _bytes_on_disk(dataset) - in_use
+    keep_bytes = max(config.keep_versions_bytes, in_use // 2)
+    if spare > keep_bytes:
+        # Each version taken to cost the same: those that fit are kept, whatever their age.
+        fitting = max(int(len(written) * keep_bytes / spare / 2), 1)
+        keep_s = min(keep_s, max(time.time() - written[-fitting], _LEAST_AGE_S))
+    if age_s > (keep_s if spare > keep_bytes else 2 * keep_s):
+        DurableTable(Path(dataset.uri)).force(dataset)  # before what a loss of power would go back to is gone
         dataset.cleanup_old_versions(older_than=timedelta(seconds=keep_s), error_if_tagged_old_versions=False)
 
 
+def _written_at(dataset: lance.LanceDataset) -> list[float]:
+    """Return when each version on disk was written, the oldest first."""
+    with os.scandir(Path(dataset.uri, "_versions")) as entries:
+        return sorted(entry.stat().st_mtime for entry in entries if entry.name.endswith(".manifest"))
+
+
+def _bytes_on_disk(dataset: lance.LanceDataset) -> int:
+    folders = ("_versions", "data", "_deletions", "_transactions")
+    files = (place for folder in folders for place in os.walk(Path(dataset.uri, folder)))
+    return sum(_size(os.path.join(root, name)) for root, _, names in files for name in names)
+
+
+def _bytes_in_use(dataset: lance.LanceDataset) -> int:
+    files = (file for fragment in dataset.get_fragments() for file in fragment.metadata.files)
+    return sum(file.file_size_bytes or _size(os.path.join(dataset.uri, "data", file.path)) for file in files)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:  # removed meanwhile
+        return 0
+
+
 def compact_if_due(
-    tables: Iterable[lance.LanceDataset], lock: WriteLock, directory: Path, config: StorageConfig
+    tables: Iterable[lance.LanceDataset],
+    lock: WriteLock,
+    directory: Path,
+    config: StorageConfig,
+    cleaned: dict[str, int],
 ) -> None:
-    """Compact each table that has too many small fragments, unless another process is at it."""
-    due = [each for each in tables if is_due(each, config.compact_after_fragments)]
-    if not due:
+    """Compact each table that has too many small fragments, and clean up after so many commits.
+
+    Parameters
+    ----------
+    cleaned
+        The version at which each table, by its address, was last cleaned up; brought up to date.
+    """
+    every = config.compact_after_fragments
+    found = [(each, is_due(each, every)) for each in tables]
+    found = [(each, due) for each, due in found if due or each.version - cleaned.get(each.uri, 0) >= every]
+    if not found:
         return
     try:
         with FileLock(directory / LOCK, blocking=False):
-            for dataset in due:
-                written = compact(dataset, lock)
-                index_new_rows(written)
-                clean_up(written, config.keep_versions_s)
+            for dataset, due in found:
+                written = compact(dataset, lock) if due else dataset
+                if due:
+                    index_new_rows(written, lock)
+                clean_up(written, config)
+                cleaned[dataset.uri] = written.version
     except Timeout:
         logger.debug("another process is compacting", extra={"database": str(directory)})

@@ -2,48 +2,70 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict, dataclass
+import errno
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
 
 from aios_db import __version__
 from aios_db.migrations.tables import ensure_table
 from aios_db.schema import (
     association_links,
+    lora_cards,
     memories,
+    quarantine_releases,
     schema_migrations,
+    sync_log,
     validation_reports,
     weight_versions,
 )
-from aios_db.schema.database import FORMAT_VERSION, INDEX, LOCK, MARKER, table_path
-from aios_db.schema.errors import OperationalError, SchemaVersionError
+from aios_db.schema.database import BEGUN, CHANGES, FORMAT_VERSION, INDEX, LOCK, MARKER, RECALLS, table_path
+from aios_db.schema.errors import OperationalError
+from aios_db.security.permissions import DIRECTORY_MODE
+from aios_db.store.change_log import step_back
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
-from aios_db.store.failures import operational
+from aios_db.store.durable import VERSIONS, force_file, force_tree
+from aios_db.store.failures import DAMAGED, operational
 from aios_db.store.lock import WriteLock
+from aios_db.store.marker import COPY, Marker, has_marker, keep_copy, read_marker, remedy, write_marker
+from aios_db.store.torn import ASIDE, go_back, is_torn, lost_newest, torn_versions
 
-__all__ = ["INDEX", "LOCK", "Marker", "open_directory", "read_marker", "table_path"]
+logger = logging.getLogger("aios_db.store")
 
-_UNINDEXED = (weight_versions, validation_reports, schema_migrations)
-_TABLES = (memories.TABLE, association_links.TABLE, *(module.TABLE for module in _UNINDEXED))
+__all__ = ["INDEX", "LOCK", "RECALLS", "Marker", "Opened", "open_directory", "table_path"]
+
+_UNINDEXED = (
+    weight_versions, validation_reports, schema_migrations, lora_cards, sync_log, quarantine_releases
+)  # fmt: skip
+TABLES = (memories.TABLE, association_links.TABLE, *(module.TABLE for module in _UNINDEXED))
 # What a creation that was interrupted may leave; anything else means the directory is not ours.
-_OWN = {MARKER + ".new", LOCK, COMPACTION_LOCK, INDEX, *(f"{table}.lance" for table in _TABLES)}
+_OWN = {
+    MARKER + ".new", COPY + ".new", LOCK, COMPACTION_LOCK, INDEX, CHANGES, BEGUN,
+    *(f"{table}.lance" for table in TABLES),
+}  # fmt: skip
+
+
+# They say nothing about what is in a file.
+_NO_DAMAGE = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 @dataclass(frozen=True)
-class Marker:
-    """The content of `aios.json`, written last when a database is made."""
+class Opened:
+    """A database directory that can be used."""
 
-    format_version: int
-    """Version of the layout; only `FORMAT_VERSION` is opened."""
-    dimension: int
-    """Length of a text vector."""
-    created_by: str
-    """Version of aios_db that made the database."""
+    marker: Marker
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Of each table beside the memories that cannot be opened, what is wrong with it."""
 
 
-def open_directory(directory: Path, *, read_only: bool, dimension: int, lock: WriteLock) -> Marker:
-    """Return the marker of the database in ``directory``, making the database when there is none.
+def open_directory(directory: Path, *, read_only: bool, dimension: int, lock: WriteLock) -> Opened:
+    """Return what is known of the database in ``directory``, making the database when there is none.
 
     Parameters
     ----------
@@ -66,48 +88,118 @@ def open_directory(directory: Path, *, read_only: bool, dimension: int, lock: Wr
     """
     if directory.exists() and not directory.is_dir():
         raise OperationalError(f"{directory} is a file; a database is a directory")
-    if (directory / MARKER).exists():
-        return read_marker(directory)
+    if has_marker(directory):
+        marker = read_marker(directory)
+        if not read_only:
+            keep_copy(directory, marker)
+        return Opened(marker, step_over_torn(directory, read_only=read_only, lock=lock))
+    if (table_path(directory, memories.TABLE) / VERSIONS).is_dir() and (read_only or _foreign(directory)):
+        raise OperationalError(f"{directory / MARKER} is missing; {remedy(directory)}")
     if read_only:
         raise OperationalError(f"{directory} holds no aios_db database; open it once without read_only")
     _refuse_foreign(directory)
     with operational(f"creating the database {directory}"):
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
     with lock.hold():
-        if (directory / MARKER).exists():  # another process made it while this one waited
-            return read_marker(directory)
-        return _create(directory, dimension)
+        if has_marker(directory):  # another process made it while this one waited
+            return Opened(read_marker(directory))
+        return Opened(_create(directory, dimension))
 
 
-def read_marker(directory: Path) -> Marker:
-    """Read and check `aios.json`."""
-    path = directory / MARKER
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version, dimension = int(content["format_version"]), int(content["dimension"])
-    except OSError as error:
-        raise OperationalError(f"cannot read {path}: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise OperationalError(f"{path} is not the marker of an aios_db database: {error!r}") from error
-    if version > FORMAT_VERSION:
-        raise SchemaVersionError(
-            f"{directory} has format {version}, made by aios_db {content.get('created_by', '?')}; "
-            f"this aios_db {__version__} reads up to {FORMAT_VERSION}: upgrade it"
-        )
-    if version < FORMAT_VERSION:
+def check_dimension(directory: Path, marker: Marker, schema: pa.Schema) -> None:
+    """Refuse a marker that says another length of vectors than the memories have.
+
+    Raises
+    ------
+    OperationalError
+        It does.
+    """
+    size = schema.field("text_embedding").type.list_size
+    if size != marker.dimension:
         raise OperationalError(
-            f"{directory} has format {version}, this aios_db {__version__} works with {FORMAT_VERSION}: "
-            f"aios migrate {directory}"
+            f"{directory / MARKER} is damaged: vectors have {marker.dimension} numbers by it, and {size} in "
+            f"the memories; {remedy(directory)}"
         )
-    return Marker(version, dimension, str(content.get("created_by", "?")))
+
+
+def step_over_torn(directory: Path, *, read_only: bool, lock: WriteLock) -> dict[str, str]:
+    """Bring each table to its newest whole version, after a loss of power; return what has none, and why.
+
+    Raises
+    ------
+    OperationalError
+        It is the memories that cannot be opened.
+    """
+    damaged: dict[str, str] = {}
+    torn = []
+    for table in TABLES:
+        with _opening(directory, table, damaged):
+            if is_torn(table_path(directory, table)):
+                if read_only:
+                    torn_versions(table_path(directory, table))  # says so where there is none to go back to
+                    raise _torn(table_path(directory, table))
+                torn.append(table)
+            elif lost := lost_newest(table_path(directory, table)):
+                logger.error(
+                    "%s: version %d of %s is gone, its manifest was removed; version %d opens in its place. "
+                    "What was changed or forgotten after that is as before: bring a backup back with aios "
+                    "restore",
+                    directory, lost[0], table, lost[1],
+                    extra={"event": "lost_version", "table": table},
+                )  # fmt: skip
+    if not torn:
+        return damaged
+    with lock.hold(), operational(f"stepping over torn versions of {directory}"):
+        for table in torn:
+            back = None
+            with _opening(directory, table, damaged):
+                back = go_back(table_path(directory, table))
+            if back:
+                # The index may be that of a version that is gone, whose number will be given again.
+                shutil.rmtree(directory / INDEX, ignore_errors=True)
+                step_back(directory, back.table, back.version)
+                logger.error(
+                    "%s: the last %d versions of %s are torn, as after a loss of power; it is back at "
+                    "version %d, with %d rows. What was written after that is lost; the torn manifests lie "
+                    "in %s",
+                    directory, len(back.torn), back.table, back.version, back.rows,
+                    table_path(directory, table) / ASIDE,
+                    extra={"event": "torn_versions", "torn": list(back.torn)},
+                )  # fmt: skip
+    return damaged
+
+
+@contextmanager
+def _opening(directory: Path, table: str, damaged: dict[str, str]) -> Iterator[None]:
+    """Note what is wrong with a table, unless it is that of the memories: without it there is nothing."""
+    try:
+        with operational(f"opening {table_path(directory, table)}", DAMAGED):
+            yield
+    except OperationalError as error:
+        cause = error.__cause__
+        if table == memories.TABLE or (isinstance(cause, OSError) and cause.errno in _NO_DAMAGE):
+            raise
+        damaged[table] = str(error)
+
+
+def _torn(table: Path) -> OperationalError:
+    return OperationalError(
+        f"the newest version of {table.stem} in {table.parent} is torn, as after a loss of power. Take what "
+        f"can be read first (aios salvage {table.parent} OUT); then open it once without read_only, which "
+        "goes back to the newest whole version and gives up what came after"
+    )
+
+
+def _foreign(directory: Path) -> list[str]:
+    """Return what a directory holds that no creation leaves in it."""
+    if not directory.exists():
+        return []
+    with operational(f"reading {directory}"):
+        return sorted({entry.name for entry in directory.iterdir()} - _OWN)
 
 
 def _refuse_foreign(directory: Path) -> None:
-    if not directory.exists():
-        return
-    with operational(f"reading {directory}"):
-        foreign = sorted({entry.name for entry in directory.iterdir()} - _OWN)
-    if foreign:
+    if foreign := _foreign(directory):
         raise OperationalError(
             f"{directory} holds {foreign[0]!r} and no {MARKER}: not an aios_db database, and nothing is made "
             "in a directory that is not empty"
@@ -118,16 +210,25 @@ def _create(directory: Path, dimension: int) -> Marker:
     """Make the tables, then the marker: without it the directory counts as having no database."""
     with operational(f"creating the database {directory}"):
         # A creation that was killed leaves tables without a marker; what they may hold is kept.
+        for table in TABLES:
+            _forget_torn(table_path(directory, table))
         found = ensure_table(directory, memories.TABLE, memories.memories_schema(dimension), [memories.KEY])
         ends = ["source_id", "target_id"]
         ensure_table(directory, association_links.TABLE, association_links.SCHEMA, ends)
         for module in _UNINDEXED:
             ensure_table(directory, module.TABLE, module.SCHEMA, [])
-        marker = Marker(FORMAT_VERSION, found.field("text_embedding").type.list_size, __version__)
-        new = directory / (MARKER + ".new")
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(asdict(marker), file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(directory / MARKER)
+        for table in TABLES:
+            table_path(directory, table).chmod(DIRECTORY_MODE)
+            force_tree(table_path(directory, table))
+        marker = Marker(
+            FORMAT_VERSION, found.field("text_embedding").type.list_size, __version__, uuid4().hex
+        )
+        write_marker(directory, marker)
+        force_file(directory.parent)
     return marker
+
+
+def _forget_torn(table: Path) -> None:
+    """Remove a table of a creation that lost its power: without a marker, nothing in it was acknowledged."""
+    if table.exists() and is_torn(table):
+        shutil.rmtree(table)

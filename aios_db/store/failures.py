@@ -24,24 +24,32 @@ _ADVICE_BY_ERRNO = {
 }
 
 
-def _advice(error: BaseException) -> str:
+DAMAGED = (
+    "if one of its files is damaged, bring a backup back with aios restore, or write what can "
+    "still be read of the database with aios salvage"
+)
+
+
+def _advice(error: BaseException, otherwise: str) -> str:
     if isinstance(error, OSError) and error.errno in _ADVICE_BY_ERRNO:
         return _ADVICE_BY_ERRNO[error.errno]
     message = str(error).lower()
     for signs, advice in _ADVICE:
         if any(sign in message for sign in signs):
             return advice
-    return "what was committed before is still there"
+    return otherwise
 
 
 @contextmanager
-def operational(doing: str) -> Iterator[None]:
+def operational(doing: str, otherwise: str = "what was committed before is still there") -> Iterator[None]:
     """Turn a failure of the disk or of Lance into an `OperationalError` that says what was being done.
 
     Parameters
     ----------
     doing
         What and where, as in ``"writing memories to /data/agent.aios"``.
+    otherwise
+        What to do where the failure itself does not say.
 
     Raises
     ------
@@ -52,7 +60,13 @@ def operational(doing: str) -> Iterator[None]:
         yield
     except Error:
         raise
-    except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+    except BaseException as error:
+        if "External error: KeyboardInterrupt" in str(error):  # it came while Lance read rows of Python's
+            raise KeyboardInterrupt from error
+        # A panic of Lance, of a file that is not as it should be, is no Exception.
+        panicked = type(error).__name__ == "PanicException"
+        if not panicked and not isinstance(error, OSError | RuntimeError | ValueError | pa.ArrowException):
+            raise
         # Lance wraps the same failed write as OSError, RuntimeError or ValueError, depending on the call.
         cause = str(error).split(", /home/runner/")[0]
-        raise OperationalError(f"{doing} failed: {cause}; {_advice(error)}") from error
+        raise OperationalError(f"{doing} failed: {cause}; {_advice(error, otherwise)}") from error

@@ -14,17 +14,29 @@ from aios_db.schema.memories import SCOPE
 
 # What makes two memories of one scope the same; when it happened does not.
 _CONTENT = ("kind", "title", "text", "speaker", "media", "media_uri")
+_READ = ("title", "text", "speaker")
 
 
 def content_hashes(columns: Mapping[str, pa.Array]) -> pa.Array:
     """Return the SHA-256, in hex, of each row's scope and content.
 
     Every part is preceded by its length, so that no two different rows hash the same bytes; NULL and the
-    empty string differ.
+    empty string differ. What people read is hashed in Unicode's form NFC, so that canonically equivalent
+    texts are the same; texts that differ in case or by compatibility characters are not.
     """
-    parts = [_with_lengths(columns[name]) for name in (*SCOPE, *_CONTENT)]
+    parts = [
+        _with_lengths(_composed(columns[name]) if name in _READ else columns[name])
+        for name in (*SCOPE, *_CONTENT)
+    ]
     rows = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))
     return pa.array([hashlib.sha256(row).hexdigest() for row in rows.to_pylist()], pa.string())
+
+
+def _composed(column: pa.Array) -> pa.Array:
+    """Return strings in NFC."""
+    if pc.all(pc.string_is_ascii(column)).as_py() is not False:
+        return column
+    return pc.utf8_normalize(column, form="NFC")
 
 
 def _with_lengths(column: pa.Array) -> pa.Array:

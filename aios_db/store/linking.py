@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.schema.association_links import KINDS
+from aios_db.schema.association_links import KINDS, SCHEMA
 from aios_db.schema.config import LinksConfig
-from aios_db.search.graph import kind_code
+from aios_db.search.graph import NEXT_IN_SESSION, kind_code
 from aios_db.search.index import SearchIndex
-from aios_db.search.linking import NewMemories, propose_links
+from aios_db.search.linking import NewMemories, ProposedLinks, propose_links
+from aios_db.search.visible import Visible
 from aios_db.store.commit import commit
 from aios_db.store.links import stored_links
+
+_NONE = np.empty(0, np.int64)
 
 
 def link_new(
@@ -23,6 +29,8 @@ def link_new(
     index: SearchIndex,
     new: pa.Table,
     config: LinksConfig,
+    *,
+    kinds: Sequence[str] = KINDS,
 ) -> tuple[lance.LanceDataset, pa.Table]:
     """Link memories that were just written.
 
@@ -36,32 +44,87 @@ def link_new(
         The rows written, in the stored schema.
     config
         Thresholds and caps.
+    kinds
+        The kinds of links to make.
 
     Returns
     -------
     tuple of lance.LanceDataset and pa.Table
         The version of ``links`` written, and the links, in its schema.
     """
+    rows = links_of_new(memories, index, new, config, kinds)
+    return (commit(links, rows) if len(rows) else links), rows
+
+
+def link_missing(
+    memories: lance.LanceDataset, links: lance.LanceDataset, index: SearchIndex, config: LinksConfig
+) -> tuple[lance.LanceDataset, pa.Table]:
+    """Commit `missing_links`; return the version written, and its new rows, as `link_new`."""
+    rows = missing_links(memories, links, index, config)
+    return (commit(links, rows) if len(rows) else links), rows
+
+
+def missing_links(
+    memories: lance.LanceDataset, links: lance.LanceDataset, index: SearchIndex, config: LinksConfig
+) -> pa.Table:
+    """Return links of memories whose writer was stopped when it had stored them and not yet linked them.
+
+    Such memories have no link of their own, but for those that the next turn of the session made. What they
+    would have been linked with are memories written before them, or with them.
+    """
+    own = links.to_table(columns=["source_id"], filter=f"kind != '{KINDS[NEXT_IN_SESSION]}'")["source_id"]
+    stored = memories.to_table(columns=["memory_id", "created_at"], with_row_id=True)
+    # The memories of one call were stored at one time; one with a link shows that the call was ended.
+    linked = stored.filter(pc.is_in(stored["memory_id"], own.unique()))["created_at"].unique()
+    alone = stored.filter(pc.invert(pc.is_in(stored["created_at"], linked)))["_rowid"].to_numpy()
+    if not len(alone):
+        return links.schema.empty_table()
+    new = memories._take_rows(np.sort(alone).tolist())
+    rows = links_of_new(memories, index, new, config, KINDS)
+    ends = [index.find_ids(rows[name].combine_chunks()) for name in ("source_id", "target_id")]
+    rows = rows.filter(pa.array(np.isin(np.maximum(*ends), alone)))
+    found = links.to_table(columns=["source_id", "target_id", "kind"]).to_pylist()
+    there = {_undirected(each) for each in found}
+    missing = [
+        _undirected(each) not in there for each in rows.select(["source_id", "target_id", "kind"]).to_pylist()
+    ]
+    return rows.filter(pa.array(missing, pa.bool_()))
+
+
+def _undirected(link: Mapping[str, str]) -> tuple[str, str, str]:
+    first, second = sorted((link["source_id"], link["target_id"]))
+    return first, second, link["kind"]
+
+
+def links_of_new(
+    memories: lance.LanceDataset,
+    index: SearchIndex,
+    new: pa.Table,
+    config: LinksConfig,
+    kinds: Sequence[str],
+) -> pa.Table:
+    """Return the links of these kinds that memories get, as rows of the table."""
 
     def texts_of(row_ids: NDArray[np.int64]) -> list[str]:
         texts: list[str] = memories._take_rows(row_ids.tolist(), columns=["text"])["text"].to_pylist()
         return texts
 
-    proposed = propose_links(index, _described(index, new), config, texts_of)
-    made, origins = _lineage(index, new)
-    first, second = np.concatenate([proposed.sources, made]), np.concatenate([proposed.targets, origins])
+    proposed = _within_users(index, new, config, texts_of)
+    wanted = np.isin(proposed.kinds, [kind_code(each) for each in kinds])
+    made, origins = _lineage(index, new) if "derived_from" in kinds else (_NONE, _NONE)
+    first = np.concatenate([proposed.sources[wanted], made])
+    second = np.concatenate([proposed.targets[wanted], origins])
     if not len(first):
-        return links, links.schema.empty_table()
+        return SCHEMA.empty_table()
     ends = np.unique(np.concatenate([first, second]))
     names = index.memory_ids(ends)
-    kinds = np.concatenate([proposed.kinds, np.full(len(made), kind_code("derived_from"), np.uint8)])
-    rows = stored_links(
+    codes = np.concatenate([proposed.kinds[wanted], np.full(len(made), kind_code("derived_from"), np.uint8)])
+    return stored_links(
         names.take(pa.array(np.searchsorted(ends, first))),
         names.take(pa.array(np.searchsorted(ends, second))),
-        pa.array(KINDS).take(pa.array(kinds)),
-        pa.array(np.concatenate([proposed.weights, np.ones(len(made), np.float32)])),
+        pa.array(KINDS).take(pa.array(codes)),
+        pa.array(np.concatenate([proposed.weights[wanted], np.ones(len(made), np.float32)])),
     )
-    return commit(links, rows), rows
 
 
 def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -76,7 +139,29 @@ def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDAr
     pairs = list(dict.fromkeys(zip(made, column.flatten().to_pylist(), strict=True)))
     origins = index.find_ids([origin or "" for _, origin in pairs])
     rows = index.find_ids(new["memory_id"].combine_chunks())[[row for row, _ in pairs]]
-    return rows[origins >= 0], origins[origins >= 0]
+    users, theirs = index.users(rows), index.users(origins)
+    linked = (origins >= 0) & ((theirs == 0) | (theirs == users))
+    return rows[linked], origins[linked]
+
+
+def _within_users(
+    index: SearchIndex, new: pa.Table, config: LinksConfig, texts_of: Callable[[NDArray[np.int64]], list[str]]
+) -> ProposedLinks:
+    """Return links of new memories with memories of the same user and of none.
+
+    What they are is as if there were no other users: a memory of nobody is linked with such only.
+    """
+    users = index.users(index.find_ids(new["memory_id"].combine_chunks()))
+    found = []
+    for user in dict.fromkeys(users.tolist()):
+        visible = Visible(index, user) if index.has_others(user) else index
+        of_user = new if (users == user).all() else new.filter(pa.array(users == user))
+        found.append(propose_links(visible, _described(index, of_user), config, texts_of))
+    return ProposedLinks(*(np.concatenate(columns) for columns in zip(*map(_columns, found), strict=True)))
+
+
+def _columns(proposed: ProposedLinks) -> tuple[NDArray[Any], ...]:
+    return proposed.sources, proposed.targets, proposed.kinds, proposed.weights
 
 
 def _described(index: SearchIndex, new: pa.Table) -> NewMemories:

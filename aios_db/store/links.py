@@ -20,6 +20,7 @@ _GIVEN = ("source_id", "target_id", "kind", "weight")
 _KEY = ("source_id", "target_id", "kind")
 _TOGETHER = "recalled_together"
 _WEAKER = 0.9
+_MOST_TOGETHER = 16  # links of one memory that recall alone makes
 
 
 def normalise(links: pa.Table) -> pa.Table:
@@ -68,8 +69,10 @@ def _check(row: dict[str, Any], number: int) -> None:
         raise DataError(f"row {number}: memory {row['source_id']} is linked to itself")
 
 
-def upsert(dataset: lance.LanceDataset, given: pa.Table) -> tuple[lance.LanceDataset, int]:
-    """Write links in one commit; one that exists gets the new weight and one more evidence.
+def upsert(
+    dataset: lance.LanceDataset, given: pa.Table, *, exactly: bool = False
+) -> tuple[lance.LanceDataset, int]:
+    """Write links in one commit; one that exists gets the greater weight and one more evidence.
 
     Parameters
     ----------
@@ -77,6 +80,8 @@ def upsert(dataset: lance.LanceDataset, given: pa.Table) -> tuple[lance.LanceDat
         The newest version, under the write lock.
     given
         As from `normalise`; both ends exist.
+    exactly
+        One that exists gets the weight given, even a smaller one.
 
     Returns
     -------
@@ -86,12 +91,15 @@ def upsert(dataset: lance.LanceDataset, given: pa.Table) -> tuple[lance.LanceDat
     rows = given.to_pylist()
     keys = [tuple(row[name] for name in _KEY) for row in rows]
     evidence = Counter(keys)
-    weights = dict(zip(keys, (row["weight"] for row in rows), strict=True))
+    weights: dict[tuple[Any, ...], float] = {}
+    for key, row in zip(keys, rows, strict=True):
+        weights[key] = max(row["weight"], weights.get(key, 0))
     stored = between(dataset, {source for source, _, _ in weights})
     old = [row for row in stored if tuple(row[name] for name in _KEY) in weights]
     for row in old:
         key = tuple(row[name] for name in _KEY)
-        row["weight"] = weights.pop(key)
+        weight = weights.pop(key)
+        row["weight"] = weight if exactly else max(row["weight"], weight)
         row["evidence_count"] += evidence[key]
     new = [(*key, weight, evidence[key]) for key, weight in weights.items()]
     return write(dataset, new=new, old=old), len(evidence)
@@ -101,7 +109,8 @@ def reinforce(dataset: lance.LanceDataset, pairs: Mapping[tuple[str, str], int])
     """Strengthen what links memories that were recalled together; link those that nothing links.
 
     Each joint recall is one more evidence of every link between the two. The weight of a `recalled_together`
-    link after n of them is 1 - 0.9^n; other weights mean something else and stay.
+    link after n of them is 1 - 0.9^n; other weights mean something else and stay. A memory gets 16 such
+    links at most, so that links follow the number of memories and not of recalls.
 
     Parameters
     ----------
@@ -120,10 +129,29 @@ def reinforce(dataset: lance.LanceDataset, pairs: Mapping[tuple[str, str], int])
             if row["kind"] == _TOGETHER:
                 row["weight"] = 1 - _WEAKER**times * (1 - row["weight"])
             old.append(row)
+    unlinked = {pair: times for pair, times in pairs.items() if pair not in linked}
     new = [
-        (*pair, _TOGETHER, 1 - _WEAKER**times, times) for pair, times in pairs.items() if pair not in linked
+        (*pair, _TOGETHER, 1 - _WEAKER ** unlinked[pair], unlinked[pair]) for pair in _room(dataset, unlinked)
     ]
     return write(dataset, new=new, old=old)
+
+
+def _room(dataset: lance.LanceDataset, pairs: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
+    """Return the pairs, those recalled most often first, both of which may have one more link by recall."""
+    if not pairs:
+        return []
+    ends = pa.array(sorted({each for pair in pairs for each in pair}), pa.string())
+    touching = pc.field("source_id").isin(ends) | pc.field("target_id").isin(ends)
+    found = dataset.to_table(
+        columns=["source_id", "target_id"], filter=(pc.field("kind") == _TOGETHER) & touching
+    )
+    links = Counter(found["source_id"].to_pylist() + found["target_id"].to_pylist())
+    taken = []
+    for pair in sorted(pairs, key=lambda each: (-pairs[each], each)):
+        if all(links[each] < _MOST_TOGETHER for each in pair):
+            links.update(pair)
+            taken.append(pair)
+    return taken
 
 
 def between(dataset: lance.LanceDataset, sources: Collection[str]) -> list[dict[str, Any]]:
@@ -135,17 +163,41 @@ def between(dataset: lance.LanceDataset, sources: Collection[str]) -> list[dict[
     return found
 
 
-def delete_at(dataset: lance.LanceDataset, memory_ids: pa.Array) -> tuple[lance.LanceDataset, list[str]]:
-    """Delete every link that starts or ends at these memories.
+def delete_named(dataset: lance.LanceDataset, keys: pa.Table) -> tuple[lance.LanceDataset, list[str], int]:
+    """Delete the links with these keys.
 
     Returns
     -------
-    tuple of lance.LanceDataset and list of str
-        The version written, and the memories that the deleted links started at.
+    tuple of lance.LanceDataset, list of str and int
+        The version written, the memories that the deleted links started at, and how many they were.
     """
-    ends = pc.field("source_id").isin(memory_ids) | pc.field("target_id").isin(memory_ids)
+    wanted = {tuple(row[name] for name in _KEY) for row in keys.to_pylist()}
+    stored = between(dataset, {source for source, _, _ in wanted}) if wanted else []
+    found = [row for row in stored if tuple(row[name] for name in _KEY) in wanted]
+    row_ids = np.array([row["_rowid"] for row in found], np.int64)
+    written = delete(dataset, row_ids) if found else dataset
+    return written, sorted({row["source_id"] for row in found}), len(found)
+
+
+def delete_at(
+    dataset: lance.LanceDataset, memory_ids: pa.Array, kinds: Sequence[str] | None = None
+) -> tuple[lance.LanceDataset, pa.ChunkedArray]:
+    """Delete every link, or those of some kinds, that starts or ends at these memories.
+
+    Of the kind `derived_from` those that end there stay: they follow from the other memory.
+
+    Returns
+    -------
+    tuple of lance.LanceDataset and pa.ChunkedArray
+        The version written, and of each deleted link the memory that it started at.
+    """
+    starts = pc.field("source_id").isin(memory_ids)
+    ends = starts | pc.field("target_id").isin(memory_ids)
+    if kinds is not None:
+        lineage = pc.field("kind") == "derived_from"
+        ends = ends & pc.field("kind").isin(list(kinds)) & (starts | ~lineage)
     found = dataset.to_table(columns=["source_id"], filter=ends, with_row_id=True)
-    return delete(dataset, found["_rowid"].to_numpy()), found["source_id"].unique().to_pylist()
+    return delete(dataset, found["_rowid"].to_numpy()), found["source_id"]
 
 
 def write(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from aios_db.schema import deadlines
 from aios_db.schema.errors import OperationalError
 
 logger = logging.getLogger("aios_db.store")
@@ -24,7 +25,8 @@ class WriteLock:
     """The `write.lock` of a database; re-entrant within a thread, released by the system when a holder dies.
 
     A thread waits as long as it takes for other threads of its process (one of them is the database's own
-    maintenance): they end by themselves. For other processes it waits ``timeout_s``.
+    maintenance): they end by themselves. For other processes it waits ``timeout_s``. A statement with a
+    deadline waits no longer than that, and is not stopped while it holds the lock.
 
     Parameters
     ----------
@@ -49,24 +51,30 @@ class WriteLock:
         OperationalError
             When a writer in another process has not finished in time, or the lock file cannot be made.
         """
-        while not self._thread.acquire(timeout=_PATIENCE_S):
+        deadline = deadlines.current()
+        while not self._thread.acquire(timeout=min(_PATIENCE_S, deadline.wait_s)):
+            if deadline.wait_s <= 0:
+                raise deadline.error()
             logger.warning("waiting for another thread that is writing", extra={"lock": self._file.lock_file})
         try:
-            self._wait_for_processes()
+            self._wait_for_processes(deadline)
             try:
-                yield
+                with deadline.writing():
+                    yield
             finally:
                 self._file.release()
         finally:
             self._thread.release()
 
-    def _wait_for_processes(self) -> None:
+    def _wait_for_processes(self, deadline: deadlines.Deadline) -> None:
         waited = 0.0
         while True:
             try:
                 self._file.acquire(blocking=False)
                 return
             except Timeout as error:
+                if deadline.wait_s <= 0:
+                    raise deadline.error() from error
                 if waited >= self._timeout_s:
                     raise OperationalError(
                         f"another process has held {self._file.lock_file} for {self._timeout_s:g} s; "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import threading
 import weakref
 from typing import Protocol
 
 logger = logging.getLogger("aios_db.store")
+
+_running: weakref.WeakSet[Maintenance] = weakref.WeakSet()
 
 
 class Maintained(Protocol):
@@ -45,6 +49,7 @@ class Maintenance:
                 if self._thread is None and not self._stop.is_set():
                     self._thread = threading.Thread(target=self._run, name="aios_db-maintenance", daemon=True)
                     self._thread.start()
+                    _running.add(self)
 
     def _abandon(self) -> None:
         self._stop.set()
@@ -63,6 +68,8 @@ class Maintenance:
             if self._stop.wait(self._delay_s):
                 return
             self._due.clear()
+            if self._stop.is_set():  # else what `stop` set a moment ago, and this has cleared, is waited for
+                return
             subject = self._subject()
             if subject is None:
                 return
@@ -72,3 +79,14 @@ class Maintenance:
                 # Nothing acknowledged depends on it; the next write tries again.
                 logger.warning("maintenance failed: %s", str(error), extra={"error": type(error).__name__})
             del subject
+
+
+@atexit.register
+def _stop_all() -> None:
+    """End the threads of what was left open: in Lance as the interpreter goes, one aborts the process."""
+    for each in list(_running):
+        each.stop()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork; in a child there are no such threads
+    os.register_at_fork(after_in_child=_running.clear)

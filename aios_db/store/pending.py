@@ -1,13 +1,11 @@
-"""What a moment can wait: recall counts, reinforced links and the derived link column, written in batches."""
+"""What a moment can wait: reinforced links and the derived link column, written in batches."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime, timezone
-from itertools import combinations
 
 import lance
 import numpy as np
@@ -17,85 +15,76 @@ from numpy.typing import NDArray
 
 from aios_db.schema.memories import TIMESTAMP
 from aios_db.search.index import SearchIndex
-from aios_db.store.commit import commit
 from aios_db.store.links import reinforce
+from aios_db.store.recalls import Pair
 from aios_db.store.strongest import write_strongest
-
-# Pairs grow with the square of this; the best matches are the ones that belong together.
-_TOGETHER = 4
-
-
-@dataclass
-class Work:
-    """Changes to be written together."""
-
-    recalls: Counter[str] = field(default_factory=Counter)
-    """How often each memory id was recalled."""
-    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How often two memory ids, the smaller first, were recalled together."""
-    relinked: set[str] = field(default_factory=set)
-    """Memory ids whose outgoing links changed."""
 
 
 class Pending:
-    """Collects work from many threads."""
+    """Collects from many threads the memories of which outgoing links changed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._work = Work()
+        self._relinked: set[str] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._work.recalls or self._work.relinked)
-
-    def recalled(self, memory_ids: Sequence[str]) -> None:
-        """Count one recall of these memories, best first."""
-        distinct = list(dict.fromkeys(memory_ids))
-        with self._lock:
-            self._work.recalls.update(distinct)
-            self._work.pairs.update(combinations(sorted(distinct[:_TOGETHER]), 2))
+        return bool(self._relinked)
 
     def relinked(self, memory_ids: Iterable[str]) -> None:
         """Note that links of these memories changed."""
         with self._lock:
-            self._work.relinked.update(memory_ids)
+            self._relinked.update(memory_ids)
 
-    def drain(self) -> Work:
+    def drain(self) -> set[str]:
         """Return what was collected and begin anew."""
         with self._lock:
-            work, self._work = self._work, Work()
-        return work
-
-    def restore(self, work: Work) -> None:
-        """Put back what could not be written."""
-        with self._lock:
-            self._work.recalls.update(work.recalls)
-            self._work.pairs.update(work.pairs)
-            self._work.relinked |= work.relinked
+            relinked, self._relinked = self._relinked, set()
+        return relinked
 
 
-def write_pending(
-    memories: lance.LanceDataset, links: lance.LanceDataset, index: SearchIndex, work: Work
-) -> tuple[lance.LanceDataset, lance.LanceDataset]:
-    """Write ``work`` in a commit or two a table and return the versions written.
+def write_column(
+    memories: lance.LanceDataset, links: lance.LanceDataset, index: SearchIndex, relinked: Iterable[str]
+) -> lance.LanceDataset:
+    """Bring the link column of some memories up to date and return the version written.
 
     Memories forgotten in the meantime are left out. The datasets are the newest, under the write lock, and
     ``index`` is level with them.
     """
-    concerned = sorted({*work.recalls, *work.relinked})
-    found = index.find_ids(concerned).tolist()
-    row_of = {each: row for each, row in zip(concerned, found, strict=True) if row >= 0}
+    names = pa.array(sorted(relinked), pa.string())
+    rows = index.find_ids(names)
+    if index.scope:  # it does not know them all
+        found = memories.to_table(columns=[], filter=pc.field("memory_id").isin(names), with_row_id=True)
+        rows = found["_rowid"].to_numpy().astype(np.int64)
+    return write_strongest(memories, links, np.unique(rows[rows >= 0]))
 
-    recalled = [each for each in work.recalls if each in row_of]
-    if recalled:
-        row_ids = np.array([row_of[each] for each in recalled], np.int64)
-        stored = memories._take_rows(row_ids.tolist(), columns=["access_count", "last_access_at"])
-        times = np.array([work.recalls[each] for each in recalled], np.int64)
-        memories = commit(memories, None, row_ids, count_accesses(stored, times))
-    pairs = {pair: times for pair, times in work.pairs.items() if row_of.keys() >= set(pair)}
-    links = reinforce(links, pairs) if pairs else links
-    relinked = row_of.keys() & {*work.relinked, *(each for pair in pairs for each in pair)}
-    memories = write_strongest(memories, links, np.array(sorted(row_of[each] for each in relinked), np.int64))
-    return memories, links
+
+def write_pairs(
+    links: lance.LanceDataset, index: SearchIndex, pairs: Counter[Pair]
+) -> tuple[lance.LanceDataset, set[str]]:
+    """Reinforce the links of memories that were recalled together, in one commit.
+
+    Returns
+    -------
+    tuple of lance.LanceDataset and set of str
+        The version written, and the memories of which outgoing links may have changed.
+    """
+    digests = np.array(sorted({each for pair in pairs for each in pair}), "S16")
+    rows = index.find_digests(digests)
+    known = rows >= 0
+    user_of = dict(zip(digests[known].tolist(), index.users(rows[known]).tolist(), strict=True))
+    names = dict(zip(digests[known].tolist(), index.memory_ids(rows[known]).to_pylist(), strict=True))
+    together: Counter[tuple[str, str]] = Counter()
+    for (first, second), times in pairs.items():
+        if first in names and second in names and _may_link(user_of[first], user_of[second]):
+            one, other = sorted((names[first], names[second]))
+            together[one, other] += times
+    if not together:
+        return links, set()
+    return reinforce(links, together), {each for pair in together for each in pair}
+
+
+def _may_link(*users: int) -> bool:
+    return len({user for user in users if user}) <= 1
 
 
 def count_accesses(stored: pa.Table, times: NDArray[np.int64]) -> dict[str, pa.Array]:

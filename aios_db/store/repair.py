@@ -25,6 +25,8 @@ class RepairReport:
     """Links removed because another has the same ends and kind."""
     link_columns: int
     """Memories whose ``association_links`` column said something else than the link table."""
+    missing_links: int = 0
+    """Links made for memories whose writer was stopped before it had linked them."""
 
 
 def repair(

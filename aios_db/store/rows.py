@@ -11,13 +11,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError
-from aios_db.schema.memories import TIERS, TIMESTAMP, WRITABLE, memories_schema
+from aios_db.schema.memories import TIMESTAMP, WRITABLE, memories_schema
+from aios_db.schema.tiers import TIERS
 from aios_db.store.identity import content_hashes
 from aios_db.store.tables import check_columns, plain
-from aios_db.store.values import json_object, timestamps
+from aios_db.store.values import json_object, text_of, timestamps
 from aios_db.store.vectors import unit_vectors
 
-_DEFAULTS = {"kind": "message", "tier": "short", "importance": 0.5, "trust": 1.0}
+DEFAULTS = {"kind": "message", "tier": "short", "importance": 0.5, "trust": 1.0}
+"""What a new memory has in columns that its caller leaves out."""
 
 
 def normalise(rows: pa.Table, dimension: int) -> pa.Table:
@@ -27,15 +29,16 @@ def normalise(rows: pa.Table, dimension: int) -> pa.Table:
     ----------
     rows
         Columns out of `WRITABLE`, in any Arrow type that converts without loss. A number (seconds since 1970)
-        or a string in ISO 8601 (no zone means UTC) is taken for a timestamp, a mapping for a JSON object.
+        or a string (see `parse_time`; no zone means UTC) is taken for a timestamp, a mapping for JSON.
     dimension
         Length that a given ``text_embedding`` must have.
 
     Returns
     -------
     pa.Table
-        The columns of the `memories` schema that follow from a row alone: all of `WRITABLE`,
-        ``text_weight_version``, ``modalities`` and ``content_hash``. Vectors have unit length or are NULL.
+        The columns of the `memories` schema that follow from a row alone: all of `WRITABLE`, NULL where
+        nothing is given (``kind`` and ``text`` have their defaults), ``text_weight_version``, ``modalities``
+        and ``content_hash``. Vectors have unit length or are NULL.
 
     Raises
     ------
@@ -46,20 +49,31 @@ def normalise(rows: pa.Table, dimension: int) -> pa.Table:
     """
     check_columns(rows.column_names)
     schema = memories_schema(dimension)
-    columns: dict[str, pa.Array] = {}
+    columns = coerce(rows, schema)
     for name in WRITABLE:
-        if name in rows.column_names:
-            columns[name] = _coerce(rows.column(name), schema.field(name))
-        else:
-            columns[name] = pa.nulls(len(rows), schema.field(name).type)
-        if name in _DEFAULTS:
-            columns[name] = pc.fill_null(columns[name], pa.scalar(_DEFAULTS[name], schema.field(name).type))
-    columns["text_weight_version"] = pa.nulls(len(rows), pa.string())  # a given vector's is not known
+        columns.setdefault(name, pa.nulls(len(rows), schema.field(name).type))
+    columns["kind"] = pc.fill_null(columns["kind"], DEFAULTS["kind"])
     columns["text"] = pc.fill_null(columns["text"], "")
-    _check_values(columns)
-    columns["modalities"] = _modalities(columns)
-    columns["content_hash"] = content_hashes(columns)
+    columns["text_weight_version"] = pa.nulls(len(rows), pa.string())  # a given vector's is not known
+    check_values(columns)
+    columns |= derive(columns)
     return pa.table({name: columns[name] for name in schema.names if name in columns})
+
+
+def coerce(rows: pa.Table, schema: pa.Schema) -> dict[str, pa.Array]:
+    """Return the columns of ``rows`` in their stored types.
+
+    Raises
+    ------
+    DataError
+        For a value that does not convert, with the number of its row.
+    """
+    return {name: _coerce(rows.column(name), schema.field(name)) for name in rows.column_names}
+
+
+def derive(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """Return ``modalities`` and, of scope and content alone, ``content_hash``."""
+    return {"modalities": _modalities(columns), "content_hash": content_hashes(columns)}
 
 
 def complete(
@@ -68,8 +82,11 @@ def complete(
     """Return normalised rows in the stored schema, with the columns that only the store can fill in."""
     columns = {name: rows[name] for name in rows.column_names}
     columns["memory_id"] = pa.array(memory_ids, pa.string())
+    for name, value in DEFAULTS.items():
+        columns[name] = pc.fill_null(columns[name], pa.scalar(value, schema.field(name).type))
     columns["created_at"] = pa.repeat(pa.scalar(datetime.now(timezone.utc), TIMESTAMP), len(rows))
     columns["access_count"] = pa.array(access_counts)
+    columns.setdefault("occurrences", pa.array(np.ones(len(rows), np.int64)))
     for name in schema.names:
         if name not in columns:
             columns[name] = pa.nulls(len(rows), schema.field(name).type)
@@ -87,14 +104,34 @@ def _coerce(given: pa.ChunkedArray, field: pa.Field) -> pa.Array:
         return pa.array(
             [json_object(value, row) for row, value in enumerate(column.to_pylist())], pa.string()
         )
-    if pa.types.is_string(field.type) and _is_binary(column.type):
-        raise DataError(f"column {field.name!r} holds bytes, not text; decode them, or store them as media")
+    if pa.types.is_string(field.type):
+        column = _as_text(column, field.name)
+    if field.name == "media" and not (_is_binary(column.type) or pa.types.is_null(column.type)):
+        raise DataError(f"column 'media' holds {column.type}, not bytes; a path or an address is a media_uri")
     try:
         coerced = column.cast(field.type)
         coerced.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"column {field.name!r} does not convert to {field.type}: {error}") from error
     return coerced
+
+
+def _as_text(column: pa.Array, name: str) -> pa.Array:
+    """Return a column of texts, numbers or UUIDs as it can be cast, or refuse what has no one text."""
+    type_ = column.type
+    if isinstance(type_, pa.UuidType):
+        return pa.array([None if each is None else str(each) for each in column.to_pylist()], pa.string())
+    if _is_binary(type_):
+        raise DataError(f"column {name!r} holds bytes, not text; decode them, or store them as media")
+    if pa.types.is_floating(type_) and name not in ("text", "title"):
+        return pa.array(
+            [text_of(each, name, row) for row, each in enumerate(column.to_pylist())], pa.string()
+        )
+    texts = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    names = pa.types.is_integer(type_) and name not in ("text", "title")
+    if not (texts or names or pa.types.is_null(type_)):
+        raise DataError(f"column {name!r} does not convert to text: it holds {type_}; make it text yourself")
+    return column
 
 
 def _is_binary(type_: pa.DataType) -> bool:
@@ -112,7 +149,9 @@ def _first(condition: pa.Array) -> int | None:
     return None if found < 0 else found
 
 
-def _check_values(columns: Mapping[str, pa.Array]) -> None:
+def check_values(columns: Mapping[str, pa.Array]) -> None:
+    """Refuse rows that no memory can be, by a `DataError` with the row's number; NULL is not given."""
+
     def refuse(condition: pa.Array, message: Callable[[int], str]) -> None:
         row = _first(condition)
         if row is not None:
@@ -121,16 +160,22 @@ def _check_values(columns: Mapping[str, pa.Array]) -> None:
     blank = pc.and_(_is_blank(columns["text"]), _is_blank(columns["title"]))
     nothing = pc.and_(blank, pc.and_(columns["media"].is_null(), columns["media_uri"].is_null()))
     refuse(nothing, lambda _: "nothing to remember: text, title and media are all empty")
-    wrong_tier = pc.invert(pc.is_in(columns["tier"], pa.array(TIERS)))
+    tier = columns["tier"]
+    wrong_tier = pc.and_(tier.is_valid(), pc.invert(pc.is_in(tier, pa.array(TIERS))))
     refuse(
         wrong_tier, lambda row: f"tier is {columns['tier'][row].as_py()!r}; it is one of {', '.join(TIERS)}"
     )
     for name in ("importance", "trust"):
         value = columns[name]
-        outside = pc.invert(pc.and_(pc.greater_equal(value, 0.0), pc.less_equal(value, 1.0)))  # NaN too
+        inside = pc.and_(pc.greater_equal(value, 0.0), pc.less_equal(value, 1.0))
+        outside = pc.and_(value.is_valid(), pc.invert(inside))  # NaN too
         row = _first(outside)
         if row is not None:
             raise DataError(f"row {row}: {name} is {value[row]}; it is in [0, 1]")
+    for name in ("kind", "external_id"):
+        row = _first(pc.and_(columns[name].is_valid(), _is_blank(columns[name])))
+        if row is not None:
+            raise DataError(f"row {row}: {name} is empty; leave it out, or give it a word")
 
 
 def _is_blank(column: pa.Array) -> pa.Array:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import lance
 
-# Lance names manifests by the distance of their version from this, so that a listing begins with the newest
-# (https://lance.org/format/table/transaction/: manifest naming scheme V2).
-_LAST = 2**64 - 1
+from aios_db.store.durable import manifest, versions
+
 # A reader further behind than this lists the versions once.
 _STEPS = 256
 
 
 def _has(directory: str, version: int) -> bool:
-    return os.path.exists(f"{directory}/_versions/{_LAST - version:020d}.manifest")
+    return os.path.exists(f"{directory}/{manifest(version)}")
 
 
 def newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
@@ -23,6 +23,11 @@ def newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
     Asking Lance lists every version on disk, which takes milliseconds after some thousand commits. Versions
     are consecutive and only old ones are cleaned up, so a version whose manifest is there and whose
     successor's is not is the newest.
+
+    Raises
+    ------
+    FileNotFoundError
+        The table was removed.
     """
     version, uri = dataset.version, dataset.uri
     for _ in range(_STEPS):
@@ -30,7 +35,10 @@ def newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
             break
         version += 1
     if not _has(uri, version) or _has(uri, version + 1):
-        version = dataset.latest_version
+        found = versions(Path(uri))
+        if not found:
+            raise FileNotFoundError(f"{uri} is gone")
+        version = found[0]
     return dataset if version == dataset.version else dataset.checkout_version(version)
 
 

@@ -6,50 +6,89 @@ import logging
 import shutil
 import threading
 import time
+import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
 import lance
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import uuid_utils
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from aios_db import logs
 from aios_db.models.following import Following
 from aios_db.models.versions import WeightVersions
-from aios_db.schema import association_links, memories, schema_migrations, validation_reports, weight_versions
+from aios_db.provenance.policy import SourceTrust
+from aios_db.provenance.releases import Releases
+from aios_db.provenance.standing import Standing
+from aios_db.schema import (
+    association_links,
+    lora_cards,
+    memories,
+    quarantine_releases,
+    schema_migrations,
+    sync_log,
+    validation_reports,
+    weight_versions,
+)
+from aios_db.schema.changes import ERASE, REEMBED
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
+from aios_db.schema.retrieval import Rows
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import NOTHING, Appended
+from aios_db.security.restrictions import OPEN
+from aios_db.security.scope import EVERYTHING, Scope
+from aios_db.security.walls import LinksWall, MemoriesWall
 from aios_db.store import directory as layout
+from aios_db.store import erasure, forks
 from aios_db.store import links as links_
-from aios_db.store.commit import commit, delete
+from aios_db.store.beside import Damaged, open_level
+from aios_db.store.change_log import ChangeLog, Draft
+from aios_db.store.compaction import LOCK as COMPACTION_LOCK
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows
-from aios_db.store.embedding import Encoder, embed_missing
+from aios_db.store.durable import DurableTable
+from aios_db.store.embedding import Encoder
+from aios_db.store.erasure import EraseReport
 from aios_db.store.failures import operational
-from aios_db.store.identity import first_of_each
-from aios_db.store.linking import link_new
+from aios_db.store.history import History
+from aios_db.store.known import Stored
+from aios_db.store.linking import link_missing
 from aios_db.store.lock import WriteLock
 from aios_db.store.maintenance import Maintenance
-from aios_db.store.pending import Pending, count_accesses, write_pending
+from aios_db.store.origin import Origins
+from aios_db.store.pending import Pending, write_column, write_pairs
+from aios_db.store.recalls import Pair, Recalls
 from aios_db.store.repair import RepairReport, repair
-from aios_db.store.rows import complete, normalise
+from aios_db.store.selection import Selection
 from aios_db.store.snapshot import handle, newest
 from aios_db.store.stats import StoreStats, measure
-from aios_db.store.strongest import write_first
+from aios_db.store.undoing import Undoing
 
 logger = logging.getLogger("aios_db.store")
 
-_BULK = 4_096
+_MOST_PAIRS = 4_096  # wait to become links
 
-_RECORDS = (weight_versions.TABLE, validation_reports.TABLE, schema_migrations.TABLE)
+_RECORDS = tuple(
+    each.TABLE
+    for each in (
+        weight_versions,
+        validation_reports,
+        schema_migrations,
+        lora_cards,
+        sync_log,
+        quarantine_releases,
+    )
+)
 
 
-class MemoryStore:
+class MemoryStore(Undoing):
     """One open database directory; safe to share between threads.
 
     Attributes
@@ -62,31 +101,71 @@ class MemoryStore:
         As opened; ``dimension`` is the length of a stored text vector.
     versions
         The weight versions installed in the database.
+    history
+        Earlier versions.
+    scope
+        What is seen and changed of the memories.
+    restrictions
+        What SQL functions may read besides the database.
+    recalls
+        How often memories were recalled, which the tables do not say.
+    damaged
+        Tables beside the memories that cannot be read; while there are any, nothing is written.
+    trust
+        How much sources are trusted.
+    source
+        The source of all that is written, whatever it says itself; None leaves that to it.
+    origins, change_log
+        Which statements run, and what was changed by whom.
     """
 
+    _logging: Callable[[], object]
+
     def __init__(
-        self, path: Path, marker: layout.Marker, lock: WriteLock, config: Config, encoder: Encoder | None,
-        *, read_only: bool,
+        self, path: Path, found: layout.Opened, lock: WriteLock, config: Config, encoder: Encoder | None,
+        *, read_only: bool, scope: Scope = EVERYTHING,
     ) -> None:  # fmt: skip
         self.path = path
         self.config = config
-        self.read_only = read_only
-        self.dimension = marker.dimension
+        self.damaged = Damaged(path, found.damaged)
+        self.read_only = read_only or bool(self.damaged)
+        self.restrictions, self.scope = OPEN, scope
+        self.trust, self.source = SourceTrust(config.trust), None
+        self._releases = Releases(lambda: self._readable(quarantine_releases.TABLE))
+        self.dimension = found.marker.dimension
         self._encoder = encoder
         self._lock = lock
-        self.versions = WeightVersions(path, lock)
+        self.versions = WeightVersions(path, lock, config)
         self._following = Following(self.versions)
         self._records: dict[str, lance.LanceDataset] = {}
         self._moving = threading.RLock()
-        self._closed = self._closing = False
+        self._closed = self._closing = self._inherited = False
         self._loaded_at = -inf
         self._pending = Pending()
-        self._maintenance = Maintenance(self, config.storage.maintenance_delay_s)
+        self._cleaned: dict[str, int] = {}
+        self.origins = Origins()
+        self.change_log = ChangeLog(path, config.storage.keep_changes)
+        self._unforced = None
         with operational(f"opening {path}"):
-            self.links = lance.dataset(layout.table_path(path, association_links.TABLE))
-            self.memories = lance.dataset(layout.table_path(path, memories.TABLE))
-            self.index = SearchIndex.open(path / layout.INDEX, marker.dimension)
-            self.index.sync(self.memories, self.links)
+            self.recalls = Recalls(path / layout.RECALLS, read_only=self.read_only)
+        self._maintenance = Maintenance(self, config.storage.maintenance_delay_s)
+        self._durable = {
+            table: DurableTable(layout.table_path(path, table))
+            for table in (memories.TABLE, association_links.TABLE)
+        }
+        with operational(f"opening {path}"):
+            self._session = lance.Session(  # type: ignore[attr-defined]
+                index_cache_size_bytes=config.storage.index_cache_bytes,
+                metadata_cache_size_bytes=config.storage.metadata_cache_bytes,
+            )
+            self.memories, self.links, self.index = open_level(
+                self._open, self._new_index, self.damaged, partial(layout.check_dimension, path, found.marker)
+            )
+            self.history = History(lambda: (self.memories, self.links), self._past_index, scope)
+        self.read_only = self.read_only or bool(self.damaged)
+        if self.damaged:
+            self.damaged.warn()
+        forks.watch(self)
 
     @classmethod
     def open(
@@ -96,6 +175,7 @@ class MemoryStore:
         read_only: bool = False,
         config: Config | None = None,
         encoder: Encoder | None = None,
+        scope: Scope = EVERYTHING,
     ) -> MemoryStore:
         """Open the database in the directory ``path``; make it when there is none.
 
@@ -109,6 +189,8 @@ class MemoryStore:
             Configuration; the default values when absent.
         encoder
             Embeds texts that come without a vector; its dimension is the new database's.
+        scope
+            See and change only what is in it, as if there were nothing else.
 
         Raises
         ------
@@ -119,17 +201,31 @@ class MemoryStore:
         ProgrammingError
             When the encoder's vectors have another length than the stored ones.
         """
+        forks.refuse_if_lost()
         config = config or Config()
         path = Path(path).expanduser().absolute()
+        release = logs.use(config.logging)
+        try:
+            store = cls._open_at(path, config, encoder, read_only=read_only, scope=scope)
+        except BaseException:
+            release()
+            raise
+        store._logging = weakref.finalize(store, release)
+        return store
+
+    @classmethod
+    def _open_at(
+        cls, path: Path, config: Config, encoder: Encoder | None, *, read_only: bool, scope: Scope
+    ) -> MemoryStore:
         lock = WriteLock(path / layout.LOCK, config.storage.lock_timeout_s)
         dimension = encoder.dimension if encoder else config.storage.dimension
-        marker = layout.open_directory(path, read_only=read_only, dimension=dimension, lock=lock)
-        if encoder and encoder.dimension != marker.dimension:
+        found = layout.open_directory(path, read_only=read_only, dimension=dimension, lock=lock)
+        if encoder and encoder.dimension != found.marker.dimension:
             raise ProgrammingError(
-                f"{path} stores vectors of {marker.dimension} numbers, the text model makes "
+                f"{path} stores vectors of {found.marker.dimension} numbers, the text model makes "
                 f"{encoder.dimension}; set engine.text_model to the model it was made with"
             )
-        return cls(path, marker, lock, config, encoder, read_only=read_only)
+        return cls(path, found, lock, config, encoder, read_only=read_only, scope=scope)
 
     @property
     def encoder(self) -> Encoder:
@@ -145,18 +241,32 @@ class MemoryStore:
         self._following.follow(self.memories, self._encoder)
         return self._encoder
 
+    @property
+    def source_share(self) -> float:
+        """Share of an answer that one source may have that is not trusted fully."""
+        return self.config.trust.source_share
+
     def dataset(self, table: str) -> lance.LanceDataset:
-        """Return the current snapshot of a table by its name."""
+        """Return the current snapshot of a table by its name; anything asked of a damaged one raises."""
         self._check_open()
+        if table in self.damaged:
+            return self.damaged.table(table)  # type: ignore[no-any-return]
         if table in _RECORDS:
             with operational(f"reading {table} of {self.path}"):
                 if table not in self._records:
-                    self._records[table] = lance.dataset(layout.table_path(self.path, table))
+                    self._records[table] = self._open(table)
                 self._records[table] = newest(self._records[table])
             return self._records[table]
         if table not in (memories.TABLE, association_links.TABLE):
             raise ProgrammingError(f"no table {table!r}")
         return self.memories if table == memories.TABLE else self.links
+
+    def require(self, table: str) -> None:
+        """Raise an `OperationalError` where a table is damaged."""
+        self.damaged.require(table)
+
+    def _readable(self, table: str) -> lance.LanceDataset | None:
+        return None if table in self.damaged else self.dataset(table)
 
     def refresh(self) -> None:
         """Move the snapshot to the newest version of both tables; cheap when nothing changed."""
@@ -164,77 +274,30 @@ class MemoryStore:
         with operational(f"reading {self.path}"):
             self._advance()
 
-    def remember(self, rows: pa.Table) -> list[str]:
-        """Store memories, each content once in its scope.
-
-        Texts are embedded first, without the lock; then one commit adds the memories and one their links.
-
-        Parameters
-        ----------
-        rows
-            Columns out of `aios_db.schema.memories.WRITABLE`; types are coerced, see `normalise`.
-
-        Returns
-        -------
-        list of str
-            One memory id a row, in order; rows with equal content in one scope share theirs.
-
-        Raises
-        ------
-        ProgrammingError
-            For an unknown column.
-        DataError
-            For a value that does not fit, with its row's number; nothing is stored then.
-        OperationalError
-            When the disk fails or is full; nothing is stored then.
-        """
-        self._check_writable()
-        given = normalise(rows, self.dimension)
-        if not len(given):
-            return []
-        first, of_row = first_of_each(given["content_hash"].to_pylist())
-        distinct = given.take(pa.array(first))
-        hashes = distinct["content_hash"].combine_chunks()
+    def rows(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.bool_], pa.Table]:
+        """Return which memories are there now, and all columns of those, in their order."""
         self.refresh()
-        distinct = embed_missing(distinct, self.index.find_content(hashes) < 0, lambda: self.encoder)
-        with self._writing("writing memories to"):
-            known = self.index.find_content(hashes)
-            if self._encoder is not None:
-                self._following.follow(self.memories, self._encoder)
-                distinct = self._following.without_stale(distinct)
-            # Another process may have forgotten, since the look before encoding, what was known then, or have
-            # exchanged the vectors for those of another weight version.
-            distinct = embed_missing(distinct, known < 0, lambda: self.encoder)
-            if distinct["text_weight_version"].null_count < len(distinct):
-                self._following.record(self._encoder)
-            ids = self._append(distinct, known, np.bincount(of_row))
-        self._maintenance.notify()
-        return [ids[place] for place in of_row]
+        return self._whole(self.index.find_ids(list(memory_ids)))
 
-    def forget(self, memory_ids: Sequence[str]) -> int:
-        """Delete memories and the links at them; return how many there were.
+    def named(self, keys: Sequence[str]) -> tuple[NDArray[np.bool_], pa.Table]:
+        """Return the same of memories by their `schema.identity.external_key`."""
+        self.refresh()
+        return self._whole(Stored(self.memories, self.index).exactly(keys, [""] * len(keys)))
 
-        The memories go first: a crash in between leaves links without an end, which readers tolerate.
-        """
-        self._check_writable()
-        for each in memory_ids:
-            if not isinstance(each, str):
-                raise ProgrammingError(f"cannot forget {each!r}; a memory_id is text")
-        with self._writing("deleting memories of"):
-            row_ids = np.unique(self.index.find_ids(list(memory_ids)))
-            row_ids = row_ids[row_ids >= 0]
-            if not len(row_ids):
-                return 0
-            gone = self.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
-            self._move(memories_=delete(self.memories, row_ids))
-            links, sources = links_.delete_at(self.links, gone)
-            self._move(links=links)
-        self._pending.relinked(sources)
-        self._maintenance.notify()
-        return len(row_ids)
+    def _whole(self, rows: Rows) -> tuple[NDArray[np.bool_], pa.Table]:
+        """Return which row ids are not -1, and all columns of those, as a reader sees them."""
+        stored = self.memories._take_rows(rows[rows >= 0].tolist()).combine_chunks()
+        counted = [self.recalls.with_counts(batch) for batch in stored.to_batches()]
+        return rows >= 0, pa.Table.from_batches(counted, stored.schema)
 
-    def link(self, links: pa.Table) -> int:
-        """Insert links between memories; one that exists gets the new weight and one more evidence.
+    def existing(self, memory_ids: Sequence[str]) -> list[bool]:
+        """Tell of each memory_id whether the newest version has such a memory."""
+        self.refresh()
+        found: list[bool] = (self.index.find_ids(list(memory_ids)) >= 0).tolist()
+        return found
+
+    def link(self, links: pa.Table, *, exactly: bool = False) -> int:
+        """Insert links between memories; one that exists gets the greater weight and one more evidence.
 
         Parameters
         ----------
@@ -258,13 +321,30 @@ class MemoryStore:
         if not len(given):
             return 0
         sources = given["source_id"].to_pylist()
-        with self._writing("writing links to"):
-            self._refuse_missing(sources + given["target_id"].to_pylist())
-            written, count = links_.upsert(self.links, given)
-            self._move(links=written)
+        with self._changing("link", "writing links to") as draft:
+            self._refuse_ends(sources, given["target_id"].to_pylist())
+            written, draft.links = links_.upsert(self.links, given, exactly=exactly)
+            self._written(links=written)
         self._pending.relinked(sources)
         self._maintenance.notify()
-        return count
+        return draft.links
+
+    def unlink(self, links: pa.Table) -> int:
+        """Delete links; return how many there were.
+
+        Parameters
+        ----------
+        links
+            Columns ``source_id``, ``target_id`` and ``kind``.
+        """
+        self._check_writable()
+        with self._changing("unlink", "deleting links of") as draft:
+            written, sources, draft.links = links_.delete_named(self.links, self._visible_links(links))
+            if draft.links:
+                self._written(links=written)
+        self._pending.relinked(sources)
+        self._maintenance.notify()
+        return draft.links
 
     def replace_vectors(self, replacement: Callable[[lance.LanceDataset], pa.Table]) -> int:
         """Exchange text vectors in one commit; return how many.
@@ -276,24 +356,26 @@ class MemoryStore:
             and ``text_weight_version`` of those to change.
         """
         self._check_writable()
-        with self._writing("exchanging the vectors of"):
+        with self._changing(REEMBED, "exchanging the vectors of") as draft:
             vectors = replacement(self.memories)
+            draft.updated = len(vectors)
             if len(vectors):
                 written = handle(self.memories)
                 written.merge_insert(memories.KEY).when_matched_update_all().execute(vectors)
-                self._move(memories_=written)
+                self._written(memories_=written)
                 self._following.outdated()
         return len(vectors)
 
     def touch(self, memory_ids: Sequence[str]) -> None:
         """Note that these memories, best first, were recalled together.
 
-        Their ``access_count`` and ``last_access_at``, and the links between them, are written a moment later
-        with those of other recalls. Does nothing when the store is read-only.
+        Their ``access_count`` and ``last_access_at`` count at once in this process and a moment later in
+        others; links between them are written after `storage.link_recalled_s`. No table changes for a count.
+        Does nothing when the store is read-only.
         """
         self._check_open()
         if memory_ids and not self.read_only and self.config.links.reinforce_recalled:
-            self._pending.recalled(memory_ids)
+            self.recalls.add(memory_ids, self._shared(memory_ids))
             self._maintenance.notify()
 
     def maintain(self) -> None:
@@ -301,7 +383,8 @@ class MemoryStore:
         self._write_pending()
         with operational(f"compacting {self.path}"):
             self.refresh()
-            compact_if_due((self.memories, self.links), self._lock, self.path, self.config.storage)
+            tables = self.memories, self.links
+            compact_if_due(tables, self._lock, self.path, self.config.storage, self._cleaned)
             self.refresh()
             if not self.index.needs_save:
                 return
@@ -310,38 +393,113 @@ class MemoryStore:
             else:
                 self.index.save()
 
+    def flush(self) -> None:
+        """Write recall counts and the derived link column now, and not a moment later."""
+        self._check_open()
+        if not self.read_only:
+            self._write_pending()
+
+    def flush_if_possible(self) -> None:
+        """`flush` before the database is read, which a full disk must not keep from being done."""
+        try:
+            self.flush()
+        except OperationalError as error:
+            logger.warning("reading without what could not be written: %s", error)
+
     def optimize(self) -> None:
         """Compact both tables whole, drop old versions and save the search index."""
         self._check_writable()
-        self._write_pending()
-        with operational(f"compacting {self.path}"):
+        self._write_pending(everything=True)
+        with self._compacting(), operational(f"compacting {self.path}"):
+            self.refresh()
             for dataset in (self.memories, self.links):
                 written = compact(dataset, self._lock, everything=True)
-                index_new_rows(written, 0)
-                clean_up(written, self.config.storage.keep_versions_s)
+                index_new_rows(written, self._lock, 0)
+                clean_up(written, self.config.storage)
             self.refresh()
             self.index.save()
 
     def repair(self) -> RepairReport:
         """Rebuild what is derived and remove what points nowhere; see `RepairReport`."""
         self._check_writable()
+        self.scope.refuse("repair")
         self._write_pending()
-        with self._writing("repairing"):
+        with self._changing("repair", "repairing") as draft:
             memories_, links, report = repair(self.memories, self.links)
-            with self._moving:
-                shutil.rmtree(self.path / layout.INDEX, ignore_errors=True)
-                index = SearchIndex.open(self.path / layout.INDEX, self.dimension)
-                index.sync(memories_, links)
-                self.index = index  # a reader finds the old one or the new one, never an empty one
-                self._move(memories_, links)
+            self.renew_index(memories_, links)
+            links, made = link_missing(self.memories, self.links, self.index, self.config.links)
+            self._written(links=links)
+            self._pending.relinked(made["source_id"].unique().to_pylist())
+            draft.links = report.dangling_links + report.repeated_links + len(made)
             self.index.save()
-        return report
+        self._write_pending()
+        return replace(report, missing_links=len(made))
+
+    def erase(self, memories: Sequence[str] | Selection) -> EraseReport:
+        """Delete memories, by their ids or selected, so that no file of the database holds them.
+
+        What was deleted before is removed with them.
+
+        Both tables and the search index are written anew, and all older versions removed; statements of other
+        processes that still read one of those fail. It holds the write lock as long as that takes.
+
+        Raises
+        ------
+        OperationalError
+            Another process is compacting or writing for too long, or the disk fails: what was deleted may
+            then still be in files; erase again.
+        """
+        self._check_writable()
+        chosen = memories if isinstance(memories, Selection) else Selection(memory_ids=memories)
+        self._write_pending(everything=True)
+        with self._compacting(), self._changing(ERASE, "erasing memories of") as draft:
+            return self._erase(chosen, draft)
+
+    def _erase(self, chosen: Selection, draft: Draft) -> EraseReport:
+        rows = chosen.rows(self.memories, self.index)
+        columns = ["title", "text", "media", "metadata"]
+        gone = self.memories._take_rows(rows.tolist(), columns=columns).to_pydict()
+        before = erasure.files_of(self.path)
+        size = erasure.size_of(before)
+        self._forget(chosen, draft, confirm=True)
+        memories_, links = erasure.rewrite(self.memories), erasure.rewrite(self.links)
+        self.renew_index(memories_, links)
+        self.index.save()
+        for made in self.path.glob("reembed_*.lance"):  # vectors in the making; they are made again
+            shutil.rmtree(made, ignore_errors=True)
+        texts = [each for each in (*gone["title"], *gone["text"]) if each and each.strip()]
+        aside = self.path.with_name(f"{self.path.name}.rejected.jsonl")
+        whole = replace(chosen, source=None) == Selection()  # nothing of these sources is left
+        of_sources, notes = erasure.without_sources(self.path, aside, (chosen.source or ()) if whole else ())
+        rejected = erasure.without_rejected(aside, texts) + of_sources
+        wanted = erasure.needles(value for values in gone.values() for value in values)
+        scanned, found_in = erasure.scan(self.path, wanted)
+        if self.scope:
+            found_in = ()  # that others say the same is theirs to know
+        if found_in:
+            logger.warning("erased texts are also in %d files: other memories say them", len(found_in))
+        after = erasure.files_of(self.path)
+        removed = len({*before} - {*after})
+        return EraseReport(
+            draft.deleted, rejected, removed, size, erasure.size_of(after), scanned, found_in, notes
+        )
 
     def stats(self) -> StoreStats:
         """Count what the current snapshot holds."""
         self._check_open()
         with operational(f"reading {self.path}"):
-            return measure(self.path, self.memories, self.links)
+            measured = measure(self.path, self.memories, self.links)
+        if not self.scope:
+            return measured
+        return replace(measured, memories=len(self.index), links=self.index.link_count)
+
+    def wall(self, table: str) -> MemoriesWall | LinksWall | None:
+        """Return what a view of a table leaves out; None where it shows all."""
+        if not self.scope or table not in (memories.TABLE, association_links.TABLE):
+            return None
+        if table == memories.TABLE:
+            return MemoriesWall(self.scope, lambda: self.index)
+        return LinksWall(lambda: self.index)
 
     def close(self) -> None:
         """Write what is pending and release everything; a second call does nothing."""
@@ -350,20 +508,58 @@ class MemoryStore:
         self._maintenance.stop()
         try:
             self._closing = True
-            if not self.read_only and (self._pending or self.index.needs_save):
+            if not self.read_only and (self._pending or self.recalls.unwritten or self.index.needs_save):
                 self.maintain()
         except Error as error:
             logger.warning("closed without writing recall counts: %s", error)
         self._closed = True
+        # What an idle program keeps of a closed store: no caches, no index.
+        self._session = lance.Session()  # type: ignore[attr-defined]
+        self.index = SearchIndex.open(None, self.dimension)
+        self._records.clear()
+        pa.default_memory_pool().release_unused()
+        self._logging()
+
+    def abandon(self) -> None:
+        """Be closed in a forked child, untouched; see `aios_db.store.forks`."""
+        self._closed = self._inherited = True
 
     def _check_open(self) -> None:
+        if self._inherited:
+            raise forks.is_inherited(f"the database {self.path}")
         if self._closed:
             raise InterfaceError(f"the database {self.path} is closed")
 
     def _check_writable(self) -> None:
         self._check_open()
+        if self.damaged:
+            raise ReadOnlyError(self.damaged.why_read_only)
         if self.read_only:
             raise ReadOnlyError(f"{self.path} was opened with read_only=True")
+
+    @contextmanager
+    def held(self) -> Iterator[tuple[lance.LanceDataset, lance.LanceDataset]]:
+        """Yield the newest memories and links, level with each other, which are not cleaned up meanwhile."""
+        self.flush_if_possible()
+        if self.read_only:
+            self.refresh()
+            yield self.memories, self.links
+            return
+        with self._compacting():
+            with self._writing("reading"):
+                found = self.memories, self.links
+            yield found
+
+    @contextmanager
+    def _compacting(self) -> Iterator[None]:
+        """Be the only one who removes versions; who makes a backup holds that lock, too."""
+        try:
+            with FileLock(self.path / COMPACTION_LOCK, timeout=self.config.storage.lock_timeout_s):
+                yield
+        except Timeout as error:
+            raise OperationalError(
+                f"another process is compacting {self.path} or making a backup of it; try again"
+            ) from error
 
     @contextmanager
     def _writing(self, doing: str) -> Iterator[None]:
@@ -375,11 +571,40 @@ class MemoryStore:
     def _advance(self) -> None:
         with self._moving:
             # The links first: every end of a link in that version is then among the memories.
-            links = newest(self.links)
+            links = self.links if association_links.TABLE in self.damaged else newest(self.links)
             memories_ = newest(self.memories)
             if memories_ is not self.memories:
                 self._following.outdated()
             self._move(memories_, links)
+        self.recalls.refresh()
+
+    def _open(self, table: str) -> lance.LanceDataset:
+        return lance.dataset(layout.table_path(self.path, table), session=self._session)
+
+    def _new_index(self) -> SearchIndex:
+        directory = self.path / layout.INDEX
+        index = SearchIndex.open(
+            directory / self.scope.directory if self.scope else directory,
+            self.dimension,
+            self.config.search.language,
+            self.scope,
+            Standing(self.trust, self._releases),
+        )
+        index.with_counts = self.recalls.with_counts
+        return index
+
+    def renew_index(self, memories: lance.LanceDataset, links: lance.LanceDataset) -> None:
+        """Move to versions of the tables with an index that is made anew; the caller has the write lock."""
+        with self._moving:
+            shutil.rmtree(self.path / layout.INDEX, ignore_errors=True)
+            index = self._new_index()
+            index.sync(memories, links)
+            self.index = index  # a reader finds the old one or the new one, never an empty one
+            self._written(memories, links)
+
+    def _past_index(self) -> SearchIndex:
+        standing = Standing(self.trust, self._releases)
+        return SearchIndex.open(None, self.dimension, self.config.search.language, self.scope, standing)
 
     def _move(
         self,
@@ -394,67 +619,94 @@ class MemoryStore:
             self.links = self.links if links is None else links
             self.index.sync(self.memories, self.links, appended)
 
-    def _refuse_missing(self, memory_ids: list[str]) -> None:
-        missing = np.flatnonzero(self.index.find_ids(memory_ids) < 0)
+    def _written(
+        self,
+        memories_: lance.LanceDataset | None = None,
+        links: lance.LanceDataset | None = None,
+        appended: Appended = NOTHING,
+    ) -> None:
+        """Move to versions that this process wrote, when they are on the disk if that is promised."""
+        if self.config.storage.durability == "full":
+            for table, dataset in ((memories, memories_), (association_links, links)):
+                if dataset is not None:
+                    self._force_table(table.TABLE, dataset)
+        self._move(memories_, links, appended)
+
+    def _refuse_ends(self, sources: list[str], targets: list[str]) -> None:
+        """Raise where a link would have no end, or lead from one user to another."""
+        names = sources + targets
+        rows = self.index.find_ids(names)
+        missing = np.flatnonzero(rows < 0)
         if len(missing):
-            names = ", ".join(sorted({memory_ids[each] for each in missing})[:5])
-            raise ProgrammingError(f"cannot link: no memory {names}")
-
-    def _append(self, distinct: pa.Table, known: NDArray[np.int64], given: NDArray[np.int64]) -> list[str]:
-        """Commit the rows that are not ``known``, count those that are, and return the id of every row.
-
-        ``given`` says how often each row was given.
-        """
-        old = known >= 0
-        stored = self.memories._take_rows(
-            known[old].tolist(), columns=["memory_id", "access_count", "last_access_at"]
-        )
-        ids = np.empty(len(distinct), object)
-        ids[old] = stored["memory_id"].to_pylist()
-        ids[~old] = [str(uuid_utils.uuid7()) for _ in range(int((~old).sum()))]
-        new = complete(
-            distinct.filter(pa.array(~old)), ids[~old].tolist(), given[~old] - 1, self.memories.schema
-        )
-        written = commit(self.memories, new, known[old], count_accesses(stored, given[old]))
-        self._move(memories_=written, appended=Appended(memories=None if old.any() else new))
-        if len(new):
-            self._link(new)
-        if len(new) >= _BULK:
-            self._loaded_at = time.monotonic()
-            if self.index.needs_save_now:
-                self.index.save()
-        return list(ids)
-
-    def _link(self, new: pa.Table) -> None:
-        """Link new memories; they are stored already, so a failure costs their links and no more."""
-        try:
-            links, made = link_new(self.memories, self.links, self.index, new, self.config.links)
-            self._move(links=links, appended=Appended(links=made))
-            sources = made["source_id"].unique()
-            if len(new) >= _BULK:
-                names = new["memory_id"].combine_chunks()
-                self._move(memories_=write_first(self.memories, self.index.find_ids(names), names, made))
-                sources = sources.filter(pc.invert(pc.is_in(sources, names)))
-            self._pending.relinked(sources.to_pylist())
-        except (Error, OSError, RuntimeError, ValueError) as error:
-            logger.warning(
-                "memories stored without their links: %s",
-                error,
-                extra={"database": str(self.path), "memories": len(new)},
+            told = ", ".join(sorted({names[each] for each in missing})[:5])
+            raise ProgrammingError(f"cannot link: no memory {told}")
+        first, second = np.split(self.index.users(rows), 2)
+        across = np.flatnonzero((first != second) & (first != 0) & (second != 0))
+        if len(across):
+            raise ProgrammingError(
+                f"cannot link {sources[across[0]]} and {targets[across[0]]}: they are of different users"
             )
+
+    def _visible_links(self, keys: pa.Table) -> pa.Table:
+        wall = self.wall(association_links.TABLE)
+        if wall is None or not len(keys):
+            return keys
+        return pa.Table.from_batches([wall.visible(batch) for batch in keys.to_batches()], keys.schema)
+
+    def _shared(self, memory_ids: Sequence[str]) -> list[str]:
+        """Return those memories that others see, too; none where everything is seen."""
+        if not self.scope:
+            return []
+        rows = self.index.find_ids(list(memory_ids))
+        whose = self.index.owners(rows, next(iter(self.scope.values)))
+        return [each for each, owner in zip(memory_ids, whose.tolist(), strict=True) if owner == 0]
 
     def _loading(self) -> bool:
         """Tell whether memories are being written in bulk; what can wait then does."""
         return time.monotonic() - self._loaded_at < self.config.storage.maintenance_delay_s
 
-    def _write_pending(self) -> None:
-        """Write recall counts, reinforced links and the derived link column; on failure they stay pending."""
-        if not self._pending:
+    def _write_pending(self, *, everything: bool = False) -> None:
+        """Write recall counts, reinforced links and the derived link column; on failure they stay pending.
+
+        Links wait for more of their kind, unless ``everything`` is to be written.
+        """
+        recalls, due_s = self.recalls, self.config.storage.link_recalled_s
+        with operational(f"writing recall counts of {self.path}"):
+            recalls.flush(self._is_there)
+        if recalls.pairs and (everything or recalls.waiting_s >= due_s or recalls.pairs >= _MOST_PAIRS):
+            self._link_recalled()
+        relinked = self._pending.drain()
+        if not relinked:
             return
-        work = self._pending.drain()
         try:
-            with self._writing("writing recall counts of"):
-                self._move(*write_pending(self.memories, self.links, self.index, work))
+            with self._writing("writing links into memories of"):
+                self._written(write_column(self.memories, self.links, self.index, relinked))
         except BaseException:
-            self._pending.restore(work)
+            self._pending.relinked(relinked)
             raise
+
+    def _is_there(self, digests: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+        if self.scope:  # of those of others, nobody here can tell
+            return np.ones(len(digests), np.bool_)
+        return self.index.find_digests(digests) >= 0
+
+    def _own_pairs(self, pairs: Counter[Pair]) -> Counter[Pair]:
+        """Return the pairs of known memories; give the others back, which another process may know."""
+        digests = np.array(sorted({each for pair in pairs for each in pair}), "S16")
+        known = set(digests[self.index.find_digests(digests) >= 0].tolist())
+        own = Counter({pair: times for pair, times in pairs.items() if known.issuperset(pair)})
+        self.recalls.back(pairs - own)
+        return own
+
+    def _link_recalled(self) -> None:
+        with self._writing("linking what was recalled together in"):
+            pairs = self.recalls.take_pairs()
+            if self.scope:
+                pairs = self._own_pairs(pairs)
+            try:
+                links, relinked = write_pairs(self.links, self.index, pairs)
+            except BaseException:
+                self.recalls.back(pairs)
+                raise
+            self._written(links=links)
+            self._pending.relinked(relinked)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from aios_db.schema.errors import DataError, ProgrammingError
-from aios_db.schema.memories import WRITABLE
-from aios_db.store.values import is_missing, json_object, moment
+from aios_db.schema.memories import KEY, WRITABLE, memories_schema
+from aios_db.store.values import is_missing, json_object, moment, text_of
 
 _UNREADABLE = (
     pa.ArrowException,
@@ -18,18 +20,22 @@ _UNREADABLE = (
     ValueError,
     OverflowError,
 )  # a UnicodeEncodeError is a ValueError
-_WANTED = "give a list of mappings, an Arrow table or a data frame"
+_WANTED = "give texts, mappings, an Arrow table or a data frame"
+UPDATABLE = (KEY, *WRITABLE)
 _NUMBERS = ("importance", "trust", "text_embedding")  # NaN is an error there, not a missing value
 
 
-def table_from(rows: Any) -> pa.Table:
+def table_from(rows: Any, known: Sequence[str] = WRITABLE) -> pa.Table:
     """Return ``rows`` as an Arrow table.
 
     Parameters
     ----------
     rows
-        A list of mappings (missing keys are NULL), an Arrow table or record batch, or a data frame of pandas,
-        polars or anything else with the Arrow C stream interface.
+        Texts, mappings (missing keys are NULL) and dataclasses in a list, a generator or anything else that
+        yields them; an Arrow table or record batch; or a data frame of pandas, polars or anything else with
+        the Arrow C stream interface.
+    known
+        The columns that it may have.
 
     Raises
     ------
@@ -42,10 +48,10 @@ def table_from(rows: Any) -> pa.Table:
         return rows
     if isinstance(rows, pa.RecordBatch):
         return pa.Table.from_batches([rows])
-    if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
-        return _from_mappings(rows)
+    if isinstance(rows, Sequence) and not isinstance(rows, str | bytes | bytearray | memoryview):
+        return _from_mappings(mappings(rows), known)
     if hasattr(rows, "iloc") and hasattr(rows, "columns"):  # its stream interface would add the index
-        return _from_pandas(rows)
+        return _from_pandas(rows, known)
     if hasattr(rows, "__arrow_c_stream__"):
         try:
             return pa.table(rows)
@@ -53,14 +59,70 @@ def table_from(rows: Any) -> pa.Table:
             raise ProgrammingError(
                 f"cannot remember this {type(rows).__name__}: {error}; {_WANTED}"
             ) from error
+    if isinstance(rows, Iterable) and not isinstance(rows, str | bytes | bytearray | memoryview | Mapping):
+        return _from_mappings(mappings(rows), known)
     raise ProgrammingError(f"cannot remember a {type(rows).__name__}; {_WANTED}")
 
 
-def check_columns(names: Sequence[str]) -> None:
-    """Raise `ProgrammingError` for a column that `remember` does not take, or takes once but got twice."""
+def mappings(rows: Iterable[Any]) -> list[Mapping[str, Any]]:
+    """Return rows as mappings: a text is one with the key ``text``, a dataclass one with its fields."""
+    found = []
+    for number, row in enumerate(rows):
+        mapping = as_mapping(row)
+        if mapping is None:
+            raise ProgrammingError(
+                f"row {number} is a {type(row).__name__}; give a text, or a mapping with a column for a key"
+            )
+        found.append(mapping)
+    return found
+
+
+def as_mapping(row: Any) -> Mapping[str, Any] | None:
+    """Return one row as a mapping, or None when it is nothing that has columns; a named tuple has some."""
+    if isinstance(row, str):
+        return {"text": row}
+    if isinstance(row, Mapping):
+        return row
+    if is_dataclass(row) and not isinstance(row, type):
+        return {each.name: getattr(row, each.name) for each in fields(row)}
+    if isinstance(row, tuple) and hasattr(row, "_fields"):
+        return dict(zip(row._fields, row, strict=True))
+    return None
+
+
+def update_tables(rows: Any, columns: Mapping[str, Any]) -> list[pa.Table]:
+    """Return rows to `update`, and columns for all of them, as tables: one for each set of columns.
+
+    Raises
+    ------
+    ProgrammingError, DataError
+        As `table_from`.
+    """
+    if isinstance(rows, Mapping) or as_mapping(rows) is not None:
+        rows = [rows]
+    if isinstance(rows, Iterable) and not hasattr(rows, "__arrow_c_stream__") and not hasattr(rows, "iloc"):
+        alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+        for row in mappings(rows):
+            alike.setdefault(tuple(row), []).append(row)
+        tables = [_from_mappings(each, UPDATABLE) for each in alike.values()]
+    else:
+        tables = [table_from(rows, UPDATABLE)]
+    for number, table in enumerate(tables):
+        if columns and table.num_rows:
+            constant = _from_mappings([columns] * table.num_rows, UPDATABLE)
+            for name in columns:
+                if name in table.column_names:
+                    raise ProgrammingError(f"update: {name!r} is given both as an argument and as a column")
+                tables[number] = tables[number].append_column(name, constant.column(name))
+    return tables
+
+
+def check_columns(names: Sequence[str], known: Sequence[str] = WRITABLE) -> None:
+    """Raise `ProgrammingError` for a column that is not ``known``, or that is there twice."""
     for name in names:
-        if name not in WRITABLE:
-            raise ProgrammingError(f"remember has no column {name!r}; it takes {', '.join(WRITABLE)}")
+        if name not in known:
+            verb = "remember" if known is WRITABLE else "update"
+            raise ProgrammingError(f"{verb} has no column {name!r}; it takes {', '.join(known)}")
         if names.count(name) > 1:
             raise ProgrammingError(f"column {name!r} is given twice")
 
@@ -82,22 +144,17 @@ def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column
 
 
-def _from_mappings(rows: Sequence[Any]) -> pa.Table:
-    for number, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise ProgrammingError(
-                f"row {number} is a {type(row).__name__}; give mappings with a column for a key"
-            )
+def _from_mappings(rows: Sequence[Mapping[str, Any]], known: Sequence[str]) -> pa.Table:
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
-    check_columns(names)
+    check_columns(names, known)
     if rows and not names:
         raise DataError("row 0: nothing to remember: the mapping is empty")
     return pa.table({name: _column(name, [row.get(name) for row in rows]) for name in names})
 
 
-def _from_pandas(frame: Any) -> pa.Table:
+def _from_pandas(frame: Any, known: Sequence[str]) -> pa.Table:
     names = [str(name) for name in frame.columns]
-    check_columns(names)
+    check_columns(names, known)
     columns = (frame.iloc[:, number] for number in range(len(names)))
     return pa.table(
         {
@@ -111,7 +168,7 @@ def _from_pandas(frame: Any) -> pa.Table:
 
 def _column(name: str, values: list[Any]) -> pa.Array:
     read = _READERS.get(name)
-    if read is not None:
+    if read is not None and not (name in _TEXTS and all(type(each) is str for each in values)):
         values = [None if is_missing(value) else read(value, row) for row, value in enumerate(values)]
     return _array(name, values, from_pandas=name not in _NUMBERS)
 
@@ -127,8 +184,23 @@ def _vector(value: Any, row: int) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
+def _names(value: Any, row: int) -> Any:
+    several = isinstance(value, list | tuple | set | frozenset | np.ndarray)
+    return [text_of(each, "derived_from", row) for each in value] if several else value
+
+
+def _text_reader(name: str) -> Callable[[Any, int], Any]:
+    words = name in ("text", "title")
+    return lambda value, row: text_of(value, name, row, words=words)
+
+
+_TEXTS = tuple(
+    each.name for each in memories_schema(1) if each.name in UPDATABLE and each.type == pa.string()
+)
 _READERS: dict[str, Callable[[Any, int], Any]] = {
+    **{name: _text_reader(name) for name in sorted(_TEXTS)},
     "metadata": json_object,
     "occurred_at": moment,
     "text_embedding": _vector,
+    "derived_from": _names,
 }

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.schema.directions import directions, why_not
 from aios_db.schema.errors import DataError
 
 
@@ -38,7 +39,7 @@ def unit_vectors(column: pa.Array, dimension: int) -> pa.FixedSizeListArray:
     Raises
     ------
     DataError
-        With the row's number, for a wrong length, NaN, infinity, a NULL inside, or a vector of zeros.
+        With the row's number, for a wrong length, or a vector without a direction (`directions`).
     """
     stored = pa.list_(pa.float32(), dimension)
     if pa.types.is_null(column.type):
@@ -55,17 +56,14 @@ def unit_vectors(column: pa.Array, dimension: int) -> pa.FixedSizeListArray:
         raise DataError(f"row {row}: text_embedding has {length} numbers; this database stores {dimension}")
     flat = pc.list_flatten(column)
     try:
-        numbers = flat.cast(pa.float64()).cast(pa.float32(), safe=False)
+        numbers = flat if pa.types.is_float32(flat.type) else flat.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"text_embedding does not hold numbers: {error}") from error
     vectors = pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False).reshape(-1, dimension)
-    finite = np.isfinite(vectors).all(axis=1)
-    for row in present[~finite]:
-        raise DataError(f"row {row}: text_embedding holds NaN, infinity or NULL")
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    for row in present[norms[:, 0] == 0]:
-        raise DataError(f"row {row}: text_embedding is a vector of zeros, which has no direction")
-    return scatter(as_array(vectors / norms), present, len(column))
+    unit, has_direction = directions(vectors)
+    for place in np.flatnonzero(~has_direction):
+        raise DataError(f"row {present[place]}: text_embedding {why_not(vectors[place])}")
+    return scatter(as_array(unit), present, len(column))
 
 
 def scatter(vectors: pa.FixedSizeListArray, rows: NDArray[np.int64], length: int) -> pa.FixedSizeListArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aios_db.engine.model_directory import ModelDirectory
@@ -32,7 +32,21 @@ def model_sizes(directory: ModelDirectory, file: WeightFile) -> tuple[str, dict[
     if architecture in ("Whisper", "ViT") and "num_attention_heads" not in config:
         config["num_attention_heads"] = config["hidden_size"] // 64
         log.warning("%s: assuming %s with heads of 64", file.path, architecture)
+    _check_heads(config, file)
     return architecture, config
+
+
+def _check_heads(config: Mapping[str, Any], file: WeightFile) -> None:
+    """Refuse numbers of heads, which no shape tells, that the query projections have no room for."""
+    rows = next((info.shape[0] for name, info in file.layers.items() if name.endswith("q_proj.weight")), None)
+    if rows is None:
+        return
+    for key in ("num_attention_heads", "num_key_value_heads", "head_dim"):
+        value = config.get(key, 1)
+        if value is None:
+            continue
+        if not isinstance(value, int) or not 1 <= value <= rows:
+            raise WeightsError(f"{file.path}: {key} is {value!r}, not a whole number from 1 to {rows}")
 
 
 def _recognise(file: WeightFile) -> str:

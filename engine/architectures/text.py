@@ -17,6 +17,7 @@ log = logging.getLogger("aios_db.engine.architectures")
 # What sentence encoders are used with unless they say otherwise; older converters did not keep it.
 DEFAULT_MAX_SEQ_LENGTH = 256
 MIN_SEQ_LENGTH = 8
+MAX_SEQ_LENGTH = 1 << 31  # some tokenizers say "no limit" by a large number; positions bound it
 
 TEXT_ENCODERS = ("BertModel",)
 SIZES = (
@@ -40,18 +41,28 @@ def text_config(directory: ModelDirectory, file: WeightFile) -> tuple[str, dict[
     architecture, config = directory.architecture or "BertModel", dict(directory.config)
     if architecture not in TEXT_ENCODERS:
         raise NotSupportedError(f"{directory.path} holds {architecture}, not {' or '.join(TEXT_ENCODERS)}")
-    config = {**_bert_sizes(file, assume_heads="num_attention_heads" not in config), **config}
+    stored = _bert_sizes(file, assume_heads="num_attention_heads" not in config)
+    config = {**stored, **config}
     config.setdefault("max_seq_length", DEFAULT_MAX_SEQ_LENGTH)
-    _check(config, directory.path / METADATA_FILE)
+    # More than the tensors have would be built before it is missed, 2**31 layers for hours.
+    most = {
+        **stored,
+        "num_hidden_layers": len(file.layers),  # a few too many are missed by name as they load
+        "num_attention_heads": stored["hidden_size"],
+        "max_seq_length": MAX_SEQ_LENGTH,
+    }
+    _check(config, most, directory.path / METADATA_FILE)
     config["max_seq_length"] = min(config["max_seq_length"], config["max_position_embeddings"])
     return architecture, config
 
 
-def _check(config: Mapping[str, Any], path: Path) -> None:
+def _check(config: Mapping[str, Any], most: Mapping[str, int], path: Path) -> None:
     for key in (*SIZES, "max_seq_length"):
         value, least = config[key], MIN_SEQ_LENGTH if key.startswith("max_") else 1
         if not isinstance(value, int) or value < least:
             raise WeightsError(f"{path}: {key} is {value!r}, not a whole number from {least}")
+        if value > most[key]:
+            raise WeightsError(f"{path}: {key} is {value}, more than the {most[key]} that the tensors allow")
     if config["hidden_size"] % config["num_attention_heads"]:
         hidden, heads = config["hidden_size"], config["num_attention_heads"]
         raise WeightsError(f"{path}: a hidden_size of {hidden} cannot be shared by {heads} attention heads")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,21 +47,6 @@ def half_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if bf16 else torch.float16
 
 
-@dataclass(frozen=True)
-class VramReport:
-    """Memory of the accelerator, in bytes."""
-
-    total: int
-    used: int
-    """In use by every process on the device."""
-    allocated: int
-    """Held by tensors of this process."""
-    resident_weights: int
-    """Weights of the model that stay on the device."""
-    streamed_weights: int
-    """Weights that are copied from the mapping in each pass."""
-
-
 class Accelerator:
     """A program on a torch device; safe to use from several threads, one pass at a time."""
 
@@ -80,14 +64,14 @@ class Accelerator:
         if config.amp and device.type != "cpu":
             self._amp = half_precision(device)
         self._program = program
-        program.load()
         self._check_threshold()
         budget = config.vram_budget_bytes
         if self._is_cuda and not budget:
             free, total = torch.cuda.mem_get_info(self._device)
             budget = max(1, int(free - (1 - config.vram_threshold) * total))
         self._pages = LockedPages(program.weights if self._is_cuda else None, self._device)
-        with self._current_device():
+        with program.hold(), self._current_device():
+            program.load()
             stream = CopyStream(self._device) if self._is_cuda else None
             self._placed = PlacedModule(program.module(), self._place, budget, stream, self._dtype_of)
             self._synchronize()
@@ -114,22 +98,50 @@ class Accelerator:
         import torch
 
         outputs: list[Tensor] = []
-        with self._lock, torch.inference_mode(), self._current_device():
-            if self._placed.streamed_bytes:
-                self._program.load()  # what was released since; views of the mapping never are
+        with self._lock, self._streaming(), torch.inference_mode(), self._current_device():
             for arrays in batches:
-                if time.monotonic() - self._checked > CHECK_S:
-                    self._check_threshold()
+                self.watch()
                 output = self._output([self._host(array) for array in arrays])
                 host = torch.empty(output.shape, dtype=torch.float32, pin_memory=self._is_cuda)
                 outputs.append(host.copy_(output, non_blocking=self._is_cuda))
             self._synchronize()  # once: until here the host only queues
         return [output.numpy() for output in outputs]
 
-    def vram(self) -> VramReport:
-        """Return the memory of the device."""
-        total, used, allocated = self._memory()
-        return VramReport(total, used, allocated, self._placed.resident_bytes, self._placed.streamed_bytes)
+    @property
+    def device(self) -> torch.device:
+        """The torch device."""
+        return self._device
+
+    @contextmanager
+    def computing(self) -> Iterator[nn.Module]:
+        """Hand out the module on the device, for callers that run its parts themselves, one at a time.
+
+        Raises
+        ------
+        MemoryThresholdError
+            Too much of the device's memory is in use.
+        """
+        import torch
+
+        with (
+            self._lock, self._streaming(), torch.inference_mode(), self._current_device(), self._autocast()
+        ):  # fmt: skip
+            self.watch()
+            yield self._placed.module
+            self._synchronize()
+
+    def watch(self) -> None:
+        """Raise `MemoryThresholdError` when too much of the device's memory is in use; looks now and then."""
+        if time.monotonic() - self._checked > CHECK_S:
+            self._check_threshold()
+
+    def weights(self) -> tuple[int, int]:
+        """Return the bytes of weights that stay on the device, and of those that come and go."""
+        return self._placed.resident_bytes, self._placed.streamed_bytes
+
+    def memory(self) -> tuple[int, int, int]:
+        """Return the device's bytes: in all, in use by any process, held by tensors of this one."""
+        return self._memory()
 
     def device_bytes(self) -> dict[str, int]:
         """Return the bytes of each of the module's parameters on the device, by name."""
@@ -147,6 +159,16 @@ class Accelerator:
                 empty_cache()
             elif self._device.type == "mps":
                 torch.mps.empty_cache()
+
+    @contextmanager
+    def _streaming(self) -> Iterator[None]:
+        """Have the layers that are streamed at hand; views of the mapping always are."""
+        if not self._placed.streamed_bytes:
+            yield
+            return
+        with self._program.hold():
+            self._program.load()
+            yield
 
     def _current_device(self) -> AbstractContextManager[Any]:
         import torch
@@ -199,14 +221,17 @@ class Accelerator:
         return self._forward([x.to(self._device, non_blocking=self._is_cuda) for x in inputs])
 
     def _forward(self, inputs: list[Tensor]) -> Tensor:
-        import torch
-
-        amp = self._amp
-        # Autocast's cache of converted weights must not outlive a recorded graph; ours are converted already.
-        context = torch.autocast(self._device.type, amp, cache_enabled=False) if amp else nullcontext()
-        with context:
+        with self._autocast():
             output: Tensor = self._placed.module(*inputs)
         return output
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        import torch
+
+        if not self._amp:
+            return nullcontext()
+        # Its cache of converted weights must not outlive a recorded graph; ours are converted already.
+        return torch.autocast(self._device.type, self._amp, cache_enabled=False)
 
     def _synchronize(self) -> None:
         import torch

@@ -26,11 +26,9 @@ class Compile:
         """Compile a copy of the module, and run it once so that the cost lies here."""
         import torch
 
-        if threads:
-            torch.set_num_threads(threads)
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         dynamic = any(-1 in shape for shape in program.shapes)
         compiled = torch.compile(converted(program, dtype), dynamic=dynamic)
-        runner = TorchRunner(compiled, dtype)
+        runner = TorchRunner(compiled, dtype, threads)
         runner.run(program.check()[:2])
         return runner

@@ -37,8 +37,6 @@ class Ipex:
         import intel_extension_for_pytorch as ipex
         import torch
 
-        if threads:
-            torch.set_num_threads(threads)
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         optimized: nn.Module = ipex.optimize(converted(program, dtype), dtype=dtype)
-        return TorchRunner(optimized, dtype)
+        return TorchRunner(optimized, dtype, threads)

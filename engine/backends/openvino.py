@@ -1,10 +1,10 @@
-"""The OpenVINO back end: fp32, bf16, or static INT8 by NNCF, on Intel, AMD and ARM."""
+"""The OpenVINO back end: fp32, bf16, or static INT8, on Intel, AMD and ARM."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -13,7 +13,8 @@ import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, redirect_stdout, suppress
+from contextlib import nullcontext, suppress
+from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,14 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.backends.code import code_digest
+from aios_db.engine.backends.openvino_int8 import quantized
 from aios_db.engine.backends.protocol import Arithmetic, Arrays, Program
 from aios_db.engine.cpu_features import CpuFeatures, cpu_features
+from aios_db.engine.weights.residency import ResidencyManager
 
 log = logging.getLogger("aios_db.engine.backends.openvino")
 
-# How much of an outlier goes into the weights (alpha of SmoothQuant). On WikiText MiniLM has a mean cosine of
-# .9939 and a twentieth of the texts below .9850 with NNCF's .95, .9974 and .9958 with .7.
-SMOOTHING = 0.7
 MAX_STREAMS = 4  # forward passes at the same time; each works on the batch of its own
 _UNUSED_S = 30 * 24 * 3600  # graphs that were not read for so long are another version's
 
@@ -45,14 +45,10 @@ class OpenVino:
         return None
 
     def precisions(self, features: CpuFeatures) -> tuple[Arithmetic, ...]:
-        """Return fp32, bf16 where the CPU multiplies it, and int8 where it does and NNCF is installed."""
+        """Return fp32, and bf16 and int8 where the CPU multiplies them."""
         bf16: tuple[Arithmetic, ...] = ("bf16",) if features.has_bf16 else ()
-        if not features.has_int8:
-            return ("fp32", *bf16)
-        if find_spec("nncf") is None:
-            log.info("no int8, since nncf is not installed: pip install 'aios_db[openvino]'")
-            return ("fp32", *bf16)
-        return ("fp32", *bf16, "int8")
+        int8: tuple[Arithmetic, ...] = ("int8",) if features.has_int8 else ()
+        return ("fp32", *bf16, *int8)
 
     def prepare(self, program: Program, precision: Arithmetic, threads: int) -> OpenVinoRunner:
         """Convert (and quantize) the module, unless that is cached, and compile the graph."""
@@ -67,17 +63,20 @@ class OpenVino:
                 _save(openvino, model, path)
                 model = _read(core, path) or model  # read, its weights are mapped
         hint = "f32" if precision == "fp32" or not cpu_features().has_bf16 else "bf16"
-        return OpenVinoRunner(core, model, hint, threads or cpu_features().cores)
+        return OpenVinoRunner(core, model, hint, threads or cpu_features().cores, program.residency)
 
 
 class OpenVinoRunner:
     """A compiled graph. A lone batch gets all threads; of many, several run at once with fewer threads each.
 
-    Each form is compiled when it is first needed, and packs its own copy of the weights.
+    Each form is compiled when it is first needed, and packs its own copy of the weights. Both are dropped
+    when memory is short, and compiled again.
     """
 
-    def __init__(self, core: Any, model: Any, precision_hint: str, threads: int) -> None:
-        self._core, self._model = core, model
+    def __init__(
+        self, core: Any, model: Any, precision_hint: str, threads: int, residency: ResidencyManager
+    ) -> None:
+        self._core, self._model, self._residency = core, model, residency
         self._hint, self._threads = precision_hint, threads
         self._lock = threading.Lock()
         self._alone: Any = None
@@ -87,12 +86,31 @@ class OpenVinoRunner:
         """Return the graph's output for each of ``batches``."""
         # OpenVINO copies what is not contiguous, and may let go of the copy before it has read it.
         batches = [tuple(map(np.ascontiguousarray, arrays)) for arrays in batches]
-        with self._lock:  # a request holds the tensors of one pass
-            if len(batches) > 1:
-                return self._run_many(batches)
-            if self._alone is None:
-                self._alone = self._compile(streams=1).create_infer_request()
-            return [_infer(self._alone, batches[0])]
+        self._residency.begin(self)
+        try:
+            with self._lock:  # a request holds the tensors of one pass
+                return self._run_many(batches) if len(batches) > 1 else self._run_alone(batches[0])
+        finally:
+            self._residency.end(self)
+
+    def resident_bytes(self) -> int:
+        """Return about how many bytes the compiled forms take: the size of the graph's constants each."""
+        return self._constants * ((self._alone is not None) + bool(self._several))
+
+    def release(self) -> None:
+        """Drop the compiled forms; the next call compiles what it needs."""
+        with self._lock:
+            self._alone, self._several = None, []
+
+    @cached_property
+    def _constants(self) -> int:
+        found = (op for op in self._model.get_ops() if op.get_type_name() == "Constant")
+        return sum(op.get_element_type().size * math.prod(op.get_output_shape(0)) for op in found)
+
+    def _run_alone(self, arrays: Arrays) -> list[NDArray[np.float32]]:
+        if self._alone is None:
+            self._alone = self._compile(streams=1).create_infer_request()
+        return [_infer(self._alone, arrays)]
 
     def _run_many(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         if not self._several:
@@ -138,7 +156,7 @@ def _infer(request: Any, arrays: Arrays) -> NDArray[np.float32]:
 
 
 def import_openvino() -> Any:
-    """Import openvino without its usage statistics, which it would send at import, NNCF when it quantizes."""
+    """Import openvino without its usage statistics, which it would send at import."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes its import fail
     import openvino
 
@@ -149,9 +167,9 @@ def _converted(program: Program) -> Any:
     """Return the program's module as an OpenVINO graph."""
     import torch
 
-    program.load()
     example = tuple(torch.from_numpy(array) for array in program.check()[0])
-    with torch.inference_mode(), warnings.catch_warnings():
+    with program.hold(), torch.inference_mode(), warnings.catch_warnings():
+        program.load()
         warnings.simplefilter("ignore")  # converting traces the module, and a trace warns of each constant
         model = import_openvino().convert_model(
             program.module(), example_input=example, input=[list(shape) for shape in program.shapes]
@@ -160,36 +178,16 @@ def _converted(program: Program) -> Any:
 
 
 def _quantized(core: Any, program: Program) -> Any:
-    """Return the graph with 8-bit weights (a scale each channel) and activations (a scale each tensor).
-
-    The ranges are those of the calibration inputs, after SmoothQuant (Xiao et al. 2022) has moved what it
-    can of the activations' outliers into the weights.
-    """
-    import_openvino()
-    import nncf
-
-    logging.getLogger("nncf").setLevel(logging.ERROR)  # its set_log_level changes handlers of others, too
     model = _read(core, _cached(program, "float")) or _converted(program)
-    batches = program.calibration()
-    with redirect_stdout(io.StringIO()):  # progress bars
-        return nncf.quantize(
-            model,
-            nncf.Dataset(batches),
-            model_type=nncf.ModelType.TRANSFORMER,
-            subset_size=len(batches),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                # It gains under 1e-4 of cosine here and doubles the time.
-                disable_bias_correction=True,
-                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=SMOOTHING),
-            ),
-        )
+    return quantized(core, model, program.calibration())
 
 
 def _cached(program: Program, kind: str) -> Path | None:
     if program.cache is None:
         return None
-    parts = [program.name, code_digest(), version("openvino"), *([version("nncf")] if kind == "int8" else [])]
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(
+        "\n".join([program.name, code_digest(), version("openvino")]).encode()
+    ).hexdigest()[:12]
     return program.cache / f"openvino-{kind}-{digest}.xml"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from aios_db.engine.cpu_features import CpuFeatures
 from aios_db.engine.weights.reader import WeightFile
+from aios_db.engine.weights.residency import ResidencyManager
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +40,8 @@ class Program:
     """Return typical inputs: static quantization takes its ranges from them."""
     check: Callable[[], Sequence[Arrays]]
     """Return other inputs, on which precision and speed are measured."""
+    hold: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Return a context in which what ``load`` gave is not released."""
     bulk: int = 256
     """Rows in one call for which finding the fastest back end (tens of seconds, once) is worth it."""
     quantizable: bool = True
@@ -50,6 +54,8 @@ class Program:
     """The file that parameters of ``module()`` may be views of."""
     cache: Path | None = None
     """Directory for what back ends build from the weights; None keeps nothing."""
+    residency: ResidencyManager = field(default_factory=ResidencyManager)
+    """To be told of copies of the weights that can be made again."""
 
 
 class Runner(Protocol):

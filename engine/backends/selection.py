@@ -2,7 +2,9 @@
 
 When the choice is made matters as much as how. Converting, quantizing and timing takes tens of seconds, so
 with ``cpu.backend: auto`` a call pays for it only when it is a bulk one, or when the standard back end has
-already cost this process as much time as the choice would; until then the standard one answers.
+already cost this process as much time as the choice would; until then the standard one answers. What is
+compared is made robust to what else the machine does (`aios_db.engine.backends.timing`), and a choice made
+while it was busy is looked at again.
 """
 
 from __future__ import annotations
@@ -11,12 +13,9 @@ import dataclasses
 import hashlib
 import json
 import logging
-import math
 import os
-import statistics
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -25,18 +24,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.agreement import row_failures
 from aios_db.engine.backends.code import code_digest
 from aios_db.engine.backends.protocol import Arithmetic, Program, Runner
 from aios_db.engine.backends.registry import AUTOMATIC, get_backend
+from aios_db.engine.backends.timing import (
+    WORTH_A_WARNING,
+    expected_loss,
+    is_busy,
+    preferred,
+    processor_seconds,
+)
 from aios_db.engine.cpu_features import cpu_features
 from aios_db.schema.config import CpuConfig
 
 log = logging.getLogger("aios_db.engine.backends")
 
 PATIENCE_S = 20.0  # seconds spent in the standard back end after which the choice has paid for itself
-ROUNDS = 5
-HOPELESS = 3.0  # times as slow as the fastest, in the first round: not timed again
-PACKAGES = ("torch", "openvino", "nncf", "intel_extension_for_pytorch")
+PACKAGES = ("torch", "openvino", "intel_extension_for_pytorch")
 
 STANDARD: tuple[str, Arithmetic] = ("standard", "fp32")
 
@@ -50,7 +55,10 @@ class Choice:
     cosine: float
     """Mean cosine to the standard back end in fp32, over the program's check inputs."""
     milliseconds: Mapping[str, float]
-    """Median time of the check inputs for each candidate that kept the precision, by 'backend/precision'."""
+    """Least processor time of the check inputs for each candidate that kept the precision, by
+    'backend/precision'."""
+    provisional: bool = False
+    """Whether the machine was busy when it was made: it is looked at again when that is over."""
 
 
 class CpuSelection:
@@ -76,17 +84,23 @@ class CpuSelection:
 
     def runner(self, items: int) -> Runner:
         """Return what runs a call of ``items`` rows, choosing first where that is due."""
-        if self._chosen is not None:
+        if self._chosen is not None and not self._is_due_again(items):
             return self._chosen
         patient = self._cpu.backend == "auto" and items < self._program.bulk and self._spent < PATIENCE_S
         if patient and not self._choice_file_exists():
             return self.standard
         if not self._tuning.acquire(blocking=False):  # another thread is at it
-            return self.standard
+            return self._chosen or self.standard
         try:
-            return self._chosen or self._adopt_remembered() or self.tune()
+            chosen = self._chosen or self._adopt_remembered()
+            return self.tune() if chosen is None or self._is_due_again(items) else chosen
         finally:
             self._tuning.release()
+
+    def _is_due_again(self, items: int) -> bool:
+        """Whether a bulk call finds a choice that was made under load, and the machine quiet."""
+        provisional = self.choice is not None and self.choice.provisional
+        return provisional and items >= self._program.bulk and not is_busy()
 
     def spent(self, seconds: float) -> None:
         """Count the time of a call that ran before the choice was made."""
@@ -107,6 +121,7 @@ class CpuSelection:
         candidates = self._candidates()
         if candidates == [STANDARD]:
             return self._settle(Choice(*STANDARD, 1.0, {}), self.standard)
+        busy = is_busy()
         log.info(
             "measuring %s for %s, once on this machine",
             ", ".join(map("/".join, candidates)), self._program.name,
@@ -119,10 +134,10 @@ class CpuSelection:
         if not accepted:
             accepted[STANDARD] = (self.standard, 1.0)
         times = self._time({candidate: runner for candidate, (runner, _) in accepted.items()})
-        best = min(times, key=times.__getitem__)
+        best = preferred(times)
         runner, cosine = accepted[best]
         milliseconds = {"/".join(candidate): round(1e3 * seconds, 2) for candidate, seconds in times.items()}
-        choice = Choice(*best, cosine, milliseconds)
+        choice = Choice(*best, cosine, milliseconds, provisional=busy or is_busy())
         log.info(
             "%s runs on %s, cosine %.5f; milliseconds: %s",
             self._program.name, "/".join(best), cosine, milliseconds,
@@ -135,13 +150,12 @@ class CpuSelection:
         """Return the back ends and precisions that the configuration allows and this machine has."""
         asked = self._cpu.backend
         found: list[tuple[str, Arithmetic]] = []
+        missing: list[tuple[str, str]] = []
         for name in AUTOMATIC if asked == "auto" else (asked,):
             backend = get_backend(name)
             reason = backend.missing()
             if reason is not None:
-                log.log(
-                    logging.DEBUG if asked == "auto" else logging.WARNING, "back end %s: %s", name, reason
-                )
+                missing.append((name, reason))
                 continue
             precisions = backend.precisions(cpu_features())
             if self._cpu.precision == "auto":
@@ -157,7 +171,21 @@ class CpuSelection:
                 found.append((name, "fp32"))
         if not found and self._cpu.precision not in ("auto", "fp32") and asked == "auto":
             log.warning("no back end has %s here, for lack of CPU or package: fp32", self._cpu.precision)
+        self._tell_missing(missing, found or [STANDARD])
         return found or [STANDARD]
+
+    def _tell_missing(self, missing: list[tuple[str, str]], found: list[tuple[str, Arithmetic]]) -> None:
+        """Warn of back ends that are missing though asked for, or though they would be much faster."""
+        for name, reason in missing:
+            level, loss = logging.DEBUG, 1.0
+            if self._cpu.backend != "auto":
+                level = logging.WARNING
+            elif self._cpu.precision == "auto":
+                loss = expected_loss(name, found, cpu_features(), quantizable=self._program.quantizable)
+                level = logging.WARNING if loss > WORTH_A_WARNING else logging.DEBUG
+            log.log(
+                level, "back end %s: %s%s", name, reason, f" ({loss:.1f} times as fast)" if loss > 1 else ""
+            )
 
     def _prepare(self, name: str, precision: Arithmetic) -> tuple[Runner, float] | None:
         """Return the runner and its cosine to fp32, or None, with a warning, if it is unfit."""
@@ -165,7 +193,8 @@ class CpuSelection:
             return self.standard, 1.0
         try:
             runner = get_backend(name).prepare(self._program, precision, self._cpu.threads)
-            cosine = mean_cosine(_rows(runner, self._program), self._reference())
+            reference, rows = self._reference(), _rows(runner, self._program)
+            cosine = mean_cosine(rows, reference)
         except Exception as error:
             log.warning("back end %s in %s failed for %s: %s", name, precision, self._program.name, error)
             return None
@@ -175,21 +204,18 @@ class CpuSelection:
                 name, precision, self._program.name, cosine, self._cpu.min_cosine,
             )  # fmt: skip
             return None
+        failures = row_failures(reference, rows)
+        if failures:
+            log.warning(
+                "back end %s in %s is not used for %s: %s",
+                name, precision, self._program.name, "; ".join(failures),
+            )  # fmt: skip
+            return None
         return runner, cosine
 
     def _time(self, runners: Mapping[tuple[str, Arithmetic], Runner]) -> dict[tuple[str, Arithmetic], float]:
-        """Return each runner's median seconds over the check inputs, measured in turns."""
-        check = self._program.check()
-        seconds: dict[tuple[str, Arithmetic], list[float]] = {candidate: [] for candidate in runners}
-        for _ in range(ROUNDS if len(runners) > 1 else 1):
-            best = min((times[0] for times in seconds.values() if times), default=math.inf)
-            for candidate, runner in runners.items():
-                if seconds[candidate] and seconds[candidate][0] > HOPELESS * best:
-                    continue
-                start = time.perf_counter()
-                runner.run(check)
-                seconds[candidate].append(time.perf_counter() - start)
-        return {candidate: statistics.median(times) for candidate, times in seconds.items()}
+        """Return each runner's processor seconds over the check inputs."""
+        return processor_seconds(runners, self._program.check())
 
     def _reference(self) -> NDArray[np.float32]:
         """Return the fp32 output for the check inputs; kept on disk, so that a later start spares torch."""
@@ -209,21 +235,26 @@ class CpuSelection:
 
     def _adopt_remembered(self) -> Runner | None:
         """Prepare the remembered choice, measuring its precision again; None when there is none to use."""
+        choice = self.remembered()
+        if choice is None:
+            return None
+        prepared = self._prepare(choice.backend, choice.precision)
+        if prepared is None:  # it has warned
+            return self._settle(Choice(*STANDARD, 1.0, {}), self.standard)
+        return self._settle(dataclasses.replace(choice, cosine=prepared[1]), prepared[0])
+
+    def remembered(self) -> Choice | None:
+        """Return what was chosen on this machine before; None where nothing was, or not for this."""
         path = self._choice_file()
         if path is None:
             return None
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))["choice"]
-            choice = Choice(**stored)
-            prepared = self._prepare(choice.backend, choice.precision)
+            return Choice(**json.loads(path.read_text(encoding="utf-8"))["choice"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is not used: %s", path, error)
             return None
-        if prepared is None:  # it has warned
-            return self._settle(Choice(*STANDARD, 1.0, {}), self.standard)
-        return self._settle(dataclasses.replace(choice, cosine=prepared[1]), prepared[0])
 
     def _settle(self, choice: Choice, runner: Runner) -> Runner:
         self.choice, self._chosen = choice, runner

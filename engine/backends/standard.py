@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.backends.protocol import Arithmetic, Arrays, Program
+from aios_db.engine.backends.threads import torch_threads
 from aios_db.engine.cpu_features import CpuFeatures
 
 if TYPE_CHECKING:
@@ -37,26 +38,28 @@ class Standard:
         """Build a runner over the program's module, or over a bf16 copy of it."""
         import torch
 
-        if threads:
-            torch.set_num_threads(threads)
         if precision == "fp32":
-            return TorchRunner(program.module(), torch.float32)
-        return TorchRunner(converted(program, torch.bfloat16), torch.bfloat16)
+            return TorchRunner(program.module(), torch.float32, threads)
+        return TorchRunner(converted(program, torch.bfloat16), torch.bfloat16, threads)
 
 
 class TorchRunner:
-    """A torch module on the CPU; float inputs are converted to ``dtype``, outputs to float32."""
+    """A torch module on the CPU; float inputs are converted to ``dtype``, outputs to float32.
 
-    def __init__(self, module: Callable[..., torch.Tensor], dtype: torch.dtype) -> None:
+    It computes with ``threads`` threads; 0 is torch's own number.
+    """
+
+    def __init__(self, module: Callable[..., torch.Tensor], dtype: torch.dtype, threads: int = 0) -> None:
         self._module = module
         self._dtype = dtype
+        self._threads = threads
 
     def run(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         """Return the module's output for each of ``batches``."""
         import torch
 
         outputs = []
-        with torch.inference_mode():
+        with torch.inference_mode(), torch_threads(self._threads):
             for arrays in batches:
                 inputs = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
                 output = self._module(*(x.to(self._dtype) if x.is_floating_point() else x for x in inputs))
@@ -68,14 +71,15 @@ def converted(program: Program, dtype: torch.dtype) -> nn.Module:
     """Return a copy of the program's module with its float parameters and buffers in ``dtype``."""
     from torch import nn
 
-    program.load()
-    module = program.module()
-    # Handing deepcopy the converted tensors spares a copy of the originals.
-    memo: dict[int, object] = {
-        id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in module.parameters()
-    }
-    memo |= {id(b): b.to(dtype) if b.is_floating_point() else b.clone() for b in module.buffers()}
-    twin: nn.Module = copy.deepcopy(module, memo)
+    with program.hold():
+        program.load()
+        module = program.module()
+        # Handing deepcopy the converted tensors spares a copy of the originals.
+        memo: dict[int, object] = {
+            id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in module.parameters()
+        }
+        memo |= {id(b): b.to(dtype) if b.is_floating_point() else b.clone() for b in module.buffers()}
+        twin: nn.Module = copy.deepcopy(module, memo)
     for part in twin.modules():  # the hooks that read weights at first use belong to the original
         part._forward_pre_hooks.clear()
         part._forward_hooks.clear()

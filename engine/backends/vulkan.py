@@ -89,11 +89,12 @@ class VulkanBert:
         if not devices:
             raise NotSupportedError("there is no Vulkan device")
         device = min(devices, key=lambda found: found.kind_order)
-        program.load()
-        weights = {
-            name: parameter.detach().float().numpy()
-            for name, parameter in program.module().named_parameters()
-        }
+        with program.hold():
+            program.load()
+            weights = {
+                name: parameter.detach().float().numpy()
+                for name, parameter in program.module().named_parameters()
+            }
         self._words = weights["embeddings.word_embeddings.weight"]
         self._positions = (
             weights["embeddings.position_embeddings.weight"]

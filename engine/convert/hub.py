@@ -7,7 +7,11 @@ from pathlib import Path
 from aios_db.schema.errors import MissingExtraError, ModelNotFoundError
 
 # What the converters read: no pickles, and no copies of the weights for other frameworks.
-FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "preprocessor_config.json")
+FILES = (
+    "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "preprocessor_config.json",
+    "generation_config.json", "modules.json", "sentence_*_config.json", "config_sentence_transformers.json",
+    "*/config.json",
+)  # fmt: skip
 
 
 def download(repository: str) -> Path:

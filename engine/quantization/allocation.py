@@ -15,7 +15,6 @@ from aios_db.engine.weights.int2 import MAX_PLANES
 
 log = logging.getLogger("aios_db.engine.quantization")
 
-_LARGE = Grid(8, symmetric=True)
 _LEFT = 0.3  # of the squared error of rounding, with one bit more
 
 
@@ -25,23 +24,26 @@ def layers_in_8_bits(
     grids: Mapping[str, Grid],
     *,
     max_bits: float,
+    large: Grid = Grid(8, symmetric=True),  # noqa: B008 - frozen
 ) -> dict[str, Grid]:
     """Return ``grids`` with 8 bits for the 2-bit layers that pay most per extra bit.
 
     Parameters
     ----------
+    large
+        The grid of 8 bits.
     max_bits
         Bits per weight over all layers, scales and zero points included.
     """
     result, left = dict(grids), _left(shapes, grids, max_bits)
 
     def extra(name: str) -> int:
-        return _LARGE.stored_bits(shapes[name]) - grids[name].stored_bits(shapes[name])
+        return large.stored_bits(shapes[name]) - grids[name].stored_bits(shapes[name])
 
     small = [name for name, grid in grids.items() if grid.bits == 2]
     for name in sorted(small, key=lambda name: sensitivity[name] / extra(name), reverse=True):
         if extra(name) <= left:
-            result[name] = _LARGE
+            result[name] = large
             left -= extra(name)
     return result
 

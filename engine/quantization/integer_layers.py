@@ -44,7 +44,10 @@ def use_integers(model: nn.Module, file: WeightFile, *, vocabulary: int | None =
         info = file.layers.get(f"{name}.weight")
         if info is None or not info.is_quantized:
             continue
-        if isinstance(module, nn.Embedding) and module.num_embeddings == vocabulary:
+        if isinstance(module, nn.Embedding):
+            # A table in 2 bits, which other writers may have made, is expanded as it loads.
+            if module.num_embeddings != vocabulary or info.quant_type != "int8":
+                continue
             _replace(model, name, IntegerEmbedding(module, info))
         elif isinstance(module, nn.Linear):
             all_8_bits = all_8_bits and info.quant_type == "int8"

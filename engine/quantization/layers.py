@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aios_db.engine.quantization.gptq import GptqSettings, damp, relative_error, solve
 from aios_db.engine.quantization.moments import BlockWalk, Means, Moments
-from aios_db.engine.quantization.rounding import Grid, Quantized, quantize
+from aios_db.engine.quantization.rounding import Grid, Quantized, quantize, quantize_in_8_bits
 from aios_db.engine.quantization.subject import Batch
 
 Done = Callable[[str, Quantized, float], None]
@@ -42,6 +42,8 @@ def quantize_layers(
         The original and a copy of it, which is changed; or one model, when ``done`` undoes each change.
     settings
         How GPTQ works; None is rounding to nearest with searched scales.
+    grids
+        By name. Of one of 8 bits that is not symmetric the zero points are left out where they gain nothing.
     known
         Layers that an earlier run has quantized already, with their biases in ``model``.
     advanced
@@ -95,7 +97,10 @@ def _round(linear: nn.Linear, means: Means | None, grid: Grid) -> tuple[Quantize
     if means:
         size = means.square if linear.bias is None else means.square - means.mean**2
     importance = size.clamp_min(0).expand_as(weight)
-    quantized = quantize(weight, grid, importance=grid.importances(importance), searched=grid.bits < 8)
+    if grid.bits == 8:
+        quantized = quantize_in_8_bits(weight, importance=importance, zero_points=not grid.symmetric)
+    else:
+        quantized = quantize(weight, grid, importance=grid.importances(importance), searched=True)
     error, whole = ((value**2 * importance).sum() for value in (quantized.dequantize() - weight, weight))
     return quantized, float(error / whole.clamp_min(1e-30))
 
@@ -107,8 +112,11 @@ def _solve(
     if linear.bias is not None:
         moments = moments.centred()
     target = _compensated(weight, moments, settings.damping)
-    rounded_well = grid.bits == 8
-    quantized = quantize(target, grid) if rounded_well else solve(target, moments.hessian, grid, settings)
+    if grid.bits == 8:  # which rounding does well
+        sizes = moments.hessian.diagonal().clamp_min(0).expand_as(target)
+        quantized = quantize_in_8_bits(target, importance=sizes, zero_points=not grid.symmetric)
+    else:
+        quantized = solve(target, moments.hessian, grid, settings)
     return quantized, relative_error(quantized, target, moments.hessian)
 
 

@@ -32,8 +32,10 @@ from aios_db.engine.quantization.sensitivity import sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model
 from aios_db.engine.quantization.v2 import write_v2
 from aios_db.engine.quantization.workplace import CPU, on_device
+from aios_db.engine.validation.gate import require_valid
+from aios_db.engine.validation.validator import PrecisionValidator
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.schema.config import DeviceConfig, QuantizationConfig
+from aios_db.schema.config import CpuConfig, DeviceConfig, QuantizationConfig, ValidationConfig
 from aios_db.schema.errors import OperationalError, ProgrammingError
 from aios_db.schema.weights import METADATA_FILE
 
@@ -48,7 +50,6 @@ _BATCH = 2048  # tokens of a batch that rounding and GPTQ look at
 _ROUNDING_TOKENS = {"int8": 4096, "int2": 40_000}  # enough for means, and for the inputs' sizes
 _PROBES = 2  # batches whose output tells the sensitivity; on the next ones layers are fitted
 _DRAWN, _TEXTS_OF_A_BATCH = 16, 32  # batches, and texts of each, that the sensitivity of rows is drawn from
-_INT8 = Grid(8, symmetric=True)
 
 
 def quantize_model(
@@ -60,11 +61,15 @@ def quantize_model(
     sensitivity: Mapping[str, float] | None = None,
     device: DeviceConfig = DeviceConfig(),  # noqa: B008 - frozen
     progress: Progress | None = None,
+    validation: ValidationConfig = ValidationConfig(),  # noqa: B008 - frozen
+    texts: Sequence[str] = (),
+    cpu: CpuConfig = CpuConfig(),  # noqa: B008 - frozen
 ) -> QuantizationReport:
-    """Quantize the model directory ``source`` into the new directory ``target``.
+    """Quantize the model directory ``source`` into the new directory ``target``, and validate it.
 
     What is done so far is kept in a hidden directory beside ``target``; calling again with the same arguments
-    after an interruption continues there. ``target`` appears when it is complete.
+    after an interruption continues there. ``target`` appears when it is complete, with the report of its
+    validation (`aios_db.engine.validation.report.load_report`); when that is a refusal, nothing opens it.
 
     Parameters
     ----------
@@ -79,15 +84,25 @@ def quantize_model(
         report); measured when it is not given.
     device
         Where to compute: CUDA, ROCm or MPS, else the CPU. What fails there is continued on the CPU.
+    validation
+        What the quantized model must reach.
+    texts
+        What it is validated on, at best the user's own memories; by default the texts of ``calibration``. Of
+        both, only those that calibration may not see are used.
+    cpu
+        How it will run on a CPU; with ``device``, what it is validated in.
 
     Raises
     ------
     OperationalError
         ``target`` exists.
+    ValidationError
+        ``source`` is itself quantized, and not validated.
     NotSupportedError
         The model takes neither text nor sounds nor pictures.
     ProgrammingError
-        Single rows are to have more bits, but all share one scale.
+        Single rows are to have more bits, but all share one scale; a layer that is to keep 8 bits or to stay
+        floats is not there, or no other is left.
     DataError
         There is nothing to calibrate with.
     DeviceError
@@ -98,6 +113,7 @@ def quantize_model(
     if by_row and config.group_size == PER_TENSOR:
         raise ProgrammingError("mixed_by is 'row', whose scales group_size -1 takes away: make it 0 or more")
     directory = ModelDirectory.open(source)
+    require_valid(directory.path, validation)
     if target.exists():
         raise OperationalError(f"{target} exists: choose another directory or remove it first")
     material = open_calibration(directory, calibration)
@@ -132,7 +148,10 @@ def quantize_model(
         directory.path, build, ignore=shutil.ignore_patterns("*.parquet", METADATA_FILE, ".*"), symlinks=False
     )
     by_weight = {f"{name}.weight": layer for name, layer in quantized.items()}
-    layers, file_bytes, digest = write_v2(build, directory, model, by_weight)
+    kept = {f"{name}.weight" for name in block_linears(model) if name not in quantized}
+    layers, file_bytes, digest = write_v2(
+        build, directory, model, by_weight, kept=kept, zero_points=config.int8_zero_points
+    )
     report = QuantizationReport(
         source=str(directory.path),
         source_version=version,
@@ -146,6 +165,14 @@ def quantize_model(
         seconds=time.monotonic() - started,
     )
     _write_metadata(build, directory, report, digest)
+    PrecisionValidator(validation, cpu, device).validate(
+        directory.path,
+        build,
+        texts or [each for each in calibration if isinstance(each, str)],
+        [each for each in calibration if isinstance(each, Path)],
+        progress,
+        name=target.resolve().name,
+    )
     os.rename(build, target)
     shutil.rmtree(work, ignore_errors=True)
     log.info("quantized %s to %s", directory.path, target, extra={"bits_linear": report.bits_linear})
@@ -203,24 +230,41 @@ class _Job:
         return taken
 
     def _grids(self, batches: Sequence[Batch]) -> tuple[dict[str, Grid], dict[str, float]]:
-        """Return each layer's grid and, of mixed precision, its sensitivity."""
-        if self.config.target == "int8":
-            return dict.fromkeys(self.linears, _INT8), {}
-        small = self._small()
-        keep = [part.strip() for part in self.config.keep_int8.split(",") if part.strip()]
-        grids = {name: _INT8 if any(part in name for part in keep) else small for name in self.linears}
-        if not self.config.mixed_precision:
-            return grids, {}
+        """Return the grid of each layer that is quantized and, of mixed precision, the sensitivities."""
+        measured: dict[str, float] = {}
+        floats = self._named("keep_fp16")
+        if self.config.fp16_layers:
+            measured = self._measure_layers(batches)
+            left = [name for name in measured if name not in floats]
+            floats |= set(sorted(left, key=measured.__getitem__)[-self.config.fp16_layers :])
+        large, eight = Grid(8, symmetric=not self.config.int8_zero_points), self._named("keep_int8")
+        small = large if self.config.target == "int8" else self._small()
+        grids = {name: large if name in eight else small for name in self.linears if name not in floats}
+        if not grids:
+            raise ProgrammingError("keep_fp16 and fp16_layers leave no layer to quantize")
+        if self.config.target == "int8" or not self.config.mixed_precision:
+            return grids, measured
         shapes = {name: tuple(linear.weight.shape) for name, linear in self.linears.items()}
         if self.config.mixed_by == "layer":
             measured = self._measure_layers(batches)
-            return layers_in_8_bits(measured, shapes, grids, max_bits=self.config.max_bits), measured
+            chosen = layers_in_8_bits(measured, shapes, grids, max_bits=self.config.max_bits, large=large)
+            return chosen, measured
         by_row = self._measure_rows(batches)
         measured = {name: float(rows.sum()) for name, rows in by_row.items()}
         chosen = rows_with_planes(
             by_row, shapes, grids, max_bits=self.config.max_bits, min_int2=self.config.min_int2
         )
         return chosen, measured
+
+    def _named(self, setting: str) -> set[str]:
+        """Return the layers whose names have one of the parts that a setting lists."""
+        parts = [part.strip() for part in getattr(self.config, setting).split(",") if part.strip()]
+        found = {part: {name for name in self.linears if part in name} for part in parts}
+        missing = [part for part, names in found.items() if not names]
+        if missing:
+            known = ", ".join(sorted(self.linears))
+            raise ProgrammingError(f"{setting}: {missing[0]!r} is in no layer's name; there are {known}")
+        return set().union(*found.values())
 
     def _measure_layers(self, batches: Sequence[Batch]) -> dict[str, float]:
         known: dict[str, float] = dict(self._state.get("sensitivity", {}))

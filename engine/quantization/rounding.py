@@ -256,6 +256,29 @@ def quantize(
     return Quantized(grid, tuple(weight.shape), codes, scale, zero_point)
 
 
+def quantize_in_8_bits(
+    weight: Tensor, *, importance: Tensor | None = None, zero_points: bool = False
+) -> Quantized:
+    """Round ``weight`` to 8 bits, a scale for each row, to the nearest.
+
+    Parameters
+    ----------
+    importance
+        Weight of the error of each value, in the shape of ``weight``; by default all count alike.
+    zero_points
+        Take zero points as well where the error is less with them.
+    """
+    rounded = quantize(weight, Grid(8, symmetric=True))
+    if not zero_points:
+        return rounded
+    moved = quantize(weight, Grid(8))
+    errors = [
+        float(((each.dequantize() - weight) ** 2 * (1.0 if importance is None else importance)).sum())
+        for each in (rounded, moved)
+    ]
+    return moved if errors[1] < errors[0] else rounded
+
+
 def _error(blocks: Tensor, scale: Tensor, zero: Tensor, grid: Grid, weight: Tensor) -> Tensor:
     codes = (blocks / scale + zero).round_().clamp_(*grid.span(blocks.device))
     return (weight * ((codes - zero) * scale - blocks) ** 2).sum(-1, True)

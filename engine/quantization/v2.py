@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.report import LayerReport
-from aios_db.engine.quantization.rounding import Grid, Quantized, quantize
+from aios_db.engine.quantization.rounding import Quantized, quantize_in_8_bits
 from aios_db.engine.quantization.subject import is_language_model
 from aios_db.engine.weights.int2 import planes_of
 from aios_db.engine.weights.layer import LayerInfo
@@ -34,6 +34,9 @@ def write_v2(
     source: ModelDirectory,
     model: nn.Module,
     quantized: Mapping[str, Quantized],
+    *,
+    kept: Collection[str] = (),
+    zero_points: bool = False,
 ) -> tuple[tuple[LayerReport, ...], int, str]:
     """Write every tensor of ``source`` to ``target``: tables as int8, what else is not quantized as fp16.
 
@@ -42,7 +45,11 @@ def write_v2(
     model
         Holds the biases and norms as quantization left them.
     quantized
-        Quantized weights by tensor name: those that count as linear layers in the report.
+        Quantized weights by tensor name.
+    kept
+        Weights that stay floats. With the quantized ones they count as linear layers in the report.
+    zero_points
+        Whether tables may have zero points, where these lower the error.
 
     Returns
     -------
@@ -63,8 +70,13 @@ def write_v2(
         for name, info in file.layers.items():
             original = file.tensor(name).to(torch.float32)
             value = original if name not in parameters else parameters[name].detach()
-            layer = _layer(name, value, info.dtype, quantized.get(name), looked_up=name in looked_up)
-            reports.append(_report(layer, original, name in quantized))
+            if name in quantized:
+                layer = quantized[name].to_layer(name, info.dtype)
+            elif name not in kept and value.dim() == 2 and value.numel() >= _SMALL:
+                layer = _table(name, value, info.dtype, by_column=name in looked_up, zero_points=zero_points)
+            else:
+                layer = _floats(name, value, info.dtype)
+            reports.append(_report(layer, original, name in quantized or name in kept))
             file.release(name)
             yield layer
 
@@ -74,13 +86,7 @@ def write_v2(
     return tuple(reports), path.stat().st_size, digest
 
 
-def _layer(name: str, value: Tensor, dtype: str, quantized: Quantized | None, *, looked_up: bool) -> Layer:
-    if quantized is not None:
-        return quantized.to_layer(name, dtype)
-    if value.dim() == 2 and value.numel() >= _SMALL:
-        if looked_up:
-            return _by_column(name, value, dtype)
-        return quantize(value, Grid(8, symmetric=True)).to_layer(name, dtype)
+def _floats(name: str, value: Tensor, dtype: str) -> Layer:
     fits = not value.numel() or float(value.abs().max()) < _FP16_MAX
     if not fits:
         log.warning("layer %s stays fp32: fp16 cannot hold its values", name)
@@ -88,9 +94,11 @@ def _layer(name: str, value: Tensor, dtype: str, quantized: Quantized | None, *,
     return Layer(info, value.to(torch.float16 if fits else torch.float32).contiguous().numpy())
 
 
-def _by_column(name: str, value: Tensor, dtype: str) -> Layer:
-    """Return a table in 8 bits with a scale for each column: there are far fewer of these than rows."""
-    columns = quantize(value.T.contiguous(), Grid(8, symmetric=True)).to_layer(name, dtype)
+def _table(name: str, value: Tensor, dtype: str, *, by_column: bool, zero_points: bool) -> Layer:
+    """Return a table in 8 bits with a scale for each row, or each column: there are far fewer of these."""
+    if not by_column:
+        return quantize_in_8_bits(value, zero_points=zero_points).to_layer(name, dtype)
+    columns = quantize_in_8_bits(value.T.contiguous(), zero_points=zero_points).to_layer(name, dtype)
     info = replace(columns.info, shape=tuple(value.shape), quant_axis=1)
     return replace(columns, info=info, data=np.ascontiguousarray(columns.data.T))
 

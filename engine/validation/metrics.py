@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,14 +41,6 @@ class PerplexityMetrics:
     def increase(self) -> float:
         """Relative rise; 0.1 is ten per cent."""
         return self.candidate / self.original - 1
-
-
-class LanguageModel(Protocol):
-    """A causal language model, as far as its perplexity is concerned."""
-
-    def negative_log_likelihood(self, text: str) -> tuple[float, int]:
-        """Return the sum of -ln p(token | tokens before it) over ``text`` and the number of those tokens."""
-        ...
 
 
 def cosines(original: NDArray[np.float32], candidate: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -93,24 +83,18 @@ def compare_vectors(original: NDArray[np.float32], candidate: NDArray[np.float32
     )
 
 
-def likelihood(model: LanguageModel, texts: Iterable[str]) -> tuple[float, int]:
-    """Return the sum of -ln p over the tokens of ``texts``, and how many there are."""
-    parts = [model.negative_log_likelihood(text) for text in texts]
-    return math.fsum(part[0] for part in parts), sum(part[1] for part in parts)
-
-
-def perplexity(original: tuple[float, int], candidate: tuple[float, int]) -> PerplexityMetrics:
-    """Return ``exp(mean negative log-likelihood of a token)`` of two models, whose `likelihood` is given.
+def perplexity(original: NDArray[np.float32], candidate: NDArray[np.float32]) -> PerplexityMetrics:
+    """Return ``exp(mean loss)`` of two models, whose losses of each token, ``(tokens,)``, are given.
 
     Raises
     ------
     DataError
         The texts hold no token to predict, or the models do not cut them into the same tokens.
     """
-    (before, count), (after, again) = original, candidate
-    if not count or count != again:
-        raise DataError(f"cannot compare perplexities over {count} and {again} tokens")
-    return PerplexityMetrics(count, _exp(before / count), _exp(after / count))
+    if not original.size or original.shape != candidate.shape:
+        raise DataError(f"cannot compare perplexities over {original.size} and {candidate.size} tokens")
+    before, after = (float(losses.mean(dtype=np.float64)) for losses in (original, candidate))
+    return PerplexityMetrics(original.size, _exp(before), _exp(after))
 
 
 def spearman(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:

@@ -85,6 +85,7 @@ def _subjects(report: ValidationReport) -> list[Sequence[str]]:
             "bits per weight, scales included",
             f"{before.bits_per_weight:.2f}", f"{after.bits_per_weight:.2f}",
         ),
+        ("computed by", "cpu standard/fp32", report.arithmetic),
         ("SHA-256", before.sha256, after.sha256),
     ]  # fmt: skip
 

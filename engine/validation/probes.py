@@ -1,43 +1,44 @@
-"""How a model is made to show what it does: an encoder's vectors, or a language model's likelihoods."""
+"""How a model is made to show what it does: an encoder's vectors, or a language model's losses.
+
+The encoders and the language model themselves are asked, as they are in use: with their back end, arithmetic
+and batches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.arrow_engine import ArrowEngine
+from aios_db.engine.audio_encoder import SAMPLE_RATE, AudioEncoder
+from aios_db.engine.causal import Reading
+from aios_db.engine.image_encoder import ImageEncoder
+from aios_db.engine.language_model import LanguageModel
 from aios_db.engine.media_files import media_architecture
 from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.tokenizer import TextTokenizer
-from aios_db.engine.weights.lazy import LazyModel
-from aios_db.engine.weights.reader import WeightFile
+from aios_db.engine.validation.gate import Candidate
 from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import WeightsError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from aios_db.engine.audio_encoder import AudioEncoder
-    from aios_db.engine.image_encoder import ImageEncoder
-
-# The plain back end in fp32: what is validated are the weights, not a back end's arithmetic.
-_CPU = CpuConfig(backend="standard", precision="fp32")
-_DEVICE = DeviceConfig(target="cpu")
-
 IMAGES, SOUNDS = 48, 16  # made for a vision or an audio encoder
+ALONE = 8  # inputs that are shown in calls of their own, too: one runs in another form than many
 MAX_TOKENS = 512  # of a window that a language model reads
 
 
 class VectorProbe(Protocol):
     """A model that makes vectors."""
 
-    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32 ``(n, dimension)``, of the texts or of inputs of the model's own kind."""
+    @property
+    def arithmetic(self) -> str:
+        """What computed them."""
+        ...
+
+    def vectors(self, places: slice = ...) -> NDArray[np.float32]:
+        """Return float32 ``(n, dimension)`` of the inputs at ``places``, by default of all, in one call."""
         ...
 
     def close(self) -> None:
@@ -45,120 +46,131 @@ class VectorProbe(Protocol):
         ...
 
 
+_ALL = slice(None)
+
+
 class TextProbe:
     """A text encoder."""
 
-    def __init__(self, directory: ModelDirectory) -> None:
-        self._engine = ArrowEngine(directory.path, cpu=_CPU, device=_DEVICE)
+    def __init__(self, model: Candidate, texts: Sequence[str], cpu: CpuConfig, device: DeviceConfig) -> None:
+        self._engine, self._texts = ArrowEngine(model, cpu=cpu, device=device), texts
+        self._engine.settle()
 
-    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    @property
+    def arithmetic(self) -> str:
+        """What computed the vectors."""
+        return self._engine.arithmetic
+
+    def vectors(self, places: slice = _ALL) -> NDArray[np.float32]:
         """Return the texts' vectors."""
-        return self._engine.encode(texts)
+        return self._engine.encode(self._texts[places])
 
     def close(self) -> None:
         """Release the weights."""
         self._engine.close()
 
 
-class _Module:
-    """A model of any other kind, run as a plain torch module."""
+class SoundProbe:
+    """A sound encoder, shown files, or seeded noise where there are none."""
 
-    def __init__(self, directory: ModelDirectory) -> None:
-        self._file = WeightFile(directory.weights)
-        self._model = LazyModel(build_model(str(directory.architecture), directory.config), self._file).model
-
-    def close(self) -> None:
-        """Release the weights."""
-        self._file.close()
-
-    def _run(self, inputs: Tensor) -> Tensor:
-        import torch
-
-        with torch.inference_mode():
-            output: Tensor = self._model(inputs)
-        return output.float()
-
-
-class MediaProbe(_Module):
-    """A vision or audio encoder, shown seeded smooth noise: pictures and spectrograms of many grains."""
-
-    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return one vector for each made input, all positions of it in a row; the texts do not matter."""
-        import torch
-
-        made = [self._run(torch.from_numpy(each[None])).reshape(-1) for each in _media(self._model.config)]
-        vectors: NDArray[np.float32] = torch.stack(made).numpy()
-        return vectors
-
-
-class FilesProbe:
-    """A vision or audio encoder, shown files, as it is used."""
-
-    def __init__(self, directory: ModelDirectory, files: Sequence[Path]) -> None:
+    def __init__(self, model: Candidate, files: Sequence[Path], cpu: CpuConfig, device: DeviceConfig) -> None:
+        self._encoder = AudioEncoder(model, cpu=cpu, device=device)
+        self._encoder.settle()
         self._files = files
-        self._encoder: AudioEncoder | ImageEncoder
-        self._encode: Callable[[Sequence[bytes]], NDArray[np.float32]]
-        if media_architecture(directory) == "Whisper":
-            from aios_db.engine.audio_encoder import AudioEncoder
+        self._made = [] if files else _noises(self._encoder.window_samples)
 
-            self._encoder = audio = AudioEncoder(directory.path, cpu=_CPU, device=_DEVICE)
-            self._encode = audio.encode_audio
-        else:
-            from aios_db.engine.image_encoder import ImageEncoder
+    @property
+    def arithmetic(self) -> str:
+        """What computed the vectors."""
+        return self._encoder.arithmetic
 
-            self._encoder = image = ImageEncoder(directory.path, cpu=_CPU, device=_DEVICE)
-            self._encode = image.encode_image
-
-    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the files' vectors; the texts do not matter."""
-        return np.concatenate([self._encode([file.read_bytes()]) for file in self._files])
+    def vectors(self, places: slice = _ALL) -> NDArray[np.float32]:
+        """Return the sounds' vectors."""
+        if self._files:
+            return self._encoder.encode_audio([file.read_bytes() for file in self._files[places]])
+        return self._encoder.encode_audio([(each, SAMPLE_RATE) for each in self._made[places]])
 
     def close(self) -> None:
         """Release the weights."""
         self._encoder.close()
 
 
-class LikelihoodProbe(_Module):
+class PictureProbe:
+    """A picture encoder, shown files, or seeded noise where there are none."""
+
+    def __init__(self, model: Candidate, files: Sequence[Path], cpu: CpuConfig, device: DeviceConfig) -> None:
+        self._encoder = ImageEncoder(model, cpu=cpu, device=device)
+        self._encoder.settle()
+        self._files = files
+        self._made = [] if files else _pictures(self._encoder.image_size)
+
+    @property
+    def arithmetic(self) -> str:
+        """What computed the vectors."""
+        return self._encoder.arithmetic
+
+    def vectors(self, places: slice = _ALL) -> NDArray[np.float32]:
+        """Return the pictures' vectors."""
+        if self._files:
+            return self._encoder.encode_image([file.read_bytes() for file in self._files[places]])
+        return self._encoder.encode_pixels(self._made[places])
+
+    def close(self) -> None:
+        """Release the weights."""
+        self._encoder.close()
+
+
+class LossProbe:
     """A causal language model."""
 
-    def __init__(self, directory: ModelDirectory) -> None:
+    def __init__(self, directory: ModelDirectory, cpu: CpuConfig, device: DeviceConfig) -> None:
         if directory.tokenizer is None:
             raise WeightsError(f"{directory.path} has no tokenizer.json: its perplexity cannot be measured")
-        super().__init__(directory)
-        self._tokenizer = TextTokenizer(directory.tokenizer)
+        self._model = LanguageModel(Candidate(directory.path), cpu=cpu, device=device)
 
-    def negative_log_likelihood(self, text: str) -> tuple[float, int]:
-        """Return the sum of -ln p over the tokens of ``text`` but the first, and their number."""
-        import torch
+    @property
+    def arithmetic(self) -> str:
+        """What computes the losses."""
+        return self._model.arithmetic
 
-        total, count = 0.0, 0
-        for window in self._tokenizer.windows([text], MAX_TOKENS, overlap=1)[0]:
-            if len(window) < 2:
-                continue
-            tokens = torch.tensor([window])
-            logits = self._run(tokens)[0, :-1]
-            total += float(torch.nn.functional.cross_entropy(logits, tokens[0, 1:], reduction="sum"))
-            count += len(window) - 1
-        return total, count
+    def read(self, text: str) -> Reading:
+        """Return what the model makes of ``text``."""
+        return self._model.read(text, MAX_TOKENS)
+
+    def close(self) -> None:
+        """Release the weights."""
+        self._model.close()
 
 
-Probe = VectorProbe | LikelihoodProbe
+Probe = VectorProbe | LossProbe
 
 
-def open_probe(directory: ModelDirectory, files: Sequence[Path] = ()) -> Probe:
+def open_probe(
+    directory: ModelDirectory,
+    texts: Sequence[str],
+    files: Sequence[Path],
+    cpu: CpuConfig,
+    device: DeviceConfig,
+) -> Probe:
     """Return the probe for the architecture of a model directory.
 
     Parameters
     ----------
+    texts
+        To show to a text encoder.
     files
         Sounds or pictures to show to an encoder of them; made inputs when there are none.
+    cpu, device
+        Where and how it runs.
     """
-    architecture = directory.architecture or ""
-    if files and is_media(directory):
-        return FilesProbe(directory, files)
-    if architecture.endswith("ForCausalLM"):
-        return LikelihoodProbe(directory)
-    return MediaProbe(directory) if is_media(directory) else TextProbe(directory)
+    architecture, candidate = media_architecture(directory), Candidate(directory.path)
+    if architecture == "Whisper":
+        return SoundProbe(candidate, files, cpu, device)
+    if architecture is not None:
+        return PictureProbe(candidate, files, cpu, device)
+    if (directory.architecture or "").endswith("ForCausalLM"):
+        return LossProbe(directory, cpu, device)
+    return TextProbe(candidate, texts, cpu, device)
 
 
 def is_media(directory: ModelDirectory) -> bool:
@@ -166,14 +178,19 @@ def is_media(directory: ModelDirectory) -> bool:
     return media_architecture(directory) is not None
 
 
-def _media(config: Any) -> list[NDArray[np.float32]]:
+def _noises(window: int) -> list[NDArray[np.float32]]:
+    """Return sounds of many grains and lengths, every second one longer than half of a ``window``."""
     random = np.random.default_rng(0)
-    shape: tuple[int, ...]
-    if hasattr(config, "image_size"):
-        shape, count = (3, config.image_size, config.image_size), IMAGES
-    else:
-        shape, count = (config.num_mel_bins, 2 * config.max_source_positions), SOUNDS
-    return [_noise(random, shape) for _ in range(count)]
+    made = []
+    for number in range(SOUNDS):
+        share = random.uniform(0.5, 1) if number % 2 else random.uniform(0.05, 0.5)
+        made.append(0.1 * _noise(random, (1, max(1, round(share * window))))[0])
+    return made
+
+
+def _pictures(size: int) -> list[NDArray[np.float32]]:
+    random = np.random.default_rng(0)
+    return [_noise(random, (3, size, size)) for _ in range(IMAGES)]
 
 
 def _noise(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -64,6 +64,13 @@ class ValidationReport:
     warnings: tuple[str, ...]
     files: int = 0
     """Sounds or pictures that were compared, out of the validation side."""
+    arithmetic: str = "cpu standard/fp32"
+    """What computed the candidate's side, as `Encoder.arithmetic` says; older reports know floats only."""
+
+    @property
+    def measured_integers(self) -> bool:
+        """Whether the candidate computed from its integers, as it does in use."""
+        return self.arithmetic.endswith("/integers")
 
     @property
     def passed(self) -> bool:

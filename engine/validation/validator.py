@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aios_db.engine.fingerprint import verified_fingerprint
 from aios_db.engine.media_files import media_architecture, media_files
 from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.validation.metrics import (
-    PerplexityMetrics,
-    VectorMetrics,
-    compare_vectors,
-    cosines,
-    likelihood,
-    perplexity,
-)
+from aios_db.engine.validation.gate import require_valid
+from aios_db.engine.validation.measurement import Progress, measure
+from aios_db.engine.validation.metrics import PerplexityMetrics, VectorMetrics
 from aios_db.engine.validation.page import render
-from aios_db.engine.validation.probes import LikelihoodProbe, Probe, is_media, open_probe
+from aios_db.engine.validation.probes import is_media
 from aios_db.engine.validation.report import Subject, ValidationReport, save_report
 from aios_db.engine.validation.split import bundled_texts, validation_files, validation_side
 from aios_db.engine.validation.tensors import bits_per_weight, layer_errors
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.schema.config import ValidationConfig
-from aios_db.schema.errors import OperationalError, WeightsError
+from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, ValidationConfig
+from aios_db.schema.errors import OperationalError
 
 log = logging.getLogger("aios_db.engine.validation")
 
@@ -39,9 +33,11 @@ MIN_TEXTS = 64  # with fewer, bundled sentences are added
 _UNSPARED = 100_000_000  # weights up to which a model is shown as many texts as the configuration says
 MIN_FILES = 8  # with fewer, made inputs take their place
 
+
+# How the original computes: plain, and in floats where it is itself quantized.
+_PLAIN, _ON_CPU = CpuConfig(backend="standard", precision="fp32"), DeviceConfig(target="cpu")
+
 Item = TypeVar("Item")
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 class PrecisionValidator:
@@ -51,10 +47,19 @@ class PrecisionValidator:
     ----------
     config
         Thresholds, and how many texts to use.
+    cpu, device
+        How the candidate will run: the same back end, precision and batches compute its side, those that
+        ``auto`` chooses included. The original is computed by the standard back end in fp32.
     """
 
-    def __init__(self, config: ValidationConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: ValidationConfig | None = None,
+        cpu: CpuConfig = DEFAULTS.cpu,
+        device: DeviceConfig = DEFAULTS.device,
+    ) -> None:
         self.config = config or ValidationConfig()
+        self._ways = (_PLAIN, _ON_CPU), (cpu, device)
 
     def validate(
         self,
@@ -63,6 +68,8 @@ class PrecisionValidator:
         texts: Sequence[str] = (),
         files: Sequence[str | Path] = (),
         progress: Progress | None = None,
+        *,
+        name: str | None = None,
     ) -> ValidationReport:
         """Measure, judge, and leave validation.json and validation.html in the candidate's directory.
 
@@ -81,23 +88,29 @@ class PrecisionValidator:
             validation side, seeded noise is compared instead.
         progress
             Told of each text that a language model has read.
+        name
+            The candidate's name, where it is about to be moved to a directory of that name.
 
         Raises
         ------
+        ValidationError
+            The original is itself quantized, and not validated: being close to it would say nothing.
         WeightsError
             The files are not of one model, or the weights are not what the file's own hash says.
         OperationalError
             The report cannot be written.
         """
         before, after = ModelDirectory.open(original), ModelDirectory.open(candidate)
+        require_valid(before.path, self.config)
         chosen = self._choose_files(before, files)
         with _weights(before) as left, _weights(after) as right:
             weights = sum(info.num_params for info in left.layers.values())
-            subjects = _subject(before, left), _subject(after, right)
+            subjects = _subject(before.name, left), _subject(name or after.name, right)
             layers = layer_errors(left, right)
         given, bundled = ([], []) if is_media(before) else self._choose(texts, weights)
-        vectors, plots, perplexities = _measure(before, after, [*given, *bundled], chosen, progress)
-        failures, warnings = self._judge(vectors, perplexities)
+        texts = [*given, *bundled]
+        measured = measure((before, after), self._ways, texts, chosen, progress)
+        failures = [*self._failures(measured.vectors), *measured.failures]
         report = ValidationReport(
             report_id=uuid.uuid4().hex,
             created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -108,14 +121,15 @@ class PrecisionValidator:
             files=len(chosen),
             min_cosine=self.config.min_cosine,
             max_perplexity_increase=self.config.max_perplexity_increase,
-            vectors=vectors,
-            perplexity=perplexities,
+            vectors=measured.vectors,
+            perplexity=measured.perplexity,
             layers=layers,
             failures=tuple(failures),
-            warnings=tuple(warnings),
+            warnings=tuple(self._warnings(measured.perplexity)),
+            arithmetic=measured.arithmetic,
         )
         try:
-            path = save_report(report, render(report, *plots), after.path)
+            path = save_report(report, render(report, *measured.plots), after.path)
         except OSError as error:
             raise OperationalError(
                 f"cannot write the validation report into {after.path}: {error}"
@@ -140,21 +154,20 @@ class PrecisionValidator:
             return []
         return _evenly(given, self.config.max_texts)
 
-    def _judge(
-        self, vectors: VectorMetrics | None, perplexities: PerplexityMetrics | None
-    ) -> tuple[list[str], list[str]]:
-        failures, warnings = [], []
-        if vectors and not vectors.cosine_mean >= self.config.min_cosine:
-            failures.append(
-                f"the mean cosine to the original is {vectors.cosine_mean:.4f}, "
-                f"below {self.config.min_cosine:g}"
-            )
-        if perplexities and not perplexities.increase <= self.config.max_perplexity_increase:
-            warnings.append(
-                f"perplexity rises by {perplexities.increase:.1%}, more than "
-                f"{self.config.max_perplexity_increase:.0%}"
-            )
-        return failures, warnings
+    def _failures(self, vectors: VectorMetrics | None) -> list[str]:
+        if not vectors or vectors.cosine_mean >= self.config.min_cosine:
+            return []
+        return [
+            f"the mean cosine to the original is {vectors.cosine_mean:.4f}, below {self.config.min_cosine:g}"
+        ]
+
+    def _warnings(self, perplexities: PerplexityMetrics | None) -> list[str]:
+        if not perplexities or perplexities.increase <= self.config.max_perplexity_increase:
+            return []
+        return [
+            f"perplexity rises by {perplexities.increase:.1%}, more than "
+            f"{self.config.max_perplexity_increase:.0%}"
+        ]
 
 
 def validate_version(
@@ -163,9 +176,12 @@ def validate_version(
     texts: Sequence[str] = (),
     config: ValidationConfig | None = None,
     files: Sequence[str | Path] = (),
+    *,
+    cpu: CpuConfig = DEFAULTS.cpu,
+    device: DeviceConfig = DEFAULTS.device,
 ) -> ValidationReport:
-    """Compare two model directories; see `PrecisionValidator.validate`."""
-    return PrecisionValidator(config).validate(original_dir, candidate_dir, texts, files)
+    """Compare two model directories; see `PrecisionValidator`."""
+    return PrecisionValidator(config, cpu, device).validate(original_dir, candidate_dir, texts, files)
 
 
 def _evenly(items: list[Item], most: int) -> list[Item]:
@@ -175,50 +191,10 @@ def _evenly(items: list[Item], most: int) -> list[Item]:
     return [items[place] for place in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
-def _measure(
-    before: ModelDirectory,
-    after: ModelDirectory,
-    texts: list[str],
-    files: list[Path],
-    progress: Progress | None,
-) -> tuple[VectorMetrics | None, tuple[NDArray[Any], NDArray[Any]], PerplexityMetrics | None]:
-    """Return the metrics and what is plotted: the cosines (n,), and similarities before and after (2, m)."""
-    kinds, likelihoods, vectors = set(), [], []
-    for directory in (before, after):  # one at a time: memory need not hold both
-        with _probe(directory, files) as probe:
-            kinds.add(type(probe))
-            if isinstance(probe, LikelihoodProbe):
-                watched = _watched(texts, f"reading texts with {directory.name}", progress)
-                likelihoods.append(likelihood(probe, watched))
-            else:
-                vectors.append(probe.vectors(texts))
-    if len(kinds) > 1:
-        raise WeightsError(f"{before.path} and {after.path} are not of one kind of model")
-    if likelihoods:
-        return None, (np.empty(0), np.empty((2, 0))), perplexity(*likelihoods)
-    pair = vectors[0], vectors[1]
-    metrics = compare_vectors(*pair)
-    above = np.triu_indices(metrics.count, 1)
-    similarities = np.stack([(each @ each.T)[above] for each in map(_unit, pair)])
-    return metrics, (cosines(*pair), similarities), None
-
-
-def _watched(texts: list[str], what: str, progress: Progress | None) -> Iterator[str]:
-    for number, text in enumerate(texts, 1):
-        yield text
-        if progress:
-            progress(what, number, len(texts))
-
-
-def _subject(directory: ModelDirectory, file: WeightFile) -> Subject:
+def _subject(name: str, file: WeightFile) -> Subject:
     sha256 = verified_fingerprint(file)
-    version = f"{directory.name}@{sha256[:12]}"
+    version = f"{name}@{sha256[:12]}"
     return Subject(version, sha256, file.path.stat().st_size, bits_per_weight(file, list(file.layers)))
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
 
 
 @contextmanager
@@ -228,15 +204,6 @@ def _weights(directory: ModelDirectory) -> Iterator[WeightFile]:
         yield file
     finally:
         file.close()
-
-
-@contextmanager
-def _probe(directory: ModelDirectory, files: list[Path]) -> Iterator[Probe]:
-    probe = open_probe(directory, files)
-    try:
-        yield probe
-    finally:
-        probe.close()
 
 
 def _log(report: ValidationReport, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from aios_db.engine.weights.memory import LayerMemory, MemoryReport
@@ -66,6 +67,17 @@ class LazyModel:
         """Load every unit, for back ends that read the parameters instead of running the modules."""
         for unit in self.units.values():
             unit.load()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Let nothing be released meanwhile."""
+        for unit in self.units.values():
+            self.residency.begin(unit)
+        try:
+            yield
+        finally:
+            for unit in self.units.values():
+                self.residency.end(unit)
 
     def release(self) -> None:
         """Let go of the weights' memory; the next use brings it back. No forward pass may be running."""

@@ -1,14 +1,23 @@
-"""Keep the weights in memory under a limit: the least recently used unit goes first."""
+"""Keep the weights in memory under a limit, and let go of them when memory is short.
+
+The least recently used unit goes first. What is in use stays.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from functools import lru_cache
 from typing import Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
+
+from aios_db.engine.weights.pressure import Pressure, give_back_freed, read_memory
 
 log = logging.getLogger("aios_db.engine.weights")
+
+LOOK_S = 1.0
+"""Seconds between two looks at the memory that is left."""
 
 
 class Unit(Protocol):
@@ -22,9 +31,9 @@ class Unit(Protocol):
 
 
 @lru_cache
-def shared_residency(max_bytes: int) -> ResidencyManager:
-    """Return the manager of this process's models with that limit: together they stay under it."""
-    return ResidencyManager(max_bytes)
+def shared_residency(max_bytes: int, least_available: float) -> ResidencyManager:
+    """Return the manager of this process's models with these settings: together they keep to them."""
+    return ResidencyManager(max_bytes, Pressure(least_available, read_memory))
 
 
 class ResidencyManager:
@@ -34,13 +43,18 @@ class ResidencyManager:
     ----------
     max_bytes
         Most bytes resident between two uses; 0 is no limit. One unit in use may be larger.
+    pressure
+        When memory is short: then units that are not in use are released until it is not, at the end of a
+        use and, while units are in memory, once a second by a thread.
     """
 
-    def __init__(self, max_bytes: int = 0) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, max_bytes: int = 0, pressure: Pressure | None = None) -> None:
+        self.max_bytes, self.pressure = max_bytes, pressure
         self._lock = threading.Lock()
-        self._resident: WeakKeyDictionary[Unit, int] = WeakKeyDictionary()  # least recently used first
+        self._used: WeakKeyDictionary[Unit, int] = WeakKeyDictionary()  # least recently used first
         self._in_use: dict[Unit, int] = {}
+        self._looked = 0.0
+        self._watcher: threading.Thread | None = None
 
     def begin(self, unit: Unit) -> None:
         """Note that ``unit`` is in use and must stay."""
@@ -53,24 +67,76 @@ class ResidencyManager:
             users = self._in_use.pop(unit) - 1
             if users:
                 self._in_use[unit] = users
-            if not self.max_bytes:
-                return
-            self._resident.pop(unit, None)
-            self._resident[unit] = unit.resident_bytes()
-            self._evict()
+            self._used.pop(unit, None)
+            self._used[unit] = unit.resident_bytes() if self.max_bytes else 0
+            if self.max_bytes:
+                self._evict()
+        if self.pressure is not None and self.pressure.least_share:
+            self._watch()
+            if time.monotonic() - self._looked > LOOK_S:
+                self.relieve()
 
     def forget(self, unit: Unit) -> None:
         """Note that ``unit`` has been released."""
         with self._lock:
-            self._resident.pop(unit, None)
+            self._used.pop(unit, None)
+
+    def relieve(self) -> int:
+        """Release units that are not in use, as long as memory is short; return how many.
+
+        Safe to call at any time; it asks the system.
+        """
+        self._looked = time.monotonic()
+        if self.pressure is None or not self.pressure.is_high():
+            return 0
+        released = 0
+        with self._lock:
+            for unit in list(self._used):
+                if unit in self._in_use:
+                    continue
+                self._used.pop(unit)
+                unit.release()
+                released += 1
+                give_back_freed()
+                if not self.pressure.is_high():
+                    break
+        if released:
+            log.warning("memory is short: the weights of %d unused layers were released", released)
+        return released
 
     def _evict(self) -> None:
-        total = sum(self._resident.values())
-        for unit in list(self._resident):
+        total = sum(self._used.values())
+        for unit in list(self._used):
             if total <= self.max_bytes:
                 return
             if unit not in self._in_use:
-                size = self._resident.pop(unit)
+                size = self._used.pop(unit)
                 unit.release()
                 total -= size
                 log.debug("released %d bytes of weights, %d resident", size, total)
+
+    def _watch(self) -> None:
+        """See to it that a thread looks at the memory also while nothing runs."""
+        if self._watcher is not None and self._watcher.is_alive():
+            return
+        with self._lock:
+            if self._watcher is None or not self._watcher.is_alive():
+                self._watcher = threading.Thread(
+                    target=_look_on, args=(ref(self),), name="aios_db weights", daemon=True
+                )
+                self._watcher.start()
+
+    def _is_empty(self) -> bool:
+        with self._lock:
+            return not self._used
+
+
+def _look_on(managed: ref[ResidencyManager]) -> None:
+    """Relieve the memory once a second, until there is nothing left to release."""
+    while True:
+        time.sleep(LOOK_S)
+        manager = managed()
+        if manager is None or manager._is_empty():
+            return
+        manager.relieve()
+        del manager

@@ -12,9 +12,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from tokenizers.decoders import ByteLevel
 
+from aios_db.engine.causal import windows
 from aios_db.engine.convert.huggingface import convert_huggingface
 from aios_db.engine.convert.llama2c import convert_llama2c
-from aios_db.engine.language_model import LanguageModel, _windows
+from aios_db.engine.language_model import LanguageModel
 from aios_db.engine.sampling import Sampler
 from aios_db.schema.errors import DataError, WeightsError
 
@@ -97,9 +98,9 @@ def test_long_texts_are_scored_in_windows_that_overlap_by_half(
 @pytest.mark.parametrize("size", [2, 5, 10])
 def test_windows_score_every_token_but_the_first_once(length: int, size: int) -> None:
     tokens = list(range(length))
-    scored = Counter(token for window, first in _windows(tokens, size) for token in window[first:])
+    scored = Counter(token for window, first in windows(tokens, size) for token in window[first:])
     assert scored == Counter(tokens[1:])
-    assert all(len(window) <= size and first >= 1 for window, first in _windows(tokens, size))
+    assert all(len(window) <= size and first >= 1 for window, first in windows(tokens, size))
 
 
 def test_nothing_to_score_is_an_error(pair: tuple[torch.nn.Module, LanguageModel]) -> None:
@@ -122,7 +123,11 @@ def test_greedy_continuation_equals_transformers(pair: tuple[torch.nn.Module, La
 def test_continuation_ends_where_the_positions_end(pair: tuple[torch.nn.Module, LanguageModel]) -> None:
     model = pair[1]
     prompt = "a" * 190
-    assert len(list(model._continue(model._ids(prompt), 50, Sampler()))) == 10
+    passes: list[int] = []
+    hook = model._model.module.lm_head.register_forward_hook(lambda *_: passes.append(1))
+    model.generate(prompt, max_new_tokens=50)
+    hook.remove()
+    assert len(passes) == 10
     with pytest.raises(DataError, match="200 tokens; the model takes 200"):
         model.generate("a" * 200)
 

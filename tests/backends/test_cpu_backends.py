@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import subprocess
@@ -11,7 +10,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -219,25 +217,6 @@ def test_openvino_runs_where_its_graph_cannot_be_kept(
     )
     assert np.abs(outputs[0] - expected[0]).max() < 1e-3  # what is kept is in fp16
     assert "cannot be written, so the model is converted in each process" in caplog.text
-
-
-def test_quantizing_leaves_the_callers_log_handlers_alone(program: Program) -> None:
-    if find_spec("nncf") is None:
-        pytest.skip("nncf is not installed")
-    handler = logging.NullHandler()
-    logging.getLogger("nncf").addHandler(handler)
-    try:
-        get_backend("openvino").prepare(program, "int8", 1)
-    finally:
-        logging.getLogger("nncf").removeHandler(handler)
-    assert handler.level == logging.NOTSET
-    assert not logging.getLogger("nncf").isEnabledFor(logging.WARNING)
-
-
-def test_openvino_without_nncf_has_no_int8(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert get_backend("openvino").precisions(EVERYTHING)[-1] == "int8"
-    monkeypatch.setattr(openvino, "find_spec", lambda name: None)
-    assert get_backend("openvino").precisions(EVERYTHING) == ("fp32", "bf16")
 
 
 _STRIDED = """

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aios_db.engine import devices, open_model
-from aios_db.engine import session as session_module
+from aios_db.engine import device_session, devices, open_model
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.backends import accelerator as accelerator_module
 from aios_db.engine.backends.accelerator import Accelerator, MemoryThresholdError, half_precision
@@ -68,7 +67,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         def torch_name(self) -> str:
             return "cpu"
 
-    monkeypatch.setattr(session_module, "find_device", lambda config: Stand("cuda", "stand-in"))
+    monkeypatch.setattr(device_session, "find_device", lambda config: Stand("cuda", "stand-in"))
 
 
 def expected(program: Program) -> np.ndarray[Any, Any]:
@@ -138,7 +137,6 @@ def test_the_accelerator_gives_the_modules_answers(gpu: None, program: Program) 
     (output,) = session.run(program.check())
     assert np.array_equal(output, expected(program))
     report = session.vram()
-    assert report is not None
     assert report.resident_weights == 4 * (4 * WIDTH + WIDTH) + LAYERS * LAYER_BYTES
     assert report.streamed_weights == 0
 
@@ -151,7 +149,6 @@ def test_layers_beyond_the_budget_are_streamed(layers_of_budget: int, gpu: None,
     for _ in range(2):
         assert np.array_equal(session.run(program.check())[0], expected(program))
     report = session.vram()
-    assert report is not None
     stays = max(0, layers_of_budget - 2)
     assert report.streamed_weights >= (LAYERS - stays) * LAYER_BYTES
     assert report.resident_weights <= inward + stays * LAYER_BYTES
@@ -205,7 +202,7 @@ def test_out_of_memory_in_the_third_layer_finishes_on_the_cpu(
         "cuda (stand-in) failed, the call is finished on the CPU: CUDA out of memory"
     )
     assert record.transient  # type: ignore[attr-defined]
-    assert session.vram() is not None  # memory may be free again: the device is tried next time
+    assert session.vram().device == "cuda"  # memory may be free again: the device is tried next time
 
 
 def test_a_lost_device_is_not_tried_again(
@@ -216,7 +213,7 @@ def test_a_lost_device_is_not_tried_again(
     for _ in range(2):
         assert np.array_equal(session.run(program.check())[0], expected(program))
     assert caplog.text.count("device lost") == 1
-    assert session.vram() is None
+    assert session.vram().device in ("cpu", "arm")
 
 
 def test_without_fall_back_a_failing_device_is_an_error(
@@ -333,7 +330,7 @@ def test_a_lack_of_memory_in_other_words_is_transient(
     session = Session(program, CPU, DeviceConfig())
     fail_in_third_layer(session, RuntimeError(message), monkeypatch)
     assert np.array_equal(session.run(program.check())[0], expected(program))
-    assert session.vram() is not None
+    assert session.vram().device == "cuda"
 
 
 def test_what_is_on_the_device_is_reported(
@@ -344,7 +341,6 @@ def test_what_is_on_the_device_is_reported(
     engine.encode(["a text"])
     report = engine.memory_report()
     vram = engine.vram()
-    assert vram is not None
     assert report.device == vram.resident_weights == sum(layer.device for layer in report.layers)
     assert {layer.name: layer.device for layer in report.layers}["encoder.layer.3.output.dense.bias"] == 1536
 
@@ -371,7 +367,7 @@ def test_a_model_vulkan_does_not_know_runs_on_the_cpu(
     program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("ncnn")
-    monkeypatch.setattr(session_module, "find_device", lambda config: Device("vulkan", "stand-in"))
+    monkeypatch.setattr(device_session, "find_device", lambda config: Device("vulkan", "stand-in"))
     session = Session(program, CPU, DeviceConfig(target="vulkan"))
     assert np.array_equal(session.run(program.check())[0], expected(program))
     assert "vulkan runs BertModel, not stack@0" in caplog.text

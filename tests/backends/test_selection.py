@@ -287,3 +287,32 @@ def test_without_a_cache_nothing_is_remembered(fast: type[Fast]) -> None:
 def test_every_registered_back_end_says_whether_it_is_here() -> None:
     for name in BACKENDS:
         assert isinstance(selection.get_backend(name).missing(), str | None)
+
+
+def test_a_choice_made_under_load_is_looked_at_again_when_that_is_over(
+    fast: type[Fast], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = [True]
+    monkeypatch.setattr(selection, "is_busy", lambda: load[0])
+    first = session_of(make_program(tmp_path), CpuConfig())
+    assert first.tune().provisional
+    session = session_of(make_program(tmp_path), CpuConfig())
+    session.run(rows(8))
+    assert session.choice is not None and session.choice.provisional and fast.prepared == 2  # still busy
+    load[0] = False
+    session.run(rows(1))
+    assert session.choice.provisional  # not worth it for one row
+    session.run(rows(8))
+    assert not session.choice.provisional
+    later = session_of(make_program(tmp_path), CpuConfig())
+    later.run(rows(8))
+    assert later.choice is not None and not later.choice.provisional
+
+
+def test_a_missing_back_end_that_costs_much_is_told(
+    fast: type[Fast], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fast.reason = "fast is not installed: pip install fast"
+    monkeypatch.setattr(selection, "expected_loss", lambda *_, **__: 1.6)
+    session_of(make_program(tmp_path), CpuConfig()).run(rows(8))
+    assert "pip install fast (1.6 times as fast)" in caplog.text

@@ -179,7 +179,8 @@ def test_doctor(aios, tmp_path, monkeypatch):
 
     monkeypatch.setenv("AIOS_RECALL__K", "none")
     monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "empty"))
-    (tmp_path / "agent.aios" / "aios.json").write_text("{")
+    for name in ("aios.json", "aios.json.bak"):
+        (tmp_path / "agent.aios" / name).write_text("{")
     result = aios("doctor", "--json")
     assert result.status == 1
     problems = {
@@ -241,15 +242,15 @@ def test_import_reports_and_sets_aside(aios, tmp_path):
     (tmp_path / "in" / "b.bin").write_bytes(b"x")
     result = aios("import", "in", "--agent-id", "me")
     assert result.status == 3
-    assert result.out == "imported 1 rows from 1 files\n"
+    assert result.out == "read 2 records from 1 file: 1 stored, 1 rejected\n"
     assert "a.jsonl:2: text must be a string" in result.err
-    assert "skipped 1 files of no known format: b.bin" in result.err
-    assert "set 1 bad rows aside in " in result.err
+    assert "left b.bin alone: not a known format" in result.err
+    assert "set 1 bad records aside in " in result.err
     aside = (tmp_path / "agent.aios.rejected.jsonl").read_text()
-    assert json.loads(aside)["location"] == "a.jsonl:2"
+    assert json.loads(aside)["file"] == "a.jsonl"
 
     again = aios("import", "in", "--agent-id", "me")
-    assert (again.status, again.out) == (0, "imported 0 rows from 1 files, 2 had been imported before\n")
+    assert (again.status, again.out) == (0, "read 0 records from 1 file; 2 had been imported before\n")
     (tmp_path / "c.txt").write_text('{"text": "two"}')
     result = aios(
         "import", "in", "c.txt", "--format", "jsonl", "--rejected", "bad.jsonl", "--restart", "--json"

@@ -30,12 +30,14 @@ def test_formats(aios):
     assert aios("sql", query, "--json").json[1] == {"a": 2, "b": "é", "c": [], "d": "0.5"}
     table = aios("sql", query).out.splitlines()
     assert table[0].split() == ["a", "b", "c", "d"]
-    assert table[2].split() == ["1", "x,y", "[1,", "2]"]
+    assert table[2].split() == ["1", "x,y", "[1,", "2]", "NULL"]
 
 
-def test_large_table_says_what_it_leaves_out(aios):
+def test_large_table_says_what_it_leaves_out(aios, monkeypatch):
+    assert len(aios("sql", "SELECT range FROM range(1, 2501)").out.splitlines()) == 2502  # into a pipe all
+    monkeypatch.setenv("COLUMNS", "80")
     out = aios("sql", "SELECT range FROM range(1, 2501)").out
-    assert "… and 2300 more rows; --format csv or json prints all of them" in out
+    assert "… and 2300 more rows; csv and json print all of them" in out
     assert len(aios("sql", "SELECT range FROM range(2500)", "--json").json) == 2500
 
 
@@ -108,10 +110,11 @@ def test_shell_statements_over_lines_and_errors(shell):
 
 
 def test_shell_commands(shell):
-    out = shell(".tables", ".functions", ".format json", "SELECT 1 AS x;", ".format xml", ".help").out
+    out = shell(".tables", ".functions", ".mode json", "SELECT 1 AS x;", ".mode xml", ".help").out
     assert "memories,VIEW" in out
     assert '{"x": 1}' in out
-    assert out.count("Statements end with a semicolon") == 2
+    assert "rows are printed as json; there are table, line, csv, json, markdown" in out
+    assert out.count("Statements end with a semicolon") == 1
     assert "remember" in out
 
 
@@ -173,3 +176,26 @@ def test_cells():
         json_text({"a": float("nan"), "b": b"\x02", 3: (1,)}, indent=None)
         == '{"a": null, "b": "02", "3": [1]}'
     )
+
+
+def test_changes_print_their_row_count(aios):
+    script = """
+        INSERT INTO memories (text) VALUES ('a'), ('b'), ('c');
+        UPDATE memories SET tier = 'long' WHERE text = 'a';
+        DELETE FROM memories WHERE false;
+        CREATE TABLE t (n INTEGER)
+    """
+    assert aios("sql", script).out == "3 rows\n1 row\n0 rows\n"
+    as_json = aios("sql", script, "--json")
+    assert (as_json.out, as_json.err.endswith("3 rows\n1 row\n0 rows\n")) == ("", True)
+
+
+def test_restricted_sql_reaches_no_files(aios, tmp_path):
+    (tmp_path / "secret.txt").write_text("canary-4f1c")
+    aios("init")
+    failed = aios("sql", "--restricted", f"FROM read_text('{tmp_path}/secret.txt')")
+    assert failed.status == 1
+    assert "disabled by configuration" in failed.err
+    assert "canary-4f1c" not in failed.out + failed.err
+    assert aios("sql", "--restricted", "SELECT count(*) AS n FROM memories", "--json").json == [{"n": 0}]
+    assert aios("sql", "--restricted", "FROM range(100001)").status == 1

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import aios_db
+from aios_db.cli.app import main
 from aios_db.config import describe_type, keys, load_config, sections
 from aios_db.schema.config import Config, RecallConfig
 from aios_db.schema.errors import ConfigError, ProgrammingError
@@ -128,9 +131,25 @@ def test_one_invalid_value_leaves_the_others(load):
     assert (config.recall.k, config.recall.hops) == (10, 3)
 
 
-def test_named_file_that_is_missing_is_an_error(tmp_path, caplog):
-    assert load_config(tmp_path / "none.yaml", {}) == Config()
-    assert "none.yaml" in caplog.text
+@pytest.mark.parametrize("how", ["given", "AIOS_CONFIG"])
+def test_named_file_that_is_missing_is_an_error(tmp_path, how):
+    """Someone named it, so its values are wanted; a directory is no file either."""
+    for absent in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(ConfigError, match=re.escape(str(absent))):
+            load_config(absent) if how == "given" else load_config(None, {"AIOS_CONFIG": str(absent)})
+
+
+def test_connecting_with_a_file_that_is_missing_makes_no_database(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        aios_db.connect(tmp_path / "a.aios", config=tmp_path / "none.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_refuses_a_file_that_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--config", "nofile.yaml", "init", "a.aios"]) == 1
+    assert "nofile.yaml" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -156,9 +175,9 @@ def test_every_key_has_a_supported_type_and_a_default_in_range():
         defaults = section()
         for key, hint in keys(section).items():
             assert describe_type(hint), (name, key)
-            env = {
-                f"AIOS_{name}__{key}".upper() if name else f"AIOS_{key}".upper(): str(getattr(defaults, key))
-            }
+            default = getattr(defaults, key)
+            variable = f"AIOS_{name}__{key}" if name else f"AIOS_{key}"
+            env = {variable.upper(): "" if default == () else str(default)}
             assert (
                 load_config(env=env | {"AIOS_STRICT": "true"}) == dataclasses.replace(Config(), strict=True)
                 or key == "strict"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from tokenizers import Tokenizer
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.convert.llama2c import convert_llama2c
+from aios_db.engine.language_model import LanguageModel
 from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.weights.lazy import LazyModel
 from aios_db.engine.weights.reader import WeightFile
@@ -185,3 +189,27 @@ def test_absent_files_are_named(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "model.bin")
     with pytest.raises(ModelNotFoundError, match=r"tok\.bin"):
         convert_llama2c(tmp_path / "model.bin", tmp_path / "tok.bin", tmp_path / "model")
+
+
+def test_the_command_converts_a_checkpoint(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "tiny.bin")
+    tokenizer = write_tokenizer(tmp_path / "tok.bin")
+    command = [sys.executable, "-m", "aios_db.cli", "models", "convert"]
+    environment = {**os.environ, "AIOS_ENGINE__MODELS_DIR": str(tmp_path / "models")}
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, check=False
+        )
+
+    alone = run(tmp_path / "tiny.bin")
+    assert alone.returncode == 1
+    assert "--tokenizer" in alone.stderr
+    of_none = run(tmp_path, "--tokenizer", tokenizer)
+    assert of_none.returncode == 1
+    assert "is no file" in of_none.stderr
+    assert run(tmp_path / "tiny.bin", "--tokenizer", tokenizer).stdout.strip() == str(
+        tmp_path / "models/tiny"
+    )
+    model = LanguageModel(tmp_path / "models" / "tiny")
+    assert np.isfinite(model.perplexity(["the cat in the hat"]))

@@ -17,6 +17,7 @@ import aios_db
 from aios_db.cli import main
 from aios_db.importers import FORMATS
 from aios_db.schema import errors
+from aios_db.schema.filters import CONDITIONS
 from aios_db.udfs.registry import TABLES, sql_objects
 
 ROOT = Path(__file__).parents[2]
@@ -37,10 +38,14 @@ def elsewhere(tmp_path, monkeypatch, minilm_dir):
     monkeypatch.delenv("AIOS_DB", raising=False)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+RUN = ("python", "importing", "cookbook", "security", "federation")
+PAGES = ["README.md", *(f"docs/{name}.md" for name in RUN)]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_python_runs(name, capsys):
     code = blocks(name, "python")
-    assert len(code) >= 2
+    assert code
     names: dict[str, object] = {}
     for block in code:
         exec(compile(block, name, "exec"), names)
@@ -65,6 +70,18 @@ def test_readme_shell_commands_run(tmp_path, capsys):
         assert main(command) == 0, capsys.readouterr().err
 
 
+def test_operations_shell_and_python_run(capsys):
+    commands = [shlex.split(line)[1:] for line in "".join(blocks("docs/operations.md", "sh")).splitlines()]
+    assert len(commands) >= 6
+    for command in commands:
+        assert main(command) == 0, capsys.readouterr().err
+    for block in blocks("docs/operations.md", "python"):
+        exec(compile(block, "docs/operations.md", "exec"), {})
+    assert capsys.readouterr().out.endswith(
+        "1 memories\n1 exported\n1 memories taken in\nTrue 1 0\nTrue - 1 memories checked\n"
+    )
+
+
 def test_readme_targets_are_in_the_makefile():
     makefile = page("Makefile")
     for target in re.findall(r"^make (\w+)", page("README.md"), re.MULTILINE):
@@ -82,6 +99,8 @@ def test_sql_runs_and_names_everything(tmp_path):
         assert f"`{item.name}" in text, f"docs/sql.md does not mention {item.name}"
     for table in TABLES:
         assert f"`{table}`" in text
+    for name, condition in CONDITIONS.items():
+        assert f"| `{name}` | {condition.doc} |" in text
 
 
 def test_command_line_reference_is_up_to_date():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aios_db.importers import Row, read_path
+import aios_db
+from aios_db.importers import Row, Skipped, import_files, read_path
 
 UTC = timezone.utc
 
@@ -35,7 +36,7 @@ def test_chat_as_a_list_of_messages(write):
         ("Ada", "a"),
         ("assistant", "b"),
     ]
-    assert {row.fields["session_id"] for row in rows} == {"talk"}
+    assert {row.fields["session_id"] for row in rows} == {"talk.json"}
     assert {row.fields["kind"] for row in rows} == {"message"}
     assert rows[2].fields["occurred_at"] == datetime(2024, 5, 1, 8, tzinfo=UTC)
 
@@ -68,15 +69,15 @@ def test_chat_array_of_conversations_and_sharegpt_spelling(write):
             {"messages": messages},
         ],
     )
-    assert texts(rows) == ["q", "r", "s"]
-    assert [row.fields["session_id"] for row in rows] == ["a:0", "a:0", "a:2"]
-    assert [row.fields["speaker"] for row in rows] == ["human", "gpt", "user"]
+    assert texts(rows) == ["q", "r", "s", "t"]
+    assert [row.fields["session_id"] for row in rows] == ["a.json:0", "a.json:0", "a.json:2", "a.json:2"]
+    assert [row.fields["speaker"] for row in rows] == ["human", "gpt", "user", "user"]
     assert [record.location for record in rejected] == [
         "a.json[1]",
         "a.json[2] message 2",
-        "a.json[2] message 3",
     ]
-    assert rejected[2].reason == "occurred_at is not a time: '?'"
+    assert rows[3].problems == ("occurred_at is not a time",)
+    assert json.loads(rows[3].fields["metadata"]) == {"timestamp": "?"}
 
 
 def test_chatgpt_export_takes_the_current_branch(write):
@@ -184,3 +185,27 @@ def test_locomo_itself():
     assert len(records) == 1451
     assert all(isinstance(record, Row) and "occurred_at" in record.fields for record in records)
     assert sum("[shares image: " in record.fields["text"] for record in records) == 319
+
+
+def test_messages_off_the_current_branch_are_counted_as_skipped(tmp_path):
+    def node(parent, role, text):
+        return {"parent": parent, "message": {"author": {"role": role}, "content": {"parts": [text]}}}
+
+    mapping = {
+        "root": {"parent": None, "message": None, "children": ["q"]},
+        "q": node("root", "user", "Hi plan trip"),
+        "old": node("q", "assistant", "Old answer"),
+        "older": node("old", "user", "A question under it"),
+        "empty": {"parent": "q", "message": None},
+        "new": node("q", "assistant", "New answer"),
+    }
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps([{"id": "c", "mapping": mapping, "current_node": "new"}]))
+    records = list(read_path(path))
+    assert texts(each for each in records if isinstance(each, Row)) == ["Hi plan trip", "New answer"]
+    skipped = [each for each in records if isinstance(each, Skipped)]
+    assert [each.location.rpartition(" ")[2] for each in skipped] == ["old", "older"]
+    assert {each.reason for each in skipped} == {"not on the branch that was continued"}
+    with aios_db.connect(tmp_path / "a.aios") as con:
+        report = import_files(con, [path])
+    assert (report.read, report.stored, report.skipped) == (4, 2, 2)

@@ -56,9 +56,9 @@ def test_long_sections_are_cut_between_paragraphs(write):
     assert {row.fields["title"] for row in rows} == {"a"}
 
 
-def test_text_that_is_not_utf8_names_the_line(write):
-    with pytest.raises(UnreadableError, match=r"a\.txt:3: is not UTF-8 text"):
-        write("a.txt", b"one\ntwo\nthr\xe9e\n")
+def test_bytes_that_are_no_text_are_refused(write):
+    with pytest.raises(UnreadableError, match=r"a\.txt: is not text"):
+        write("a.txt", bytes(range(256)))
 
 
 def test_folder_in_order_without_hidden_and_unknown_files(tmp_path):
@@ -66,3 +66,33 @@ def test_folder_in_order_without_hidden_and_unknown_files(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     assert [row.fields["source"] for row in read_path(tmp_path)] == ["a/z.md", "b.txt"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0\1\2\3",
+        bytes(range(32)) * 4,
+        b"\0\1\0\2\0\3\0\4",
+        b"\1\0\2\0\3\0",
+        b"\xff\xfe\1\0\2\0\3\0",
+        b"\xef\xbb\xbf\0\1\2",
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06",
+        b"\x7fELF\2\1\1" + b"\0" * 64,
+        b"PK\3\4\x14\0\0\0\x08\0",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.csv", "a.log", "a.html"])
+def test_control_characters_are_no_text(write, name, content):
+    with pytest.raises(UnreadableError, match=r": is not text"):
+        write(name, content)
+
+
+@pytest.mark.parametrize(
+    "content", ["ö" * 70_000, "a\tb\x1b[31mred\x1b[0m\f\r\n", "x" * 65_535 + "€", "word " * 20 + "\0"]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_text_with_a_few_control_characters_is_read(write, content, encoding):
+    rows, rejected = write("a.md", content.encode(encoding))
+    assert rows
+    assert not rejected

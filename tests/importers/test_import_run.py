@@ -43,23 +43,29 @@ def test_folder_with_good_bad_and_unknown(con, folder, tmp_path, caplog):
     (folder / "b.md").write_text("# Ships\nA ship sails.")
     (folder / "c.json").write_text("{")
     (folder / "d.png").write_bytes(b"\x89PNG")
-    (folder / "e.txt").write_bytes(b"\xff")
+    (folder / "e.txt").write_bytes(b"\xff\x00\x01")
     seen = []
     report = import_path(con, folder, progress=lambda *step: seen.append(step[:2]))
-    assert (report.files, report.imported, report.rejected, report.skipped) == (3, 3, 4, ["d.png"])
-    assert [name for name, _ in seen] == ["a.jsonl", "b.md", "e.txt"]
+    assert (report.files, report.read, report.stored, report.rejected) == (2, 7, 4, 3)
+    assert report.skipped_files == {"d.png": "not a known format"}
+    assert [name for name, _ in seen] == ["a.jsonl", "b.md"]
     assert {row[0] for row in con.execute("SELECT text FROM memories").fetchall()} == {
         "one",
         "two",
+        "three",
         "A ship sails.",
     }
 
     aside = tmp_path / "agent.aios.rejected.jsonl"
     assert report.rejected_path == str(aside)
     entries = [json.loads(line) for line in aside.read_text().splitlines()]
-    assert [entry["location"] for entry in entries] == ["a.jsonl:3", "a.jsonl:4", "c.json:1", "e.txt:1"]
-    assert entries[1]["reason"].startswith("tier is 'eternal'")
-    assert json.loads(entries[1]["content"])["text"] == "three"
+    assert [(entry["file"], entry["place"]) for entry in entries] == [
+        ("a.jsonl", "3"),
+        ("c.json", "1"),
+        ("e.txt", ""),
+    ]
+    assert entries[0]["record"] == {"text": 1}
+    assert report.warnings == {"tier must be one of short, long, archived": 1}
     assert "a.jsonl:3: text must be a string" in caplog.text
 
 
@@ -88,11 +94,11 @@ def test_interrupted_import_goes_on_after_the_last_batch(con, folder, monkeypatc
     lines(folder / "a.jsonl", texts)
     remember, batches = con.remember, []
 
-    def fail_on_third(rows):
+    def fail_on_third(rows, **options):
         batches.append(len(rows))
         if len(batches) == 3:
             raise OperationalError("no space left on device")
-        return remember(rows)
+        return remember(rows, **options)
 
     monkeypatch.setattr(con, "remember", fail_on_third)
     with pytest.raises(OperationalError):
@@ -141,13 +147,15 @@ def test_related_memories_of_the_old_store_become_links(con, folder, monkeypatch
 
 def test_refused_paths_and_formats(con, folder):
     (folder / "a.png").write_bytes(b"x")
-    with pytest.raises(ProgrammingError, match=r"a\.png: not a known format \(locomo, chat"):
+    with pytest.raises(ProgrammingError, match=r"a\.png: not a known format \(locomo, slack, facebook"):
         import_path(con, folder / "a.png")
     with pytest.raises(ProgrammingError, match="no format 'xml'"):
         import_path(con, folder / "a.png", format="xml")
     with pytest.raises(OperationalError, match="no such file"):
         import_path(con, folder / "none")
-    assert import_path(con, folder, rejected_path=folder / "bad.jsonl").skipped == ["a.png"]
+    assert import_path(con, folder, rejected_path=folder / "bad.jsonl").skipped_files == {
+        "a.png": "not a known format"
+    }
 
 
 def test_unreadable_in_the_middle_keeps_what_came_before(con, folder):
@@ -173,3 +181,27 @@ def test_a_pipe_is_refused_and_links_in_a_circle_end(con, folder):
     (folder / "nowhere.txt").symlink_to(folder / "missing")
     report = import_path(con, folder, restart=True)
     assert report.imported == before == 2
+
+
+def test_a_transcript_of_several_batches_keeps_its_repeated_turns(con, folder, monkeypatch):
+    monkeypatch.setattr(run, "BATCH_ROWS", 4)
+    said = ["yes", "no", "yes", "go on", "yes", "no", "yes"] * 2
+    chat = [{"role": "user", "content": text} for text in said]
+    (folder / "chat.json").write_text(json.dumps({"id": "c", "messages": chat}))
+    remember, batches = con.remember, []
+
+    def fail_on_third(rows, **options):
+        batches.append(len(rows))
+        if len(batches) == 3:
+            raise OperationalError("no space left on device")
+        return remember(rows, **options)
+
+    monkeypatch.setattr(con, "remember", fail_on_third)
+    with pytest.raises(OperationalError):
+        import_path(con, folder)
+    monkeypatch.undo()
+    import_path(con, folder)
+    stored = "SELECT list(text ORDER BY memory_id) FROM memories"
+    assert con.execute(stored).fetchall() == [(said,)]
+    import_path(con, folder, restart=True)
+    assert con.execute(stored).fetchall() == [(said,)]

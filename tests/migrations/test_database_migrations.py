@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,16 @@ from aios_db.schema.errors import (
 from aios_db.store import MemoryStore
 
 NEW_TABLES = ("weight_versions", "validation_reports", "schema_migrations")
-STEPS = [*(f"made table {table}" for table in NEW_TABLES), "verified", "recorded", "switched"]
+LATER_TABLES = ("quarantine_releases",)
+ENDS = ("verified", "recorded", "switched")
+STEPS = [
+    *(f"made table {table}" for table in NEW_TABLES), *ENDS,
+    "added columns", "counted occurrences", "dated messages", *ENDS,
+    "made table lora_cards", "made table sync_log", *ENDS,
+    "made table quarantine_releases", *ENDS,
+]  # fmt: skip
+NEW_COLUMNS = ["external_id", "times", "occurrences"]
+DAY = datetime(2024, 5, 1, tzinfo=timezone.utc)
 CONFIG = Config(storage=StorageConfig(dimension=4))
 
 
@@ -44,10 +54,24 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("format1") / "agent.aios"
     store = MemoryStore.open(path, config=CONFIG)
     vectors = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    rows = pa.table({"text": [f"memory {n}" for n in range(20)], "text_embedding": list(vectors)})
+    rows = pa.table(
+        {
+            "text": [f"memory {n}" for n in range(20)],
+            "text_embedding": list(vectors),
+            "session_id": [None, "s"] * 10,
+            "occurred_at": [None, None, DAY, DAY] * 5,
+            "kind": ["message"] * 16 + ["document"] * 4,
+        }
+    )
     store.remember(rows)
     store.close()
-    for table in NEW_TABLES:
+    memories = lance.dataset(path / "memories.lance")
+    hashes = memories.to_table(columns=["memory_id", "content_hash"]).to_pylist()
+    cut = [{**row, "content_hash": row["content_hash"][:64]} for row in hashes]
+    memories.merge_insert("memory_id").when_matched_update_all().execute(pa.Table.from_pylist(cut))
+    memories.drop_columns(NEW_COLUMNS)
+    shutil.rmtree(path / "index", ignore_errors=True)
+    for table in (*NEW_TABLES, *LATER_TABLES):
         shutil.rmtree(path / f"{table}.lance")
     set_format(path, 1)
     return path
@@ -68,6 +92,29 @@ def content(path: Path) -> dict[str, Any]:
     return {"marker": json.loads((path / "aios.json").read_text()), **tables}
 
 
+def unchanged(row: dict[str, Any]) -> str:
+    """What migrations leave of a memory as it is."""
+    kept = {name: value for name, value in row.items() if name not in (*NEW_COLUMNS, "content_hash")}
+    return json.dumps({**kept, "hash": row["content_hash"][:64]}, default=str)
+
+
+def test_memories_of_an_old_database_are_known_again(old: Path) -> None:
+    fresh = MemoryStore.open(old.parent / "fresh.aios", config=CONFIG)
+    before = lance.dataset(old / "memories.lance").to_table().to_pylist()
+    columns = ["text", "text_embedding", "session_id", "occurred_at", "kind"]
+    rows = pa.Table.from_pylist([{name: row[name] for name in columns} for row in before])
+    fresh.remember(rows)
+    migrate(old)
+    store = MemoryStore.open(old, config=CONFIG)
+    assert store.remember(rows) == [row["memory_id"] for row in before]
+    assert store.memories.schema == fresh.memories.schema
+    told = ["text", "content_hash", "external_id", "times", "occurrences"]
+    told_by = [each.memories.to_table(columns=told).sort_by("text").to_pylist() for each in (store, fresh)]
+    assert told_by[0] == told_by[1]
+    store.close()
+    fresh.close()
+
+
 def test_a_new_database_needs_no_migration(tmp_path: Path) -> None:
     MemoryStore.open(tmp_path / "new", config=CONFIG).close()
     assert pending(tmp_path / "new") == applied(tmp_path / "new") == migrate(tmp_path / "new") == []
@@ -82,15 +129,17 @@ def test_an_old_database_is_refused_with_the_command_that_helps(old: Path) -> No
 def test_migrate_brings_an_old_database_to_the_newest_format(old: Path) -> None:
     before = content(old)
     steps: list[str] = []
-    assert [each.name for each in pending(old)] == ["m0002_weight_versions"]
+    names = ["m0002_weight_versions", "m0003_identity", "m0004_federation", "m0005_quarantine"]
+    assert [each.name for each in pending(old)] == names
     assert not list(old.glob("schema_migrations*"))  # pending only reads
-    assert [each.number for each in migrate(old, on_step=steps.append)] == [2]
+    assert [each.number for each in migrate(old, on_step=steps.append)] == [2, 3, 4, 5]
     assert steps == STEPS
-    assert [(each.number, each.name) for each in applied(old)] == [(2, "m0002_weight_versions")]
+    assert [(each.number, each.name) for each in applied(old)] == [*enumerate(names, 2)]
     assert pending(old) == [] and migrate(old) == []
     after = content(old)
-    assert after["memories"] == before["memories"] and len(after["memories"][1]) == 20
-    assert after["marker"]["format_version"] == FORMAT_VERSION == 2
+    assert sorted(map(unchanged, after["memories"][1])) == sorted(map(unchanged, before["memories"][1]))
+    assert len(after["memories"][1]) == 20
+    assert after["marker"]["format_version"] == FORMAT_VERSION == 5
     store = MemoryStore.open(old, config=CONFIG)
     assert store.stats().memories == 20
     store.close()
@@ -103,8 +152,8 @@ def test_the_newest_format_is_that_of_the_last_migration() -> None:
 
 def test_to_stops_early_and_never_goes_back(old: Path) -> None:
     assert pending(old, to=1) == [] and migrate(old, to=1) == []
-    with pytest.raises(ProgrammingError, match="there is no format 3"):
-        pending(old, to=3)
+    with pytest.raises(ProgrammingError, match="there is no format 6"):
+        pending(old, to=6)
     migrate(old, to=2)
     with pytest.raises(ProgrammingError, match="only go forward, not to 1"):
         migrate(old, to=1)
@@ -180,9 +229,13 @@ _KILLED = """
 import os, signal, sys
 from aios_db.migrations.database import migrate
 
+steps = int(sys.argv[2])
+
 def on_step(step):
+    global steps
     print(step, flush=True)
-    if step == sys.argv[2]:
+    steps -= 1
+    if steps < 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
 migrate(sys.argv[1], on_step=on_step)
@@ -194,17 +247,17 @@ def test_killed_at_each_step_it_finishes_when_run_again(old: Path, tmp_path: Pat
     migrate(whole)
     expected = content(whole)
     successes = 0
-    for step in STEPS:
+    for number, step in enumerate(STEPS):
         path = shutil.copytree(old, tmp_path / "killed")
-        command = [sys.executable, "-c", _KILLED, str(path), step]
+        command = [sys.executable, "-c", _KILLED, str(path), str(number)]
         run = subprocess.run(
             command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2]
         )
         assert run.returncode == -signal.SIGKILL and run.stdout.splitlines()[-1] == step, run.stderr
-        if step != "switched":  # the old format is still whole
-            assert json.loads((path / "aios.json").read_text())["format_version"] == 1
+        switched = STEPS[: number + 1].count("switched")  # until then the old format is still whole
+        assert json.loads((path / "aios.json").read_text())["format_version"] == 1 + switched
         migrate(path)
         assert content(path) == expected
         successes += 1
         shutil.rmtree(path)
-    assert successes == len(STEPS) == 6
+    assert successes == len(STEPS) == 21

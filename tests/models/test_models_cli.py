@@ -11,6 +11,7 @@ import pytest
 
 from aios_db.cli import main
 from aios_db.engine.weights.reader import WeightFile
+from aios_db.migrations.registry import migrations
 from aios_db.store import MemoryStore
 
 Aios = Callable[..., tuple[int, str, str]]
@@ -45,11 +46,13 @@ def test_migrate_a_database(aios: Aios, tmp_path: Path) -> None:
     path = old_database(tmp_path / "agent.aios")
     status, _, err = aios("stats")
     assert status == 1 and "has format 1" in err and "aios migrate" in err
-    assert aios("migrate", "--dry-run")[1] == "would apply m0002_weight_versions to agent.aios\n"
-    assert json.loads(aios("migrate", "--dry-run", "--json")[1])["pending"] == ["m0002_weight_versions"]
-    assert aios("migrate", "--to", 9)[0] == 1
+    names = [each.name for each in migrations()]
+    assert names[:2] == ["m0002_weight_versions", "m0003_identity"]
+    assert aios("migrate", "--dry-run")[1] == f"would apply {', '.join(names)} to agent.aios\n"
+    assert json.loads(aios("migrate", "--dry-run", "--json")[1])["pending"] == names
+    assert aios("migrate", "--to", 999)[0] == 1
     status, out, err = aios("migrate", path)
-    assert status == 0 and out == f"applied m0002_weight_versions to {path}\n" and "recorded" in err
+    assert status == 0 and out == f"applied {', '.join(names)} to {path}\n" and "recorded" in err
     assert aios("migrate", path)[1] == f"{path} needs no migration\n"
     assert aios("stats")[0] == 0
     status, _, err = aios("migrate", "--to", 1)

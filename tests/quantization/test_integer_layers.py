@@ -15,6 +15,7 @@ from aios_db.engine.quantization import integer_layers
 from aios_db.engine.quantization.integer_layers import IntegerEmbedding, IntegerLinear, use_integers
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, quantize
+from aios_db.engine.validation.gate import Candidate
 from aios_db.engine.weights.lazy import LazyModel
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import write_weights
@@ -148,9 +149,9 @@ def test_engine_computes_from_the_stored_integers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     directory = quantized(target)
-    floats = ArrowEngine(directory, cpu=FLOAT).encode(unseen_texts)
+    floats = ArrowEngine(Candidate(directory), cpu=FLOAT).encode(unseen_texts)
     with caplog.at_level(logging.INFO, "aios_db.engine.quantization"):
-        engine = ArrowEngine(directory)
+        engine = ArrowEngine(Candidate(directory))
         integers = engine.encode(unseen_texts)
     assert "12 quantized layers" in caplog.text
     assert (floats * integers).sum(1).min() > least
@@ -167,7 +168,7 @@ def test_without_fast_products_weights_are_unpacked_with_a_warning(
     directory = quantized("int8")
     plain = dataclasses.replace(integer_layers.cpu_features(), names=frozenset())
     monkeypatch.setattr(integer_layers, "cpu_features", lambda: plain)
-    vectors = ArrowEngine(directory).encode(unseen_texts)
+    vectors = ArrowEngine(Candidate(directory)).encode(unseen_texts)
     assert "unpacked" in caplog.text
-    expected = ArrowEngine(directory, cpu=FLOAT).encode(unseen_texts)
+    expected = ArrowEngine(Candidate(directory), cpu=FLOAT).encode(unseen_texts)
     assert np.allclose(vectors, expected, atol=1e-4)

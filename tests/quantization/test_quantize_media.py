@@ -20,7 +20,7 @@ from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.calibration import MediaFiles
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.subject import load_model
-from aios_db.engine.validation.gate import require_valid
+from aios_db.engine.validation.gate import Candidate, require_valid
 from aios_db.engine.validation.split import calibration_files, validation_files
 from aios_db.engine.validation.validator import validate_version
 from aios_db.engine.weights.reader import WeightFile
@@ -84,8 +84,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def encode(path: Path, files: list[Path], cpu: CpuConfig = CpuConfig()) -> np.ndarray:  # noqa: B008 - frozen
     content = [file.read_bytes() for file in files]
     if "whisper" in path.name:
-        return AudioEncoder(path, cpu=cpu).encode_audio(content)
-    return ImageEncoder(path, cpu=cpu).encode_image(content)
+        return AudioEncoder(Candidate(path), cpu=cpu).encode_audio(content)
+    return ImageEncoder(Candidate(path), cpu=cpu).encode_image(content)
 
 
 @pytest.mark.parametrize("architecture", ["ViT", "Whisper"])

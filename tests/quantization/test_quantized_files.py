@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, matrix_shape, quantize
-from aios_db.engine.validation.gate import require_valid
+from aios_db.engine.validation.gate import Candidate, require_valid
 from aios_db.engine.validation.validator import validate_version
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.reader import WeightFile
@@ -111,14 +111,14 @@ def test_any_flipped_byte_is_caught_or_harmless(
 ) -> None:
     """The engine gives the vectors it gave or an error, and the gate lets no other weights through."""
     text = ["word3 word14 word15 word9 word2 word6"]
-    expected = ArrowEngine(quantized).encode(text)
+    expected = ArrowEngine(Candidate(quantized)).encode(text)
     damaged = tmp_path / "tiny-int2"
     shutil.copytree(quantized, damaged, dirs_exist_ok=True)
     content = bytearray((damaged / "weights.parquet").read_bytes())
     content[int(place * len(content))] ^= flip
     (damaged / "weights.parquet").write_bytes(content)
     try:
-        assert np.array_equal(ArrowEngine(damaged).encode(text), expected)
+        assert np.array_equal(ArrowEngine(Candidate(damaged)).encode(text), expected)
     except WeightsError as error:
         assert "weights.parquet" in str(error)
     good, now = WeightFile(quantized / "weights.parquet"), None
@@ -147,7 +147,7 @@ def test_a_flipped_byte_in_any_tensor_is_caught(quantized: Path, tmp_path: Path)
             changed[at + part.size // 2] ^= 1
             (damaged / "weights.parquet").write_bytes(changed)
             try:
-                ArrowEngine(damaged).encode(["word3 word4"])
+                ArrowEngine(Candidate(damaged)).encode(["word3 word4"])
                 unused.append(name)
             except WeightsError as error:
                 assert name in str(error)

@@ -15,6 +15,7 @@ from aios_db.engine.quantization import quantizer
 from aios_db.engine.quantization.layers import quantize_layers
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.subject import Batch
+from aios_db.engine.validation.gate import Candidate
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import DataError, NotSupportedError, OperationalError, WeightsError
@@ -31,7 +32,7 @@ STEPS = 80
 
 
 def cosine(original: Path, quantized: Path, texts: list[str]) -> float:
-    vectors = [ArrowEngine(directory).encode(texts) for directory in (original, quantized)]
+    vectors = [ArrowEngine(Candidate(directory)).encode(texts) for directory in (original, quantized)]
     return float((vectors[0] * vectors[1]).sum(1).mean())
 
 
@@ -95,6 +96,17 @@ class Killed(Exception):
     pass
 
 
+RUN = dataclasses.replace(INT2, method="full", distillation_steps=30, max_bits=4.0)
+
+
+@pytest.fixture(scope="module")
+def of_one_run(tiny_bert: Path, texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """SHA-256 of the weights that a run makes that nothing stops."""
+    target = tmp_path_factory.mktemp("whole") / "q"
+    quantize_model(tiny_bert, target, calibration=texts, config=RUN)
+    return WeightFile(target / "weights.parquet").content_sha256
+
+
 @pytest.mark.parametrize(
     "stop",
     [
@@ -106,11 +118,12 @@ def test_a_killed_run_continues_to_the_same_result(
     tiny_bert: Path,
     tmp_path: Path,
     texts: list[str],
+    *,
+    of_one_run: str,
     stop: tuple[str, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quantizer, "SAVE_EVERY", 10)
-    config = dataclasses.replace(INT2, method="full", distillation_steps=STEPS, max_bits=4.0)
     steps: list[tuple[str, int]] = []
 
     def kill(what: str, done: int, total: int) -> None:
@@ -118,25 +131,23 @@ def test_a_killed_run_continues_to_the_same_result(
             raise Killed
 
     with pytest.raises(Killed):
-        quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=config, progress=kill)
+        quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=RUN, progress=kill)
     assert not (tmp_path / "q").exists()
     if stop == ("GPTQ", 9):
         kept = torch.load(tmp_path / ".q.quantizing" / "state.pt", weights_only=True)
         assert len(kept["layers"]) == 6
         assert all(each.dim() == 1 for each in kept["model"].values())  # no second copy of the weights
     quantize_model(
-        tiny_bert, tmp_path / "q", calibration=texts, config=config,
+        tiny_bert, tmp_path / "q", calibration=texts, config=RUN,
         progress=lambda what, done, total: steps.append((what, done)),
     )  # fmt: skip
-    quantize_model(tiny_bert, tmp_path / "whole", calibration=texts, config=config)
     first = {
         "measuring sensitivity": ("measuring sensitivity", 7 if stop[1] == 12 else 1),
         "GPTQ": ("GPTQ", 7 if stop[1] == 9 else 1),
         "distilling": ("distilling", 21 if stop[1] == 25 else 1),
     }
     assert steps[0] == first[stop[0]]
-    resumed, whole = (WeightFile(tmp_path / name / "weights.parquet") for name in ("q", "whole"))
-    assert resumed.content_sha256 == whole.content_sha256
+    assert WeightFile(tmp_path / "q" / "weights.parquet").content_sha256 == of_one_run
 
 
 def test_a_checkpoint_of_other_texts_is_not_used(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:

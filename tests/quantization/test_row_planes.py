@@ -25,6 +25,7 @@ from aios_db.engine.quantization.row_sensitivity import row_sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, divergence, load_model
 from aios_db.engine.quantization.trainable import GridLinear
 from aios_db.engine.quantization.training_texts import TrainingTexts
+from aios_db.engine.validation.gate import Candidate
 from aios_db.engine.weights.quantized import dequantize
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import write_weights
@@ -216,7 +217,9 @@ def by_row(tiny_bert: Path, texts: list[str], tmp_path_factory: pytest.TempPathF
 
 
 def test_every_path_reads_the_planes(by_row: Path, unseen_texts: list[str]) -> None:
-    integers, floats = (ArrowEngine(by_row, cpu=cpu).encode(unseen_texts) for cpu in (CpuConfig(), FLOAT))
+    integers, floats = (
+        ArrowEngine(Candidate(by_row), cpu=cpu).encode(unseen_texts) for cpu in (CpuConfig(), FLOAT)
+    )
     assert (integers * floats).sum(1).min() > 0.99
     file = WeightFile(by_row / "weights.parquet")
     name = "encoder.layer.0.intermediate.dense.weight"
@@ -237,7 +240,7 @@ def test_rows_are_a_better_use_of_bits_than_layers(
     quantize_model(tiny_bert, tmp_path / "layers", calibration=texts, config=layers)
     original = ArrowEngine(tiny_bert, cpu=FLOAT).encode(unseen_texts)
     rows, whole = (
-        (ArrowEngine(path, cpu=FLOAT).encode(unseen_texts) * original).sum(1).mean()
+        (ArrowEngine(Candidate(path), cpu=FLOAT).encode(unseen_texts) * original).sum(1).mean()
         for path in (by_row, tmp_path / "layers")
     )
     assert 1 - rows < 0.8 * (1 - whole)
@@ -247,23 +250,37 @@ class Killed(Exception):
     pass
 
 
+RUN = replace(BY_ROW, distillation_steps=20, distillation_tokens=256)
+
+
+@pytest.fixture(scope="module")
+def of_one_run(tiny_bert: Path, texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """SHA-256 of the weights that a run makes that nothing stops."""
+    target = tmp_path_factory.mktemp("whole") / "q"
+    quantize_model(tiny_bert, target, calibration=texts, config=RUN)
+    return WeightFile(target / "weights.parquet").content_sha256
+
+
 @pytest.mark.parametrize("stop", [("measuring sensitivity", 3), ("GPTQ", 9), ("distilling", 15)])
 def test_a_killed_run_continues_to_the_same_result(
-    tiny_bert: Path, texts: list[str], tmp_path: Path, stop: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+    tiny_bert: Path,
+    texts: list[str],
+    *,
+    of_one_run: str,
+    tmp_path: Path,
+    stop: tuple[str, int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quantizer, "SAVE_EVERY", 10)
-    config = replace(BY_ROW, distillation_steps=20, distillation_tokens=256)
 
     def kill(what: str, done: int, total: int) -> None:
         if (what, done) == stop:
             raise Killed
 
     with pytest.raises(Killed):
-        quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=config, progress=kill)
-    for name in ("q", "whole"):
-        quantize_model(tiny_bert, tmp_path / name, calibration=texts, config=config)
-    resumed, whole = (WeightFile(tmp_path / name / "weights.parquet") for name in ("q", "whole"))
-    assert resumed.content_sha256 == whole.content_sha256
+        quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=RUN, progress=kill)
+    quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=RUN)
+    assert WeightFile(tmp_path / "q" / "weights.parquet").content_sha256 == of_one_run
 
 
 def test_refinement_that_is_cut_short_is_refused(by_row: Path, tmp_path: Path) -> None:
@@ -281,5 +298,5 @@ def test_refinement_that_is_cut_short_is_refused(by_row: Path, tmp_path: Path) -
 
 def test_use_is_logged(by_row: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "aios_db.engine.quantization"):
-        ArrowEngine(by_row).encode(["word3 word4"])
+        ArrowEngine(Candidate(by_row)).encode(["word3 word4"])
     assert "12 quantized layers, unpacked one layer at a time" in caplog.text

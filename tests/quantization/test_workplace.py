@@ -13,6 +13,7 @@ from aios_db.engine.devices import Device
 from aios_db.engine.quantization import quantizer, workplace
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.workplace import CPU, on_device
+from aios_db.engine.validation.gate import Candidate
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import CpuConfig, DeviceConfig, QuantizationConfig
 from aios_db.schema.errors import DataError, DeviceError
@@ -113,7 +114,7 @@ def test_cuda_and_the_cpu_reach_the_same(
     for target in ("cuda", "cpu"):
         device = DeviceConfig(target=target, fallback_enabled=False)  # type: ignore[arg-type]
         quantize_model(tiny_bert, tmp_path / target, calibration=texts, config=config, device=device)
-        vectors = ArrowEngine(tmp_path / target, device=on_cpu).encode(unseen_texts)
+        vectors = ArrowEngine(Candidate(tmp_path / target), device=on_cpu).encode(unseen_texts)
         cosines[target] = float((original * vectors).sum(1).mean())
     assert cosines["cuda"] == pytest.approx(cosines["cpu"], abs=0.02)
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios_db.search import kernels
-from aios_db.search.graph import _GAINS, _SHARED, LinkArrays
-from aios_db.search.linkrun import Links
+from aios_db.search.graph import _GAINS, LinkArrays
+from aios_db.search.linkrun import INCOMING, Links
 from aios_db.search.portable import keywords, links, names, vectors
 
 native = pytest.importorskip("aios_db.search.native.vectors", reason="not compiled").__package__
@@ -106,17 +106,22 @@ def test_activation_over_links(seed, memories, count, more):
         sources = random.integers(memories, size=size)
         targets = random.integers(memories, size=size)
         weights = np.where(random.random(size) < 0.2, 0, random.random(size)).astype(np.float32)
-        return sources, targets, weights, random.integers(len(_GAINS), size=size).astype(np.uint8)
+        return sources, targets, weights, random.integers(len(_GAINS) - 1, size=size).astype(np.uint8)
 
     packed = LinkArrays.build(Links(np.arange(count), *some(count)))
-    adjacency = packed.offsets, packed.targets, packed.weights, packed.kinds, packed.degrees
+    adjacency = packed.offsets, packed.targets, packed.weights, packed.kinds
     rows = np.flatnonzero(random.random(memories + 5) < 0.4)
     _, targets, weights, kinds = some(more if len(rows) else 0)
+    kinds |= np.where(random.random(len(kinds)) < 0.5, INCOMING, np.uint8(0))
     other = random.integers(max(len(rows), 1), size=len(targets)), targets, weights, kinds
-    degrees = random.random(random.integers(memories + 1)) * 3
-    given = rows, random.random(len(rows)), adjacency, other, degrees, _GAINS, _SHARED
+    names = random.integers(4, size=random.integers(memories + 1)).astype(np.uint64)
+    own = np.flatnonzero(random.random(memories) < 0.5)
+    seeds = own, random.normal(size=len(own)) * 10
+    given = rows, random.random(len(rows)), seeds, adjacency, other, names, _GAINS
     frontier = compiled("links").step(*given)
-    same(frontier, links.step(*given))
+    reached, arrived = links.step(*given)
+    assert frontier[0].tolist() == reached.tolist()
+    np.testing.assert_allclose(frontier[1], arrived, rtol=1e-9, atol=1e-300)  # exp differs in the last bit
     seeds = np.flatnonzero(random.random(memories) < 0.3)
     given = seeds, random.random(len(seeds)), np.zeros(len(seeds), np.int64), *frontier, 2
     same(compiled("links").merge(*given), links.merge(*given))
@@ -164,13 +169,10 @@ def test_damaged_arrays_are_errors_and_no_crash():
         compiled("vectors").products(np.ones((2, 1), np.float32), np.array([2]), one)
     none = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.uint8)
     for offsets, kind in (([0, 5], 1), ([-1, 1], 1), ([0, 1], 200)):
-        adjacency = (
-            np.array(offsets), np.zeros(1, np.int32), one, np.full(1, kind, np.uint8), np.zeros(1, np.float32)
-        )  # fmt: skip
+        adjacency = np.array(offsets), np.zeros(1, np.int32), one, np.full(1, kind, np.uint8)
+        seeds = np.zeros(1, np.int64), np.ones(1)
         with pytest.raises(IndexError):
-            compiled("links").step(
-                np.zeros(1, np.int64), np.ones(1), adjacency, none, np.empty(0), _GAINS, _SHARED
-            )
+            compiled("links").step(*seeds, seeds, adjacency, none, np.empty(0, np.uint64), _GAINS)
     norm = keywords.Norm(0.1, 0.5, 1.9)
     for docs in ([5, 1, 9], [-4, 0], [0, 2**31 - 1], [2, 2, 1, 0]):
         lists = [(np.array(docs, np.int32), np.ones(len(docs), np.uint16))]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aios_db.schema.association_links import KINDS
 from aios_db.schema.config import LinksConfig
 from aios_db.search.linking import NewMemories, propose_links
-from aios_db.search.phrases import mentions, phrases, possible_mentions, title_keys
+from aios_db.search.phrases import mention_shares, phrases, possible_mentions, title_keys
 
 DEFAULT = LinksConfig()
 NO_SIMILAR = LinksConfig(similar_neighbors=0)
@@ -107,7 +109,82 @@ def test_phrases_are_names_numbers_and_dates():
 def test_titles_and_mentions():
     assert title_keys("Lilu (mythology)") == ["lilu mythology", "lilu"]
     assert title_keys("The") == []
-    assert mentions("It is the Eiffel Tower's base.", "Eiffel Tower")
-    assert not mentions("the eiffel of a tower", "Eiffel Tower")
-    assert not mentions("Anything", "")
     assert "eiffel tower" in possible_mentions("See the Eiffel Tower now")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "share"),
+    [
+        ("It is the Eiffel Tower's base.", "eiffel tower", 1),
+        ("Paris is a city.", "paris", 1),
+        ("He met Paris Hilton.", "paris", 1 / 2),
+        ("He met Paris Hilton in Paris.", "paris", 1),
+        ("The United States Army came.", "united", 1 / 3),
+        ("then President Barack Obama spoke", "barack obama", 2 / 3),
+        ("In London, Paris and Rome", "paris", 1),
+        ("The Beatles played", "the beatles", 1),
+        ("the President of France said", "president of france", 1),
+        ("Flight 370 was lost", "370", None),  # three signs could be anything
+        ("the eiffel of a tower", "eiffel tower", None),
+        ("See paris.", "paris", None),
+        ("Anything", "", None),
+        ("", "paris", None),
+        ("Straße nach Wien. WIEN!", "wien", 1),
+    ],
+)
+def test_how_sure_a_mention_is(text, key, share):
+    found = mention_shares(text, [key, "absent name"])
+    assert found == ({} if share is None else {key: pytest.approx(share)})
+    assert set(found) <= set(possible_mentions(text))
+
+
+WORDS = st.sampled_from(["Paris", "Hilton", "of", "the", "United", "States", "paris", "1999", "1", "É"])
+
+
+@settings(deadline=None)
+@given(st.lists(WORDS, max_size=12))
+def test_mentions_are_found_either_way(words):
+    text = " ".join(words)
+    possible = possible_mentions(text)
+    shares = mention_shares(text, possible)
+    assert set(shares) == set(possible)
+    assert all(0 < share <= 1 for share in shares.values())
+
+
+def passage(number, title, text):
+    return {"memory_id": f"p{number}", "title": title, "text": text}
+
+
+def test_the_rarer_a_name_the_larger_the_weight(linked):
+    weights = []
+    for mentioning in (1, 8, 9, 20, 64, 65):
+        name = f"Lake {'abcdefgh'[mentioning % 8].upper()}{'x' * mentioning}"
+        texts = [
+            passage(f"{mentioning}-{i}", f"Story {mentioning} {i}", f"It was near {name} once.")
+            for i in range(mentioning)
+        ]
+        found = linked(*texts, passage(f"town{mentioning}", name, "A town."), config=NO_SIMILAR)
+        weights.append(found.get((f"p{mentioning}-0", f"ptown{mentioning}", "same_entity"), 0))
+    assert weights[:2] == [1, 1]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[3] == pytest.approx((8 / 20) ** 0.5)
+    assert weights[-1] == 0
+
+
+def test_passages_of_one_title_are_not_linked_with_each_other(linked):
+    same = [passage(i, "Green (album)" if i % 2 else "Green", f"Green was the {i}th.") for i in range(6)]
+    song = passage("song", "Song", "It is on Green, they say.")
+    links = linked(*same, song, config=NO_SIMILAR)
+    assert links.keys() == {("psong", f"p{i}", "same_entity") for i in range(6)}
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_links_grow_with_the_passages_and_not_with_their_square(linked, one_by_one):
+    one = [passage(i, "Great Novel", f"Great Novel, part {i}, by Ann Doe.") for i in range(150)]
+    author = [passage(f"a{i}", "Ann Doe", f"She wrote Great Novel in {i}.") for i in range(150)]
+    both = [each for pair in zip(one, author, strict=True) for each in pair]
+    size = 10 if one_by_one else len(both)
+    links = {}
+    for start in range(0, len(both), size):
+        links |= linked(*both[start : start + size], config=NO_SIMILAR)
+    assert len(links) <= 64 * 64 * 2

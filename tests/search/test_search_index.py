@@ -202,3 +202,20 @@ def test_deletions_are_found_when_lance_cleaned_the_old_version_up(filled, saved
     assert len(filled.index) == 19
     assert filled.row("m1") == -1
     assert filled.index.neighbors(filled.row("m2"), 1)[0].tolist() == []
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_links_made_by_recall_do_not_weaken_others(tables, unit, saved):
+    tables.remember(*({"memory_id": f"m{i}", "text": "tea", "text_embedding": unit(i)} for i in range(20)))
+    tables.link(("m0", "m1", "same_entity", 1.0), ("m0", "m2", "user", 0.5))
+
+    def arrived():
+        rows, scores, _ = tables.index.spread(np.array([tables.row("m0")]), np.ones(1), 1)
+        found = dict(zip(tables.names(rows), scores.tolist(), strict=True))
+        return [found["m1"], found["m2"]]
+
+    before = arrived()
+    tables.link(*((f"m{i}", f"m{j}", "recalled_together", 1.0) for i in range(2) for j in range(3, 19)))
+    if saved:
+        tables.index.save()
+    assert arrived() == pytest.approx(before, rel=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import duckdb
@@ -170,6 +171,110 @@ def test_an_attach_that_fails_leaves_nothing(database: Path) -> None:
         aios_db.detach(mine)
 
 
+def test_a_schema_is_seen_by_every_session_of_the_instance(database: Path) -> None:
+    with duckdb.connect() as mine:
+        before, later = mine.cursor(), []
+        aios_db.attach(mine, database, schema="aios")
+        later.append(mine.cursor())
+
+        def ask(session: duckdb.DuckDBPyConnection) -> list[tuple[object, ...]]:
+            return session.execute(
+                "SELECT m.text, s.score > 0 "
+                "FROM aios.keyword_search('key', 3) s JOIN aios.memories m USING (memory_id)"
+            ).fetchall()
+
+        for session in (mine, before, *later):
+            assert ask(session) == [("the key is under the pot", True)]
+            assert session.execute(
+                "SELECT count(*) FROM aios.association_links WHERE kind = 'no'"
+            ).fetchone() == (0,)
+        with aios_db.connect(database) as other:
+            other.forget(
+                [row[0] for row in other.execute("SELECT memory_id FROM memories LIMIT 1").fetchall()]
+            )
+        in_a_thread: list[object] = []
+        thread = threading.Thread(
+            target=lambda: in_a_thread.append(
+                mine.cursor().execute("SELECT count(*) FROM aios.memories").fetchone()
+            )
+        )
+        thread.start()
+        thread.join()
+        assert in_a_thread == [(1,)]
+        aios_db.detach(mine)
+        for session in (before, *later):
+            with pytest.raises(duckdb.Error):
+                session.execute("SELECT count(*) FROM aios.memories")
+
+
+def test_two_databases_under_two_schemas(database: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second.aios"
+    with aios_db.connect(second) as con:
+        vector = np.eye(384, dtype=np.float32)[0]
+        con.remember([{"text": "another key", "text_embedding": vector}])
+    with duckdb.connect() as mine:
+        before = mine.execute("SELECT count(*) FROM duckdb_functions()").fetchone()
+        aios_db.attach(mine, database, schema="one")
+        with pytest.raises(aios_db.ProgrammingError, match="already holds"):
+            aios_db.attach(mine, second, schema="one")
+        aios_db.attach(mine, second, schema="two", read_only=True)
+        both = (
+            "SELECT 1 AS n, text FROM {0}one.memories UNION SELECT 2, text FROM {0}two.memories ORDER BY ALL"
+        )
+        rows = [(1, "rain tomorrow"), (1, "the key is under the pot"), (2, "another key")]
+        for session in (mine, mine.cursor()):
+            assert session.execute(both.format("")).fetchall() == rows
+            for schema, found in (("one", 1), ("two", 1)):
+                sql = f"FROM {schema}.keyword_search('key', 5) JOIN {schema}.memories m USING (memory_id)"
+                assert len(session.execute(sql).fetchall()) == found
+        assert mine.execute("FROM one.forget_all((SELECT list(memory_id) FROM one.memories))").fetchone() == (
+            2,
+        )
+        with pytest.raises(duckdb.Error, match="read_only"):
+            mine.execute("FROM two.forget_all((SELECT list(memory_id) FROM two.memories))").fetchall()
+        assert mine.execute(both.format("")).fetchall() == rows[2:]
+        aios_db.detach(mine, "one")
+        with pytest.raises(duckdb.Error):
+            mine.execute("FROM one.memories")
+        with pytest.raises(
+            aios_db.ProgrammingError, match="no aios_db database is attached to this connection as"
+        ):
+            aios_db.detach(mine, "one")
+        assert mine.execute("SELECT text FROM two.memories").fetchall() == [("another key",)]
+        aios_db.attach(mine, database, schema="three")
+        aios_db.detach(mine)
+        assert mine.execute("SELECT count(*) FROM duckdb_functions()").fetchone() == before
+        assert mine.execute("SELECT count(*) FROM duckdb_databases() WHERE NOT internal").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("schema", ["main", "aios"])
+def test_writing_on_an_attached_connection(database: Path, schema: str) -> None:
+    prefix = "" if schema == "main" else f"{schema}."
+    with duckdb.connect() as mine:
+        aios_db.attach(mine, database, schema=schema)
+        (ada,) = (
+            mine.execute(f"SELECT memory_id FROM {prefix}memories WHERE speaker = 'Ada'").fetchone() or ()
+        )
+        for call in (
+            f"SELECT {prefix}forget('{ada}')",
+            f"SELECT {prefix}remember('x')",
+            f"SELECT {prefix}link('a', 'b')",
+        ):
+            with pytest.raises(duckdb.Error, match=r"here write FROM (forget|remember|link)_all"):
+                mine.execute(call)
+        (other,) = (
+            mine.execute(f"SELECT memory_id FROM {prefix}memories WHERE speaker = 'Bob'").fetchone() or ()
+        )
+        linked = f"FROM {prefix}link_all([{{source_id: ?, target_id: ?, weight: 0.5}}])"
+        assert mine.execute(linked, [ada, other]).fetchall() == [(1,)]
+        assert mine.execute(f"FROM {prefix}forget_all([?, ?, 'nobody'])", [ada, ada]).fetchall() == [(1,)]
+        assert mine.execute(f"SELECT text FROM {prefix}memories").fetchall() == [("rain tomorrow",)]
+        with pytest.raises(duckdb.Error):
+            mine.execute(f"SELECT * FROM {prefix}memories m, {prefix}forget_all([m.memory_id])").fetchall()
+        assert mine.execute(f"SELECT count(*) FROM {prefix}memories").fetchone() == (1,)
+        aios_db.detach(mine)
+
+
 def test_neither_attach_nor_detach_is_undone_by_half(database: Path) -> None:
     with duckdb.connect() as mine:
         mine.begin()
@@ -205,11 +310,11 @@ aios_db.detach(mine)
 
 mine = duckdb.connect()
 aios_db.attach(mine, database)
-mine.execute("PREPARE prepared AS SELECT aios_forget(?)")
-mine.execute("EXECUTE prepared('no such memory')").fetchall()
+mine.execute("PREPARE prepared AS SELECT aios_memories(?)")
+mine.execute("EXECUTE prepared(['no such memory'])").fetchall()
 aios_db.detach(mine)
 try:
-    mine.execute("EXECUTE prepared('no such memory')").fetchall()
+    mine.execute("EXECUTE prepared(['no such memory'])").fetchall()
 except duckdb.Error as error:
     assert "detached" in str(error), error
     print("all done")

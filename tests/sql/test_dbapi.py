@@ -93,7 +93,8 @@ def test_what_cannot_be_registered(con: aios_db.Connection) -> None:
         con.register("Memories", pd.DataFrame({"a": [1]}))
     with pytest.raises(aios_db.ProgrammingError, match="int"):
         con.register("five", 5)
-    con.unregister("memories")
+    with pytest.raises(aios_db.ProgrammingError, match="memories is a table of the database"):
+        con.unregister("memories")
     assert con.execute("SELECT text FROM memories").fetchall() == [("tea",)]
     other = con.cursor()
     other.register("mine", pd.DataFrame({"a": [1]}))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +18,13 @@ from aios_db.config import Config
 from aios_db.cursor import Cursor
 from aios_db.plans import CAPACITY
 from aios_db.schema.config import EngineConfig
+from aios_db.schema.errors import ProgrammingError
 
 pytestmark = pytest.mark.sql
 
 TEXTS = ["the cat sat on the mat", "a dog chased the cat", "tea and toast", "the dog slept", "toast with jam"]
 RECALL = "SELECT text FROM recall(?, k := 3, user_id := ?)"
+NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)
 PLANS = "SELECT count(*) FROM duckdb_prepared_statements() WHERE starts_with(name, 'aios_plan')"
 
 
@@ -58,9 +64,11 @@ def test_a_kept_plan_sees_new_memories(con: Cursor) -> None:
 
 
 def test_parameters_of_other_types_and_names(con: Cursor) -> None:
-    for k in (2, 1, None, 10**6, 0):
+    for k in (2, 1, 10**6, 0):
         rows = con.execute("SELECT text FROM recall(?, k := ?)", ["toast", k]).fetchall()
-        assert len(rows) == min(k or 0, len(TEXTS) + 1)
+        assert len(rows) == min(k, len(TEXTS) + 1)
+    with pytest.raises(ProgrammingError, match="k is NULL"):
+        con.execute("SELECT text FROM recall(?, k := ?)", ["toast", None]).fetchall()
     named = "SELECT text FROM recall($question, user_id := $who, k := 1)"
     for who, text in (("bob", "toast for bob"), ("bob", "toast for bob")):
         assert con.execute(named, {"who": who, "question": "toast"}).fetchall() == [(text,)]
@@ -75,8 +83,81 @@ def test_parameters_of_other_types_and_names(con: Cursor) -> None:
         assert con.execute(some, [value]).fetchone() == (kind, 2)
 
 
-def test_parameters_arrive_as_they_are(con: Cursor) -> None:
-    query = "SELECT DISTINCT $1, typeof($1) FROM recall('toast', k := 2)"
+TOAST = [1.0] + [0.0] * 383
+ONE_PLAN = [
+    ("keyword_search(?, ?)", [("toast", 5), ("jam", 1)]),
+    ("keyword_search($words, $most)", [{"words": "toast", "most": 5}, {"most": 1, "words": "jam"}]),
+    ("keyword_search(?, 5, user_id := ?)", [("toast", "ann"), ("jam", "bob")]),
+    ("keyword_search(?, 5, user_id := ?)", [("toast", ["ann", "bob"]), ("jam", ["bob"])]),
+    ("keyword_search(?, 5, user_id := ?)", [("toast", None), ("jam", None)]),
+    ("keyword_search(?, 5, metadata := ?)", [("toast", {"a": "b"}), ("jam", {"a": "c"})]),
+    ("keyword_search(?, 5, min_importance := ?)", [("toast", 0.1), ("jam", 0.2)]),
+    (
+        "keyword_search(?, 5, since := ?, until := ?)",
+        [
+            ("toast", datetime(2020, 1, 1), datetime(2099, 1, 1, tzinfo=UTC)),
+            ("jam", datetime(2021, 1, 1, 2), NOW),
+        ],
+    ),
+    ("keyword_search(?, 5, since := ?)", [("toast", date(2020, 1, 1)), ("jam", date(2021, 1, 1))]),
+    ("keyword_search(?, 5, since := ?)", [("toast", "2020-01-01"), ("jam", "2021-01-01")]),
+    ("vector_search(?, ?)", [(TOAST, 2), (TOAST[::-1], 1)]),
+    ("vector_search(?, ?, content := ?)", [(TOAST, 2, "jam"), (TOAST[::-1], 1, "toast")]),
+    ("spread(?, ?, ?)", [(["x"], [0.5], 1), (["y", "z"], [0.5, 0.25], 2)]),
+    ("neighbors(?, ?)", [("x", 1), ("y", 2)]),
+    ("memories_by_id(?)", [(["x"],), (["y", "z"],)]),
+    (
+        "recall(?, k := ?, hops := ?, user_id := ?, min_score := ?, graph_weight := ?)",
+        [("toast", 5, 1, "ann", 0.0, 1.0), ("jam", 2, 0, "bob", -1.5, 0.5)],
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "sets"), ONE_PLAN)
+def test_other_values_of_the_same_types_need_no_other_plan(con: Cursor, call: str, sets: list[Any]) -> None:
+    planned = []
+    con.connection._root.create_function(
+        "planned", planned.append, ["VARCHAR"], "VARCHAR", null_handling="special"
+    )
+    query = f"SELECT memory_id, planned('x') AS planned FROM {call} ORDER BY memory_id"
+    expected = [con.connection.cursor().execute(query, each).fetchall() for each in sets]
+    for each in (sets[0], sets[0]):
+        con.execute(query, each).fetchall()
+    planned.clear()
+    for _ in range(2):
+        assert [con.execute(query, each).fetchall() for each in sets] == expected
+    assert not planned
+
+
+def test_a_plan_names_columns_as_the_query_does(con: Cursor) -> None:
+    query = "SELECT text, upper(?), $2 AS given FROM recall('toast', k := 1)".replace("$2", "?")
+    for value in ("a", "b", "c"):
+        rows = con.execute(query, [value, value]).fetchall()
+        assert rows[0][1:] == (value.upper(), value)
+        assert [column[0] for column in con.description or ()] == ["text", "upper($1)", "given"]
+
+
+def test_question_marks_that_are_no_parameters_stay(con: Cursor) -> None:
+    query = """SELECT text, 'é ? $1' AS "?", $$?$$ AS b -- ? and $1
+        FROM recall(?, k := ? /* ? */) WHERE text <> '?' AND text >= ?"""
+    for least in ("a", "b", "a"):
+        rows = con.execute(query, ["toast", 2, least]).fetchall()
+        assert len(rows) == 2
+        assert {row[1:] for row in rows} == {("é ? $1", "?")}
+
+
+def test_recall_behind_a_macro_of_the_users_is_planned_once(con: Cursor) -> None:
+    con.execute("CREATE MACRO mine(words) AS TABLE SELECT text FROM recall(words, k := 1)")
+    con.execute("CREATE MACRO ours(words) AS TABLE FROM mine(words)")
+    for _ in range(3):
+        assert con.execute("FROM ours(?)", ["jam"]).fetchall() == [("toast with jam",)]
+        assert con.execute("SELECT 'recall(' || ?", ["x"]).fetchall() == [("recall(x",)]
+    assert con.execute(PLANS).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("columns", ["$1, typeof($1)", "$1 AS value, typeof($1) AS type"])
+def test_parameters_arrive_as_they_are(con: Cursor, columns: str) -> None:
+    query = f"SELECT DISTINCT {columns} FROM recall('toast', k := 2)"
     texts = [
         "it's",
         "$1 ? \\n \\'",
@@ -87,7 +168,35 @@ def test_parameters_arrive_as_they_are(con: Cursor) -> None:
         "x" * 10**5,
         "'); DROP TABLE t; --",
     ]
-    for value in (*texts, -1, 2**40, 2**100, False, 2.5, float("inf"), [1.5, 2.0], b"\x00'"):
+    others = [
+        *(
+            -1,
+            -(2**31),
+            2**31,
+            2**40,
+            -(2**63),
+            2**63,
+            2**100,
+            False,
+            True,
+            2.5,
+            -0.0,
+            1e-300,
+            float("inf"),
+            [1.5, 2.0],
+        ),
+        *(
+            b"\x00'",
+            ["a'", "\n"],
+            ["a", None],
+            date(2024, 2, 29),
+            datetime(1, 1, 1),
+            datetime(2024, 1, 2, 3, 4, 5, 6),
+            NOW,
+        ),
+        *(datetime.max, date.max, UUID(int=1), Decimal("1.50"), {"a": [1]}, timedelta(1)),
+    ]
+    for value in (*texts, *others):
         first = con.execute(query, [value]).fetchall()
         assert first == con.connection.cursor().execute(query, [value]).fetchall()
         assert first[0][0] == value
@@ -192,6 +301,7 @@ def test_errors_are_the_same_the_second_time(con: Cursor) -> None:
     assert len(con.execute(RECALL, ["toast", "ann"]).fetchall()) == 3
 
 
+@pytest.mark.slow
 def test_only_so_many_plans_are_kept(con: Cursor) -> None:
     for number in range(CAPACITY + 5):
         for _ in range(2):

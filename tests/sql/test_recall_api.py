@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,25 +118,24 @@ def test_recall_in_the_users_own_duckdb(database: tuple[Path, Config], schema: s
         aios_db.detach(mine)
 
 
-def test_an_empty_query_has_a_keyword_score_of_nothing_and_not_no_score(con: aios_db.Connection) -> None:
+def test_a_query_without_words_has_a_keyword_score_of_nothing_and_not_no_score(
+    con: aios_db.Connection,
+) -> None:
     found = con.execute(
-        "SELECT vector_score, keyword_score, score - graph_score FROM recall('', k := 6)"
+        "SELECT vector_score, keyword_score, score - graph_score FROM recall('?', k := 6)"
     ).fetchall()
     assert found
-    assert all(keyword == 0 and rest == pytest.approx(vector) for vector, keyword, rest in found)
+    assert all(keyword == 0 and rest == pytest.approx(1.5 * vector) for vector, keyword, rest in found)
     assert any(vector != 0 for vector, _, _ in found)
 
 
 def test_explain_shows_the_steps(con: aios_db.Connection) -> None:
     plan = con.execute("EXPLAIN SELECT * FROM recall('cello')").fetchall()[0][1]
-    for step in ("asked", "candidates", "fused", "reached"):
+    for step in ("asked", "candidates", "fused", "reached", "ranked"):
         assert step in plan
-    assert re.search("top.n", plan, re.IGNORECASE)
 
 
-@pytest.mark.parametrize(
-    "query", ["", "   ", "'; DROP TABLE memories; --", "\x00", "🦆🦆", "x" * 1_000_000, "?!"]
-)
+@pytest.mark.parametrize("query", ["'; DROP TABLE memories; --", "\x00", "🦆🦆", "x" * 1_000_000, "?!"])
 def test_odd_queries_are_answered(con: aios_db.Connection, query: str) -> None:
     assert len(con.recall(query, k=3)) <= 3
 
@@ -168,7 +166,7 @@ def test_what_is_recalled_together_is_counted_and_linked(minilm_dir: Path, tmp_p
         con.remember([{"text": "The cello needs a new bow."}, {"text": "Violins are small."}])
         con.execute("SELECT * FROM recall('cello bow', k := 2)").fetchall()
         con.recall("cello bow", k=2)
-        con.store.maintain()
+        con.store.optimize()
         counts = con.execute("SELECT access_count FROM memories ORDER BY memory_id").fetchall()
         assert counts == [(2,), (2,)]
         links = con.execute(
@@ -202,7 +200,7 @@ def test_questions_of_a_table_are_answered_each_for_itself(minilm_dir: Path) -> 
         ).fetchall()
         assert [n for n, _ in rows] == [1, 1, 2, 2, 4, 4]
         assert [name for _, name in rows[::2]] == [ids[2], ids[3], ids[7]]
-        con.store.maintain()
+        con.store.optimize()
         together = con.execute(
             "SELECT source_id, target_id FROM association_links WHERE kind = 'recalled_together'"
         ).fetchall()
@@ -231,11 +229,13 @@ def test_recalling_leaves_the_rows_of_a_statement_alone(con: aios_db.Connection)
     assert seen == [(text, text) for text in [*(turn[2] for turn in TURNS), "A cello has four strings."]]
 
 
-def test_times_without_a_zone_are_utc(con: aios_db.Connection) -> None:
-    for zone in ("UTC", "America/New_York"):
-        con.execute(f"SET TimeZone = '{zone}'")
-        for since in ("2024-09-20", "2024-09-20T00:00", datetime(2024, 9, 20)):
-            assert {each.session_id for each in con.recall("room", since=since, user_id="u1")} == {"s3"}
+def test_times_without_a_zone_are_utc(database: tuple[Path, Config]) -> None:
+    # Without access to files the configuration is locked, the time zone with it.
+    with aios_db.connect(database[0], read_only=True, external_access=True, config=database[1]) as con:
+        for zone in ("UTC", "America/New_York"):
+            con.execute(f"SET TimeZone = '{zone}'")
+            for since in ("2024-09-20", "2024-09-20T00:00", datetime(2024, 9, 20)):
+                assert {each.session_id for each in con.recall("room", since=since, user_id="u1")} == {"s3"}
 
 
 def test_what_sql_remembers_may_be_written_as_text(minilm_dir: Path) -> None:

@@ -49,3 +49,10 @@ def ids_in_table(store: MemoryStore, row_ids: Rows) -> list[str]:
     rows = store.memories._take_rows(row_ids.tolist(), columns=["memory_id"])
     ids: list[str] = rows["memory_id"].to_pylist()
     return ids
+
+
+def counts(store: MemoryStore) -> dict[str, int]:
+    """Return how often each memory was accessed, as SQL shows it."""
+    table = store.memories.to_table(columns=["memory_id", "access_count"]).combine_chunks()
+    rows = [row for batch in table.to_batches() for row in store.recalls.with_counts(batch).to_pylist()]
+    return {row["memory_id"]: row["access_count"] for row in rows}

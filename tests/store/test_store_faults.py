@@ -15,7 +15,7 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 import pytest
-from store_helpers import DIMENSION, HashEncoder, memory_rows
+from store_helpers import DIMENSION, HashEncoder, counts, memory_rows
 
 from aios_db.schema.config import Config
 from aios_db.schema.errors import (
@@ -64,8 +64,9 @@ def test_read_only_makes_nothing(open_store: Open, tmp_path: Path) -> None:
 @pytest.mark.parametrize("marker", ["", "{", "[]", '{"format_version": "two"}', '{"dimension": 16}'])
 def test_a_marker_that_is_not_ours_is_refused(open_store: Open, tmp_path: Path, marker: str) -> None:
     open_store().close()
-    (tmp_path / "agent.aios" / "aios.json").write_text(marker)
-    with pytest.raises(OperationalError, match=r"aios\.json"):
+    for name in ("aios.json", "aios.json.bak"):
+        (tmp_path / "agent.aios" / name).write_text(marker)
+    with pytest.raises(OperationalError, match=r"aios\.json.*aios repair --db"):
         open_store()
 
 
@@ -81,7 +82,8 @@ def test_a_creation_that_was_interrupted_is_finished(open_store: Open, tmp_path:
     store = open_store()
     ids = store.remember(memory_rows(["kept"]))
     store.close()
-    (tmp_path / "agent.aios" / "aios.json").unlink()  # it is written last
+    for name in ("aios.json", "aios.json.bak"):  # they are written last
+        (tmp_path / "agent.aios" / name).unlink()
     again = open_store()
     assert again.memories.to_table(columns=["memory_id"])["memory_id"].to_pylist() == ids
 
@@ -246,25 +248,30 @@ def test_a_failed_link_write_keeps_the_memory_and_says_so(
     def broken(*_: object) -> None:
         raise OSError("No space left on device (os error 28)")
 
-    monkeypatch.setattr("aios_db.store.store.link_new", broken)
+    monkeypatch.setattr("aios_db.store.writes.link_new", broken)
     (memory_id,) = store.remember(memory_rows(["a"]))
     assert store.index.find_ids([memory_id]).tolist() == [0]
     assert "stored without their links" in caplog.text
 
 
 def test_pending_work_survives_a_failed_write(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    (memory_id,) = store.remember(memory_rows(["a"]))
-    store.touch([memory_id])
+    a, b = store.remember(memory_rows(["a", "b"]))
+    store.touch([a, b])
+    store.link(pa.table({"source_id": [a], "target_id": [b]}))
 
     def broken(*_: object) -> None:
         raise OSError("Input/output error")
 
-    with monkeypatch.context() as patch:
-        patch.setattr("aios_db.store.store.write_pending", broken)
-        with pytest.raises(OperationalError, match="Input/output error"):
-            store.maintain()
-    store.maintain()
-    assert store.memories.to_table(columns=["access_count"])["access_count"].to_pylist() == [1]
+    for place in ("recalls.FramedLog.append", "store.write_pairs", "store.write_column"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"aios_db.store.{place}", broken)
+            with pytest.raises(OperationalError, match="Input/output error"):
+                store.optimize()
+    store.optimize()
+    assert counts(store) == {a: 1, b: 1}
+    (row,) = store.links.to_table(filter="kind = 'user'").to_pylist()
+    assert row["evidence_count"] == 2
+    assert store.repair().link_columns == 0
 
 
 @pytest.mark.parametrize(

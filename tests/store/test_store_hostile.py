@@ -124,7 +124,6 @@ def test_the_first_and_the_last_moment_are_kept() -> None:
         (lambda: pl.DataFrame({"text": [b"a"]}), DataError),
         (lambda: pa.table({"text": pa.array([b"a"], pa.binary_view())}), DataError),
         (lambda: pa.table({"session_id": ["s"]}), DataError),
-        (lambda: ({"text": each} for each in "ab"), ProgrammingError),
     ],
 )  # fmt: skip
 def test_a_frame_that_does_not_fit_is_refused(frame: Any, error: type[Error]) -> None:

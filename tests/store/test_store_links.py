@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from store_helpers import DIMENSION, memory_rows
+from store_helpers import DIMENSION, counts, memory_rows
 
 from aios_db.schema.config import Config, LinksConfig
 from aios_db.schema.errors import DataError, ProgrammingError
@@ -75,7 +75,11 @@ def test_link_inserts_then_strengthens(store: MemoryStore) -> None:
         )
         == 2
     )
-    assert links_of(store, "user") == {(a, b): (0.75, 3), (a, c): (0.25, 1)}
+    assert links_of(store, "user") == {(a, b): (1.0, 3), (a, c): (0.25, 1)}  # stronger, never weaker
+    assert store.link(pair(a, c, weight=0.5)) == 1
+    assert links_of(store, "user") == {(a, b): (1.0, 3), (a, c): (0.5, 2)}
+    assert store.link(pair(a, c, weight=0.125), exactly=True) == 1
+    assert links_of(store, "user")[a, c] == (0.125, 3)
     assert store.link(pair(a, b, kind="contradicts")) == 1
     assert links_of(store, "contradicts") == {(a, b): (1.0, 1)}
 
@@ -134,17 +138,16 @@ def test_the_link_column_follows_the_table(store: MemoryStore) -> None:
     assert column_of(store, others[0]) is None
 
 
-def test_recalls_are_counted_and_link_what_is_recalled_together(store: MemoryStore) -> None:
+def test_recalls_are_counted_and_link_what_is_recalled_together(open_store: Open, config: Config) -> None:
+    store = open_store(config=replace(config, storage=replace(config.storage, link_recalled_s=0)))
     a, b, c = store.remember(memory_rows(["red", "green", "blue"]))
     store.link(pair(b, c, weight=0.5))
     store.touch([a, b])
     store.touch([b, a, c])
     store.touch([])
-    assert store.memories.to_table(filter="access_count > 0").num_rows == 0
+    assert counts(store) == {a: 2, b: 2, c: 1}
     store.maintain()
-    rows = store.memories.to_table(columns=["memory_id", "access_count", "last_access_at"]).to_pylist()
-    assert {row["memory_id"]: row["access_count"] for row in rows} == {a: 2, b: 2, c: 1}
-    assert all(row["last_access_at"] is not None for row in rows)
+    assert counts(store) == {a: 2, b: 2, c: 1}
     assert links_of(store, "recalled_together") == {(a, b): (0.19, 2), (a, c): (0.1, 1)}
     assert links_of(store, "user") == {(b, c): (0.5, 2)}
     store.touch([a, b])
@@ -157,7 +160,7 @@ def test_closing_writes_what_is_pending(open_store: Open) -> None:
     (a,) = store.remember(memory_rows(["red"]))
     store.touch([a])
     store.close()
-    assert open_store().memories.to_table(columns=["access_count"])["access_count"].to_pylist() == [1]
+    assert counts(open_store()) == {a: 1}
 
 
 def test_a_recalled_memory_may_be_gone_by_the_time_it_is_counted(store: MemoryStore) -> None:
@@ -165,8 +168,9 @@ def test_a_recalled_memory_may_be_gone_by_the_time_it_is_counted(store: MemorySt
     store.touch([a, b])
     store.forget([a])
     store.maintain()
+    store.optimize()
     assert links_of(store, "recalled_together") == {}
-    assert store.memories.to_table(columns=["access_count"])["access_count"].to_pylist() == [1]
+    assert counts(store) == {b: 1}
 
 
 def test_counting_recalls_can_be_switched_off(open_store: Open, config: Config) -> None:
@@ -174,7 +178,7 @@ def test_counting_recalls_can_be_switched_off(open_store: Open, config: Config) 
     (a,) = store.remember(memory_rows(["red"]))
     store.touch([a])
     store.maintain()
-    assert store.memories.to_table(columns=["access_count"])["access_count"].to_pylist() == [0]
+    assert counts(store) == {a: 0}
 
 
 def test_a_read_only_store_counts_nothing(open_store: Open) -> None:
@@ -182,7 +186,21 @@ def test_a_read_only_store_counts_nothing(open_store: Open) -> None:
     reader = open_store(read_only=True)
     reader.touch([a])
     reader.close()
-    assert open_store().memories.to_table(columns=["access_count"])["access_count"].to_pylist() == [0]
+    assert counts(open_store()) == {a: 0}
+
+
+def test_links_made_by_recall_follow_the_memories_and_not_the_recalls(store: MemoryStore) -> None:
+    ids = store.remember(memory_rows([f"word{number}" for number in range(30)]))
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        for _ in range(40):
+            store.touch([ids[each] for each in rng.permutation(30)[:4]])
+        store.optimize()
+    made = links_of(store, "recalled_together")
+    ends = [end for pair_ in made for end in pair_]
+    assert max(ends.count(each) for each in ids) == 16
+    weights = store.links.to_table(columns=["weight"])["weight"].to_numpy()
+    assert ((weights > 0) & (weights <= 1)).all()
 
 
 def test_repair_removes_links_without_an_end_and_rebuilds_the_column(store: MemoryStore) -> None:
@@ -219,3 +237,44 @@ def test_a_bulk_of_memories_gets_its_links_and_its_link_column(store: MemoryStor
     outgoing = {row["source_id"] for row in store.links.to_table(columns=["source_id"]).to_pylist()}
     assert {memory_id for memory_id, links in column.items() if links} == outgoing
     assert store.repair().link_columns == 0
+
+
+def test_repair_links_what_a_killed_writer_stored_and_did_not_link(
+    open_store: Callable[..., MemoryStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [
+        ["red tea", "green tea"],
+        ["black tea", "red wine", "green wine"],
+        ["black coffee", "red coffee"],
+    ]
+
+    def written(name: str, lost: int | None) -> MemoryStore:
+        store = open_store(name)
+        for number, texts in enumerate(calls):
+            with monkeypatch.context() as patch:
+                if number == lost:
+                    patch.setattr("aios_db.store.writes.link_new", killed)
+                store.remember(memory_rows(texts, session_id="s"))
+        return store
+
+    def killed(*_: object, **__: object) -> None:
+        raise OSError("the power fails")
+
+    def named(store: MemoryStore) -> set[tuple[str, ...]]:
+        text = dict(
+            zip(*store.memories.to_table(columns=["memory_id", "text"]).to_pydict().values(), strict=True)
+        )
+        rows = store.links.to_table(columns=["source_id", "target_id", "kind"]).to_pylist()
+        return {(*sorted((text[row["source_id"]], text[row["target_id"]])), row["kind"]) for row in rows}
+
+    whole = written("whole", None)
+    assert whole.repair().missing_links == 0
+    for lost in range(len(calls)):
+        store = written(f"lost {lost}", lost)
+        before = named(store)
+        assert before < named(whole)
+        report = store.repair()
+        assert report.missing_links > 0
+        assert named(store) == named(whole)
+        assert len(store.links) == len(whole.links)
+        assert store.repair().missing_links == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 from store_helpers import DIMENSION, HashEncoder, memory_rows, unit
 
+from aios_db.schema.config import Config
 from aios_db.schema.errors import DataError, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.search import source
 from aios_db.store import MemoryStore
@@ -171,8 +173,11 @@ def test_bad_rows_leave_nothing_behind(store: MemoryStore) -> None:
     assert store.memories.count_rows() == 0
 
 
-def test_what_was_just_written_is_not_read_again(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_store()
+def test_what_was_just_written_is_not_read_again(
+    open_store: Open, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Maintenance writes, too, a moment later.
+    store = open_store(config=replace(config, storage=replace(config.storage, maintenance_delay_s=600)))
     store.remember(memory_rows(["tea", "coffee"], session_id="s"))
     reads: list[tuple[str, ...]] = []
     changed = source.changed

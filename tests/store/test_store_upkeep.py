@@ -4,16 +4,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import lance
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import ids_in_table, memory_rows
 
-from aios_db.schema.config import Config
+from aios_db.schema.config import Config, StorageConfig
+from aios_db.schema.errors import InterfaceError
+from aios_db.search import source
 from aios_db.search.index import SearchIndex
 from aios_db.store import MemoryStore, compaction
 from aios_db.store.commit import commit, delete, patch
@@ -84,7 +87,7 @@ def test_the_newest_version_is_found_when_ones_own_was_cleaned_up(table: lance.L
     writer = lance.dataset(table.uri)
     for _ in range(3):
         writer.insert(pa.table({"id": ["x"], "n": [0]}))
-    clean_up(writer, 0)
+    clean_up(writer, StorageConfig(keep_versions_s=0))
     assert not list(Path(table.uri, "_versions").glob(f"*{2**64 - 1 - table.version}.manifest"))
     assert newest(table).version == writer.version
 
@@ -92,8 +95,51 @@ def test_the_newest_version_is_found_when_ones_own_was_cleaned_up(table: lance.L
 def test_versions_are_kept_until_they_are_old(table: lance.LanceDataset) -> None:
     writer = lance.dataset(table.uri)
     writer.insert(pa.table({"id": ["x"], "n": [0]}))
-    clean_up(writer, 3600)
+    clean_up(writer, StorageConfig(keep_versions_s=3600))
     assert [each["version"] for each in writer.versions()] == [1, 2]
+
+
+@pytest.mark.parametrize("least_age_s", [0.0, 3600.0])
+def test_versions_go_sooner_when_they_take_too_much_space(
+    table: lance.LanceDataset, monkeypatch: pytest.MonkeyPatch, least_age_s: float
+) -> None:
+    monkeypatch.setattr(compaction, "_LEAST_AGE_S", least_age_s)
+    writer = lance.dataset(table.uri)
+    for _ in range(60):
+        writer.insert(pa.table({"id": ["x"], "n": [0]}))
+    clean_up(writer, StorageConfig(keep_versions_s=3600, keep_versions_bytes=60_000))
+    left = [each["version"] for each in writer.versions()]
+    assert left[-1] == writer.version
+    assert (len(left) < 40) == (least_age_s == 0.0)
+    assert values(writer).keys() >= {"a", "x"}
+
+
+def test_forgetting_alone_is_compacted_and_cleaned_up_too(
+    open_store: Open, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "_LEAST_AGE_S", 0.0)
+    monkeypatch.setattr(compaction, "_MANY_DELETED", 20)
+    storage = replace(
+        config.storage, compact_after_fragments=8, maintenance_delay_s=1000.0, keep_versions_bytes=100_000
+    )
+    store = open_store(config=replace(config, storage=storage))
+    ids = store.remember(memory_rows([f"text {i}" for i in range(100)]))
+    versions = []
+    for memory_id in ids[:60]:
+        store.forget([memory_id])
+        store.maintain()
+        versions.append(len(store.memories.versions()))
+    assert max(versions) < 50
+    assert sum(each.num_deletions for each in store.memories.get_fragments()) < 40
+    assert len(store.index) == store.memories.count_rows() == 40
+
+
+def test_closing_gives_back_what_the_store_held(store: MemoryStore) -> None:
+    store.remember(memory_rows(["a", "b"]))
+    store.close()
+    assert len(store.index) == 0
+    with pytest.raises(InterfaceError):
+        store.refresh()
 
 
 @pytest.mark.parametrize(
@@ -142,6 +188,67 @@ def test_compaction_merges_small_fragments_and_leaves_large_ones(
     assert kept in {each.fragment_id for each in written.get_fragments()}
     assert values(written) == before
     assert len(compact(written, lock, everything=True).get_fragments()) == 1
+
+
+def test_compaction_leaves_nothing_of_each_row_in_the_manifest(
+    table: lance.LanceDataset, lock: WriteLock
+) -> None:
+    def size(dataset: lance.LanceDataset) -> int:
+        manifest = min(Path(dataset.uri, "_versions").glob("*.manifest"))  # names count down
+        return manifest.stat().st_size
+
+    before = size(table)
+    for number in range(100):
+        table = commit(table, pa.table({"id": [f"row {number}"], "n": [number]}), np.empty(0, np.int64), {})
+    table = compact(table, lock)
+    assert table.count_rows() == 104
+    table = commit(table, pa.table({"id": ["the last"], "n": [0]}), np.empty(0, np.int64), {})
+    assert size(table) < before + 500
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.integers(1, 4)),
+            st.tuples(st.just("change"), st.integers(0, 20)),
+            st.tuples(st.just("delete"), st.integers(0, 20)),
+            st.just(("compact", 0)),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(0, 12),
+)
+def test_what_changed_since_a_version_is_found_across_compactions(
+    steps: list[tuple[str, int]], reader: int
+) -> None:
+    with TemporaryDirectory() as directory:
+        lock = WriteLock(Path(directory, "write.lock"), 5)
+        rows = pa.table({"id": ["a", "b", "c"], "n": [0, 0, 0]})
+        dataset = lance.write_dataset(rows, Path(directory, "t.lance"), enable_stable_row_ids=True)
+        known, since = dict(values(dataset)), dataset.version
+        for number, (step, value) in enumerate(steps):
+            if number == reader:
+                known, since = dict(values(dataset)), dataset.version
+            count = dataset.count_rows()
+            if step == "add":
+                new = pa.table({"id": [f"{number}.{each}" for each in range(value)], "n": [number] * value})
+                dataset = commit(dataset, new, np.empty(0, np.int64), {})
+            elif step == "change" and count:
+                row_id = sorted(row for _, row in values(dataset).values())[value % count]
+                dataset = commit(dataset, None, np.array([row_id]), {"n": pa.array([100 + number])})
+            elif step == "delete" and count:
+                row_id = sorted(row for _, row in values(dataset).values())[value % count]
+                dataset = delete(dataset, np.array([row_id]))
+            elif step == "compact":
+                dataset = compact(dataset, lock, everything=bool(number % 2))
+        gone, batches = source.delta(dataset, since, ("id", "n"), lambda: np.array([], np.int64))
+        found = {name: each for name, each in known.items() if each[1] not in set(gone.tolist())}
+        for batch in batches:
+            found |= {row["id"]: (row["n"], row["_rowid"]) for row in batch.to_pylist()}
+        assert found == values(dataset)
+        dataset.validate()
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["seen by us", "seen by Lance alone"])
@@ -280,7 +387,7 @@ def counting() -> Iterator[tuple[Counting, Maintenance]]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -310,6 +417,24 @@ def test_maintenance_ends_with_its_subject() -> None:
     assert thread is not None
     subjects.clear()
     wait_for(lambda: not thread.is_alive())
+
+
+def test_a_stop_as_the_thread_begins_its_round_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Counting()
+    maintenance = Maintenance(subject, 0.0)
+    clear = maintenance._due.clear
+
+    def stopped_and_cleared() -> None:
+        maintenance._abandon()  # what `stop` does, just before what it did is cleared
+        clear()
+
+    monkeypatch.setattr(maintenance._due, "clear", stopped_and_cleared)
+    maintenance.notify()
+    thread = maintenance._thread
+    assert thread is not None
+    thread.join(timeout=100)
+    assert not thread.is_alive()
+    assert subject.calls == 0
 
 
 def test_a_stopped_maintenance_starts_no_thread() -> None:

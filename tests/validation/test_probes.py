@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.convert.llama2c import convert_llama2c
 from aios_db.engine.validation.gate import require_valid
 from aios_db.engine.validation.validator import PrecisionValidator, validate_version
-from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.writer import Layer, write_weights
 from aios_db.schema.errors import WeightsError
 
-VISION = {
-    "image_size": 64, "patch_size": 16, "hidden_size": 64, "num_layers": 2, "num_attention_heads": 4,
-    "intermediate_size": 128, "projection_dim": 32,
-}  # fmt: skip
-AUDIO = {
-    "hidden_size": 64, "num_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
-    "num_mel_bins": 80, "max_source_positions": 60,
-}  # fmt: skip
 
-
-def random_model(path: Path, architecture: str, config: dict[str, Any]) -> Path:
-    """Write a model directory with small random weights."""
-    torch.manual_seed(0)
-    path.mkdir()
-    layers = []
-    for name, parameter in build_model(architecture, config).named_parameters():
-        values = torch.randn(parameter.shape) * 0.2
-        layers.append(
-            Layer(LayerInfo(name, tuple(values.shape), str(values.dtype), values.numel()), values.numpy())
-        )
-    write_weights(path / "weights.parquet", layers)
-    (path / "metadata.json").write_text(json.dumps({"architecture": architecture, "config": config}))
-    return path
-
-
-@pytest.mark.parametrize(("architecture", "config"), [("ViT", VISION), ("Whisper", AUDIO)])
+@pytest.mark.parametrize("architecture", ["ViT", "Whisper"])
 def test_encoders_of_other_kinds_are_compared_on_made_inputs(
-    architecture: str, config: dict[str, Any], tmp_path: Path, rounded: Callable[..., Path]
+    architecture: str, make_model: Callable[..., Path], tmp_path: Path, rounded: Callable[..., Path]
 ) -> None:
-    original = random_model(tmp_path / "original", architecture, config)
+    original = make_model(tmp_path / "original", architecture)
     good, bad = (rounded(original, tmp_path / kind, kind) for kind in ("int8", "int2"))
     report = validate_version(original, good, ["a text that does not matter"])
     assert report.vectors is not None and report.vectors.cosine_min > 0.99
@@ -85,8 +55,10 @@ def test_language_models_are_compared_by_perplexity(
     assert require_valid(bad) == report  # a rise only warns
 
 
-def test_models_of_two_kinds_and_models_without_tokenizer_are_refused(stories: Path, tmp_path: Path) -> None:
-    vision = random_model(tmp_path / "vision", "ViT", VISION)
+def test_models_of_two_kinds_and_models_without_tokenizer_are_refused(
+    stories: Path, make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    vision = make_model(tmp_path / "vision", "ViT")
     with pytest.raises(WeightsError, match="only in one of"):
         validate_version(stories, vision)
     (stories / "tokenizer" / "tokenizer.json").unlink()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from aios_db.engine.validation.metrics import compare_vectors, likelihood, perplexity, spearman
+from aios_db.engine.validation.metrics import compare_vectors, perplexity, spearman
 from aios_db.schema.errors import DataError
 
 scipy_stats = pytest.importorskip("scipy.stats")
@@ -69,26 +69,19 @@ def test_one_and_two_vectors_have_no_ranks() -> None:
     assert compare_vectors(vectors(2), vectors(2)).recall_at_10 == 1.0
 
 
-class Coin:
-    """Predicts every word with one probability."""
-
-    def __init__(self, probability: float, words: int = 0) -> None:
-        self.probability, self.words = probability, words
-
-    def negative_log_likelihood(self, text: str) -> tuple[float, int]:
-        count = self.words or len(text.split())
-        return -count * math.log(self.probability), count
+def coin(probability: float, tokens: int) -> np.ndarray:
+    """Return the losses of a model that predicts every token with one probability."""
+    return np.full(tokens, -math.log(probability), np.float32)
 
 
 def test_perplexity_of_a_fair_choice_is_the_number_of_choices() -> None:
-    texts = ["one two three", "four"]
-    metrics = perplexity(likelihood(Coin(1 / 8), texts), likelihood(Coin(1 / 10), texts))
+    metrics = perplexity(coin(1 / 8, 4), coin(1 / 10, 4))
     assert (metrics.tokens, metrics.original) == (4, pytest.approx(8))
     assert metrics.increase == pytest.approx(0.25)
 
 
 def test_perplexity_of_no_or_of_different_tokens_is_refused() -> None:
     with pytest.raises(DataError, match="0 and 0"):
-        perplexity(likelihood(Coin(0.5), []), likelihood(Coin(0.5), []))
+        perplexity(coin(0.5, 0), coin(0.5, 0))
     with pytest.raises(DataError, match="2 and 3"):
-        perplexity(likelihood(Coin(0.5), ["one two"]), likelihood(Coin(0.5, words=3), ["one two"]))
+        perplexity(coin(0.5, 2), coin(0.5, 3))

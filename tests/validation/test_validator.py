@@ -60,9 +60,12 @@ def test_a_lower_threshold_from_the_configuration_decides(
     minilm_dir: Path, versions: dict[str, Path], tmp_path: Path
 ) -> None:
     copy = shutil.copytree(versions["int2"], tmp_path / "copy")
-    report = PrecisionValidator(ValidationConfig(min_cosine=0.1, max_texts=16)).validate(minilm_dir, copy)
+    lower = ValidationConfig(min_cosine=0.1, max_texts=16)
+    report = PrecisionValidator(lower).validate(minilm_dir, copy)
     assert report.passed and report.min_cosine == 0.1
-    assert require_valid(copy) == report
+    assert require_valid(copy, lower, integers=True) == report
+    with pytest.raises(ValidationError, match=r"validated at 0\.1 .* below the 0\.95 of validation"):
+        require_valid(copy)
 
 
 def test_only_validation_texts_of_the_user_are_used(minilm_dir: Path, versions: dict[str, Path]) -> None:

@@ -1,106 +1,143 @@
 -- Retrieval. `recall` is a query over smaller table functions that can be used alone; copy it to write your own.
--- Memories are named by memory_id throughout. Filters are equalities on a column, or since <= time < until, where
--- time is occurred_at, or created_at where that is missing; NULL does not restrict.
+-- Memories are named by memory_id throughout. What searches can be restricted to (schema/filters.py) stands here as
+-- /* filters */: session_id := NULL, since := NULL and so on. A value or a list of values will do; NULL does not
+-- restrict, and a list that is empty lets nothing pass.
 
--- What a search is restricted to: one argument for all of them.
-CREATE MACRO memory_filter(
-    session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL
-) AS {
-    'session_id': session_id::VARCHAR, 'agent_id': agent_id::VARCHAR, 'user_id': user_id::VARCHAR,
-    'since': since::TIMESTAMPTZ, 'until': until::TIMESTAMPTZ, 'tier': tier::VARCHAR
-};
+-- Each argument stands once in the body of a macro, as an element of a list where it is looked at more than once: DuckDB
+-- plans a prepared query anew whenever a parameter is mentioned twice in it.
+
+-- A number that counts something, or an error: whole, and not negative.
+CREATE MACRO whole_number(name, number) AS list_transform([number::DOUBLE], lambda given:
+    CASE WHEN given BETWEEN 0 AND 2147483647 AND given = floor(given) THEN given::BIGINT
+    ELSE error(printf('%s is %s; give a whole number that is not negative, 2147483647 at most', name,
+        coalesce(printf('%g', given), 'NULL'))) END)[1];
+
+-- A number that is at least `least`, and finite, or an error.
+CREATE MACRO finite_number(name, number, least) AS list_transform([number::DOUBLE], lambda given:
+    CASE WHEN given >= least AND isfinite(given) THEN given
+    ELSE error(printf('%s is %s; give a finite number, %g at least', name,
+        coalesce(printf('%g', given), 'NULL'), least::DOUBLE)) END)[1];
+
+-- What a search is restricted to, as one value: the filters that are given by name, and those of another such value.
+CREATE MACRO memory_filter(/* filters */, filter := NULL) AS
+aios_filter(/* given filters */, filter);
+
+-- A vector of any scale as one of unit length; an error where it has no direction (zeros, NaN, infinity).
+CREATE MACRO unit_vector(vector) AS aios_unit_vector(vector::DOUBLE[]);
 
 -- The k memories nearest to a vector by cosine, best first: memory_id, score, and standard_score, the number of
 -- standard deviations that the score lies above the mean of all memories; with `content`, also how well each answers
 -- that text, keyword_score, standardised too.
-CREATE MACRO vector_search(
-    vector, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
-    filter := NULL, content := NULL
-) AS TABLE
-SELECT unnest(aios_vector_search(vector::FLOAT[], k::BIGINT, coalesce(filter,
-    memory_filter(session_id, agent_id, user_id, since, until, tier)), content), recursive := true);
+CREATE MACRO vector_search(vector, k, /* filters */, filter := NULL, content := NULL) AS TABLE
+SELECT unnest(aios_vector_search(unit_vector(vector), whole_number('k', k),
+    aios_filter(/* given filters */, filter), content), recursive := true);
 
 -- The k memories with the highest BM25 score for a text, best first; only such as hold a word of it. With `vector`, also
 -- how near each is to that, vector_score, standardised.
-CREATE MACRO keyword_search(
-    content, k, session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
-    filter := NULL, vector := NULL
-) AS TABLE
-SELECT unnest(aios_keyword_search(content, k::BIGINT, coalesce(filter,
-    memory_filter(session_id, agent_id, user_id, since, until, tier)), vector::FLOAT[]), recursive := true);
+CREATE MACRO keyword_search(content, k, /* filters */, filter := NULL, vector := NULL) AS TABLE
+SELECT unnest(aios_keyword_search(content, whole_number('k', k),
+    aios_filter(/* given filters */, filter), unit_vector(vector)), recursive := true);
 
 -- Standardised vector and keyword scores of given memories.
 CREATE MACRO score_memories(vector, content, ids) AS TABLE
-SELECT unnest(aios_score(vector::FLOAT[], content, ids), recursive := true);
+SELECT unnest(aios_score(unit_vector(vector), content, ids), recursive := true);
 
 -- Lets the scores of given memories flow over their links, `hops` links far: every memory given or reached, with the
 -- score that arrived there (graph_score), its distance in links, when it happened, its age in seconds, and as `given`
--- which of the given ones it is, from 1. Of one given twice the first score counts. `most` leaves only that many of
+-- which of the given ones it is, from 1. Of one given twice the first score counts. `ceiling` is what its score cannot
+-- exceed, by the trust in it: infinity where it is trusted fully. `most` leaves only that many of
 -- those that were not given, the ones where most arrived.
-CREATE MACRO spread(
-    ids, scores, hops := 1,
-    session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
-    filter := NULL, most := NULL
-) AS TABLE
-SELECT unnest(aios_spread(ids, scores, hops, coalesce(filter,
-    memory_filter(session_id, agent_id, user_id, since, until, tier)), coalesce(most, -1)), recursive := true);
+CREATE MACRO spread(ids, scores, hops := 1, /* filters */, filter := NULL, most := NULL) AS TABLE
+SELECT unnest(aios_spread(ids, scores, whole_number('hops', hops)::INTEGER,
+    aios_filter(/* given filters */, filter), coalesce(most, -1)), recursive := true);
 
 -- The memories up to `hops` links away from one, nearest first.
 CREATE MACRO neighbors(id, hops := 1) AS TABLE
-SELECT unnest(aios_neighbors(id, hops), recursive := true);
+SELECT unnest(aios_neighbors(id, whole_number('hops', hops)::INTEGER), recursive := true);
 
 -- The rows of given memories, by key: no scan of the table, however large.
 CREATE MACRO memories_by_id(ids) AS TABLE
 SELECT unnest(aios_memories(ids), recursive := true);
 
+-- All memories as they were in a version (a whole number) or at a time.
+CREATE MACRO memories_at(point) AS TABLE
+SELECT unnest(aios_memories_at(list_transform([point::VARCHAR], lambda given:
+    [TRY_CAST(given AS BIGINT), epoch_us(TRY_CAST(given AS TIMESTAMPTZ))])[1]), recursive := true);
+
+-- The versions of the memories that are kept, the oldest first: version, written_at.
+CREATE MACRO memory_versions() AS TABLE
+SELECT unnest(aios_memory_versions(0), recursive := true);
+
 -- How many memories each search of `recall` looks at: 100 at least, since what is good in one and fair in the
 -- other should win.
-CREATE MACRO search_depth(k) AS greatest(least(k::BIGINT, 10000), 100);
+CREATE MACRO search_depth(k) AS greatest(k::BIGINT, 100);
+
+-- The first k of a ranked list. Where sources are trusted less than fully, `best_of_sources.sql` takes its place.
+CREATE MACRO best_of(ranked, k) AS ranked[:k];
 
 -- The k memories that answer a query best.
---   0. asked:      the query and the filter, each argument once: a plan can then be run with other values
+--   0. asked:      what was given, each argument once and checked: a plan can then be run with other values
 --   1. candidates: the best by vector and the best by keyword, filters applied, each with both standardised scores, so
 --                  that they can be added
 --   2. fused:      all of them, with their weighted sums
 --   3. reached:    what arrives over links from those that are better than average
---   4. ranked:     the sum of all parts, cut to k; ties by memory_id, that is by time
+--   4. ranked:     the sum of all parts, under the ceiling of what is not trusted fully (schema/trust.py), cut to k; ties
+--                  by memory_id, that is by time
 --   5.             their rows; that they were recalled together is counted, and strengthens their links
 CREATE MACRO recall(
-    query, k := 10, hops := 1,
-    session_id := NULL, agent_id := NULL, user_id := NULL, since := NULL, until := NULL, tier := NULL,
-    vector_weight := 1.0, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0
+    query, k := 10, hops := 1, /* filters */, filter := NULL, min_score := NULL,
+    vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0
 ) AS TABLE
 WITH asked AS MATERIALIZED (
-    SELECT content, embed(left(content, 8192)) AS vector, search_depth(k) AS depth,
-        memory_filter(session_id, agent_id, user_id, since, until, tier) AS filter
-    FROM (SELECT query::VARCHAR AS content)
+    SELECT *, embed(left(content, 8192)) AS vector, search_depth(most) AS depth
+    FROM (VALUES (
+        query::VARCHAR, aios_filter(/* given filters */, filter), whole_number('k', k), whole_number('hops', hops),
+        finite_number('min_score', coalesce(min_score::DOUBLE, -1e300), -1e300),
+        {
+            'vector': finite_number('vector_weight', vector_weight, 0),
+            'keyword': finite_number('keyword_weight', keyword_weight, 0),
+            'graph': finite_number('graph_weight', graph_weight, 0),
+            'recency': finite_number('recency_weight', recency_weight, 0)
+        }
+    )) AS given(content, conditions, most, links, least, weights)
+    WHERE CASE WHEN content IS NULL THEN false WHEN regexp_matches(content, '[^\s\p{Z}]') THEN true
+        ELSE error('recall: the query is blank; give words to look for') END
 ),
 candidates AS MATERIALIZED (
     SELECT memory_id, standard_score AS vector_score, keyword_score
-    FROM asked, vector_search(vector, depth, filter := filter, content := content)
+    FROM (SELECT unnest(aios_vector_search(vector, depth, conditions, content), recursive := true) FROM asked)
     UNION ALL
     SELECT memory_id, vector_score, standard_score AS keyword_score
-    FROM asked, keyword_search(content, depth, filter := filter, vector := vector)
+    FROM (SELECT unnest(aios_keyword_search(content, depth, conditions, vector), recursive := true) FROM asked)
 ),
 fused AS MATERIALIZED (
     SELECT list(memory_id) AS ids, list(vector_score) AS vector_scores, list(keyword_score) AS keyword_scores,
-        list(vector_weight::DOUBLE * vector_score + keyword_weight::DOUBLE * keyword_score) AS scores
-    FROM candidates
+        list(weights.vector * vector_score + weights.keyword * keyword_score) AS scores
+    FROM candidates, asked
 ),
 reached AS MATERIALIZED (
-    SELECT content, memory_id, graph_score, distance, age, coalesce(scores[given], 0) AS fused_score,
-        coalesce(vector_scores[given], 0) AS vector_score, coalesce(keyword_scores[given], 0) AS keyword_score
-    FROM asked, fused, spread(ids, scores, hops::INTEGER, filter := filter, most := depth)
-),
-ranked AS (
-    SELECT content, memory_id, distance, vector_score, keyword_score, graph_score,
+    SELECT content, conditions, most, least, memory_id, distance, graph_score,
+        coalesce(vector_scores[given], 0) AS vector_score, coalesce(keyword_scores[given], 0) AS keyword_score,
         exp(-greatest(age, 0) / (30 * 86400)) AS recency_score,
-        fused_score + graph_weight::DOUBLE * graph_score + recency_weight::DOUBLE * recency_score AS score
+        coalesce(scores[given], 0) + weights.graph * graph_score + weights.recency * recency_score AS uncapped,
+        uncapped / (1 + greatest(uncapped, 0) / ceiling) AS score
+    FROM (
+        SELECT * EXCLUDE (ids), unnest(aios_spread(ids, scores, links::INTEGER, conditions, depth), recursive := true)
+        FROM asked, fused
+    )
+),
+ranked AS MATERIALIZED (
+    SELECT best_of(list({
+        'content': content, 'conditions': conditions, 'memory_id': memory_id, 'score': score, 'vector_score': vector_score,
+        'keyword_score': keyword_score, 'graph_score': graph_score, 'recency_score': recency_score, 'links': distance
+    } ORDER BY score DESC, memory_id), any_value(most)) AS best
     FROM reached
-    ORDER BY score DESC, memory_id
-    LIMIT coalesce(k::BIGINT, 0) -- NULL alone would be no limit
+    WHERE score >= least
 )
-SELECT memory_id, memory.text, score, vector_score, keyword_score, graph_score, recency_score, distance AS hops,
+SELECT memory_id, memory.text, score, vector_score, keyword_score, graph_score, recency_score, links AS hops,
     memory.* EXCLUDE (memory_id, text)
-FROM (SELECT * EXCLUDE (content), aios_recalled(content, memory_id) AS memory FROM ranked)
+FROM (
+    SELECT * EXCLUDE (content, conditions), aios_recalled(content, memory_id, conditions) AS memory
+    FROM (SELECT unnest(best, recursive := true) FROM ranked)
+)
 WHERE memory IS NOT NULL;

@@ -1,0 +1,1 @@
+"""What agents learn and share: LoRA cards, their versions, and their exchange over Arrow Flight."""

@@ -1,0 +1,57 @@
+"""What an agent still owes of its changes, kept over restarts in a file per card."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from aios_db.federation.card import LoraCard
+from aios_db.federation.feedback import Feedback
+from aios_db.federation.sparse import Values
+
+log = logging.getLogger("aios_db.federation")
+
+_DIRECTORY = "federation"
+
+
+class Debts:
+    """The files of a database; deleting them loses what was not sent yet, and nothing else."""
+
+    def __init__(self, database: Path) -> None:
+        self._directory = database / _DIRECTORY
+
+    def read(self, name: str, base: LoraCard, decay: float) -> Feedback:
+        """Return the error feedback of a card; without a debt where there is none that fits the card."""
+        path = self._path(name)
+        try:
+            residual = np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            return Feedback(decay)
+        except (OSError, ValueError, EOFError) as error:
+            log.warning("%s cannot be read, what was owed is forgotten: %s", path, error)
+            return Feedback(decay)
+        fits = (
+            residual.shape == (base.parameters,)
+            and residual.dtype == np.float32
+            and np.isfinite(residual).all()
+        )
+        return Feedback(decay, residual if fits else None)
+
+    def write(self, name: str, residual: Values) -> None:
+        """Keep what is owed of a card."""
+        path = self._path(name)
+        try:
+            self._directory.mkdir(exist_ok=True)
+            new = path.with_suffix(".new")
+            with new.open("wb") as file:
+                np.save(file, residual, allow_pickle=False)
+            os.replace(new, path)
+        except OSError as error:
+            log.warning("%s cannot be written, what is owed will be forgotten: %s", path, error)
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.npy"

@@ -1,0 +1,97 @@
+"""DuckDB's names for taking the rows of a result: pandas, polars, NumPy, Arrow."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+# DuckDB 2 recommends relations for Arrow; one result object that can do all is `Cursor`'s purpose.
+warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning, r"aios_db\.")
+
+_T = TypeVar("_T")
+_BATCH = 1_000_000
+
+
+class Fetching:
+    """What has the rows of a result that are left, and hands them out in DuckDB's ways."""
+
+    def _take(self, how: Callable[[Any], _T]) -> _T:
+        """Return what ``how`` makes of DuckDB's result.
+
+        Raises
+        ------
+        ProgrammingError
+            There is no result.
+        """
+        raise NotImplementedError
+
+    def arrow(self) -> pa.Table:
+        """Return the rows that are left as an Arrow table."""
+        return self._take(lambda rows: rows.to_arrow_table())
+
+    def df(self, *, date_as_object: bool = False) -> pd.DataFrame:
+        """Return the rows that are left as a pandas data frame; dates as Python's where asked for."""
+        return self._take(lambda rows: rows.df(date_as_object=date_as_object))
+
+    def pl(self) -> pl.DataFrame:
+        """Return the rows that are left as a polars data frame; of equal names the later get a number."""
+        import polars
+
+        table = self.arrow()
+        frame = polars.from_arrow(table.rename_columns(distinct_names(table.column_names)))
+        assert isinstance(frame, polars.DataFrame)
+        return frame
+
+    def fetchnumpy(self) -> dict[str, Any]:
+        """Return the rows that are left as a NumPy array per column, by the column's name."""
+        return self._take(lambda rows: rows.fetchnumpy())
+
+    def fetch_df_chunk(self, vectors_per_chunk: int = 1, *, date_as_object: bool = False) -> pd.DataFrame:
+        """Return the next ``vectors_per_chunk`` times 2,048 rows as a pandas data frame; empty at the end."""
+        return self._take(lambda rows: rows.fetch_df_chunk(vectors_per_chunk, date_as_object=date_as_object))
+
+    def to_arrow_reader(self, batch_size: int = _BATCH) -> pa.RecordBatchReader:
+        """Return an Arrow reader of the rows that are left, for as long as no other statement is run."""
+        return self._take(lambda rows: rows.to_arrow_reader(batch_size))
+
+    def fetchdf(self, *, date_as_object: bool = False) -> pd.DataFrame:
+        """Return the same as `df`."""
+        return self.df(date_as_object=date_as_object)
+
+    def fetch_df(self, *, date_as_object: bool = False) -> pd.DataFrame:
+        """Return the same as `df`."""
+        return self.df(date_as_object=date_as_object)
+
+    def to_arrow_table(self) -> pa.Table:
+        """Return the same as `arrow`."""
+        return self.arrow()
+
+    def fetch_arrow_table(self) -> pa.Table:
+        """Return the same as `arrow`."""
+        return self.arrow()
+
+    def fetch_record_batch(self, rows_per_batch: int = _BATCH) -> pa.RecordBatchReader:
+        """Return the same as `to_arrow_reader`."""
+        return self.to_arrow_reader(rows_per_batch)
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Return column names, those that came before with ``_1``, ``_2`` … added, as DuckDB does for pandas."""
+    taken = set(names)
+    seen: set[str] = set()
+    distinct = []
+    for name in names:
+        free = name
+        if name in seen:
+            free = next(each for n in itertools.count(1) if (each := f"{name}_{n}") not in taken)
+        seen.add(name)
+        taken.add(free)
+        distinct.append(free)
+    return distinct

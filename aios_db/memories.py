@@ -1,0 +1,343 @@
+"""The part of a `Connection` that stores, reads and changes memories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, overload
+from uuid import UUID
+
+import pyarrow as pa
+
+from aios_db.memory import Memory, memories_from
+from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.schema.identity import external_key
+from aios_db.schema.sources import PYTHON
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from aios_db.memory import Fields, Name, Selectors
+    from aios_db.store.erasure import EraseReport
+    from aios_db.store.selection import Selection
+    from aios_db.store.store import MemoryStore
+    from aios_db.store.turns import Turns
+
+
+_NO_ROWS = (str, bytes, bytearray, memoryview, Mapping)
+
+
+class Memories:
+    """Remember, get, update, forget and link; `Connection` is the rest."""
+
+    store: MemoryStore
+    entry = PYTHON
+    """The ``source`` of what is remembered and names none."""
+
+    if TYPE_CHECKING:
+
+        def _check_open(self) -> None: ...
+
+        def _check_writable(self) -> None: ...
+
+    @overload
+    def remember(
+        self,
+        content: str | Mapping[str, Any],
+        *,
+        fold: bool = ...,
+        turns: Turns | None = ...,
+        **fields: Unpack[Fields],
+    ) -> str: ...
+
+    @overload
+    def remember(
+        self, content: Any, *, fold: bool = ..., turns: Turns | None = ..., **fields: Unpack[Fields]
+    ) -> list[str]: ...
+
+    def remember(
+        self, content: Any, *, fold: bool = False, turns: Turns | None = None, **fields: Any
+    ) -> str | list[str]:
+        """Store memories; they are durable when this returns, outside of a transaction.
+
+        What is known already is brought up to date: a value that is given replaces the stored one, and what
+        is not given stays. Which memories are the same, docs/python.md says under "Identity".
+
+        Parameters
+        ----------
+        content
+            One memory: its text (the other columns as keyword arguments), or a mapping or dataclass with the
+            columns. Or rows: these in a list or generator, an Arrow table, or a data frame of pandas or
+            polars. Rows may bring their vectors as ``text_embedding``.
+        fold
+            Equal content in one scope is one memory whenever it was said; it counts its ``occurrences`` and
+            keeps their ``times``.
+        turns
+            A transcript that is given in several calls is one when all of them get the same
+            `aios_db.Turns()`.
+        **fields
+            Columns of the one memory, or of every row: ``title``, ``session_id``, ``speaker``,
+            ``occurred_at`` …
+
+        Returns
+        -------
+        str or list of str
+            The ``memory_id``, or one for each row in order.
+
+        Raises
+        ------
+        ProgrammingError
+            A column that does not exist.
+        DataError
+            A value that does not fit: no text, a NaN or a wrong length in a vector, an unreadable time.
+        """
+        self._check_writable()
+        from aios_db.store.tables import as_mapping
+
+        one = as_mapping(content) is not None
+        rows = _rows([content] if one else content, fields)
+        ids = self.store.remember(
+            rows, append=one and turns is None, fold=fold, turns=turns, entry=self.entry
+        )
+        return ids[0] if one else ids
+
+    @overload
+    def get(self, memory_id: str) -> Memory | None: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def get(self, memory_id: Iterable[str]) -> list[Memory | None]: ...
+
+    @overload
+    def get(self, *, external_id: Name, user_id: Name = ..., agent_id: Name = ...) -> Memory | None: ...
+
+    def get(
+        self,
+        memory_id: str | Iterable[str] | None = None,
+        *,
+        external_id: Name = None,
+        user_id: Name = None,
+        agent_id: Name = None,
+    ) -> Memory | list[Memory | None] | None:
+        """Return a memory with every column, or None when there is none; this does not count as a recall.
+
+        Parameters
+        ----------
+        memory_id
+            The id, or several: then a list is returned, with None in the place of what is not there.
+        external_id, user_id, agent_id
+            Instead of it, the name that the memory was given, and the scope that it was given in.
+
+        Raises
+        ------
+        ProgrammingError
+            Both are given, or neither.
+        """
+        self._check_open()
+        if (memory_id is None) == (external_id is None):
+            raise ProgrammingError("get: give a memory_id, or an external_id with its user_id and agent_id")
+        if memory_id is None:
+            given = {"user_id": _name(user_id), "agent_id": _name(agent_id)}
+            scopes: list[Mapping[str, str | None]] = [given]
+            if not any(given.values()):
+                scopes.insert(0, self.store.scope.values)
+            name = str(_name(external_id))
+            keys = [external_key(each.get("user_id"), each.get("agent_id"), name) for each in scopes]
+            found, rows = self.store.named(keys)
+            return memories_from(rows)[0] if found.any() else None
+        one = isinstance(memory_id, str) or not isinstance(memory_id, Iterable)
+        wanted = _ids([memory_id] if one else memory_id)
+        known, rows = self.store.rows(wanted)
+        there = iter(memories_from(rows))
+        all_ = [next(there) if each else None for each in known]
+        return all_[0] if one else all_
+
+    @overload
+    def update(self, memory_id: str, *, text: str = ..., **fields: Unpack[Fields]) -> int: ...
+
+    @overload
+    def update(self, memory_id: Any, **fields: Unpack[Fields]) -> int: ...
+
+    def update(self, memory_id: Any, **fields: Any) -> int:
+        """Change columns of memories; ids, ``created_at`` and links stay.
+
+        A changed title or text is embedded again, and the links that follow from it are made anew.
+
+        Parameters
+        ----------
+        memory_id
+            One id, with the columns to change as keyword arguments. Or rows, as for `remember`, that have a
+            ``memory_id`` besides the columns to change, which may differ from mapping to mapping.
+        **fields
+            ``text``, ``title``, ``tier``, ``metadata`` …, for every row; None empties a column.
+
+        Returns
+        -------
+        int
+            How many memories were named.
+
+        Raises
+        ------
+        ProgrammingError
+            There is no memory of an id, or no such column; nothing is changed.
+        DataError
+            A value that does not fit; nothing is changed.
+        IntegrityError
+            A memory would become what another one is, see "Identity" in docs/python.md; nothing is changed.
+        """
+        from aios_db.store.tables import update_tables
+
+        self._check_writable()
+        if not isinstance(memory_id, str):
+            return self.store.update(update_tables(memory_id, fields))
+        if not fields:
+            raise ProgrammingError("update: nothing to change; give columns, such as text='…'")
+        return self.store.update(update_tables([{"memory_id": memory_id, **fields}], {}))
+
+    def forget(
+        self,
+        memory_ids: str | Iterable[str] | None = None,
+        *,
+        confirm: bool = False,
+        **selectors: Unpack[Selectors],
+    ) -> int:
+        """Delete memories and their links; return how many there were.
+
+        Parameters
+        ----------
+        memory_ids
+            One id or several.
+        confirm
+            Delete more than ``storage.confirm_forget`` (1,000) memories, too.
+        **selectors
+            Instead or besides: ``user_id``, ``agent_id``, ``session_id``, ``external_id``, ``source`` (a
+            value, or a list of them) and ``before``, a time. All that are given must hold.
+
+        Raises
+        ------
+        ProgrammingError
+            Nothing is given: everything would be deleted. Or there are more than ``storage.confirm_forget``,
+            and ``confirm`` is not set; nothing is deleted then.
+        """
+        self._check_writable()
+        return self.store.forget(selection("forget", memory_ids, selectors), confirm=confirm)
+
+    def erase(
+        self, memory_ids: str | Iterable[str] | None = None, **selectors: Unpack[Selectors]
+    ) -> EraseReport:
+        """Delete memories so that their texts are in no file of the database any more.
+
+        What was forgotten or replaced before is removed with them: both tables and the search index are
+        written anew, older versions removed, and records that mention an erased text are taken out of the
+        file of what imports rejected. It holds the write lock meanwhile, and takes the time of a rebuild.
+        Backups made before keep what is erased.
+
+        Parameters
+        ----------
+        memory_ids, **selectors
+            As for `forget`.
+
+        Returns
+        -------
+        EraseReport
+            What was removed, and in which files the texts were found all the same, since another memory says
+            them.
+        """
+        self._check_writable()
+        return self.store.erase(selection("erase", memory_ids, selectors))
+
+    def optimize(self) -> None:
+        """Compact the tables, drop versions that are no longer kept, and bring the search index up to date.
+
+        It happens by itself as the database is used; this does all of it at once, say after a bulk load.
+        """
+        self._check_writable()
+        self.store.optimize()
+
+    def link(self, source_id: str, target_id: str, kind: str = "user", weight: float = 1.0) -> None:
+        """Link two memories; an existing link of that kind gets one more evidence and the greater weight.
+
+        Raises
+        ------
+        ProgrammingError
+            One of the two is not a memory.
+        DataError
+            The weight is not in (0, 1].
+        """
+        self._check_writable()
+        columns = {"source_id": source_id, "target_id": target_id, "kind": kind, "weight": weight}
+        try:
+            given = pa.table({name: [value] for name, value in columns.items()})
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"cannot link {source_id!r} and {target_id!r}: {error}") from error
+        self.store.link(given)
+
+
+def selection(verb: str, memory_ids: Any, selectors: Mapping[str, Any]) -> Selection:
+    """Return what ``memory_ids`` and selectors select.
+
+    Raises
+    ------
+    ProgrammingError
+        Nothing is given, or a selector that does not exist.
+    DataError
+        A value that no column can have.
+    """
+    from aios_db.store.selection import Selection
+    from aios_db.store.values import read_moment
+
+    known = [each for each in Selection.__dataclass_fields__ if each != "memory_ids"]
+    for name in selectors:
+        if name not in known:
+            raise ProgrammingError(f"{verb} has no selector {name!r}; there are {', '.join(known)}")
+    given: dict[str, Any] = {}
+    for name, value in selectors.items():
+        if value is None:
+            raise ProgrammingError(f"{verb}: {name} is None, which selects nothing; leave it out")
+        if name == "before":
+            given[name] = read_moment(value, f"{verb}: {name}")
+        else:
+            several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+            given[name] = [_name(each) for each in (value if several else [value])]
+    if memory_ids is not None:
+        one = isinstance(memory_ids, str) or not isinstance(memory_ids, Iterable)
+        given["memory_ids"] = _ids([memory_ids] if one else memory_ids)
+    if not given:
+        raise ProgrammingError(
+            f"{verb}: give memory_ids, or a selector such as session_id; nothing was deleted"
+        )
+    return Selection(**given)
+
+
+def _ids(given: Iterable[Any]) -> list[str]:
+    found = []
+    for each in given:
+        named = getattr(each, "memory_id", each)  # of a `Memory` or a `Recollection`
+        if not isinstance(named, str | UUID):
+            raise ProgrammingError(f"{each!r} is no memory_id, which is text")
+        found.append(str(named))
+    return found
+
+
+def _name(value: Any) -> str | None:
+    from aios_db.store.values import text_of
+
+    return text_of(value, "a selector", 0)
+
+
+def _rows(content: Any, fields: Mapping[str, Any]) -> pa.Table:
+    from aios_db.store.returned import frame_given_again, given_again, table_given_again
+    from aios_db.store.tables import mappings, table_from
+
+    if hasattr(content, "iloc") and hasattr(content, "columns"):  # of pandas
+        content = frame_given_again(content)
+    elif isinstance(content, pa.Table | pa.RecordBatch) or hasattr(content, "__arrow_c_stream__"):
+        content = table_given_again(table_from(content))
+    elif isinstance(content, Iterable) and not isinstance(content, _NO_ROWS):
+        content = [given_again(each) for each in mappings(content)]
+    rows = table_from(content)
+    if fields and rows.num_rows:
+        constant = table_from([fields] * rows.num_rows)
+        for name in fields:
+            if name in rows.column_names:
+                raise ProgrammingError(f"remember: {name!r} is given both as an argument and as a column")
+            rows = rows.append_column(name, constant.column(name))
+    return rows

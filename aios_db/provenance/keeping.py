@@ -1,0 +1,135 @@
+"""The part of `MemoryStore` that knows where memories come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aios_db.provenance import releases
+from aios_db.provenance.replay import as_they_were, replayed
+from aios_db.provenance.rollback import RollbackReport, Taken, made_since, taken
+from aios_db.provenance.standing import fingerprint
+from aios_db.schema import quarantine_releases
+from aios_db.schema.database import table_path
+from aios_db.schema.errors import NotSupportedError, ProgrammingError
+from aios_db.store.adopting import Adopting
+from aios_db.store.beside import Damaged
+from aios_db.store.commit import commit, delete
+from aios_db.store.durable import DurableTable
+
+
+class Keeping(Adopting):
+    """Quarantine, and what takes a source back."""
+
+    damaged: Damaged
+
+    def dataset(self, table: str) -> lance.LanceDataset:
+        """Return the current snapshot of a table; `MemoryStore` has it."""
+        raise NotImplementedError
+
+    def release(self, memory_ids: Sequence[str]) -> int:
+        """Let memories out of quarantine, with the texts that they have; return how many were in it.
+
+        A memory whose title or text is changed afterwards is looked at anew.
+
+        Raises
+        ------
+        NotSupportedError
+            All that this store writes has one source, and that is not to judge.
+        """
+        self._check_writable()
+        self._refuse_of_source("release")
+        for each in memory_ids:
+            if not isinstance(each, str):
+                raise ProgrammingError(f"cannot release {each!r}; a memory_id is text")
+        with self._writing("releasing memories of"):
+            held = self.index.held()
+            names = [each for each in dict.fromkeys(memory_ids) if each in held]
+            if not names:
+                return 0
+            _, rows = self.index.memories(names)
+            texts = rows.select(["memory_id", "title", "text"]).to_pylist()
+            released = {
+                row["memory_id"]: (fingerprint(row["title"], row["text"]), held[row["memory_id"]])
+                for row in texts
+            }
+            written = releases.add(self.dataset(quarantine_releases.TABLE), released)
+            if self.config.storage.durability == "full":
+                DurableTable(table_path(self.path, quarantine_releases.TABLE)).force(written)
+        return len(names)
+
+    def released_at(self, memory_id: str) -> datetime | None:
+        """Return when a memory was let out of quarantine, if it was."""
+        if quarantine_releases.TABLE in self.damaged:
+            return None
+        table = self.dataset(quarantine_releases.TABLE)
+        rows = table.to_table(columns=["released_at"], filter=pc.field("memory_id") == memory_id)
+        found: list[datetime] = rows["released_at"].to_pylist()
+        return found[0] if found else None
+
+    def rollback_source(self, source: str, since: datetime | None, *, dry_run: bool) -> RollbackReport:
+        """Take back what a source has written since a moment, as if it had never been there.
+
+        Links between the memories that are left are made anew where it had a part in them. The links are
+        changed first: whoever is interrupted finds the source's memories still there, and does it again.
+
+        Raises
+        ------
+        NotSupportedError
+            The connection is that of a user or an agent, or of one source.
+        """
+        self.scope.refuse("rollback_source")
+        if dry_run:
+            self.refresh()
+            gone = taken(self.memories, self.links, source, since)
+            return RollbackReport(
+                source, since, gone.memory_ids, gone.derived, len(gone.links), 0, dry_run=True
+            )
+        self._check_writable()
+        self._refuse_of_source("rollback_source")
+        with self._changing("rollback_source", "taking back memories of") as draft:
+            gone = taken(self.memories, self.links, source, since)
+            changed = self._without(gone) if len(gone.row_ids) else 0
+            draft.deleted, draft.links = len(gone.row_ids), len(gone.links) + changed
+        self._maintenance.notify()
+        return RollbackReport(
+            source, since, gone.memory_ids, gone.derived, len(gone.links), changed, dry_run=False
+        )
+
+    def _without(self, gone: Taken) -> int:
+        old = made_since(self.links, self.index, gone)
+        made = replayed(self.memories, gone.row_ids, gone.first, self.index, self.config.links)
+        made = as_they_were(made, old)
+        row_ids = np.concatenate([each["_rowid"].to_numpy() for each in (gone.links, old)])
+        links = delete(self.links, row_ids.astype(np.int64))
+        self._written(links=commit(links, made) if len(made) else links)
+        sources = pa.concat_tables([each.select(["source_id"]) for each in (gone.links, old, made)])
+        memories = delete(self.memories, gone.row_ids)
+        self.renew_index(memories, self.links)
+        self._pending.relinked(sources["source_id"].unique().to_pylist())
+        key = ["source_id", "target_id", "kind", "weight"]
+        before, after = (
+            {tuple(row.values()) for row in each.select(key).to_pylist()} for each in (old, made)
+        )
+        return len(before ^ after)
+
+    def renew_index(self, memories: lance.LanceDataset, links: lance.LanceDataset) -> None:
+        """Move to versions of the tables with an index that is made anew; `MemoryStore` has it."""
+        raise NotImplementedError
+
+    def _refuse_of_source(self, what: str) -> None:
+        if self.source is not None:
+            raise NotSupportedError(
+                f"{what} is for whoever judges sources, and this connection writes as {self.source!r}; "
+                "use one without source"
+            )
+
+
+def _told(links: pa.Table) -> set[tuple[object, ...]]:
+    rows = links.select(["source_id", "target_id", "kind", "weight"]).to_pylist()
+    return {tuple(row.values()) for row in rows}

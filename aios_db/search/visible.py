@@ -1,0 +1,102 @@
+"""The search index as the memories of one user may be linked in it: no link leads to another user's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.schema.retrieval import Filter, Rows
+from aios_db.search.index import SearchIndex
+
+_MOST = 1 << 16  # memories that share a label; what more have is a common word for everybody
+
+
+class Linkable(Protocol):
+    """What proposals of links are made from."""
+
+    @property
+    def has_titles(self) -> bool:
+        """Whether any memory has a title."""
+        ...
+
+    def present_labels(self, labels: Sequence[int]) -> list[int]:
+        """Return those of the labels that any memory has."""
+        ...
+
+    def title_names(self, row_ids: Rows) -> NDArray[np.uint64]:
+        """Return what the titles of one name have in common, 0 without a title."""
+        ...
+
+    def names(self, row: int, text: str) -> list[str]:
+        """Return the names in a memory's text."""
+        ...
+
+    def labelled(self, label: int, limit: int) -> Rows:
+        """Return the rows with a label; none when more than ``limit``."""
+        ...
+
+    def label_count(self, label: int) -> int:
+        """Return how many memories have a label."""
+        ...
+
+    def labelled_around(self, label: int, rows: Rows, count: int, where: Filter) -> Rows:
+        """Return the rows with a label from before ``rows`` to behind."""
+        ...
+
+    def holding_all(self, text: str, limit: int) -> Rows:
+        """Return the rows that hold every word; none when more than ``limit``."""
+        ...
+
+    def nearest(
+        self, vectors: NDArray[np.float32], k: int, least: float = -1.0
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the nearest memories of each vector."""
+        ...
+
+
+class Visible:
+    """What of an index is of one user, or of none; methods as those of `SearchIndex`.
+
+    Parameters
+    ----------
+    index
+        It knows the memories of all users.
+    user
+        The user's key, as in the index; 0 for memories without one, which are linked with such only.
+    """
+
+    def __init__(self, index: SearchIndex, user: int) -> None:
+        self._index, self._user = index, user
+        self.has_titles = index.has_titles
+        self.present_labels, self.title_names = index.present_labels, index.title_names
+        self.names, self.labelled_around = index.names, index.labelled_around
+
+    def labelled(self, label: int, limit: int) -> Rows:
+        """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
+        return self._few(self._index.labelled(label, _MOST), limit)
+
+    def label_count(self, label: int) -> int:
+        """Return how many memories have a label, deleted ones among them."""
+        return len(self._seen(self._index.label_rows(label)))
+
+    def holding_all(self, text: str, limit: int) -> Rows:
+        """Return the rows of the memories that hold every word; none when more than ``limit``."""
+        return self._few(self._index.holding_all(text, _MOST), limit)
+
+    def nearest(
+        self, vectors: NDArray[np.float32], k: int, least: float = -1.0
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the ``k`` nearest memories of each vector."""
+        return self._index.nearest(vectors, k, least, user=self._user)
+
+    def _few(self, rows: Rows, limit: int) -> Rows:
+        rows = self._seen(rows)
+        return rows if len(rows) <= limit else rows[:0]
+
+    def _seen(self, rows: Rows) -> Rows:
+        users = self._index.users(rows)
+        seen: Rows = rows[(users == 0) | (users == self._user)]
+        return seen

@@ -1,0 +1,1 @@
+"""Who may reach what: restricted SQL, scopes, and what files allow."""

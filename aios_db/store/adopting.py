@@ -1,0 +1,175 @@
+"""Taking in memories and links of another database as they are: ids, times and counts included."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from aios_db.provenance.taking import of_source
+from aios_db.schema.errors import ModelNotFoundError
+from aios_db.search.source import Appended
+from aios_db.store.adoptable import adoptable, check_links
+from aios_db.store.commit import commit
+from aios_db.store.embedding import embed_missing
+from aios_db.store.known import Stored
+from aios_db.store.links import between
+from aios_db.store.turns import external_keys
+from aios_db.store.writes import Writes
+
+logger = logging.getLogger("aios_db.store")
+
+_COLUMN = "association_links"  # derived from the link table
+_KEY = ("source_id", "target_id", "kind")
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What `Adopting.adopt` did with rows."""
+
+    stored: int
+    """Memories that are new here."""
+    merged: int
+    """Memories that were here: by their id, or by what they are under another id. They stay as they were."""
+    ids: Mapping[str, str]
+    """For those of another id, from the id given to the one here."""
+
+
+class Adopting(Writes):
+    """The part of `MemoryStore` that takes in what another database exported."""
+
+    def adopt(self, given: pa.Table) -> Adopted:
+        """Store memories as they are; one that is here already stays as it is.
+
+        Vectors stay when the weights that made them are those of this database and their content is what it
+        was; otherwise, and where there are none, texts are embedded here.
+
+        Parameters
+        ----------
+        given
+            All columns of `memories_schema` but ``association_links``, in their types.
+
+        Raises
+        ------
+        DataError
+            A value that no memory has, with its row's number; nothing is stored.
+        """
+        self._check_writable()
+        self.scope.refuse("importing an export")  # an id in it may be of somebody else here
+        rows = of_source(adoptable(given), self.source)
+        stale = rows["text_embedding"].null_count - given["text_embedding"].null_count
+        if stale:
+            logger.warning("%d memories were changed after they were exported; they are embedded anew", stale)
+        self.refresh()
+        ids, fresh = self._known(rows)
+        rows = self._without_foreign_vectors(rows)
+        rows = embed_missing(rows, fresh, lambda: self.encoder)
+        with self._changing("import", "writing memories to") as draft:
+            ids, fresh = self._known(rows)
+            if self._encoder is not None:
+                self._following.follow(self.memories, self._encoder)
+                rows = self._following.without_stale(rows)
+            rows = embed_missing(rows, fresh, lambda: self.encoder)
+            new = rows.filter(pa.array(fresh))
+            if self._encoder is not None and new["text_weight_version"].null_count < len(new):
+                self._following.record(self._encoder)
+            schema = self.memories.schema
+            columns = [
+                pa.nulls(len(new), each.type) if each.name == _COLUMN else new[each.name] for each in schema
+            ]
+            new = pa.table(columns, schema=schema)
+            written = commit(self.memories, new)
+            draft.added = len(new)
+            self._written(memories_=written, appended=Appended(memories=new))
+        self._maintenance.notify()
+        names = zip(given["memory_id"].to_pylist(), ids, strict=True)
+        return Adopted(len(new), len(rows) - len(new), {old: now for old, now in names if old != now})
+
+    def adopt_links(self, links: pa.Table) -> int:
+        """Store links as they are and return how many are new: not those that exist or lack an end here."""
+        self._check_writable()
+        check_links(links)
+        with self._changing("import", "writing links to") as draft:
+            ends = [self.index.find_ids(links[name].combine_chunks()) >= 0 for name in _KEY[:2]]
+            loops = pc.equal(links["source_id"], links["target_id"]).to_numpy(zero_copy_only=False)
+            links = links.filter(pa.array(ends[0] & ends[1] & ~loops.astype(bool)))
+            links = links.filter(pa.array(self._within_users(links)))
+            rows = links.select(list(_KEY)).to_pylist()
+            stored = between(self.links, {row["source_id"] for row in rows})
+            seen = {tuple(row[name] for name in _KEY) for row in stored}
+            chosen = []
+            for row in rows:
+                key = tuple(row.values())
+                chosen.append(key not in seen)
+                seen.add(key)
+            new = links.filter(pa.array(chosen, pa.bool_())).combine_chunks()
+            draft.links = len(new)
+            self._written(links=commit(self.links, new))
+        self._pending.relinked(new["source_id"].unique().to_pylist())
+        self._maintenance.notify()
+        return len(new)
+
+    def _within_users(self, links: pa.Table) -> NDArray[np.bool_]:
+        first, second = (
+            self.index.users(self.index.find_ids(links[name].combine_chunks())) for name in _KEY[:2]
+        )
+        within: NDArray[np.bool_] = (first == second) | (first == 0) | (second == 0)
+        return within
+
+    def _known(self, rows: pa.Table) -> tuple[list[str], NDArray[np.bool_]]:
+        """Return the id that each memory has here, and which are not here yet."""
+        ids, hashes = rows["memory_id"].to_pylist(), rows["content_hash"].to_pylist()
+        by_id = self.index.find_ids(ids)
+        by_content = Stored(self.memories, self.index).exactly(external_keys(rows), hashes)
+        others = np.flatnonzero((by_id < 0) & (by_content >= 0))
+        stored = self.memories._take_rows(by_content[others].tolist(), columns=["memory_id"])
+        same = dict(zip(others.tolist(), stored["memory_id"].to_pylist(), strict=True))
+        here: dict[str, str] = {}  # of this call, by content
+        fresh = np.zeros(len(ids), np.bool_)
+        taken = set()
+        for place, (name, content) in enumerate(zip(ids, hashes, strict=True)):
+            if by_id[place] >= 0 or name in taken:
+                continue
+            if place in same:
+                ids[place] = same[place]
+            elif content in here:
+                ids[place] = here[content]
+            else:
+                here[content] = name
+                taken.add(name)
+                fresh[place] = True
+        return ids, fresh
+
+    def _without_foreign_vectors(self, rows: pa.Table) -> pa.Table:
+        """Return the rows without vectors that other weights made, or that have another length than here."""
+        wanted = self.memories.schema.field("text_embedding").type
+        column = rows["text_embedding"]
+        made_by = rows["text_weight_version"]
+        if column.type != wanted:
+            foreign = pa.chunked_array([pa.repeat(True, len(rows))])
+        elif self._encoder is None or made_by.null_count == len(rows):
+            return rows
+        else:
+            try:
+                version = self.encoder.version
+            except ModelNotFoundError:  # what made them will be looked for when something is asked
+                return rows
+            foreign = pc.fill_null(pc.not_equal(made_by, version), False)
+        count = pc.sum(pc.and_(foreign, column.is_valid())).as_py() or 0
+        if count:
+            logger.warning("%d vectors were made by other weights; their texts are embedded anew", count)
+        kept = pc.invert(foreign)
+        vectors = pa.nulls(len(rows), wanted) if column.type != wanted else _where(kept, column)
+        for name, values in (("text_embedding", vectors), ("text_weight_version", _where(kept, made_by))):
+            rows = rows.set_column(rows.schema.get_field_index(name), name, values)
+        return rows
+
+
+def _where(kept: pa.ChunkedArray, column: pa.ChunkedArray) -> pa.Array:
+    values = column.combine_chunks()
+    return pc.if_else(kept.combine_chunks(), values, pa.scalar(None, values.type))

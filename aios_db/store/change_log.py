@@ -1,0 +1,249 @@
+"""The log of changes: an append-only file beside the tables, one record per call that changed them.
+
+A call is one to four commits in two tables; Lance could note it in each, but forgets that with the version,
+and reading it back would open a manifest per version. So it is a file of its own (`framed_log`), written
+under the write lock. Before a call's first commit, what is known of it by then is written into a second
+file; where its process is killed half-way, the next change finds that, and logs it as not complete.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import os
+import struct
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aios_db.schema import association_links, memories
+from aios_db.schema.changes import ChangeRecord
+from aios_db.schema.database import BEGUN, CHANGES
+from aios_db.security.permissions import FILE_MODE
+from aios_db.store.framed_log import FramedLog
+
+logger = logging.getLogger("aios_db.store")
+
+Versions = tuple[int, int]
+"""Of the memories and of the links."""
+
+_ID = struct.Struct("<Q")  # before the JSON of a record
+_SLACK = 100
+_COUNTS = ("added", "updated", "deleted", "links")
+
+
+@dataclass
+class Draft:
+    """A change that is being made; whoever makes it counts what it does."""
+
+    call: str
+    before: Versions
+    begun_at: datetime
+    change_id: int
+    about: dict[str, Any]
+    """Who makes it, as the columns of `ChangeRecord`."""
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+    links: int = 0
+
+    def ended(self, after: Versions, *, complete: bool) -> ChangeRecord:
+        """Return the record of the change; what one that was broken off did is not counted."""
+        return ChangeRecord(
+            change_id=self.change_id,
+            changed_at=self.begun_at,
+            call=self.call,
+            **{"statement": None, "user_id": None, "agent_id": None, "undoes": None, **self.about},
+            added=self.added if complete else None,
+            updated=self.updated if complete else None,
+            deleted=self.deleted if complete else None,
+            links=self.links if complete else None,
+            memories_before=self.before[0],
+            memories_after=after[0],
+            links_before=self.before[1],
+            links_after=after[1],
+            complete=complete,
+        )
+
+
+class ChangeLog:
+    """One process's view of the log; whoever writes to it holds the write lock of the database.
+
+    Parameters
+    ----------
+    directory
+        The database.
+    keep
+        How many of the last changes stay; there may be twice as many. 0 logs nothing.
+    """
+
+    def __init__(self, directory: Path, keep: int) -> None:
+        self._directory, self._keep = directory, keep
+        self._begun = directory / BEGUN
+        self._last = self._count = 0
+        self._log = FramedLog(directory / CHANGES, self._forget, self._note)
+
+    def begin(self, call: str, versions: Versions, about: Mapping[str, Any]) -> Draft:
+        """Note that a change begins at these versions; return what counts it.
+
+        Raises
+        ------
+        OSError
+            The disk is full or fails.
+        """
+        draft = Draft(call, versions, datetime.now(timezone.utc), 0, {**_process(), **about})
+        if self._keep:
+            self._log.catch_up()
+            self._settle(versions)
+            draft.change_id = self._last + 1
+            self._write_begun(
+                {
+                    "change_id": draft.change_id,
+                    "call": draft.call,
+                    "before": draft.before,
+                    "begun_at": draft.begun_at.timestamp(),
+                    "about": draft.about,
+                }
+            )
+        return draft
+
+    def end(self, draft: Draft, versions: Versions, *, complete: bool) -> None:
+        """Log a change that has ended at these versions, if it wrote anything.
+
+        What it wrote is there already, so a failure is only logged; the next change tries again.
+        """
+        if not self._keep:
+            return
+        try:
+            if versions == draft.before:
+                self._write_begun({})
+            else:
+                self._append(draft.ended(versions, complete=complete))
+        except OSError as error:
+            logger.warning("change %d is not in the log yet: %s", draft.change_id, error)
+
+    def force(self) -> None:
+        """Return when what was logged is on the disk; a failure is only logged."""
+        if self._keep:
+            try:
+                self._log.force()
+            except OSError as error:
+                logger.warning("the log of changes may not be on the disk: %s", error)
+
+    def records(self) -> list[ChangeRecord]:
+        """Return the changes of the log, in their order."""
+        found: list[ChangeRecord] = []
+        _read_all(self._directory, found)
+        return found
+
+    def _append(self, record: ChangeRecord) -> None:
+        self._log.append(_written(record))
+        if self._count > 2 * self._keep + _SLACK:
+            self._log.rewrite(*map(_written, self.records()[-self._keep :]))
+
+    def _settle(self, versions: Versions) -> None:
+        """Log the change that was begun last and did not come to its end, if it wrote anything."""
+        try:
+            content = json.loads(self._begun.read_bytes().partition(b"\n")[0])
+            draft = Draft(
+                content["call"],
+                (content["before"][0], content["before"][1]),
+                datetime.fromtimestamp(content["begun_at"], timezone.utc),
+                content["change_id"],
+                content["about"],
+            )
+            if draft.change_id == self._last + 1 and draft.before != versions:
+                self._append(draft.ended(versions, complete=False))
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError):  # it was cut off, or is empty
+            return
+
+    def _write_begun(self, content: Mapping[str, Any]) -> None:
+        # In place: ext4 brings a file that was cut to nothing and written again to the disk at once.
+        descriptor = os.open(self._begun, os.O_WRONLY | os.O_CREAT, FILE_MODE)
+        try:
+            os.pwrite(descriptor, json.dumps(content).encode() + b"\n", 0)
+        finally:
+            os.close(descriptor)
+
+    def _forget(self) -> None:
+        self._last = self._count = 0
+
+    def _note(self, content: bytes) -> None:
+        self._last = _ID.unpack_from(content)[0]
+        self._count += 1
+
+
+def step_back(directory: Path, table: str, version: int) -> None:
+    """Note that a table is at an earlier version than it was, whose successors' numbers are given out again.
+
+    Changes made after that are no longer in it, and what is left of them is not complete. The caller holds
+    the write lock.
+    """
+
+    def what_is_left(told: dict[str, Any], before: str, after: str) -> None:
+        if told[after] > version:
+            told |= {**dict.fromkeys(_COUNTS), before: min(told[before], version), after: version}
+            told["complete"] = False
+
+    _tell_anew(directory, table, what_is_left)
+
+
+def begin_anew(directory: Path, table: str) -> None:
+    """Note that versions of a table are counted anew: those before are 0. The caller holds the write lock."""
+    _tell_anew(directory, table, lambda told, before, after: told.update({before: 0, after: 0}))
+
+
+def _tell_anew(directory: Path, table: str, change: Callable[[dict[str, Any], str, str], None]) -> None:
+    """Change the records of the log, given the names of the columns with the versions of a table."""
+    which = {memories.TABLE: "memories", association_links.TABLE: "links"}.get(table)
+    found: list[ChangeRecord] = []
+    log = _read_all(directory, found)
+    if not which or not found:
+        return
+    told = [asdict(each) for each in found]
+    for each in told:
+        change(each, f"{which}_before", f"{which}_after")
+    log.rewrite(*(_written(ChangeRecord(**each)) for each in told))
+    (directory / BEGUN).unlink(missing_ok=True)
+
+
+def _read_all(directory: Path, found: list[ChangeRecord]) -> FramedLog:
+    log = FramedLog(directory / CHANGES, found.clear, lambda content: found.append(_read(content)))
+    log.catch_up()
+    return log
+
+
+def _written(record: ChangeRecord) -> bytes:
+    told = {name: value for name, value in asdict(record).items() if value is not None}
+    told["changed_at"] = record.changed_at.timestamp()
+    return _ID.pack(record.change_id) + json.dumps(told, separators=(",", ":")).encode()
+
+
+def _read(content: bytes) -> ChangeRecord:
+    told = json.loads(content[_ID.size :])
+    told["changed_at"] = datetime.fromtimestamp(told["changed_at"], timezone.utc)
+    return ChangeRecord(**{name: told.get(name) for name in ChangeRecord.__dataclass_fields__})
+
+
+def _process() -> dict[str, Any]:
+    return {"os_user": _os_user(), "process_id": os.getpid(), "program": os.path.basename(sys.argv[0] or "")}
+
+
+@cache
+def _os_user() -> str:
+    """Return the user that the process is, and not who its environment says it is."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except ImportError:
+        return getpass.getuser()
+    except KeyError:
+        return str(os.getuid())

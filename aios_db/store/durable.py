@@ -1,0 +1,118 @@
+"""Forcing a version of a table to the disk: Lance writes files and leaves that to the system."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import lance
+from lance.fragment import FragmentMetadata
+
+# Lance names manifests by the distance of their version from this, so that a listing begins with the newest
+# (https://lance.org/format/table/transaction/: manifest naming scheme V2).
+_LAST = 2**64 - 1
+VERSIONS, TRANSACTIONS = "_versions", "_transactions"
+HINT = f"{VERSIONS}/latest_version_hint.json"
+
+
+def manifest(version: int) -> str:
+    """Return the path of a version's manifest within its table."""
+    return f"{VERSIONS}/{_LAST - version:020d}.manifest"
+
+
+def versions(table: Path) -> list[int]:
+    """Return the versions of a table that have a manifest, newest first."""
+    try:
+        names = [each.name for each in os.scandir(table / VERSIONS)]
+    except FileNotFoundError:
+        return []
+    # Beside them lie a hint and what is being written; Lance's own listing fails when that goes meanwhile.
+    found = (_LAST - int(name.partition(".")[0]) for name in names if name.endswith(".manifest"))
+    return sorted(found, reverse=True)
+
+
+def hinted(table: Path) -> int:
+    """Return the number of the newest version by a file that Lance writes after it; 0 without one."""
+    with suppress(OSError, ValueError, KeyError, TypeError):  # a hint only
+        return int(json.loads((table / HINT).read_text("utf-8"))["version"])
+    return 0
+
+
+def fragment_files(fragments: Iterable[FragmentMetadata]) -> Iterator[tuple[str, int | None]]:
+    """Yield the path, within the table, and the size in bytes, if it is known, of each file of fragments."""
+    for fragment in fragments:
+        for file in fragment.files:
+            yield f"data/{file.path}", file.file_size_bytes or None
+        if fragment.deletion_file is not None:
+            yield fragment.deletion_file.path(fragment.id), None
+
+
+def data_files(dataset: lance.LanceDataset) -> Iterator[tuple[str, int | None]]:
+    """Yield the same of each file with rows or deletions of a version."""
+    return fragment_files(each.metadata for each in dataset.get_fragments())
+
+
+def index_files(dataset: lance.LanceDataset) -> Iterator[str]:
+    """Yield the path, within the table, of each file of the scalar indices of a version."""
+    table = Path(dataset.uri)
+    for index in dataset.describe_indices():
+        for segment in index.segments:
+            directory = Path("_indices", segment.uuid)
+            if (table / directory).is_dir():
+                yield from (str(directory / each.name) for each in (table / directory).iterdir())
+
+
+class DurableTable:
+    """Forces versions of one table to the disk, each file once per process.
+
+    A version shares most files with the one before, which another process may have made without forcing it:
+    what this process has not forced itself, it forces.
+
+    Parameters
+    ----------
+    path
+        The table's directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._forced: set[str] = set()
+
+    def force(self, dataset: lance.LanceDataset) -> None:
+        """Return when every file of a version is on the disk: what it reads first, then its manifest.
+
+        Raises
+        ------
+        OSError
+            The disk fails, or a file of the version is gone.
+        """
+        named = {*(path for path, _ in data_files(dataset)), *index_files(dataset)}
+        self._force(named - self._forced)
+        self._force({manifest(dataset.version)})
+        self._forced = named  # what only older versions have is of no use
+
+    def _force(self, paths: set[str]) -> None:
+        for path in sorted(paths):
+            force_file(self._path / path)
+        for directory in {(self._path / path).parent for path in paths}:
+            force_file(directory)
+
+
+def force_file(path: Path) -> None:
+    """Return when a file's content, or a directory's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def force_tree(path: Path) -> None:
+    """Force a directory with all that is in it."""
+    for root, _, names in os.walk(path, topdown=False):
+        for name in names:
+            force_file(Path(root, name))
+        force_file(Path(root))

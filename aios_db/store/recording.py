@@ -1,0 +1,83 @@
+"""Changes of the store, each under the write lock and in the log of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+import lance
+
+from aios_db.schema.changes import ChangeRecord
+from aios_db.security.scope import Scope
+from aios_db.store.change_log import ChangeLog, Draft, Versions
+from aios_db.store.durable import DurableTable
+from aios_db.store.origin import Origins
+from aios_db.store.snapshot import newest
+
+
+class Recording:
+    """The part of `MemoryStore` that logs what the rest of it changes."""
+
+    scope: Scope
+    memories: lance.LanceDataset
+    links: lance.LanceDataset
+    origins: Origins
+    change_log: ChangeLog
+    _durable: Mapping[str, DurableTable]
+    _unforced: dict[str, lance.LanceDataset] | None
+
+    if TYPE_CHECKING:  # what `MemoryStore` has
+
+        def _writing(self, doing: str) -> AbstractContextManager[None]: ...
+
+    def changes(self) -> list[ChangeRecord]:
+        """Return the changes in the log, in their order; with a scope, those of connections of that scope."""
+        scope = self.scope.values.items()
+        return [
+            each
+            for each in self.change_log.records()
+            if all(getattr(each, name) == value for name, value in scope)
+        ]
+
+    @contextmanager
+    def _changing(self, call: str, doing: str, *, undoes: int | None = None) -> Iterator[Draft]:
+        """Hold the write lock, at the newest version, and log what is changed in the block."""
+        with self._writing(doing):
+            about = {"statement": self.origins.statement(), **self.scope.values, "undoes": undoes}
+            draft = self.change_log.begin(call, self._versions(), about)
+            self._unforced = {}
+            try:
+                try:
+                    yield draft
+                finally:
+                    unforced, self._unforced = self._unforced, None
+            except BaseException:
+                # What is committed may not be the snapshot yet.
+                written = newest(self.memories).version, newest(self.links).version
+                self.change_log.end(draft, written, complete=False)
+                raise
+            self.change_log.end(draft, self._versions(), complete=True)
+            self._force_all(unforced or {})
+
+    def _force_table(self, table: str, written: lance.LanceDataset) -> None:
+        """Bring a version to the disk; within a change, at its end."""
+        if self._unforced is None:
+            self._durable[table].force(written)
+        else:
+            self._unforced[table] = written
+
+    def _force_all(self, unforced: Mapping[str, lance.LanceDataset]) -> None:
+        """Bring versions to the disk, the memories first, and at the same time the log of changes."""
+        if not unforced:
+            return
+        with ThreadPoolExecutor(1, "aios_db-log") as beside:
+            forcing = beside.submit(self.change_log.force)
+            for table in self._durable:
+                if table in unforced:
+                    self._durable[table].force(unforced[table])
+            forcing.result()
+
+    def _versions(self) -> Versions:
+        return self.memories.version, self.links.version

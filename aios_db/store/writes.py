@@ -1,0 +1,415 @@
+"""What changes memories: remember, update and forget, each under the write lock and in one commit of rows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import uuid_utils
+from numpy.typing import NDArray
+
+from aios_db.models.following import Following
+from aios_db.provenance.policy import SourceTrust
+from aios_db.provenance.taking import heeded, inheriting, of_source, with_source
+from aios_db.schema.config import Config
+from aios_db.schema.errors import Error, ProgrammingError
+from aios_db.schema.memories import SCOPE, WRITABLE
+from aios_db.schema.sources import PYTHON
+from aios_db.search.index import SearchIndex
+from aios_db.search.source import NOTHING, Appended
+from aios_db.security.scope import Scope
+from aios_db.store import links as links_
+from aios_db.store.change_log import Draft
+from aios_db.store.changes import NO_CHANGE, Change
+from aios_db.store.commit import commit, delete
+from aios_db.store.embedding import Encoder, embed_missing
+from aios_db.store.groups import grouped
+from aios_db.store.known import become, find_known, reworded
+from aios_db.store.linking import link_new
+from aios_db.store.maintenance import Maintenance
+from aios_db.store.pending import Pending, count_accesses
+from aios_db.store.recording import Recording
+from aios_db.store.rows import complete, normalise
+from aios_db.store.selection import Selection
+from aios_db.store.strongest import write_first
+from aios_db.store.turns import (
+    Turns,
+    content_identities,
+    external_keys,
+    fold_again,
+    folded,
+    settled,
+    with_external,
+)
+from aios_db.store.update import Update
+
+logger = logging.getLogger("aios_db.store")
+
+_BULK = 4_096
+# Equal by definition in a memory that is remembered again.
+_CONTENT = {"kind", "title", "text", "media", "media_uri", "speaker", *SCOPE}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was found of the rows to remember, at one version of the table."""
+
+    version: int
+    known: NDArray[np.int64]
+    """Row id of the memory that each row is, or -1."""
+    wanting: NDArray[np.bool_]
+    """Rows that need a vector."""
+
+
+class Writes(Recording):
+    """The part of `MemoryStore` that changes memories; the rest of it is what this class declares."""
+
+    path: Path
+    config: Config
+    dimension: int
+    scope: Scope
+    trust: SourceTrust
+    source: str | None
+    memories: lance.LanceDataset
+    links: lance.LanceDataset
+    index: SearchIndex
+    _encoder: Encoder | None
+    _following: Following
+    _pending: Pending
+    _maintenance: Maintenance
+    _loaded_at: float
+
+    if TYPE_CHECKING:  # what `MemoryStore` has
+
+        @property
+        def encoder(self) -> Encoder:
+            """The text encoder."""
+
+        def refresh(self) -> None:
+            """Move to the newest version."""
+
+        def _check_writable(self) -> None: ...
+
+        def _writing(self, doing: str) -> AbstractContextManager[None]: ...
+
+        def _written(
+            self,
+            memories_: lance.LanceDataset | None = None,
+            links: lance.LanceDataset | None = None,
+            appended: Appended = NOTHING,
+        ) -> None: ...
+
+    def remember(
+        self,
+        rows: pa.Table,
+        *,
+        append: bool = False,
+        fold: bool = False,
+        turns: Turns | None = None,
+        entry: str = PYTHON,
+    ) -> list[str]:
+        """Store memories, each once: what is known already is brought up to date.
+
+        Texts are embedded first, without the lock; then one commit changes the memories and one their links.
+
+        Parameters
+        ----------
+        rows
+            Columns out of `aios_db.schema.memories.WRITABLE`; types are coerced, see `normalise`.
+        append
+            Messages of a session without a time are new turns of it; otherwise the rows are a transcript, and
+            the n-th of equal ones is the n-th that is stored.
+        fold
+            Equal content in one scope is one memory, whenever it was said; it counts its ``occurrences`` and
+            keeps their ``times``.
+        turns
+            What came before of a transcript that is given in several calls.
+        entry
+            The ``source`` of new memories that name none.
+
+        Returns
+        -------
+        list of str
+            One memory id a row, in order; rows that are the same memory share theirs.
+
+        Raises
+        ------
+        ProgrammingError
+            For an unknown column.
+        DataError
+            For a value that does not fit, with its row's number; nothing is stored then.
+        OperationalError
+            When the disk fails or is full; nothing is stored then.
+        """
+        self._check_writable()
+        given = normalise(of_source(self.scope.own(rows), self.source), self.dimension)
+        if not len(given):
+            return []
+        contents = content_identities(given, turns or Turns(), append=append, fold=fold)
+        given = _with(given, content_hash=pa.array(contents, pa.string()))
+        external = external_keys(given)
+        keys = [key or content for key, content in zip(external, contents, strict=True)]
+        distinct, of_row = grouped(given, keys, [key is not None for key in external])
+        if fold:
+            distinct = _with(distinct, **folded(given, of_row, len(distinct)))
+        # What has a name of its own becomes what is given, as a whole.
+        distinct = with_source(distinct, entry, distinct["external_id"].is_valid().combine_chunks())
+        self.refresh()
+        look = self._look(distinct, fold=fold)
+        distinct = embed_missing(distinct, look.wanting, lambda: self.encoder)
+        with self._changing("remember", "writing memories to") as draft:
+            if look.version != self.memories.version:
+                # Another process may have forgotten, since the look before encoding, what was known then, or
+                # have exchanged the vectors for those of another weight version.
+                look = self._look(distinct, fold=fold)
+            if self._encoder is not None:
+                self._following.follow(self.memories, self._encoder)
+                distinct = self._following.without_stale(distinct)
+            distinct = embed_missing(distinct, look.wanting, lambda: self.encoder)
+            if distinct["text_weight_version"].null_count < len(distinct):
+                self._following.record(self._encoder)
+            if append:
+                hashes = settled(distinct["content_hash"].to_pylist(), self._is_known)
+                distinct = _with(distinct, content_hash=pa.array(hashes, pa.string()))
+            ids = self._store(distinct, look.known, np.bincount(of_row), draft, append=append, entry=entry)
+        self._maintenance.notify()
+        return [ids[place] for place in of_row]
+
+    def update(self, rows: pa.Table | Sequence[pa.Table]) -> int:
+        """Change columns of memories, which keep their ids, their links and when they were stored.
+
+        A changed title or text is embedded again, and the links that follow from it are made anew.
+
+        Parameters
+        ----------
+        rows
+            ``memory_id`` and the columns to change, out of `WRITABLE`; NULL empties a column. Several tables
+            change different columns in one commit.
+
+        Returns
+        -------
+        int
+            How many memories were named.
+
+        Raises
+        ------
+        ProgrammingError
+            For an unknown column, or an id that is no memory; nothing is changed then.
+        DataError
+            For a value that does not fit; nothing is changed then.
+        IntegrityError
+            When a memory would become what another one is: the same content, or the same ``external_id``, in
+            one scope; nothing is changed then.
+        """
+        self._check_writable()
+        tables = [rows] if isinstance(rows, pa.Table) else rows
+        update = Update([of_source(each, self.source) for each in tables], self.dimension)
+        if not update.memory_ids:
+            return 0
+        self.refresh()
+        changed = embed_missing(*update.apply(self.memories, self.index), lambda: self.encoder)
+        with self._changing("update", "changing memories of") as draft:
+            if self._encoder is not None:
+                self._following.follow(self.memories, self._encoder)
+            again, wanting = update.apply(self.memories, self.index, made=changed)
+            if self._encoder is not None:
+                again = self._following.without_stale(again)
+            changed = embed_missing(again, wanting, lambda: self.encoder)
+            if wanting.any():
+                self._following.record(self._encoder)
+            self.scope.refuse_moves(update.stored, changed)
+            change = update.change(changed)
+            draft.updated = len(change.row_ids)
+            self._written(memories_=commit(self.memories, None, change.row_ids, change.columns))
+            self._relink(change, draft)
+        self._maintenance.notify()
+        return len(update.memory_ids)
+
+    def forget(self, memories: Sequence[str] | Selection, *, confirm: bool = False) -> int:
+        """Delete memories, given by their ids or selected, and the links at them; return how many there were.
+
+        The memories go first: a crash in between leaves links without an end, which readers tolerate.
+
+        Raises
+        ------
+        ProgrammingError
+            They are more than `storage.confirm_forget`, and ``confirm`` is not set; nothing is deleted.
+        """
+        self._check_writable()
+        chosen = memories if isinstance(memories, Selection) else Selection(memory_ids=memories)
+        for each in chosen.memory_ids or ():
+            if not isinstance(each, str):
+                raise ProgrammingError(f"cannot forget {each!r}; a memory_id is text")
+        with self._changing("forget", "deleting memories of") as draft:
+            self._forget(chosen, draft, confirm=confirm)
+        self._maintenance.notify()
+        return draft.deleted
+
+    # Inside
+
+    def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
+        row_ids = chosen.rows(self.memories, self.index)
+        draft.deleted, most = len(row_ids), self.config.storage.confirm_forget
+        if not confirm and 0 < most < len(row_ids):
+            raise ProgrammingError(
+                f"this would delete {len(row_ids)} memories, more than {most} (storage.confirm_forget); "
+                "nothing was deleted. To delete them, confirm it: forget(…, confirm=True) in Python, "
+                "forget(memory_id, confirm := true) or forget_all(…, confirm := true) in SQL, also in the "
+                "place of a DELETE, --yes in the shell"
+            )
+        if not len(row_ids):
+            return
+        gone = self.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
+        self._written(memories_=delete(self.memories, row_ids))
+        links, found = links_.delete_at(self.links, gone)
+        self._written(links=links)
+        draft.links = len(found)
+        self._pending.relinked(found.unique().to_pylist())
+
+    def _is_known(self, content_hash: str) -> bool:
+        return bool(self.index.find_content([content_hash])[0] >= 0)
+
+    def _look(self, distinct: pa.Table, *, fold: bool) -> _Look:
+        contents = distinct["content_hash"].to_pylist()
+        known = find_known(self.memories, self.index, distinct, contents, fold=fold)
+        wanting = known < 0
+        replaced = np.flatnonzero(~wanting & _is_named(distinct))
+        if len(replaced):
+            stored = self.memories._take_rows(known[replaced].tolist(), columns=["title", "text"])
+            wanting[replaced] = reworded(stored, distinct.take(pa.array(replaced)))
+        return _Look(self.memories.version, known, wanting)
+
+    def _store(
+        self,
+        distinct: pa.Table,
+        known: NDArray[np.int64],
+        given: NDArray[np.int64],
+        draft: Draft,
+        *,
+        append: bool,
+        entry: str,
+    ) -> list[str]:
+        """Commit the rows that are not ``known``, bring those that are up to date, and return all ids.
+
+        ``given`` says how often each row was given, ``draft`` counts what is done, ``entry`` is the source of
+        rows that name none.
+        """
+        old = np.flatnonzero(known >= 0)
+        fresh = known < 0
+        ids = np.empty(len(distinct), object)
+        change = NO_CHANGE
+        if len(old):
+            ids[old], change = self._renewed(
+                distinct.take(pa.array(old)), known[old], given[old], append=append, entry=entry
+            )
+        ids[fresh] = [str(uuid_utils.uuid7()) for _ in range(int(fresh.sum()))]
+        added = inheriting(with_source(distinct.filter(pa.array(fresh)), entry), self.index)
+        hashes = with_external(added["content_hash"].to_pylist(), external_keys(added))
+        added = _with(added, content_hash=pa.array(hashes, pa.string()))
+        new = complete(added, ids[fresh].tolist(), given[fresh] - 1, self.memories.schema)
+        written = commit(self.memories, new, change.row_ids, change.columns)
+        self._written(memories_=written, appended=Appended(memories=None if len(change.row_ids) else new))
+        draft.added, draft.updated = len(new), len(change.row_ids)
+        if len(new):
+            self._link(new, draft)
+        self._relink(change, draft)
+        if len(new) >= _BULK:
+            self._loaded_at = time.monotonic()
+            if self.index.needs_save_now:
+                self.index.save()
+        return list(ids)
+
+    def _renewed(
+        self, again: pa.Table, rows: NDArray[np.int64], given: NDArray[np.int64], *, append: bool, entry: str
+    ) -> tuple[list[str], Change]:
+        """Return the ids of memories that are remembered again, and what changes of them."""
+        replaced = _is_named(again)
+        fold = "times" in again.column_names
+        names = [name for name in WRITABLE if again[name].null_count < len(again) and name not in _CONTENT]
+        if replaced.any() or "media_type" in names:
+            names = [*WRITABLE, "modalities"]
+        if "text_embedding" in names:
+            names.append("text_weight_version")
+        if fold:
+            names = [*dict.fromkeys([*names, "occurred_at"]), "times", "occurrences"]
+        read = ["memory_id", "content_hash", "access_count", "last_access_at", *names]
+        if self.trust.active and "source" not in read:
+            read.append("source")
+        stored = self.memories._take_rows(rows.tolist(), columns=read)
+        if self.trust.active:
+            kept = [name for name in names if name in WRITABLE and name not in _CONTENT]
+            again = heeded(again, stored, kept, pa.array(replaced), entry, self.trust)
+        columns = become(stored, again, again["content_hash"].to_pylist(), replaced)
+        if fold:
+            columns |= fold_again(stored, again, append=append)
+        counts = count_accesses(stored, np.where(replaced, 0, given))
+        return stored["memory_id"].to_pylist(), Change.between(rows, stored, columns, counts)
+
+    def _link(self, new: pa.Table, draft: Draft) -> None:
+        """Link new memories; they are stored already, so a failure costs their links and no more."""
+        try:
+            links, made = link_new(self.memories, self.links, self.index, new, self.config.links)
+            self._written(links=links, appended=Appended(links=made))
+            draft.links += len(made)
+            sources = made["source_id"].unique()
+            if len(new) >= _BULK:
+                names = new["memory_id"].combine_chunks()
+                self._written(memories_=write_first(self.memories, self.index.find_ids(names), names, made))
+                sources = sources.filter(pc.invert(pc.is_in(sources, names)))
+            self._pending.relinked(sources.to_pylist())
+        except (Error, OSError, RuntimeError, ValueError) as error:
+            logger.warning(
+                "memories stored without their links: %s",
+                error,
+                extra={"database": str(self.path), "memories": len(new)},
+            )
+
+    def _relink(self, change: Change, draft: Draft) -> None:
+        """Make anew the links of changed memories that follow from what changed.
+
+        The memories are stored already, so a failure costs these links and no more.
+        """
+        row_ids, kinds = change.to_link()
+        if not kinds:
+            return
+        try:
+            rows = self.memories._take_rows(row_ids.tolist())
+            links, found = links_.delete_at(self.links, rows["memory_id"].combine_chunks(), kinds)
+            self._written(links=links)
+            links, made = link_new(
+                self.memories, self.links, self.index, rows, self.config.links, kinds=kinds
+            )
+            self._written(links=links)
+            draft.links += len(found) + len(made)
+            self._pending.relinked([*found.unique().to_pylist(), *made["source_id"].unique().to_pylist()])
+        except (Error, OSError, RuntimeError, ValueError) as error:
+            logger.warning(
+                "memories changed without their links: %s; aios repair removes what points nowhere",
+                error,
+                extra={"database": str(self.path), "memories": len(row_ids)},
+            )
+
+
+def _is_named(rows: pa.Table) -> NDArray[np.bool_]:
+    """Tell which rows bring a name of the user's: they replace the memory that has it."""
+    found: NDArray[np.bool_] = rows["external_id"].is_valid().to_numpy()
+    return found
+
+
+def _with(table: pa.Table, **columns: pa.Array) -> pa.Table:
+    """Return the table with these columns, new ones or in the place of old ones."""
+    for name, values in columns.items():
+        if name in table.column_names:
+            table = table.set_column(table.schema.get_field_index(name), name, values)
+        else:
+            table = table.append_column(name, values)
+    return table

@@ -1,0 +1,105 @@
+"""The part of a `Connection` that says what was changed, and takes it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aios_db.schema.errors import ProgrammingError
+
+if TYPE_CHECKING:
+    from aios_db.memory import Moment
+    from aios_db.schema.changes import ChangeRecord, UndoReport
+    from aios_db.store.store import MemoryStore
+
+
+class Undoing:
+    """The log of changes, and undoing them; `Connection` is the rest."""
+
+    store: MemoryStore
+
+    if TYPE_CHECKING:
+
+        def _check_open(self) -> None: ...
+
+        def _check_writable(self) -> None: ...
+
+    def history(self, limit: int | None = None) -> list[ChangeRecord]:
+        """Return the calls that changed memories or links, the newest first.
+
+        A connection with a scope sees the changes of connections with that scope.
+
+        Parameters
+        ----------
+        limit
+            How many at most; all that are kept by default, see ``storage.keep_changes``.
+
+        Raises
+        ------
+        ProgrammingError
+            The limit is negative.
+        """
+        self._check_open()
+        if limit is not None and limit < 0:
+            raise ProgrammingError(f"history: the limit is {limit}; give 0 or more")
+        return self.store.changes()[::-1][:limit]
+
+    def undo(self, change: int | ChangeRecord, *, dry_run: bool = False) -> UndoReport:
+        """Bring what a change wrote back to what it was before.
+
+        Memories that it deleted come back with their ids, vectors, metadata, times and links; those that it
+        stored go; those that it changed have their former values. This is a change, too, and can be undone.
+
+        Parameters
+        ----------
+        change
+            One of `history`, or its ``change_id``; with a scope, one of its own.
+        dry_run
+            Write nothing, and return what would be written.
+
+        Raises
+        ------
+        ProgrammingError
+            There is no such change, it cannot be undone (`erase`), or a later change touched the same
+            memories, which the message names. Nothing is written then.
+        OperationalError
+            The tables' versions from before it are kept no longer, see ``storage.keep_versions_s``.
+        """
+        self._check_writable()
+        change_id = getattr(change, "change_id", change)
+        if isinstance(change_id, bool) or not isinstance(change_id, int):
+            raise ProgrammingError(f"undo: {change!r} is no change; give the change_id of one of history()")
+        return self.store.undo(change_id, dry_run=dry_run)
+
+    def restore(self, point: int | Moment, *, dry_run: bool = False) -> UndoReport:
+        """Bring memories and links back to a version, or to a time.
+
+        They are written as a new version, so that `undo` of this brings back what was written since. What was
+        erased does not come back.
+
+        Parameters
+        ----------
+        point
+            A time: a datetime, such as the ``changed_at`` of one of `history`, which is right before that
+            change, or a text in ISO 8601. Or the number of a version of the memories, as
+            ``memory_versions()`` has it, with the links there were in the end of that version.
+        dry_run
+            Write nothing, and return what would be written.
+
+        Raises
+        ------
+        ProgrammingError
+            There never was such a version.
+        OperationalError
+            It is kept no longer, see ``storage.keep_versions_s``.
+        NotSupportedError
+            The connection has a scope.
+        """
+        from aios_db.store.values import read_moment
+
+        self._check_writable()
+        if isinstance(point, (bool, float)) or point is None:  # seconds since 1970 are not meant
+            raise ProgrammingError(f"restore: {point!r} is no version and no time")
+        if isinstance(point, int):
+            return self.store.restore(point, None, dry_run=dry_run)
+        moment = read_moment(point, "restore")
+        return self.store.restore(None, round(moment.timestamp() * 1e6), dry_run=dry_run)

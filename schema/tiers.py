@@ -1,0 +1,5 @@
+"""Where a memory stands in its life."""
+
+from __future__ import annotations
+
+TIERS = ("short", "long", "archived")

@@ -1,0 +1,75 @@
+"""One damage of each kind to each kind of file: it is found or harmless, and none ends in a traceback."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aios_db
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
+from salvage_helpers import DAMAGES, connect, copy, damage, make, row
+
+TRIES = int(os.environ.get("AIOS_FAULT_TRIES", "1"))
+HARMLESS = {"recalls.log"}  # whether there ever was one, nobody knows
+TABLES = (
+    "memories", "association_links", "weight_versions", "lora_cards", "sync_log", "validation_reports",
+    "schema_migrations",
+)  # fmt: skip
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("original") / "agent.aios"
+    make(place)
+    with connect(place, maintenance_delay_s=3600) as con:
+        con.remember([dict(row(f"text number {each}"), session_id="s") for each in range(5)])
+        con.store.index.save()
+        con.store.touch([each for (each,) in con.execute("SELECT memory_id FROM memories").fetchall()])
+    assert aios_db.check(place).whole
+    return place
+
+
+def kinds(database: Path) -> dict[str, list[Path]]:
+    """Return the files by their table and folder, those of the index by its folder."""
+    found: dict[str, list[Path]] = {}
+    for each in sorted(database.rglob("*")):
+        if each.is_file() and each.stat().st_size and each.suffix != ".lock":
+            path = each.relative_to(database)
+            found.setdefault("/".join(path.parts[:2]) if len(path.parts) > 2 else str(path), []).append(path)
+    return found
+
+
+def answers(database: Path) -> dict[str, Any]:
+    """Return what a user sees."""
+    with connect(database, maintenance_delay_s=3600) as con:
+        tables = {table: sorted(map(repr, con.execute(f"FROM {table}").fetchall())) for table in TABLES}
+        found = con.execute("SELECT memory_id, score FROM keyword_search('text later first', 20)").fetchall()
+        return {**tables, "found": found, "versions": con.store.history.versions().to_pylist()}
+
+
+@pytest.mark.parametrize("attempt", range(TRIES))
+def test_a_damage_is_found_or_harmless(database: Path, tmp_path: Path, attempt: int) -> None:
+    chance = random.Random(attempt)
+    right = answers(copy(database, tmp_path / "agent.aios"))
+    for files in kinds(database).values():
+        path, how = chance.choice(files), chance.choice(list(DAMAGES))
+        place = copy(database, tmp_path / "agent.aios")
+        damage(place / path, how)
+        what = f"{how}: {path}"
+        if not aios_db.check(place).whole:
+            try:
+                with connect(place, maintenance_delay_s=3600) as con:
+                    assert con.execute("SELECT count(*) FROM memories").fetchone() is not None
+            except aios_db.OperationalError as error:
+                assert str(place) in str(error), what
+                assert path.parts[0] == "memories.lance", what
+        elif path.name not in HARMLESS:
+            assert answers(place) == right, what

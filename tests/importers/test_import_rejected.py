@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import aios_db
+from aios_db.importers import UnreadableError, import_path, retry_rejected
+from aios_db.schema.config import Config, EngineConfig
+
+
+@pytest.fixture
+def con(tmp_path, minilm_dir):
+    config = Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
+    with aios_db.connect(tmp_path / "agent.aios", config=config) as connection:
+        yield connection
+
+
+def test_rejected_records_are_mended_and_imported_under_their_names(con, tmp_path):
+    lines = [
+        '{"text": "ok"}',
+        '{"txet": "one"}',
+        '{"text": "two"',
+        '{"title": "no text"}',
+        '{"text": "three"}',
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    report = import_path(con, tmp_path / "a.jsonl")
+    assert (report.read, report.stored, report.rejected) == (5, 2, 3)
+    aside = tmp_path / "agent.aios.rejected.jsonl"
+    entries = [json.loads(line) for line in aside.read_text().splitlines()]
+    assert [(entry["file"], entry["place"]) for entry in entries] == [
+        ("a.jsonl", "2"),
+        ("a.jsonl", "3"),
+        ("a.jsonl", "4"),
+    ]
+    entries[0]["record"] = {"text": "one"}
+    entries[1]["record"] += "}"
+    aside.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    report = retry_rejected(con, aside)
+    assert (report.read, report.stored, report.rejected, report.rejected_path) == (3, 2, 1, str(aside))
+    assert [json.loads(line)["place"] for line in aside.read_text().splitlines()] == ["4"]
+    rows = con.execute("SELECT text, source, external_id FROM memories ORDER BY text").fetchall()
+    assert rows == [
+        (text, "a.jsonl", f"a.jsonl#{place}")
+        for text, place in (("ok", 1), ("one", 2), ("three", 5), ("two", 3))
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join([lines[0], '{"text": "one"}', '{"text": "two"}', *lines[4:]]))
+    report = import_path(con, tmp_path / "a.jsonl", sync=True)
+    assert (report.stored, report.merged, report.replaced, report.removed) == (1, 3, 0, 1)
+    entries[2]["record"]["text"] = "four"
+    aside.write_text(json.dumps(entries[2]) + "\n")
+    assert retry_rejected(con, aside).rejected == 0
+    assert not aside.exists()
+
+
+def test_pdf_and_word_documents(write, tmp_path):
+    docx = pytest.importorskip("docx")
+    document = docx.Document()
+    document.core_properties.title = "Guide"
+    document.add_paragraph("Intro.")
+    document.add_heading("Install", 1)
+    document.add_paragraph("One.")
+    table = document.add_table(rows=1, cols=2)
+    table.rows[0].cells[0].text, table.rows[0].cells[1].text = "key", "value"
+    document.save(tmp_path / "made.docx")
+    rows, rejected = write("a.docx", (tmp_path / "made.docx").read_bytes())
+    assert not rejected
+    assert [(row.fields["title"], row.fields["text"]) for row in rows] == [
+        ("Guide", "Intro."),
+        ("Guide › Install", "One.\n\nkey\tvalue"),
+    ]
+    with pytest.raises(UnreadableError, match=r"b\.docx: is not a Word document"):
+        write("b.docx", b"PK nothing")
+
+
+def test_pdf(write):
+    pytest.importorskip("pypdf")
+    stream = b"BT /F1 12 Tf 72 700 Td (A ship sails.) Tj ET"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    data, offsets = b"%PDF-1.4\n", []
+    for number, each in enumerate(objects, start=1):
+        offsets.append(len(data))
+        data += b"%d 0 obj\n%s\nendobj\n" % (number, each)
+    start = len(data)
+    data += b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % each for each in offsets)
+    data += b"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % start
+    rows, rejected = write("a.pdf", data)
+    assert not rejected
+    assert [(row.fields["text"], row.location) for row in rows] == [("A ship sails.", "a.pdf:page 1")]
+    with pytest.raises(UnreadableError, match=r"b\.pdf: is not a PDF that can be read"):
+        write("b.pdf", b"%PDF nothing")
+
+
+def test_erasing_a_source_leaves_nothing_of_it(con, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "plan-secretname.md").write_text("The plan of the vault.")
+    (folder / "rows-secretname.jsonl").write_text('{"text": "A vault."}\n{"nothing": "topsecret"}\n')
+    (folder / "kept.md").write_text("The garden is green.")
+    import_path(con, folder)
+    report = con.erase(source=["plan-secretname.md", "rows-secretname.jsonl"])
+    assert (report.memories, report.rejected) == (2, 1)
+    assert report.import_notes >= 2
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and folder not in path.parents]
+    for word in (b"secretname", b"topsecret"):
+        assert [path for path in files if word in path.read_bytes()] == []
+    assert any(b"kept.md" in path.read_bytes() for path in files)

@@ -1,0 +1,51 @@
+"""A call of remember_all, forget_all or link_all that DuckDB leaves out of its plan is an error."""
+
+from __future__ import annotations
+
+import pytest
+
+import aios_db
+
+pytestmark = pytest.mark.sql
+
+LOST = [
+    "FROM remember_all([{text: 'a'}]) WHERE false",
+    "FROM remember_all([{text: 'a'}]) LIMIT 0",
+    "SELECT count(*) FROM (FROM remember_all([{text: 'a'}]) LIMIT 0)",
+    "FROM (SELECT 1 LIMIT 0), remember_all([{text: 'a'}])",
+    "FROM forget_all(['x']) WHERE 1 = 2",
+    "FROM link_all([{source_id: 'x', target_id: 'y'}]) LIMIT 0",
+    "FROM remember_all([{text: 'b'}]) UNION ALL (FROM remember_all([{text: 'a'}]) WHERE false)",
+]
+MADE = [
+    "FROM remember_all([{text: 'a'}])",
+    "SELECT count(*) FROM (FROM remember_all([{text: 'a'}]))",
+    "FROM remember_all([{text: 'a'}]) WHERE memory_id = 'none'",
+    "WITH s AS (FROM remember_all([{text: 'a'}])) FROM s x, s y",
+]
+
+
+@pytest.mark.parametrize("sql", LOST)
+def test_a_call_that_is_left_out_is_an_error(con: aios_db.Connection, sql: str) -> None:
+    with pytest.raises(aios_db.NotSupportedError, match="left the call out"):
+        con.execute(sql)
+    with pytest.raises(aios_db.NotSupportedError, match="left the call out"):
+        con.sql(sql)
+    assert con.execute("FROM memories").fetchall() == []
+
+
+@pytest.mark.parametrize("sql", MADE)
+def test_a_call_that_is_made_is_none(con: aios_db.Connection, sql: str) -> None:
+    con.execute(sql).fetchall()
+    assert con.execute("SELECT text FROM memories").fetchall() == [("a",)]
+
+
+def test_internal_names_are_refused(con: aios_db.Connection) -> None:
+    memory_id = con.remember("a")
+    con.begin()
+    with pytest.raises(aios_db.Error):
+        con.execute("SELECT aios_forget_all([?], 'token')", [memory_id]).fetchall()
+    con.rollback()
+    with pytest.raises(aios_db.ProgrammingError):
+        con.execute("SELECT aios_forget_all([?])", [memory_id])
+    assert con.execute("SELECT text FROM memories").fetchall() == [("a",)]

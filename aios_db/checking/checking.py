@@ -24,6 +24,7 @@ from aios_db.schema import association_links, memories
 from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
 from aios_db.store.failures import operational
@@ -100,9 +101,7 @@ class _Check:
             with self._alone():
                 links = open_table(self._faults, association_links.TABLE, _LINKS)
                 stored = open_table(self._faults, memories.TABLE, SALVAGE)
-                others = {
-                    table: open_table(self._faults, table, records.remedy(table)) for table in records.TABLES
-                }
+                others = {table: open_table(self._faults, table, records.remedy(table)) for table in RECORDS}
                 segments = index_.segments(self._database)
             tables = [each for each in (stored, links, *others.values()) if each is not None]
             self._size = sum(map(size_of, tables)) + sum(map(index_.size_of, segments)) + 1

@@ -11,13 +11,10 @@ import pyarrow as pa
 
 from aios_db.checking.faults import Faults
 from aios_db.federation.card_files import card_from_bytes
-from aios_db.schema import lora_cards, schema_migrations, sync_log, validation_reports, weight_versions
+from aios_db.schema import lora_cards, validation_reports, weight_versions
 from aios_db.schema.errors import Error
+from aios_db.schema.tables import RECORDS
 
-TABLES = {
-    module.TABLE: module
-    for module in (weight_versions, validation_reports, schema_migrations, lora_cards, sync_log)
-}
 _JSON = {
     weight_versions.TABLE: "calibration",
     validation_reports.TABLE: "report",
@@ -46,8 +43,8 @@ class RecordChecks:
 
     def __init__(self, faults: Faults, table: str) -> None:
         self._faults, self._table, self._remedy = faults, table, remedy(table)
-        self._key: str = TABLES[table].KEY
-        self._schema: pa.Schema = TABLES[table].SCHEMA
+        self._key: str = RECORDS[table].KEY
+        self._schema: pa.Schema = RECORDS[table].SCHEMA
         self._keys: set[object] = set()
 
     def columns(self, there: pa.Schema) -> bool:

@@ -12,7 +12,7 @@ from aios_db import __version__
 from aios_db.schema import memories
 from aios_db.schema.database import FORMAT_VERSION, MARKER, table_path
 from aios_db.schema.errors import OperationalError, SchemaVersionError
-from aios_db.store.beside import SCHEMAS
+from aios_db.schema.tables import BESIDE
 from aios_db.store.durable import VERSIONS
 from aios_db.store.failures import DAMAGED, operational
 from aios_db.store.marker import COPY, Marker, Unreadable, parsed, write_marker
@@ -67,7 +67,7 @@ def _format(directory: Path, columns: pa.Schema, known: list[Marker]) -> int:
     They alone show whether they are of the newest; an older one is what a marker says.
     """
     newest = set(columns.names) == set(memories.memories_schema(1).names) and all(
-        _has_columns(table_path(directory, table), schema.names) for table, schema in SCHEMAS.items()
+        _has_columns(table_path(directory, table), module.SCHEMA.names) for table, module in BESIDE.items()
     )
     claimed = [each.format_version for each in known if each.format_version <= FORMAT_VERSION]
     if claimed and (not newest or claimed[0] == FORMAT_VERSION):

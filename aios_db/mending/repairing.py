@@ -17,8 +17,8 @@ from aios_db.schema import memories, weight_versions
 from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK, table_path
 from aios_db.schema.errors import Error, OperationalError, ProgrammingError
+from aios_db.schema.tables import BESIDE
 from aios_db.store import MemoryStore, RepairReport
-from aios_db.store.beside import SCHEMAS
 from aios_db.store.change_log import begin_anew
 from aios_db.store.directory import step_over_torn
 from aios_db.store.lock import WriteLock
@@ -73,8 +73,8 @@ def repair(
     config = config or Config()
     directory = Path(path).expanduser().absolute()
     for each in recreate:
-        if each not in SCHEMAS:
-            raise ProgrammingError(f"repair: {each!r} is none of {', '.join(SCHEMAS)}")
+        if each not in BESIDE:
+            raise ProgrammingError(f"repair: {each!r} is none of {', '.join(BESIDE)}")
     if not table_path(directory, memories.TABLE).is_dir():
         raise OperationalError(f"{directory} holds no aios_db database, or its memories are gone")
     lock = WriteLock(directory / LOCK, config.storage.lock_timeout_s)

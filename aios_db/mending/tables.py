@@ -19,31 +19,17 @@ from aios_db.salvaging.links import SalvagedLinks
 from aios_db.salvaging.report import Losses
 from aios_db.salvaging.tables import Row, SalvagedTable
 from aios_db.salvaging.versions import DATA
-from aios_db.schema import (
-    association_links,
-    lora_cards,
-    memories,
-    quarantine_releases,
-    schema_migrations,
-    sync_log,
-    validation_reports,
-    weight_versions,
-)
+from aios_db.schema import association_links, memories
 from aios_db.schema.database import DAMAGED, table_path
+from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.security.permissions import DIRECTORY_MODE
-from aios_db.store.beside import SCHEMAS, unreadable
+from aios_db.store.beside import unreadable
 from aios_db.store.durable import force_file, force_tree
 from aios_db.store.failures import operational
 from aios_db.store.strongest import COLUMN
 
 logger = logging.getLogger("aios_db.mending")
 
-_KEYS = {
-    module.TABLE: module.KEY
-    for module in (
-        weight_versions, validation_reports, schema_migrations, lora_cards, sync_log, quarantine_releases
-    )
-}  # fmt: skip
 _LINK_ENDS = ["source_id", "target_id"]
 _MAKING, _WHOLE = "making", "whole"
 
@@ -85,9 +71,9 @@ def damaged_tables(directory: Path, known: dict[str, str]) -> dict[str, str]:
         Those of which it is known already.
     """
     found = dict(known)
-    for table, schema in SCHEMAS.items():
+    for table, module in BESIDE.items():
         if table not in found:
-            reason = unreadable(lance.dataset(table_path(directory, table)), schema.names)
+            reason = unreadable(lance.dataset(table_path(directory, table)), module.SCHEMA.names)
             if reason:
                 found[table] = reason
     return found
@@ -116,11 +102,12 @@ def make_anew(directory: Path, table: str) -> MadeAnew:
         making = aside / _MAKING
         making.mkdir(DIRECTORY_MODE)
         rows = _links(directory, losses) if table == association_links.TABLE else _rows(place, table, losses)
-        ensure_table(making, table, SCHEMAS[table], [])
+        schema: pa.Schema = BESIDE[table].SCHEMA
+        ensure_table(making, table, schema, [])
         made = table_path(making, table)
         if len(rows):
             lance.write_dataset(rows, made, mode="append")
-        ensure_table(making, table, SCHEMAS[table], _LINK_ENDS if table == association_links.TABLE else [])
+        ensure_table(making, table, schema, _LINK_ENDS if table == association_links.TABLE else [])
         made.chmod(DIRECTORY_MODE)
         force_tree(making)
         making.rename(aside / _WHOLE)
@@ -139,7 +126,7 @@ def make_anew(directory: Path, table: str) -> MadeAnew:
 
 def _rows(place: Path, table: str, losses: Losses) -> pa.Table:
     """Return the rows of a table that are whole, each key once."""
-    schema = SCHEMAS[table]
+    schema = BESIDE[table].SCHEMA
     required = {each.name for each in schema if not each.nullable}
     found: dict[object, dict[str, object]] = {}
     if place.is_dir():
@@ -148,7 +135,7 @@ def _rows(place: Path, table: str, losses: Losses) -> pa.Table:
                 if lost & required or any(values[name] is None for name in required):
                     losses.row(file, (), "cannot be read")
                 else:
-                    found.setdefault(values[_KEYS[table]], values)
+                    found.setdefault(values[RECORDS[table].KEY], values)
     return pa.Table.from_pylist(list(found.values()), schema)
 
 

@@ -14,32 +14,15 @@ from typing import Any, NoReturn
 import lance
 import pyarrow as pa
 
-from aios_db.schema import (
-    association_links,
-    lora_cards,
-    memories,
-    quarantine_releases,
-    schema_migrations,
-    sync_log,
-    validation_reports,
-    weight_versions,
-)
+from aios_db.schema import association_links, memories
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.tables import BESIDE
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import LINK_COLUMNS
 from aios_db.store.failures import DAMAGED, operational
 
 logger = logging.getLogger("aios_db.store")
-
-SCHEMAS: dict[str, pa.Schema] = {
-    module.TABLE: module.SCHEMA
-    for module in (
-        association_links, weight_versions, validation_reports, schema_migrations, lora_cards, sync_log,
-        quarantine_releases,
-    )
-}  # fmt: skip
-"""The tables beside the memories."""
 
 
 class Damaged:
@@ -111,7 +94,7 @@ class UnreadableTable:
     """In the place of a dataset: it has a schema, and everything else raises."""
 
     def __init__(self, damaged: Damaged, table: str) -> None:
-        self.schema = SCHEMAS[table]
+        self.schema = BESIDE[table].SCHEMA
         self._damaged, self._table = damaged, table
 
     def __getattr__(self, name: str) -> Any:

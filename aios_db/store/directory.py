@@ -15,18 +15,10 @@ import pyarrow as pa
 
 from aios_db import __version__
 from aios_db.migrations.tables import ensure_table
-from aios_db.schema import (
-    association_links,
-    lora_cards,
-    memories,
-    quarantine_releases,
-    schema_migrations,
-    sync_log,
-    validation_reports,
-    weight_versions,
-)
+from aios_db.schema import association_links, memories
 from aios_db.schema.database import BEGUN, CHANGES, FORMAT_VERSION, INDEX, LOCK, MARKER, RECALLS, table_path
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.security.permissions import DIRECTORY_MODE
 from aios_db.store.change_log import step_back
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
@@ -40,10 +32,7 @@ logger = logging.getLogger("aios_db.store")
 
 __all__ = ["INDEX", "LOCK", "RECALLS", "Marker", "Opened", "open_directory", "table_path"]
 
-_UNINDEXED = (
-    weight_versions, validation_reports, schema_migrations, lora_cards, sync_log, quarantine_releases
-)  # fmt: skip
-TABLES = (memories.TABLE, association_links.TABLE, *(module.TABLE for module in _UNINDEXED))
+TABLES = (memories.TABLE, *BESIDE)
 # What a creation that was interrupted may leave; anything else means the directory is not ours.
 _OWN = {
     MARKER + ".new", COPY + ".new", LOCK, COMPACTION_LOCK, INDEX, CHANGES, BEGUN,
@@ -215,8 +204,8 @@ def _create(directory: Path, dimension: int) -> Marker:
         found = ensure_table(directory, memories.TABLE, memories.memories_schema(dimension), [memories.KEY])
         ends = ["source_id", "target_id"]
         ensure_table(directory, association_links.TABLE, association_links.SCHEMA, ends)
-        for module in _UNINDEXED:
-            ensure_table(directory, module.TABLE, module.SCHEMA, [])
+        for table, module in RECORDS.items():
+            ensure_table(directory, table, module.SCHEMA, [])
         for table in TABLES:
             table_path(directory, table).chmod(DIRECTORY_MODE)
             force_tree(table_path(directory, table))

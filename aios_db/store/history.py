@@ -84,13 +84,14 @@ class History:
         Raises
         ------
         ProgrammingError
-            There never was such a version.
+            There never was such a version, or no database yet at that moment.
         OperationalError
             It is kept no longer.
         """
         memories, links = self._tables()
         if version is None:
             moment = _now() if time is None else time
+            _check_begun(memories, moment)
             version = _version_at(memories, moment)
         else:
             _check_kept(memories, version)
@@ -135,6 +136,14 @@ def _check_kept(dataset: LanceDataset, version: int) -> None:
         raise ProgrammingError(f"there is no version {version}; there are 1 to {dataset.version}")
     if version not in _written(dataset):
         raise OperationalError(_gone(f"version {version}", _written(dataset)))
+
+
+def _check_begun(dataset: LanceDataset, time: int) -> None:
+    first = _written(dataset).get(1)
+    if first is not None and time < first:
+        raise ProgrammingError(
+            f"there was no database yet at {_text(time)}: its first version was written at {_text(first)}"
+        )
 
 
 def _written(dataset: LanceDataset) -> Versions:

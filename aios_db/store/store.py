@@ -27,20 +27,12 @@ from aios_db.models.versions import WeightVersions
 from aios_db.provenance.policy import SourceTrust
 from aios_db.provenance.releases import Releases
 from aios_db.provenance.standing import Standing
-from aios_db.schema import (
-    association_links,
-    lora_cards,
-    memories,
-    quarantine_releases,
-    schema_migrations,
-    sync_log,
-    validation_reports,
-    weight_versions,
-)
+from aios_db.schema import association_links, memories, quarantine_releases
 from aios_db.schema.changes import ERASE, REEMBED
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.schema.retrieval import Rows
+from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import NOTHING, Appended
 from aios_db.security.restrictions import OPEN
@@ -74,18 +66,6 @@ from aios_db.store.undoing import Undoing
 logger = logging.getLogger("aios_db.store")
 
 _MOST_PAIRS = 4_096  # wait to become links
-
-_RECORDS = tuple(
-    each.TABLE
-    for each in (
-        weight_versions,
-        validation_reports,
-        schema_migrations,
-        lora_cards,
-        sync_log,
-        quarantine_releases,
-    )
-)
 
 
 class MemoryStore(Undoing):
@@ -251,7 +231,7 @@ class MemoryStore(Undoing):
         self._check_open()
         if table in self.damaged:
             return self.damaged.table(table)  # type: ignore[no-any-return]
-        if table in _RECORDS:
+        if table in RECORDS:
             with operational(f"reading {table} of {self.path}"):
                 if table not in self._records:
                     self._records[table] = self._open(table)

@@ -17,7 +17,7 @@ import pytest
 import aios_db
 from aios_db.checking import CheckReport, check
 from aios_db.cli import main
-from aios_db.schema import association_links, lora_cards, validation_reports
+from aios_db.schema import association_links, lora_cards, quarantine_releases, validation_reports
 from aios_db.schema.errors import OperationalError
 from aios_db.search import checksums
 from aios_db.search.segment import current
@@ -158,10 +158,12 @@ def test_the_rows_of_the_tables_beside_them_are_looked_at(database: Path) -> Non
     }  # fmt: skip
     for _ in range(2):
         append(database, "validation_reports", validation_reports.SCHEMA, **report)
+        release = {"memory_id": "m", "fingerprint": "f", "reason": "r", "released_at": now}
+        append(database, "quarantine_releases", quarantine_releases.SCHEMA, **release)
     faults = [str(each) for each in check(database).faults]
     for message in (
         "metadata is no JSON", "the card c/1 cannot be read", "report is no JSON",
-        "several rows have the report_id",
+        "several rows have the report_id", "several rows have the memory_id",
     ):  # fmt: skip
         assert any(message in each and "--recreate" in each for each in faults), (message, faults)
 

@@ -205,6 +205,8 @@ def test_restore_goes_back_to_a_version_or_a_time(filled: aios_db.Connection) ->
     assert con.execute("FROM restore(?)", [moment]).fetchall()[0][1:4] == (1, 1, 2)
     assert _state(con) == before
     assert con.restore(moment.isoformat()).change_id is None  # there is nothing to do
+    with pytest.raises(aios_db.ProgrammingError, match="no database yet at 1970"):
+        con.restore("1970-01-02")
     con.restore(1)
     assert _state(con) == ([], [])
     assert con.history()[0].call == "restore"

@@ -22,7 +22,7 @@ from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.security.permissions import DIRECTORY_MODE
 from aios_db.store.change_log import step_back
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
-from aios_db.store.durable import VERSIONS, force_file, force_tree
+from aios_db.store.durable import FORCED, VERSIONS, force_file, force_tree
 from aios_db.store.failures import DAMAGED, operational
 from aios_db.store.lock import WriteLock
 from aios_db.store.marker import COPY, Marker, has_marker, keep_copy, read_marker, remedy, write_marker
@@ -120,23 +120,24 @@ def step_over_torn(directory: Path, *, read_only: bool, lock: WriteLock) -> dict
         It is the memories that cannot be opened.
     """
     damaged: dict[str, str] = {}
-    torn = []
+    torn, lost = [], {}
     for table in TABLES:
         with _opening(directory, table, damaged):
-            if is_torn(table_path(directory, table)):
-                if read_only:
-                    torn_versions(table_path(directory, table))  # says so where there is none to go back to
-                    raise _torn(table_path(directory, table))
-                torn.append(table)
-            elif lost := lost_newest(table_path(directory, table)):
-                logger.error(
-                    "%s: version %d of %s is gone, its manifest was removed; version %d opens in its place. "
-                    "What was changed or forgotten after that is as before: bring a backup back with aios "
-                    "restore",
-                    directory, lost[0], table, lost[1],
-                    extra={"event": "lost_version", "table": table},
-                )  # fmt: skip
-    if not torn:
+            path = table_path(directory, table)
+            if is_torn(path):
+                if not read_only:
+                    torn.append(table)
+                elif torn_versions(path)[0]:  # raises where it is damage
+                    raise _torn(path)
+            elif gone := lost_newest(path):
+                lost[table] = gone
+    for table, (version, instead) in lost.items():
+        logger.error(
+            "%s: version %d of %s is gone, its manifest was removed; version %d opens in its place. What was "
+            "changed or forgotten after that is as before: bring a backup back with aios restore",
+            directory, version, table, instead, extra={"event": "lost_version", "table": table},
+        )  # fmt: skip
+    if read_only or not (torn or lost):
         return damaged
     with lock.hold(), operational(f"stepping over torn versions of {directory}"):
         for table in torn:
@@ -144,9 +145,7 @@ def step_over_torn(directory: Path, *, read_only: bool, lock: WriteLock) -> dict
             with _opening(directory, table, damaged):
                 back = go_back(table_path(directory, table))
             if back:
-                # The index may be that of a version that is gone, whose number will be given again.
-                shutil.rmtree(directory / INDEX, ignore_errors=True)
-                step_back(directory, back.table, back.version)
+                _give_numbers_again(directory, back.table, back.version)
                 logger.error(
                     "%s: the last %d versions of %s are torn, as after a loss of power; it is back at "
                     "version %d, with %d rows. What was written after that is lost; the torn manifests lie "
@@ -155,7 +154,17 @@ def step_over_torn(directory: Path, *, read_only: bool, lock: WriteLock) -> dict
                     table_path(directory, table) / ASIDE,
                     extra={"event": "torn_versions", "torn": list(back.torn)},
                 )  # fmt: skip
+        for table in lost:
+            if gone := lost_newest(table_path(directory, table)):  # nobody has written that version meanwhile
+                (table_path(directory, table) / FORCED).unlink(missing_ok=True)
+                _give_numbers_again(directory, table, gone[1])
     return damaged
+
+
+def _give_numbers_again(directory: Path, table: str, version: int) -> None:
+    """Let nothing take the next versions of a table for those that had their numbers before."""
+    shutil.rmtree(directory / INDEX, ignore_errors=True)
+    step_back(directory, table, version)
 
 
 @contextmanager

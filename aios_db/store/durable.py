@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +12,14 @@ from pathlib import Path
 import lance
 from lance.fragment import FragmentMetadata
 
+from aios_db.security.permissions import FILE_MODE
+
 # Lance names manifests by the distance of their version from this, so that a listing begins with the newest
 # (https://lance.org/format/table/transaction/: manifest naming scheme V2).
 _LAST = 2**64 - 1
 VERSIONS, TRANSACTIONS = "_versions", "_transactions"
 HINT = f"{VERSIONS}/latest_version_hint.json"
+FORCED = "_forced"
 
 
 def manifest(version: int) -> str:
@@ -35,9 +39,19 @@ def versions(table: Path) -> list[int]:
 
 
 def hinted(table: Path) -> int:
-    """Return the number of the newest version by a file that Lance writes after it; 0 without one."""
-    with suppress(OSError, ValueError, KeyError, TypeError):  # a hint only
-        return int(json.loads((table / HINT).read_text("utf-8"))["version"])
+    """Return the number of the newest version by what is written after one; 0 where nothing says it."""
+    found = forced_version(table)
+    with suppress(OSError, ValueError, KeyError, TypeError):  # Lance's own is a hint only
+        found = max(found, int(json.loads((table / HINT).read_text("utf-8"))["version"]))
+    return found
+
+
+def forced_version(table: Path) -> int:
+    """Return the newest version that is known to have been on the disk as a whole; 0 when none is."""
+    with suppress(OSError, ValueError):
+        version, checksum = (table / FORCED).read_bytes().split()
+        if zlib.crc32(version) == int(checksum, 16):
+            return int(version)
     return 0
 
 
@@ -93,12 +107,26 @@ class DurableTable:
         self._force(named - self._forced)
         self._force({manifest(dataset.version)})
         self._forced = named  # what only older versions have is of no use
+        _note_forced(self._path, dataset.version)
 
     def _force(self, paths: set[str]) -> None:
         for path in sorted(paths):
             force_file(self._path / path)
         for directory in {(self._path / path).parent for path in paths}:
             force_file(directory)
+
+
+def _note_forced(table: Path, version: int) -> None:
+    """Note that a version is on the disk. The note need not get there: without it, less is known."""
+    if forced_version(table) >= version:
+        return
+    said = b"%020d" % version
+    with suppress(OSError):
+        descriptor = os.open(table / FORCED, os.O_WRONLY | os.O_CREAT, FILE_MODE)
+        try:
+            os.pwrite(descriptor, b"%s %08x\n" % (said, zlib.crc32(said)), 0)  # in place, within one sector
+        finally:
+            os.close(descriptor)
 
 
 def force_file(path: Path) -> None:

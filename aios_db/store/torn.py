@@ -2,6 +2,16 @@
 
 A version is whole when its manifest ends as Lance's files end, and each file that it names is there with its
 size and end. A table goes back to its newest whole version. Torn manifests are set aside and not deleted.
+
+That gives up every version after it, so it is done only where unsynced writes can explain what is found. A
+version is stepped over when all of this holds; else the table is damaged, and nothing is changed:
+
+- It was not forced to the disk. Which one was, `durable.forced_version` says; with `storage.durability: full`
+  each is before it is acknowledged.
+- What is missing of it, short or zeros, it wrote itself: its manifest, or a file that the version before does
+  not name. Where only an older file is, the version was written to its end and later than that.
+- It was written within two minutes before the newest one: by then the system has written what it held back.
+- So it is with every version after it: they are the newest ones.
 """
 
 from __future__ import annotations
@@ -23,6 +33,7 @@ from aios_db.store.durable import (
     VERSIONS,
     data_files,
     force_file,
+    forced_version,
     fragment_files,
     hinted,
     manifest,
@@ -125,21 +136,50 @@ def torn_versions(table: Path) -> tuple[list[int], int]:
     Raises
     ------
     OperationalError
-        No version is whole, or a file that an older one has is damaged: it is no loss of power.
+        No version is whole, or what is wrong with them is no loss of power.
     """
     found = versions(table)
     torn: list[int] = []
     while len(torn) < len(found) and not _is_whole_version(table, found[len(torn)]):
         torn.append(found[len(torn)])
-    if torn and _written_at(table, torn[0]) - _written_at(table, torn[-1]) > _DIRTY_S:
+    if why := _damage(table, torn):
         raise OperationalError(
             f"opening {table} failed: a file of version {torn[-1]} and of the {len(torn) - 1} after it is "
-            f"missing or short, and that version is too old for a loss of power to have left it so; {DAMAGED}"
+            f"missing or short, {why}. Nothing was changed. aios doctor --deep names the file; {DAMAGED}"
         )
     if len(torn) == len(found):
         state = f"none of its {len(torn)} versions is whole" if torn else "it is missing"
-        raise OperationalError(f"opening {table} failed: {state}; restore the database from a backup")
+        raise OperationalError(f"opening {table} failed: {state}; {DAMAGED}")
     return torn, found[len(torn)]
+
+
+def _damage(table: Path, torn: list[int]) -> str:
+    """Return why no loss of power has left these newest versions as they are; nothing where one may have."""
+    if not torn:
+        return ""
+    if _written_at(table, torn[0]) - _written_at(table, torn[-1]) > _DIRTY_S:
+        return "and that version is too old for a loss of power to have left it so"
+    if (forced := forced_version(table)) >= torn[-1]:
+        return f"though version {forced} was on the disk as a whole: it is damaged since"
+    for version in torn:
+        if is_whole(table / manifest(version)) and (older := _older_file(table, version)):
+            return f"namely {older}, which an older version than {version} wrote, that is whole itself"
+    return ""
+
+
+def _older_file(table: Path, version: int) -> str:
+    """Return a file that keeps a version from being whole, though nothing that it wrote itself does."""
+    older = (each for each in versions(table) if each < version)
+    before = next((each for each in older if is_whole(table / manifest(each))), None)
+    if before is None:
+        return ""
+    inherited = {path for path, _ in data_files(lance.dataset(table, version=before))}
+    lacking = [
+        path
+        for path, size in data_files(lance.dataset(table, version=version))
+        if not is_whole(table / path, size)
+    ]
+    return lacking[0] if inherited.issuperset(lacking) else ""
 
 
 def go_back(table: Path) -> WentBack | None:

@@ -24,10 +24,10 @@ Change = dict[str, Any]
 """``add``, ``remove``: texts; ``set``: memory_id to importance; ``link``: two memory_ids."""
 
 
-def connect(path: Path, **settings: float) -> aios_db.Connection:
+def connect(path: Path, **settings: Any) -> aios_db.Connection:
     # Maintenance within the run, so that kills hit compaction and clean-up, too.
     often = {"maintenance_delay_s": 0.1, "compact_after_fragments": 4, "keep_versions_s": 0.5}
-    storage = StorageConfig(dimension=DIMENSION, **{**often, **settings})  # type: ignore[arg-type]
+    storage = StorageConfig(dimension=DIMENSION, **{**often, **settings})
     engine = EngineConfig(models_dir=str(path.parent / "none"))
     return aios_db.connect(path, config=Config(storage=storage, engine=engine))
 

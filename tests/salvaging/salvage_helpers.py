@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -17,9 +18,9 @@ __all__ = ["DAMAGES", "connect", "make", "row", "texts_of"]
 BULK, LATER = [f"first {each}" for each in range(6)], [f"later {each}" for each in range(3)]
 
 
-def make(path: Path) -> list[str]:
+def make(path: Path, **settings: Any) -> list[str]:
     """Make a database of several data files, one with deletions, and return the texts in it."""
-    kept = {"maintenance_delay_s": 3600, "keep_versions_s": 3600, "compact_after_fragments": 1000}
+    kept = {"maintenance_delay_s": 3600, "keep_versions_s": 3600, "compact_after_fragments": 1000, **settings}
     with connect(path, **kept) as con:  # which files there are is known
         ids = con.remember([row(each) for each in BULK])
         for each in LATER:

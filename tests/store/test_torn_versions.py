@@ -14,14 +14,21 @@ from pathlib import Path
 
 import lance
 import pytest
-from store_helpers import memory_rows, unit
+from store_helpers import DIMENSION, memory_rows, unit
 
+from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError
 from aios_db.store import MemoryStore
 from aios_db.store.durable import DurableTable, data_files, manifest
 
 Open = Callable[..., MemoryStore]
 WORDS = ["alpha", "bravo", "charlie", "delta"]  # nothing links them
+
+
+@pytest.fixture
+def config() -> Config:
+    """What is forced to the disk before it is acknowledged, no loss of power leaves torn."""
+    return Config(storage=StorageConfig(dimension=DIMENSION, durability="normal"))
 
 
 def texts(store: MemoryStore) -> list[str]:
@@ -68,14 +75,17 @@ def test_a_torn_newest_version_is_stepped_over(
     assert store.memories.version == version - 1
 
 
-def test_the_index_of_a_version_that_is_gone_is_not_used_for_the_next_of_its_number(open_store: Open) -> None:
+@pytest.mark.parametrize("lose", [truncate, Path.unlink])
+def test_the_index_of_a_version_that_is_gone_is_not_used_for_the_next_of_its_number(
+    open_store: Open, lose: Callable[[Path], None]
+) -> None:
     table = written(open_store)
     store = open_store()
     store.optimize()  # saves the index at this version
     store.remember(memory_rows(["lost soon"]))
     store.index.save()
     store.close()
-    truncate(table / manifest(lance.dataset(table).version))
+    lose(table / manifest(lance.dataset(table).version))
 
     store = open_store()
     store.remember(memory_rows(["another"]))
@@ -267,9 +277,10 @@ def test_nonsense_in_a_list_of_deleted_rows_is_an_error(open_store: Open) -> Non
     assert refused > 0  # and this process is alive
 
 
-def test_the_log_tells_what_a_loss_of_power_has_taken(open_store: Open) -> None:
+@pytest.mark.parametrize("lose", [truncate, Path.unlink])
+def test_the_log_tells_what_a_loss_of_power_has_taken(open_store: Open, lose: Callable[[Path], None]) -> None:
     table = written(open_store)
-    truncate(table / manifest(lance.dataset(table).version))
+    lose(table / manifest(lance.dataset(table).version))
     store = open_store()
     assert [(each.complete, each.added) for each in store.changes()] == [(True, 1), (True, 1), (False, None)]
     assert store.changes()[-1].memories_after == store.memories.version

@@ -15,6 +15,8 @@ DAMAGED = "damaged"
 """Where `repair` puts damaged tables that it has made anew."""
 CHANGES = "changes.log"
 BEGUN = "changes.begun"
+OWED = "links.owed"
+"""Links that an undo is about to write."""
 
 
 def table_path(directory: Path, table: str) -> Path:

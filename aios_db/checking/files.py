@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from aios_db.checking.faults import Faults
-from aios_db.schema.database import CHANGES, MARKER, RECALLS
+from aios_db.schema.database import CHANGES, MARKER, OWED, RECALLS
 from aios_db.schema.errors import OperationalError
 from aios_db.store.framed_log import whole_bytes
 from aios_db.store.marker import COPY, Marker, parsed
 
 _MARKER = "aios repair writes it anew"
 _COUNTS = "counts after that are lost; the log goes on from there when something is recalled"
-_CHANGES = "changes logged after that are not listed any more; the log goes on from there with the next one"
 _CHANGES = "changes after that cannot be listed or undone; the log goes on from there with the next one"
+_OWED = "whoever opens the database or writes next finishes it"
 _TOKENIZERS = "tokenizers are noted anew when weights are next looked for; delete it"
 _DEBT = "what was not sent of the changes of a card is lost; delete it"
 _JOURNAL = "what it was of may be read again by the next import, which finds its memories there already"
@@ -42,6 +42,8 @@ def check_files(faults: Faults) -> None:
         path = database / name
         if path.exists() and not _is_whole_log(path):
             faults.file(path, f"cannot be read after its first {whole_bytes(path)} bytes", lost)
+    if (database / OWED).exists():
+        faults.file(database / OWED, "is there: an undo was broken off before its links", _OWED)
     path = database / "tokenizers.json"
     if path.exists() and not _is_object(path):
         faults.file(path, "is no JSON object", _TOKENIZERS)

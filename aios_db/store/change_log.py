@@ -15,7 +15,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -52,6 +52,11 @@ class Draft:
     deleted: int = 0
     links: int = 0
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What it does, as the columns of `ChangeRecord`."""
+        return {name: getattr(self, name) for name in _COUNTS}
+
     def ended(self, after: Versions, *, complete: bool) -> ChangeRecord:
         """Return the record of the change; what one that was broken off did is not counted."""
         return ChangeRecord(
@@ -59,10 +64,7 @@ class Draft:
             changed_at=self.begun_at,
             call=self.call,
             **{"statement": None, "user_id": None, "agent_id": None, "undoes": None, **self.about},
-            added=self.added if complete else None,
-            updated=self.updated if complete else None,
-            deleted=self.deleted if complete else None,
-            links=self.links if complete else None,
+            **(self.counts if complete else dict.fromkeys(_COUNTS)),
             memories_before=self.before[0],
             memories_after=after[0],
             links_before=self.before[1],
@@ -126,6 +128,29 @@ class ChangeLog:
                 self._append(draft.ended(versions, complete=complete))
         except OSError as error:
             logger.warning("change %d is not in the log yet: %s", draft.change_id, error)
+
+    def finished(self, change_id: int, links_version: int, counts: Mapping[str, int]) -> None:
+        """Note that a change that was broken off has been brought to its end; a failure is only logged.
+
+        The caller holds the write lock, and has logged the change by `begin` or `settle`.
+        """
+        if not self._keep:
+            return
+        end: dict[str, Any] = {"complete": True, "links_after": links_version, **counts}
+        told = [replace(each, **end) if each.change_id == change_id else each for each in self.records()]
+        try:
+            self._log.rewrite(*map(_written, told))
+        except OSError as error:
+            logger.warning("change %d is logged as not complete: %s", change_id, error)
+
+    def settle(self, versions: Versions) -> None:
+        """Log the change that was begun last and did not come to its end; a failure is only logged."""
+        if self._keep:
+            try:
+                self._log.catch_up()
+                self._settle(versions)
+            except OSError as error:
+                logger.warning("a change that was broken off is not in the log yet: %s", error)
 
     def force(self) -> None:
         """Return when what was logged is on the disk; a failure is only logged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import lance
 import numpy as np
@@ -60,7 +61,11 @@ def commit(
 
 
 def exchange(
-    dataset: lance.LanceDataset, gone: NDArray[np.int64], rows: pa.Table, row_ids: NDArray[np.int64]
+    dataset: lance.LanceDataset,
+    gone: NDArray[np.int64],
+    rows: pa.Table,
+    row_ids: NDArray[np.int64],
+    transaction: str | None = None,
 ) -> lance.LanceDataset:
     """Delete rows and put others under given row ids; readers see both or neither.
 
@@ -77,20 +82,24 @@ def exchange(
     row_ids
         int64 ``(m,)``, without repeats, none of them among ``gone``: a row that is there is replaced. All
         were given out by Lance before.
+    transaction
+        A name for the transaction, by which it is known again; Lance gives one when it is absent.
 
     Returns
     -------
     lance.LanceDataset
         The dataset at the version written; ``dataset`` itself when there was nothing to do.
     """
-    if not len(row_ids):
-        return delete(dataset, gone) if len(gone) else dataset
+    if not len(row_ids) and not len(gone):
+        return dataset
     operation = lance.LanceOperation.Update()
     there = dataset._take_rows([*gone.tolist(), *row_ids.tolist()], columns=["_rowaddr"])
     _remove(dataset, operation, there["_rowaddr"].to_numpy())
-    _put(dataset, operation, rows, row_ids.tolist())
+    if len(row_ids):
+        _put(dataset, operation, rows, row_ids.tolist())
     check_written(Path(dataset.uri), [*operation.new_fragments, *operation.updated_fragments])
-    return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+    named = lance.Transaction(dataset.version, operation, transaction or str(uuid4()))
+    return lance.LanceDataset.commit(dataset, named)
 
 
 def patch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
@@ -42,8 +42,13 @@ class Recording:
         ]
 
     @contextmanager
-    def _changing(self, call: str, doing: str, *, undoes: int | None = None) -> Iterator[Draft]:
-        """Hold the write lock, at the newest version, and log what is changed in the block."""
+    def _changing(
+        self, call: str, doing: str, *, undoes: int | None = None, at_end: Callable[[], None] = lambda: None
+    ) -> Iterator[Draft]:
+        """Hold the write lock, at the newest version, and log what is changed in the block.
+
+        ``at_end`` is called when the change is whole, and on the disk if that is promised.
+        """
         with self._writing(doing):
             about = {"statement": self.origins.statement(), **self.scope.values, "undoes": undoes}
             draft = self.change_log.begin(call, self._versions(), about)
@@ -60,6 +65,7 @@ class Recording:
                 raise
             self.change_log.end(draft, self._versions(), complete=True)
             self._force_all(unforced or {})
+            at_end()
 
     def _force_table(self, table: str, written: lance.LanceDataset) -> None:
         """Bring a version to the disk; within a change, at its end."""

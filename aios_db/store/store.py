@@ -145,6 +145,7 @@ class MemoryStore(Undoing):
         self.read_only = self.read_only or bool(self.damaged)
         if self.damaged:
             self.damaged.warn()
+        self._finish_broken_off()
         forks.watch(self)
 
     @classmethod
@@ -360,6 +361,7 @@ class MemoryStore(Undoing):
 
     def maintain(self) -> None:
         """Write what is pending, compact what has become fragmented and save the index when it has grown."""
+        self._finish_broken_off()
         self._write_pending()
         with operational(f"compacting {self.path}"):
             self.refresh()
@@ -546,6 +548,7 @@ class MemoryStore(Undoing):
         """Hold the write lock, at the newest version."""
         with self._lock.hold(), operational(f"{doing} {self.path}"):
             self._advance()
+            self._finish_undo()
             yield
 
     def _advance(self) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from aios_db.provenance.keeping import Keeping
 from aios_db.schema.changes import FINAL, ChangeRecord, UndoReport
+from aios_db.schema.database import OWED
 from aios_db.schema.errors import OperationalError, ProgrammingError
+from aios_db.store.change_log import Draft
 from aios_db.store.commit import exchange
-from aios_db.store.differences import Difference, difference, row_ids
+from aios_db.store.differences import Difference, difference, row_ids, rows_at
 from aios_db.store.embedding import embed_missing
 from aios_db.store.history import History, kept
+from aios_db.store.owed import OwedLinks, forget_owed, owed_links
 from aios_db.store.reversal import Reversal, conflicts, reversal
+
+logger = logging.getLogger("aios_db.store")
 
 _VECTOR = "text_embedding"
 
@@ -24,6 +32,8 @@ class Undoing(Keeping):
     """The part of `MemoryStore` that takes changes back."""
 
     history: History
+    path: Path
+    read_only: bool
 
     if TYPE_CHECKING:  # what `MemoryStore` has
 
@@ -58,11 +68,14 @@ class Undoing(Keeping):
         if dry_run:
             with self._compacting(), self._writing("reading"):
                 return _report(self._undoing(change_id), None)
-        with self._compacting(), self._changing("undo", "undoing a change of", undoes=change_id) as draft:
+        with (
+            self._compacting(),
+            self._changing(
+                "undo", "undoing a change of", undoes=change_id, at_end=self._owes_nothing
+            ) as draft,
+        ):
             found = self._undoing(change_id)
-            written = self._take_back(found)
-            draft.added, draft.updated, draft.deleted = found.added, found.updated, found.deleted
-            draft.links = found.linked
+            written = self._take_back(found, draft)
         self._maintenance.notify()
         return _report(found, draft.change_id if written else None)
 
@@ -93,11 +106,12 @@ class Undoing(Keeping):
         if dry_run:
             with self._compacting(), self._writing("reading"):
                 return _report(self._restoring(version, time), None)
-        with self._compacting(), self._changing("restore", "restoring an earlier version of") as draft:
+        with (
+            self._compacting(),
+            self._changing("restore", "restoring an earlier version of", at_end=self._owes_nothing) as draft,
+        ):
             found = self._restoring(version, time)
-            written = self._take_back(found)
-            draft.added, draft.updated, draft.deleted = found.added, found.updated, found.deleted
-            draft.links = found.linked
+            written = self._take_back(found, draft)
         self._maintenance.notify()
         return _report(found, draft.change_id if written else None)
 
@@ -150,23 +164,63 @@ class Undoing(Keeping):
         except (OperationalError, ProgrammingError) as error:
             raise OperationalError(f"change {change.change_id} cannot be undone: {error}") from error
 
-    def _take_back(self, found: Reversal) -> bool:
+    def _take_back(self, found: Reversal, draft: Draft) -> bool:
         """Write a reversal, the memories first; return whether there was anything to write."""
         before = self._versions()
+        draft.added, draft.updated, draft.deleted = found.added, found.updated, found.deleted
+        draft.links = found.linked
         rows = self._with_vectors_in_use(found.memories.back)
         names = self.memories.schema.names
         back = rows.select(names).cast(self.memories.schema)
-        sources = pa.chunked_array([found.links.back["source_id"].combine_chunks()])
-        if len(found.links.gone):
-            gone = self.links._take_rows(found.links.gone.tolist(), columns=["source_id"])["source_id"]
-            sources = pa.chunked_array([*sources.chunks, *gone.chunks], pa.string())
-        self._written(memories_=exchange(self.memories, found.memories.gone, back, row_ids(rows)))
+        owed = OwedLinks(
+            draft.change_id, draft.counts, str(uuid4()), self.memories.version, rows["memory_id"].to_pylist(),
+            found.links.gone, found.links.back,
+        )  # fmt: skip
+        if found.linked and (found.deleted or len(rows)):
+            owed.keep(self.path)
+        self._written(
+            memories_=exchange(self.memories, found.memories.gone, back, row_ids(rows), owed.transaction)
+        )
         self._following.outdated()
-        linked = found.links.back
-        back = linked.select(self.links.schema.names).cast(self.links.schema)
-        self._written(links=exchange(self.links, found.links.gone, back, row_ids(linked)))
-        self._pending.relinked([*sources.unique().to_pylist(), *rows["memory_id"].to_pylist()])
+        self._write_owed(owed)
         return self._versions() != before
+
+    def _write_owed(self, owed: OwedLinks) -> None:
+        """Write the links of a reversal whose memories are written."""
+        sources = [owed.back["source_id"]]
+        if len(owed.gone):
+            sources.append(rows_at(self.links, owed.gone)["source_id"])
+        self._written(links=owed.write_to(self.links))
+        relinked = {name for each in sources for name in each.to_pylist()}
+        self._pending.relinked([*relinked, *owed.memory_ids])
+
+    def _owes_nothing(self) -> None:
+        forget_owed(self.path)
+
+    def _finish_broken_off(self) -> None:
+        """Let an undo come to its end whose process did not, unless somebody else writes for too long."""
+        if self.read_only or not (self.path / OWED).exists():
+            return
+        try:
+            with self._writing("finishing an undo of"):
+                pass
+        except OperationalError as error:
+            logger.warning("an undo that was broken off is not finished yet: %s", error)
+
+    def _finish_undo(self) -> None:
+        """Write the links that an undo owes whose process was ended; under the write lock, at the newest."""
+        owed = owed_links(self.path)
+        if owed is None:
+            return
+        if owed.is_due(self.memories):
+            self.change_log.settle(self._versions())
+            self._write_owed(owed)
+            self.change_log.finished(owed.change_id, self.links.version, owed.counts)
+            logger.warning(
+                "%s: change %d, an undo, was broken off after its memories; its links are written now",
+                self.path, owed.change_id, extra={"event": "undo_finished", "change_id": owed.change_id},
+            )  # fmt: skip
+        forget_owed(self.path)
 
     def _with_vectors_in_use(self, rows: pa.Table) -> pa.Table:
         """Return rows with their vectors; those of weights that are no longer in use are made anew."""

@@ -15,7 +15,7 @@ import aios_db
 from aios_db.cli import main
 from aios_db.config import Config
 from aios_db.schema.config import StorageConfig
-from aios_db.store import undoing
+from aios_db.store import owed
 
 pytestmark = pytest.mark.sql
 
@@ -343,27 +343,25 @@ def test_the_shell_lists_undoes_and_restores(
     assert "undo 2" in aios("history")[1]
 
 
-def test_an_interrupt_leaves_an_undo_done_or_not(
+def test_an_undo_that_is_interrupted_between_its_tables_is_finished_by_the_next_write(
     con: aios_db.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = con.remember(_rows(["one two", "one three"], session_id="s"))
     before = _state(con)
     con.forget(ids)
-    calls = 0
-    exchange = undoing.exchange
+    gone = _state(con)
 
-    def second_fails(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise KeyboardInterrupt
-        return exchange(*arguments)
+    def fails(*_: Any) -> Any:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(undoing, "exchange", second_fails)
+        patched.setattr(owed, "exchange", fails)
         con.undo(2)
     assert con.history()[0].call == "undo" and not con.history()[0].complete
     assert [row[0] for row in _state(con)[0]] == [row[0] for row in before[0]]  # without their links
-    con.undo(con.history()[0])
-    con.undo(2)
+    con.forget("nobody")
     assert _state(con) == before
+    finished = con.history()[0]
+    assert finished.complete and (finished.added, finished.undoes) == (2, 2)
+    con.undo(finished)
+    assert _state(con) == gone

@@ -27,7 +27,7 @@ from aios_db.federation.sparse import Sparsity
 
 Libraries = Callable[[str], CardLibrary]
 Clients = Callable[..., FederationClient]
-TRIES = int(os.environ.get("AIOS_FAULT_TRIES", "8"))
+TRIES = int(os.environ.get("AIOS_FAULT_TRIES", "4"))
 
 
 def had(library: CardLibrary) -> set[str]:

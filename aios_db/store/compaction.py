@@ -23,6 +23,7 @@ from lance.optimize import Compaction
 
 from aios_db.schema.config import StorageConfig
 from aios_db.store.durable import DurableTable
+from aios_db.store.kept import remove_versions
 from aios_db.store.lock import WriteLock
 from aios_db.store.row_versions import with_one_version
 from aios_db.store.snapshot import handle, newest
@@ -151,7 +152,7 @@ def clean_up(dataset: lance.LanceDataset, config: StorageConfig) -> None:
         keep_s = min(keep_s, max(time.time() - written[-fitting], _LEAST_AGE_S))
     if age_s > (keep_s if spare > keep_bytes else 2 * keep_s):
         DurableTable(Path(dataset.uri)).force(dataset)  # before what a loss of power would go back to is gone
-        dataset.cleanup_old_versions(older_than=timedelta(seconds=keep_s), error_if_tagged_old_versions=False)
+        remove_versions(dataset, timedelta(seconds=keep_s))
 
 
 def _written_at(dataset: lance.LanceDataset) -> list[float]:

@@ -24,9 +24,10 @@ from aios_db.store.change_log import step_back
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
 from aios_db.store.durable import FORCED, VERSIONS, force_file, force_tree
 from aios_db.store.failures import DAMAGED, operational
+from aios_db.store.kept import ASIDE
 from aios_db.store.lock import WriteLock
 from aios_db.store.marker import COPY, Marker, has_marker, keep_copy, read_marker, remedy, write_marker
-from aios_db.store.torn import ASIDE, go_back, is_torn, lost_newest, torn_versions
+from aios_db.store.torn import go_back, is_torn, lost_newest, torn_versions
 
 logger = logging.getLogger("aios_db.store")
 

@@ -17,6 +17,7 @@ import lance
 
 from aios_db.security.permissions import write_private
 from aios_db.store.compaction import rewrite_fragments
+from aios_db.store.kept import remove_versions
 from aios_db.store.snapshot import handle, newest
 
 _LEAST_BYTES = 8  # shorter words stand in files by chance
@@ -55,9 +56,7 @@ def rewrite(dataset: lance.LanceDataset) -> lance.LanceDataset:
     rewrite_fragments(current, options)
     for index in current.describe_indices():
         current.optimize.optimize_indices(index_names=[index.name])
-    current.cleanup_old_versions(
-        older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
-    )
+    remove_versions(current, timedelta(0), unverified=True)
     return current
 
 

@@ -7,24 +7,20 @@ was written by then; an index over it is built when it is first asked for, and t
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from aios_db.schema.errors import OperationalError, ProgrammingError
+from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.memories import TIMESTAMP, returned_schema
 from aios_db.search.index import SearchIndex
 from aios_db.security.scope import EVERYTHING, Scope
-from aios_db.store.failures import operational
+from aios_db.store.kept import KeptVersions, as_text, check_kept
 
 if TYPE_CHECKING:
     from lance import LanceDataset
-
-Versions = dict[int, int]
-"""When each version was written, in microseconds since 1970."""
 
 
 class History:
@@ -53,7 +49,7 @@ class History:
     def versions(self) -> pa.Table:
         """Return ``version`` and ``written_at`` of what is kept of the memories, the oldest first."""
         memories, _ = self._tables()
-        written = _written(memories)
+        written = KeptVersions.of(memories).written
         times = pa.array(list(written.values()), pa.int64()).cast(TIMESTAMP)
         return pa.table({"version": pa.array(list(written), pa.int64()), "written_at": times})
 
@@ -71,7 +67,7 @@ class History:
         if version is None:
             version = _version_at(memories, _now() if time is None else time)
         else:
-            _check_kept(memories, version)
+            check_kept(memories, version)
         then = memories.checkout_version(version)
         return then.to_table(columns=returned_schema().names, filter=self._scope.condition)
 
@@ -94,9 +90,9 @@ class History:
             _check_begun(memories, moment)
             version = _version_at(memories, moment)
         else:
-            _check_kept(memories, version)
-            later = [at for each, at in _written(memories).items() if each > version]
-            moment = later[0] - 1 if later else _now()
+            check_kept(memories, version)
+            last = KeptVersions.of(memories).until(version)
+            moment = _now() if last is None else last
         return memories.checkout_version(version), links.checkout_version(_version_at(links, moment))
 
     def index(self, time: int) -> SearchIndex:
@@ -117,60 +113,16 @@ class History:
             return self._last[1]
 
 
-def kept(dataset: LanceDataset, version: int) -> LanceDataset:
-    """Return a version of a table.
-
-    Raises
-    ------
-    ProgrammingError
-        There never was such a version.
-    OperationalError
-        It is kept no longer.
-    """
-    _check_kept(dataset, version)
-    return dataset.checkout_version(version)
-
-
-def _check_kept(dataset: LanceDataset, version: int) -> None:
-    if not 1 <= version <= dataset.version:
-        raise ProgrammingError(f"there is no version {version}; there are 1 to {dataset.version}")
-    if version not in _written(dataset):
-        raise OperationalError(_gone(f"version {version}", _written(dataset)))
-
-
 def _check_begun(dataset: LanceDataset, time: int) -> None:
-    first = _written(dataset).get(1)
+    first = KeptVersions.of(dataset).written.get(1)
     if first is not None and time < first:
         raise ProgrammingError(
-            f"there was no database yet at {_text(time)}: its first version was written at {_text(first)}"
+            f"there was no database yet at {as_text(time)}: its first version was written at {as_text(first)}"
         )
 
 
-def _written(dataset: LanceDataset) -> Versions:
-    with operational(f"reading the versions of {dataset.uri}"):
-        found: list[tuple[int, Any]] = [(each["version"], each["timestamp"]) for each in dataset.versions()]
-    return {version: round(time.timestamp() * 1e6) for version, time in sorted(found)}
-
-
 def _version_at(dataset: LanceDataset, time: int) -> int:
-    written = _written(dataset)
-    versions = list(written)
-    place = bisect_right(list(written.values()), time)
-    if place == 0 and versions[0] > 1:
-        raise OperationalError(_gone(f"what was known at {_text(time)}", written))
-    return versions[max(place - 1, 0)]  # before the first version there was what it holds: nothing
-
-
-def _gone(what: str, written: Versions) -> str:
-    oldest = min(written)
-    return (
-        f"{what} is kept no longer: the oldest version is {oldest}, written at {_text(written[oldest])}; "
-        "to look back further from now on, raise storage.keep_versions_s and storage.keep_versions_bytes"
-    )
-
-
-def _text(time: int) -> str:
-    return datetime.fromtimestamp(time / 1e6, timezone.utc).isoformat(timespec="milliseconds")
+    return KeptVersions.of(dataset).at(time)
 
 
 def _now() -> int:

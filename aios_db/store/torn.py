@@ -40,8 +40,8 @@ from aios_db.store.durable import (
     versions,
 )
 from aios_db.store.failures import DAMAGED
+from aios_db.store.kept import ASIDE
 
-ASIDE = "_torn"
 _DIRTY_S = 120.0  # a system writes what it holds back within half a minute or so
 # By suffix, the last bytes of a file that was written to its end. A bitmap of deletions has none.
 _ENDS = {".lance": b"LANC", ".manifest": b"LANC", ".arrow": b"ARROW1"}

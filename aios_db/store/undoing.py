@@ -19,7 +19,8 @@ from aios_db.store.change_log import Draft
 from aios_db.store.commit import exchange
 from aios_db.store.differences import Difference, difference, row_ids, rows_at
 from aios_db.store.embedding import embed_missing
-from aios_db.store.history import History, kept
+from aios_db.store.history import History
+from aios_db.store.kept import kept
 from aios_db.store.owed import OwedLinks, forget_owed, owed_links
 from aios_db.store.reversal import Reversal, conflicts, reversal
 

@@ -1,0 +1,208 @@
+"""Which versions of a table are kept, and when each was written; damaged ones are stepped over."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lance
+
+from aios_db.schema.errors import OperationalError, ProgrammingError
+from aios_db.store.durable import force_file, manifest, versions
+from aios_db.store.failures import operational
+
+if TYPE_CHECKING:
+    from lance import LanceDataset
+
+logger = logging.getLogger("aios_db.store")
+
+ASIDE = "_torn"
+"""The directory within a table for manifests that are no versions any more."""
+
+
+@dataclass(frozen=True)
+class KeptVersions:
+    """The versions of a table whose manifests are there."""
+
+    written: dict[int, int]
+    """When each was written, in microseconds since 1970, the oldest first."""
+    unreadable: tuple[int, ...] = ()
+    """Those whose manifest is damaged, and that are not in ``written``."""
+
+    @classmethod
+    def of(cls, dataset: LanceDataset) -> KeptVersions:
+        """Look at a table.
+
+        Raises
+        ------
+        OperationalError
+            The disk fails.
+        """
+        try:
+            with operational(f"reading the versions of {dataset.uri}"):
+                found = {each["version"]: each["timestamp"] for each in dataset.versions()}
+        except OperationalError:
+            return cls._one_by_one(dataset)
+        return cls({version: _microseconds(found[version]) for version in sorted(found)})
+
+    @classmethod
+    def _one_by_one(cls, dataset: LanceDataset) -> KeptVersions:
+        table, written, unreadable = Path(dataset.uri), {}, []
+        for version in reversed(versions(table)):
+            try:
+                with operational(f"reading version {version}"):
+                    about = dataset.checkout_version(version).get_version()
+                written[version] = _microseconds(about["timestamp"])
+            except OperationalError:
+                if (table / manifest(version)).exists():  # it may have been cleaned up meanwhile
+                    unreadable.append(version)
+        logger.warning(
+            "%s: version %s cannot be read and is stepped over; aios doctor --deep names its file",
+            table, ", ".join(map(str, unreadable)), extra={"event": "unreadable_versions"},
+        )  # fmt: skip
+        return cls(written, tuple(unreadable))
+
+    def at(self, time: int) -> int:
+        """Return the version that was the newest at a time, in microseconds since 1970.
+
+        Raises
+        ------
+        OperationalError
+            It is kept no longer, or cannot be told, since the next version cannot be read.
+        """
+        numbers = list(self.written)
+        place = bisect_right(list(self.written.values()), time)
+        if place == 0 and numbers[0] > 1:
+            raise OperationalError(self.gone(f"what was known at {as_text(time)}"))
+        found = numbers[max(place - 1, 0)]  # before the first version there was what it holds: nothing
+        if place and found + 1 in self.unreadable:
+            raise OperationalError(
+                f"what was known at {as_text(time)} cannot be told: version {found + 1}, which cannot be "
+                f"read, may have been written by then; version {found} can be had by its number"
+            )
+        return found
+
+    def until(self, version: int) -> int | None:
+        """Return the last microsecond of a version; None where it is the newest.
+
+        Raises
+        ------
+        OperationalError
+            It cannot be told, since the next version cannot be read.
+        """
+        if version + 1 in self.unreadable:
+            raise OperationalError(
+                f"how long version {version} was the newest cannot be told: version {version + 1} cannot "
+                "be read"
+            )
+        return next((at - 1 for each, at in self.written.items() if each > version), None)
+
+    def gone(self, what: str) -> str:
+        """Return the words for something that is kept no longer."""
+        oldest = min(self.written)
+        return (
+            f"{what} is kept no longer: the oldest version is {oldest}, written at "
+            f"{as_text(self.written[oldest])}; to look back further from now on, raise "
+            "storage.keep_versions_s and storage.keep_versions_bytes"
+        )
+
+
+def check_kept(dataset: LanceDataset, version: int) -> None:
+    """Refuse a version of a table that is not there.
+
+    Raises
+    ------
+    ProgrammingError
+        There never was such a version.
+    OperationalError
+        It is kept no longer, or its manifest is damaged.
+    """
+    if not 1 <= version <= dataset.version:
+        raise ProgrammingError(f"there is no version {version}; there are 1 to {dataset.version}")
+    if not (Path(dataset.uri) / manifest(version)).exists():
+        raise OperationalError(KeptVersions.of(dataset).gone(f"version {version}"))
+    with operational(f"reading version {version} of {dataset.uri}", "aios doctor --deep names its file"):
+        dataset.checkout_version(version)
+
+
+def kept(dataset: LanceDataset, version: int) -> LanceDataset:
+    """Return a version of a table; raises as `check_kept`."""
+    check_kept(dataset, version)
+    return dataset.checkout_version(version)
+
+
+def remove_versions(dataset: LanceDataset, older_than: timedelta, *, unverified: bool = False) -> None:
+    """Remove versions, and the files that only they name.
+
+    Lance reads each manifest for it. One that is damaged is set aside, and not deleted.
+
+    Parameters
+    ----------
+    dataset
+        The newest version; the caller holds the lock of compaction.
+    unverified
+        Also files that no version names, however new.
+
+    Raises
+    ------
+    OperationalError
+        The disk fails.
+    """
+
+    def remove() -> None:
+        with operational(f"removing old versions of {dataset.uri}"):
+            dataset.cleanup_old_versions(
+                older_than=older_than, delete_unverified=unverified, error_if_tagged_old_versions=False
+            )
+
+    try:
+        remove()
+    except OperationalError:
+        if not _set_aside_unreadable(Path(dataset.uri), dataset.version):
+            raise
+        remove()
+
+
+def _set_aside_unreadable(table: Path, newest: int) -> list[int]:
+    """Move manifests of older versions that are damaged out of the way; return which."""
+    moved = []
+    for version in (each for each in versions(table) if each < newest):
+        try:
+            with operational(f"reading {table / manifest(version)}"):
+                lance.dataset(table, version=version)
+        except OperationalError:
+            path = table / manifest(version)
+            if not _can_be_read(path):  # a failing disk says nothing about what is in it
+                raise
+            (table / ASIDE).mkdir(exist_ok=True)
+            path.replace(table / ASIDE / path.name)
+            moved.append(version)
+    if moved:
+        force_file((table / manifest(newest)).parent)
+        logger.error(
+            "%s: the manifests of versions %s are damaged and lie in %s now; what was known at them is lost, "
+            "the newest version is whole",
+            table, ", ".join(map(str, moved)), table / ASIDE, extra={"event": "unreadable_versions"},
+        )  # fmt: skip
+    return moved
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
+def as_text(time: int) -> str:
+    """Return a time in microseconds since 1970 in ISO 8601."""
+    return datetime.fromtimestamp(time / 1e6, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _microseconds(time: Any) -> int:
+    return round(float(time.timestamp()) * 1e6)

@@ -23,6 +23,7 @@ from aios_db.store.history import History
 from aios_db.store.kept import kept
 from aios_db.store.owed import OwedLinks, forget_owed, owed_links
 from aios_db.store.reversal import Reversal, conflicts, reversal
+from aios_db.store.verifying import verify_links, verify_memories
 
 logger = logging.getLogger("aios_db.store")
 
@@ -123,7 +124,7 @@ class Undoing(Keeping):
         memories, links = (
             difference(old, new) for old, new in zip(then, (self.memories, self.links), strict=True)
         )
-        return reversal(memories, links, (self.memories, self.links))
+        return self._verified(reversal(memories, links, (self.memories, self.links)))
 
     def _undoing(self, change_id: int) -> Reversal:
         records = self.changes()
@@ -151,7 +152,7 @@ class Undoing(Keeping):
         for rows in (memories.added, memories.lost):
             if not pc.all(self.scope.sees(rows)).as_py() and len(rows):
                 raise ProgrammingError(f"change {change_id} wrote memories that are not of this scope")
-        return reversal(memories, links, (self.memories, self.links))
+        return self._verified(reversal(memories, links, (self.memories, self.links)))
 
     def _done_by(self, change: ChangeRecord) -> tuple[Difference, Difference]:
         """Return what a change did to memories and to links."""
@@ -164,6 +165,12 @@ class Undoing(Keeping):
             )
         except (OperationalError, ProgrammingError) as error:
             raise OperationalError(f"change {change.change_id} cannot be undone: {error}") from error
+
+    def _verified(self, found: Reversal) -> Reversal:
+        """Refuse to bring back what was damaged since it was written."""
+        verify_memories(found.memories.back)
+        verify_links(found.links.back)
+        return found
 
     def _take_back(self, found: Reversal, draft: Draft) -> bool:
         """Write a reversal, the memories first; return whether there was anything to write."""

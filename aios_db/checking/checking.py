@@ -19,7 +19,7 @@ from aios_db.checking.files import check_files, check_marker
 from aios_db.checking.links import LinkChecks
 from aios_db.checking.lookups import check_lookups
 from aios_db.checking.memories import MemoryChecks
-from aios_db.checking.tables import batches, open_table, size_of
+from aios_db.checking.tables import batches, check_history, open_table, size_of
 from aios_db.schema import association_links, memories
 from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK
@@ -105,6 +105,8 @@ class _Check:
                 segments = index_.segments(self._database)
             tables = [each for each in (stored, links, *others.values()) if each is not None]
             self._size = sum(map(size_of, tables)) + sum(map(index_.size_of, segments)) + 1
+            for each in tables:
+                check_history(self._faults, each)
             check_marker(self._faults, stored.schema if stored else None)
             check_files(self._faults)
             looked_at = [index_.check_files(self._faults, each, self._on_bytes) for each in segments]

@@ -12,12 +12,14 @@ import pyarrow as pa
 from aios_db.checking.faults import Faults
 from aios_db.schema.database import CHANGES, MARKER, OWED, RECALLS
 from aios_db.schema.errors import OperationalError
-from aios_db.store.framed_log import whole_bytes
+from aios_db.store.change_log import begun_after
+from aios_db.store.framed_log import damaged_bytes
 from aios_db.store.marker import COPY, Marker, parsed
 
 _MARKER = "aios repair writes it anew"
-_COUNTS = "counts after that are lost; the log goes on from there when something is recalled"
-_CHANGES = "changes after that cannot be listed or undone; the log goes on from there with the next one"
+_COUNTS = "the counts in it are lost; the log is written anew as it grows"
+_CHANGES = "the changes in it cannot be listed or undone; the log is written anew as it grows"
+_CHANGES_GONE = "changes that were in it can be neither listed nor undone; the next one begins it anew"
 _OWED = "whoever opens the database or writes next finishes it"
 _TOKENIZERS = "tokenizers are noted anew when weights are next looked for; delete it"
 _DEBT = "what was not sent of the changes of a card is lost; delete it"
@@ -40,8 +42,10 @@ def check_files(faults: Faults) -> None:
     database = faults.database
     for name, lost in ((RECALLS, _COUNTS), (CHANGES, _CHANGES)):
         path = database / name
-        if path.exists() and not _is_whole_log(path):
-            faults.file(path, f"cannot be read after its first {whole_bytes(path)} bytes", lost)
+        for start, end in _damaged(path) if path.exists() else ():
+            faults.file(path, f"cannot be read in its bytes {start} to {end}", lost)
+    if begun_after(database) and not (database / CHANGES).exists():
+        faults.file(database / CHANGES, "is gone", _CHANGES_GONE)
     if (database / OWED).exists():
         faults.file(database / OWED, "is there: an undo was broken off before its links", _OWED)
     path = database / "tokenizers.json"
@@ -70,13 +74,13 @@ def _marker(faults: Faults, name: str) -> Marker | None:
         return None
 
 
-def _is_whole_log(path: Path) -> bool:
-    """Tell whether a log is whole; one that another process is just appending to is looked at again."""
-    for wait_s in (0.05, 0.2, 0.0):
-        if whole_bytes(path) == path.stat().st_size > 0:
-            return True
+def _damaged(path: Path) -> list[tuple[int, int]]:
+    """Return where a log is damaged; one that another process is just appending to is looked at again."""
+    for wait_s in (0.05, 0.2):
+        if not (found := damaged_bytes(path)):
+            break
         time.sleep(wait_s)
-    return False
+    return found and damaged_bytes(path)
 
 
 def _is_object(path: Path) -> bool:

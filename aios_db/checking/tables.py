@@ -12,7 +12,7 @@ from lance import LanceFragment
 from aios_db.checking.faults import Faults
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import OperationalError
-from aios_db.store.durable import fragment_files, hinted, manifest, versions
+from aios_db.store.durable import data_files, fragment_files, hinted, manifest, versions
 from aios_db.store.failures import operational
 from aios_db.store.torn import is_whole
 
@@ -46,7 +46,6 @@ def open_table(faults: Faults, table: str, remedy: str) -> lance.LanceDataset | 
     except OperationalError as error:
         faults.file(path / manifest(found[0]), _short(error), remedy)
         return None
-    _check_history(faults, path, found)
     return dataset
 
 
@@ -96,16 +95,40 @@ def _is_sound(faults: Faults, path: Path, size: int | None, remedy: str) -> bool
         return False
 
 
-def _check_history(faults: Faults, path: Path, numbers: list[int]) -> None:
-    """Read the manifests of earlier versions, of which those that are kept are consecutive."""
-    for version in range(numbers[0] - 1, numbers[-1] - 1, -1):
+def check_history(faults: Faults, newest: lance.LanceDataset) -> None:
+    """Read earlier versions, of which those that are kept are consecutive, and files that only they name."""
+    path = Path(newest.uri)
+    seen = {name for name, _ in data_files(newest)}
+    for version in range(newest.version - 1, versions(path)[-1] - 1, -1):
         try:
             with operational("opening it"):
                 if not is_whole(path / manifest(version)):
                     raise OperationalError("is missing, or does not end as it should")
-                lance.dataset(path, version=version)
+                fragments = lance.dataset(path, version=version).get_fragments()
         except OperationalError as error:
             faults.file(path / manifest(version), _short(error), _HISTORY)
+            continue
+        for fragment in fragments:
+            _check_unseen(faults, path, fragment, seen)
+
+
+def _check_unseen(faults: Faults, path: Path, fragment: LanceFragment, seen: set[str]) -> None:
+    """Read what of a fragment of an earlier version was not read yet: its rows, or which are deleted."""
+    files = [each for each in fragment_files([fragment.metadata]) if each[0] not in seen]
+    seen.update(name for name, _ in files)
+    sound = [_is_sound(faults, path / name, size, _HISTORY) for name, size in files]
+    if not files or False in sound:
+        return
+    first = path / files[0][0]
+    if any(each.path in name for each in fragment.metadata.files for name, _ in files):
+        for _ in _rows(faults, fragment, first, _HISTORY):
+            pass
+        return
+    try:
+        with operational("reading it"):
+            fragment.scanner(columns=[], with_row_id=True).to_table()
+    except OperationalError as error:
+        faults.file(first, _short(error), _HISTORY)
 
 
 def _size(path: Path) -> int:

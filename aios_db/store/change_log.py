@@ -101,6 +101,7 @@ class ChangeLog:
         draft = Draft(call, versions, datetime.now(timezone.utc), 0, {**_process(), **about})
         if self._keep:
             self._log.catch_up()
+            self._go_on()
             self._settle(versions)
             draft.change_id = self._last + 1
             self._write_begun(
@@ -123,7 +124,7 @@ class ChangeLog:
             return
         try:
             if versions == draft.before:
-                self._write_begun({})
+                self._write_begun({"last": self._last})
             else:
                 self._append(draft.ended(versions, complete=complete))
         except OSError as error:
@@ -171,6 +172,16 @@ class ChangeLog:
         if self._count > 2 * self._keep + _SLACK:
             self._log.rewrite(*map(_written, self.records()[-self._keep :]))
 
+    def _go_on(self) -> None:
+        """Go on with the numbers of a log that is gone."""
+        known = 0 if self._last else begun_after(self._directory)
+        if known:
+            logger.warning(
+                "%s is gone: changes 1 to %d can be neither listed nor undone", self._log.path, known,
+                extra={"event": "lost_change_log"},
+            )  # fmt: skip
+            self._last = known
+
     def _settle(self, versions: Versions) -> None:
         """Log the change that was begun last and did not come to its end, if it wrote anything."""
         try:
@@ -203,6 +214,15 @@ class ChangeLog:
     def _note(self, content: bytes) -> None:
         self._last = _ID.unpack_from(content)[0]
         self._count += 1
+
+
+def begun_after(directory: Path) -> int:
+    """Return the number of the last change before the one that was begun last; 0 where none is known."""
+    try:
+        content = json.loads((directory / BEGUN).read_bytes().partition(b"\n")[0])
+        return int(content.get("last") or content.get("change_id", 1) - 1)
+    except (OSError, ValueError, TypeError, AttributeError):  # there is none, or it is cut off
+        return 0
 
 
 def step_back(directory: Path, table: str, version: int) -> None:

@@ -2,8 +2,9 @@
 
 The file begins with a magic word and a generation, 16 random bytes; then each record is its length and the
 CRC-32 of its content, little-endian, and the content. Whoever appends holds the lock, reads what others
-wrote first, and cuts off a record that a crash left torn; whoever reads stops before one. Rewriting
-replaces the file by one of another generation.
+wrote first, and cuts off a record that a crash left torn; whoever reads stops before one. A record that is
+damaged is stepped over: behind it, reading goes on where a frame's checksum is right. Rewriting replaces the
+file by one of another generation.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock
 
@@ -68,17 +70,25 @@ class FramedLog:
             return
         with self.path.open("rb") as file:
             generation = file.read(_HEADER)
-            if len(generation) < _HEADER or not generation.startswith(_MAGIC):
+            if not _is_log(generation, file):
                 logger.warning("%s is damaged or no log; it is begun anew", self.path)
                 generation = b""
             if generation != self._generation:
                 self._generation, self._end = generation, _HEADER
                 self._begin()
-            file.seek(self._end if generation else about.st_size)
-            for content in _records(file.read()):
+            start = self._end
+            file.seek(start if generation else about.st_size)
+            for at, content in _records(file.read()):
+                if start + at > self._end:
+                    logger.warning(
+                        "%s is damaged in its bytes %d to %d; what they said is lost, and stepped over",
+                        self.path, self._end, start + at,
+                    )  # fmt: skip
                 self._record(content)
-                self._end += _FRAME.size + len(content)
-        self._seen = about.st_ino, about.st_size
+                self._end = start + at + _FRAME.size + len(content)
+        # A torn end is looked at again: what is written in its place may be as long.
+        torn = generation and self._end < about.st_size
+        self._seen = None if torn else (about.st_ino, about.st_size)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -96,6 +106,8 @@ class FramedLog:
             size = os.fstat(file.fileno()).st_size
             if size != self._end:
                 file.truncate(self._end)
+            if not self._generation.startswith(_MAGIC):  # it is damaged there, and nowhere else maybe
+                file.write(_MAGIC)
             file.seek(self._end)
             file.write(framed)
         self.catch_up()
@@ -119,25 +131,42 @@ class FramedLog:
         os.replace(new, self.path)
 
 
-def whole_bytes(path: Path) -> int:
-    """Return how many bytes of a log can be read, its header among them; 0 when it is no log."""
+def damaged_bytes(path: Path) -> list[tuple[int, int]]:
+    """Return where a log's damaged stretches begin and end, in bytes; an empty file is one of no length."""
     data = path.read_bytes()
-    if len(data) < _HEADER or not data.startswith(_MAGIC):
-        return 0
-    return _HEADER + sum(_FRAME.size + len(content) for content in _records(data[_HEADER:]))
+    found = [] if data.startswith(_MAGIC) else [(0, min(len(_MAGIC), len(data)))]
+    end = _HEADER
+    for at, content in _records(data[_HEADER:]):
+        if _HEADER + at > end:
+            found.append((end, _HEADER + at))
+        end = _HEADER + at + _FRAME.size + len(content)
+    if end < len(data) or _HEADER > len(data) > 0:
+        found.append((min(end, len(data)), len(data)))
+    return found
 
 
 def _framed(content: bytes) -> bytes:
     return _FRAME.pack(len(content), zlib.crc32(content)) + content
 
 
-def _records(data: bytes) -> Iterator[bytes]:
+def _is_log(header: bytes, file: BinaryIO) -> bool:
+    """Tell whether a file, open behind its header, is a log, be its header damaged."""
+    if len(header) < _HEADER:
+        return False
+    return header.startswith(_MAGIC) or next(_records(file.read()), None) is not None
+
+
+def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield where each frame begins, and its content; what is none is stepped over."""
     at = 0
     while at + _FRAME.size <= len(data):
         length, checksum = _FRAME.unpack_from(data, at)
-        content = data[at + _FRAME.size : at + _FRAME.size + length]
+        end = at + _FRAME.size + length
         # A loss of power may leave zeros, which are the frame of an empty record; nobody writes one.
-        if not 0 < length <= _LARGEST or len(content) < length or zlib.crc32(content) != checksum:
-            return
-        yield content
-        at += _FRAME.size + length
+        if 0 < length <= _LARGEST and end <= len(data):
+            content = data[at + _FRAME.size : end]
+            if zlib.crc32(content) == checksum:
+                yield at, content
+                at = end
+                continue
+        at += 1

@@ -43,7 +43,7 @@ class Undoing:
             raise ProgrammingError(f"history: the limit is {limit}; give 0 or more")
         return self.store.changes()[::-1][:limit]
 
-    def undo(self, change: int | ChangeRecord, *, dry_run: bool = False) -> UndoReport:
+    def undo(self, change: int | ChangeRecord, *, dry_run: bool = False, confirm: bool = False) -> UndoReport:
         """Bring what a change wrote back to what it was before.
 
         Memories that it deleted come back with their ids, vectors, metadata, times and links; those that it
@@ -54,23 +54,26 @@ class Undoing:
         change
             One of `history`, or its ``change_id``; with a scope, one of its own.
         dry_run
-            Write nothing, and return what would be written.
+            Write nothing, and return what would be written; a connection that is read-only can do that, too.
+        confirm
+            Delete more than ``storage.confirm_forget`` (1,000) memories, too.
 
         Raises
         ------
         ProgrammingError
             There is no such change, it cannot be undone (`erase`), or a later change touched the same
-            memories, which the message names. Nothing is written then.
+            memories, which the message names. Or it would delete more than ``storage.confirm_forget``, and
+            ``confirm`` is not set. Nothing is written then.
         OperationalError
             The tables' versions from before it are kept no longer, see ``storage.keep_versions_s``.
         """
-        self._check_writable()
+        self._check_open() if dry_run else self._check_writable()
         change_id = getattr(change, "change_id", change)
         if isinstance(change_id, bool) or not isinstance(change_id, int):
             raise ProgrammingError(f"undo: {change!r} is no change; give the change_id of one of history()")
-        return self.store.undo(change_id, dry_run=dry_run)
+        return self.store.undo(change_id, dry_run=dry_run, confirm=confirm)
 
-    def restore(self, point: int | Moment, *, dry_run: bool = False) -> UndoReport:
+    def restore(self, point: int | Moment, *, dry_run: bool = False, confirm: bool = False) -> UndoReport:
         """Bring memories and links back to a version, or to a time.
 
         They are written as a new version, so that `undo` of this brings back what was written since. What was
@@ -82,13 +85,14 @@ class Undoing:
             A time: a datetime, such as the ``changed_at`` of one of `history`, which is right before that
             change, or a text in ISO 8601. Or the number of a version of the memories, as
             ``memory_versions()`` has it, with the links there were in the end of that version.
-        dry_run
-            Write nothing, and return what would be written.
+        dry_run, confirm
+            As for `undo`.
 
         Raises
         ------
         ProgrammingError
-            There never was such a version.
+            There never was such a version. Or it would delete more memories than ``storage.confirm_forget``,
+            and ``confirm`` is not set; nothing is written then.
         OperationalError
             It is kept no longer, see ``storage.keep_versions_s``.
         NotSupportedError
@@ -96,10 +100,11 @@ class Undoing:
         """
         from aios_db.store.values import read_moment
 
-        self._check_writable()
+        self._check_open() if dry_run else self._check_writable()
         if isinstance(point, (bool, float)) or point is None:  # seconds since 1970 are not meant
             raise ProgrammingError(f"restore: {point!r} is no version and no time")
         if isinstance(point, int):
-            return self.store.restore(point, None, dry_run=dry_run)
+            return self.store.restore(point, None, dry_run=dry_run, confirm=confirm)
         moment = read_moment(point, "restore")
-        return self.store.restore(None, round(moment.timestamp() * 1e6), dry_run=dry_run)
+        time = round(moment.timestamp() * 1e6)
+        return self.store.restore(None, time, dry_run=dry_run, confirm=confirm)

@@ -116,7 +116,7 @@ class StorageConfig:
     keep_changes: NonNegativeInt = 10_000
     """How many of the last changes `changes` lists, up to twice as many; 0 keeps no log of them."""
     confirm_forget: NonNegativeInt = 1_000
-    """Forgetting or deleting more memories than this at once asks for `confirm`; 0 never asks."""
+    """Deleting more memories than this at once, be it by `undo`, asks for `confirm`; 0 never asks."""
     keep_versions_bytes: NonNegativeInt = 4_000_000
     """Replaced versions that take more, and more than half of their table, go after 30 seconds already."""
     index_cache_bytes: NonNegativeInt = 64_000_000

@@ -31,11 +31,13 @@ class Logged(Protocol):
         """Return the changes in their order."""
         ...
 
-    def undo(self, change_id: int, *, dry_run: bool = False) -> UndoReport:
+    def undo(self, change_id: int, *, dry_run: bool = False, confirm: bool = False) -> UndoReport:
         """Take a change back."""
         ...
 
-    def restore(self, version: int | None, time: int | None, *, dry_run: bool = False) -> UndoReport:
+    def restore(
+        self, version: int | None, time: int | None, *, dry_run: bool = False, confirm: bool = False
+    ) -> UndoReport:
         """Go back to a version of the memories, or to a moment in microseconds since 1970."""
         ...
 
@@ -47,19 +49,21 @@ def changes(store: Logged, rows: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.concat_arrays([found] * len(rows) or [pa.array([], _ITEM)]))
 
 
-def undo(store: Logged, changes: pa.Array, *, dry_run: bool = False) -> pa.Array:
+def undo(store: Logged, changes: pa.Array, confirm: pa.Array, *, dry_run: bool = False) -> pa.Array:
     """Take a change back; one report."""
     change_id = _only(changes, "undo", "the change_id of a change: FROM undo(12)")
-    return pa.array([[asdict(store.undo(change_id, dry_run=dry_run))]], pa.list_(_REPORT))
+    report = store.undo(change_id, dry_run=dry_run, confirm=bool(confirm[0].as_py()))
+    return pa.array([[asdict(report)]], pa.list_(_REPORT))
 
 
-def restore(store: Logged, points: pa.Array, *, dry_run: bool = False) -> pa.Array:
+def restore(store: Logged, points: pa.Array, confirm: pa.Array, *, dry_run: bool = False) -> pa.Array:
     """Go back to a version, or to a moment in microseconds since 1970: a list of both, one of them NULL."""
     wanted = "the number of a version, or a time in ISO 8601: FROM restore(3)"
     version, moment = _only(points, "restore", wanted)
     if version is None and moment is None:
         raise DataError(f"restore: give {wanted}")
-    return pa.array([[asdict(store.restore(version, moment, dry_run=dry_run))]], pa.list_(_REPORT))
+    report = store.restore(version, moment, dry_run=dry_run, confirm=bool(confirm[0].as_py()))
+    return pa.array([[asdict(report)]], pa.list_(_REPORT))
 
 
 def _only(values: pa.Array, name: str, wanted: str) -> Any:
@@ -71,10 +75,10 @@ def _only(values: pa.Array, name: str, wanted: str) -> Any:
     return values[0].as_py()
 
 
+_TRY_UNDO, _TRY_RESTORE = partial(undo, dry_run=True), partial(restore, dry_run=True)
+
 FUNCTIONS = (
     ScalarFunction("aios_changes", ["BOOLEAN"], _ROWS, changes),
-    ScalarFunction("aios_undo", ["BIGINT", "VARCHAR"], _REPORTS, undo, trial=partial(undo, dry_run=True)),
-    ScalarFunction(
-        "aios_restore", ["BIGINT[]", "VARCHAR"], _REPORTS, restore, trial=partial(restore, dry_run=True)
-    ),
+    ScalarFunction("aios_undo", ["BIGINT", "BOOLEAN", "VARCHAR"], _REPORTS, undo, trial=_TRY_UNDO),
+    ScalarFunction("aios_restore", ["BIGINT[]", "BOOLEAN", "VARCHAR"], _REPORTS, restore, trial=_TRY_RESTORE),
 )

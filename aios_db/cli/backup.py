@@ -136,6 +136,7 @@ Examples:
 @click.option("--id", "backup_id", help="Which backup; the newest by default.")
 @click.option("--to", "point", metavar="POINT", help="Instead: bring --db back to this version or time.")
 @click.option("--dry-run", is_flag=True, help="With --to: write nothing; print what would be written.")
+@click.option("--yes", is_flag=True, help="With --to: delete more than storage.confirm_forget memories, too.")
 @with_json
 @with_database
 @click.pass_obj
@@ -148,6 +149,7 @@ def restore(
     backup_id: str | None,
     point: str | None,
     dry_run: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Make a database at DB, or where --db says, of a backup in BACKUP.
@@ -160,11 +162,16 @@ def restore(
     """
     import aios_db
 
-    if (point is None) == (backup_path is None) or (point is None and dry_run) or (point and backup_id):
+    if (
+        (point is None) == (backup_path is None)
+        or (point is None and (dry_run or yes))
+        or (point and backup_id)
+    ):
         raise click.UsageError("give a BACKUP, or --to with a version or a time")
     if point is not None:
-        with session.connect() as con:
-            found = con.restore(int(point) if point.isdecimal() else point, dry_run=dry_run)
+        with session.connect(read_only=dry_run) as con:
+            to = int(point) if point.isdecimal() else point
+            found = con.restore(to, dry_run=dry_run, confirm=yes)
         print_report(found, as_json=as_json, dry_run=dry_run)
         return
     assert backup_path is not None

@@ -51,16 +51,17 @@ def _row(change: ChangeRecord) -> list[object]:
 @click.command(epilog="\b\nExamples:\n  aios undo 12 --dry-run\n  aios undo 12\n")
 @click.argument("change", type=int)
 @click.option("--dry-run", is_flag=True, help="Write nothing; print what would be written.")
+@click.option("--yes", is_flag=True, help="Delete more than storage.confirm_forget (1,000) memories, too.")
 @with_json
 @with_database
 @click.pass_obj
-def undo(session: Session, /, change: int, *, dry_run: bool, as_json: bool) -> None:
+def undo(session: Session, /, change: int, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Bring what the change with this number (aios history) wrote back to what it was before.
 
     Nothing is written where a later change touched the same memories. An undo is a change, and can be undone.
     """
-    with session.connect() as con:
-        report = con.undo(change, dry_run=dry_run)
+    with session.connect(read_only=dry_run) as con:
+        report = con.undo(change, dry_run=dry_run, confirm=yes)
     print_report(report, as_json=as_json, dry_run=dry_run)
 
 

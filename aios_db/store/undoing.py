@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,6 +18,7 @@ from aios_db.schema.database import OWED
 from aios_db.schema.errors import OperationalError, ProgrammingError
 from aios_db.store.change_log import Draft
 from aios_db.store.commit import exchange
+from aios_db.store.confirming import check_confirmed
 from aios_db.store.differences import Difference, difference, row_ids, rows_at
 from aios_db.store.embedding import embed_missing
 from aios_db.store.history import History
@@ -41,7 +43,7 @@ class Undoing(Keeping):
 
         def _compacting(self) -> AbstractContextManager[None]: ...
 
-    def undo(self, change_id: int, *, dry_run: bool = False) -> UndoReport:
+    def undo(self, change_id: int, *, dry_run: bool = False, confirm: bool = False) -> UndoReport:
         """Bring the rows that a change wrote back to what they were before it.
 
         Memories that it deleted come back with their ids, vectors, metadata, times and links; those that it
@@ -53,7 +55,9 @@ class Undoing(Keeping):
         change_id
             As in `changes`; with a scope, one of its own.
         dry_run
-            Only say what would be written.
+            Only say what would be written; a store that is read-only can say that, too.
+        confirm
+            Delete more than `storage.confirm_forget` memories, too.
 
         Raises
         ------
@@ -61,15 +65,15 @@ class Undoing(Keeping):
             All that this store writes has one source, and a change may bring back that of another.
         ProgrammingError
             There is no such change, it cannot be undone, or a later change touched what it wrote: the message
-            names the memories. Nothing is written then.
+            names the memories. Or it would delete many, and ``confirm`` is not set. Nothing is written then.
         OperationalError
             The versions of the tables from before it are kept no longer.
         """
-        self._check_writable()
         self._refuse_of_source("undo")
         if dry_run:
-            with self._compacting(), self._writing("reading"):
+            with self._looking():
                 return _report(self._undoing(change_id), None)
+        self._check_writable()
         with (
             self._compacting(),
             self._changing(
@@ -77,11 +81,14 @@ class Undoing(Keeping):
             ) as draft,
         ):
             found = self._undoing(change_id)
+            check_confirmed(found.deleted, self.config.storage, _how("undo"), confirm=confirm)
             written = self._take_back(found, draft)
         self._maintenance.notify()
         return _report(found, draft.change_id if written else None)
 
-    def restore(self, version: int | None, time: int | None, *, dry_run: bool = False) -> UndoReport:
+    def restore(
+        self, version: int | None, time: int | None, *, dry_run: bool = False, confirm: bool = False
+    ) -> UndoReport:
         """Bring memories and links back to a version of the memories, or to a moment.
 
         They are written as a new version: what was written since can be brought back by undoing this.
@@ -90,34 +97,45 @@ class Undoing(Keeping):
         ----------
         version, time
             One of both; the time in microseconds since 1970.
-        dry_run
-            Only say what would be written.
+        dry_run, confirm
+            As for `undo`.
 
         Raises
         ------
         NotSupportedError
             The connection has a scope, or writes as one source.
         ProgrammingError
-            There never was such a version.
+            There never was such a version, or it would delete many, and ``confirm`` is not set.
         OperationalError
             It is kept no longer.
         """
-        self._check_writable()
         self.scope.refuse("restore")
         self._refuse_of_source("restore")
         if dry_run:
-            with self._compacting(), self._writing("reading"):
+            with self._looking():
                 return _report(self._restoring(version, time), None)
+        self._check_writable()
         with (
             self._compacting(),
             self._changing("restore", "restoring an earlier version of", at_end=self._owes_nothing) as draft,
         ):
             found = self._restoring(version, time)
+            check_confirmed(found.deleted, self.config.storage, _how("restore"), confirm=confirm)
             written = self._take_back(found, draft)
         self._maintenance.notify()
         return _report(found, draft.change_id if written else None)
 
     # Inside; under the write lock, with nobody removing versions
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """See the newest version; as far as this store may write, nobody else changes anything meanwhile."""
+        if self.read_only:
+            self.refresh()
+            yield
+        else:
+            with self._compacting(), self._writing("reading"):
+                yield
 
     def _restoring(self, version: int | None, time: int | None) -> Reversal:
         then = self.history.tables(version, time)
@@ -238,6 +256,10 @@ class Undoing(Keeping):
         current = self._following.without_stale(rows)
         stale = current[_VECTOR].is_null().to_numpy() & rows[_VECTOR].is_valid().to_numpy()
         return embed_missing(current, stale, lambda: self.encoder)
+
+
+def _how(call: str) -> str:
+    return f"{call}(…, confirm=True) in Python, {call}(…, confirm := true) in SQL, --yes in the shell"
 
 
 def _report(found: Reversal, change_id: int | None) -> UndoReport:

@@ -31,6 +31,7 @@ from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
 from aios_db.store.changes import NO_CHANGE, Change
 from aios_db.store.commit import commit, delete
+from aios_db.store.confirming import check_confirmed
 from aios_db.store.embedding import Encoder, embed_missing
 from aios_db.store.groups import grouped
 from aios_db.store.known import become, find_known, reworded
@@ -55,6 +56,10 @@ from aios_db.store.update import Update
 logger = logging.getLogger("aios_db.store")
 
 _BULK = 4_096
+_CONFIRM = (
+    "forget(…, confirm=True) in Python, forget(memory_id, confirm := true) or forget_all(…, confirm := true) "
+    "in SQL, also in the place of a DELETE, --yes in the shell"
+)
 # Equal by definition in a memory that is remembered again.
 _CONTENT = {"kind", "title", "text", "media", "media_uri", "speaker", *SCOPE}
 
@@ -258,14 +263,8 @@ class Writes(Recording):
 
     def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
         row_ids = chosen.rows(self.memories, self.index)
-        draft.deleted, most = len(row_ids), self.config.storage.confirm_forget
-        if not confirm and 0 < most < len(row_ids):
-            raise ProgrammingError(
-                f"this would delete {len(row_ids)} memories, more than {most} (storage.confirm_forget); "
-                "nothing was deleted. To delete them, confirm it: forget(…, confirm=True) in Python, "
-                "forget(memory_id, confirm := true) or forget_all(…, confirm := true) in SQL, also in the "
-                "place of a DELETE, --yes in the shell"
-            )
+        draft.deleted = len(row_ids)
+        check_confirmed(len(row_ids), self.config.storage, _CONFIRM, confirm=confirm)
         if not len(row_ids):
             return
         gone = self.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]

@@ -161,11 +161,7 @@ def test_what_cannot_be_undone_says_why(con: aios_db.Connection, tmp_path: Path)
             refused()
     con.rollback()
     reader = aios_db.connect(tmp_path / "agent.aios", read_only=True)
-    for refused in (
-        lambda: reader.undo(1),
-        lambda: reader.restore(1),
-        lambda: reader.execute("FROM undo(1)"),
-    ):
+    for refused in (lambda: reader.undo(1), lambda: reader.restore(1)):
         with pytest.raises(aios_db.OperationalError, match="read_only"):
             refused()
     reader.close()
@@ -226,6 +222,51 @@ def test_many_rows_come_back(tmp_path: Path) -> None:
         assert _state(con) == before
         con.store.optimize()
         assert _state(con) == before
+
+
+def test_much_goes_only_when_it_is_confirmed(tmp_path: Path) -> None:
+    config = Config(storage=StorageConfig(confirm_forget=2))
+    with aios_db.connect(tmp_path / "agent.aios", config=config) as con:
+        con.remember(_rows(["one"]))
+        con.remember(_rows(["two", "three", "four"]))
+        full, last = _state(con), con.history()[0]
+        for ask in (
+            lambda: con.undo(2), lambda: con.undo(last), lambda: con.restore(last.changed_at),
+            lambda: con.execute("FROM undo(2)"), lambda: con.execute("FROM restore(?)", [last.changed_at]),
+            lambda: con.execute("FROM undo(2, confirm := false)"),
+        ):  # fmt: skip
+            with pytest.raises(aios_db.ProgrammingError, match=r"would delete 3 memories.*confirm"):
+                ask()
+        assert _state(con) == full and len(con.history()) == 2
+        assert con.undo(2, dry_run=True).deleted == con.restore(last.changed_at, dry_run=True).deleted == 3
+        for sure in (
+            lambda: con.undo(last, confirm=True),
+            lambda: con.execute("FROM undo(2, confirm := true)").fetchall(),
+            lambda: con.restore(last.changed_at, confirm=True),
+            lambda: con.execute("FROM restore(?, confirm := true)", [last.changed_at]).fetchall(),
+        ):
+            sure()
+            assert len(_state(con)[0]) == 1
+            con.undo(con.history()[0])
+            assert _state(con) == full
+
+
+def test_a_read_only_connection_says_what_an_undo_would_write(filled: aios_db.Connection) -> None:
+    filled.forget([row[0] for row in _state(filled)[0]][:2])
+    last = filled.history()[0]
+    path = filled.store.path
+    before = sorted(each for each in path.rglob("*"))
+    with aios_db.connect(path, read_only=True) as con:
+        for report in (con.undo(last, dry_run=True), con.restore(last.changed_at, dry_run=True)):
+            assert (report.change_id, report.added, report.deleted) == (None, 2, 0)
+        for refused in (
+            lambda: con.undo(last), lambda: con.restore(last.changed_at),
+            lambda: con.execute("FROM undo(?)", [last.change_id]),
+            lambda: con.execute("FROM restore(?)", [last.changed_at]),
+        ):  # fmt: skip
+            with pytest.raises(aios_db.ReadOnlyError, match="read_only"):
+                refused()
+    assert sorted(each for each in path.rglob("*")) == before
 
 
 def test_a_scope_undoes_its_own_changes(tmp_path: Path) -> None:
@@ -336,7 +377,8 @@ def test_the_shell_lists_undoes_and_restores(
     assert "dry run: 3 memories come back" in aios("undo", "2", "--dry-run")[1]
     assert aios("undo", "2")[1].startswith("change 3: 3 memories come back")
     assert aios("undo", "2")[0] == 1
-    assert json.loads(aios("restore", "--to", "2", "--json")[1])["deleted"] == 3
+    assert aios("restore", "--to", "2")[0] == 1
+    assert json.loads(aios("restore", "--to", "2", "--yes", "--json")[1])["deleted"] == 3
     assert "dry run: 0 memories" in aios("restore", "--to", "2", "--dry-run")[1]
     for wrong in ((), ("--dry-run",), ("--to", "2", "--id", "x"), (".", "--to", "2")):
         assert aios("restore", *wrong)[0] == 2

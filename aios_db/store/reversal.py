@@ -95,7 +95,7 @@ def conflicts(
     links: Difference,
     now: tuple[lance.LanceDataset, lance.LanceDataset],
     index: SearchIndex,
-    relinked: Callable[[int], bool],
+    counted_by_change: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
 ) -> list[str]:
     """Return what was written since a change to the rows that it wrote, as words for the user; none is best.
 
@@ -105,8 +105,8 @@ def conflicts(
         What the change did.
     now, index
         The newest tables, and the index level with them.
-    relinked
-        Tells whether a version of the links was written by a later change, and not by maintenance.
+    counted_by_change
+        Tells of links, by their row ids, whether a later change gave them evidence; maintenance may, too.
     """
     table, link_table = now
     found = []
@@ -124,7 +124,7 @@ def conflicts(
     by_hand = where(by_hand, ~np.isin(row_ids(by_hand), row_ids(links.added)))
     found += _named("linked since", by_hand["source_id"].to_pylist())
     if not memories:
-        found += _named("linked otherwise since", _links_changed(links, link_table, relinked))
+        found += _named("linked otherwise since", _links_changed(links, link_table, counted_by_change))
     return found
 
 
@@ -149,7 +149,9 @@ def _twins(memories: Difference, table: lance.LanceDataset, index: SearchIndex) 
 
 
 def _links_changed(
-    links: Difference, table: lance.LanceDataset, relinked: Callable[[int], bool]
+    links: Difference,
+    table: lance.LanceDataset,
+    counted_by_change: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
 ) -> list[str]:
     """Return the sources of links, out of a change that wrote only links, that are otherwise now.
 
@@ -162,18 +164,20 @@ def _links_changed(
     other = unlike(same, present, ignoring=("evidence_count", "reinforced_at"))
     counted = unlike(same.select(["evidence_count"]), present.select(["evidence_count"]))
     if counted.any():
-        version = "_row_last_updated_at_version"
-        order = np.sort(row_ids(present))
-        last = table._take_rows(order.tolist(), columns=[version])[version].to_pylist()
-        by_row = dict(zip(order.tolist(), last, strict=True))
-        later = [relinked(by_row[row]) for row in row_ids(present).tolist()]
-        other |= counted & np.array(later, np.bool_)
+        other[counted] |= counted_by_change(row_ids(present)[counted])
     again = where(links.deleted, _taken(table, links.deleted, np.empty(0, np.int64)))
     return [
         *where(written, ~still)["source_id"].to_pylist(),
         *where(same, other)["source_id"].to_pylist(),
         *again["source_id"].to_pylist(),
     ]
+
+
+def evidence(table: lance.LanceDataset, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how much evidence links have, by their row ids; 0 of one that is not there."""
+    rows = table._take_rows(wanted.tolist(), columns=["_rowid", "evidence_count"])
+    counts = dict(zip(*rows.to_pydict().values(), strict=True))
+    return np.array([counts.get(each, 0) for each in wanted.tolist()], np.int64)
 
 
 def _with_evidence_since(links: Difference, table: lance.LanceDataset) -> pa.Table:

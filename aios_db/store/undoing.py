@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from aios_db.provenance.keeping import Keeping
 from aios_db.schema.changes import FINAL, ChangeRecord, UndoReport
@@ -24,7 +26,7 @@ from aios_db.store.embedding import embed_missing
 from aios_db.store.history import History
 from aios_db.store.kept import kept
 from aios_db.store.owed import OwedLinks, forget_owed, owed_links
-from aios_db.store.reversal import Reversal, conflicts, reversal
+from aios_db.store.reversal import Reversal, conflicts, evidence, reversal
 from aios_db.store.verifying import verify_links, verify_memories
 
 logger = logging.getLogger("aios_db.store")
@@ -155,7 +157,7 @@ class Undoing(Keeping):
         later = [each for each in self.change_log.records() if each.change_id > change_id]
         against = conflicts(
             memories, links, (self.memories, self.links), self.index,
-            lambda version: any(each.links_before < version <= each.links_after for each in later),
+            lambda row_ids: self._counted_by(later, row_ids),
         )  # fmt: skip
         if against:
             undone = [each.change_id for each in later if each.undoes == change_id]
@@ -171,6 +173,19 @@ class Undoing(Keeping):
             if not pc.all(self.scope.sees(rows)).as_py() and len(rows):
                 raise ProgrammingError(f"change {change_id} wrote memories that are not of this scope")
         return self._verified(reversal(memories, links, (self.memories, self.links)))
+
+    def _counted_by(self, changes: Sequence[ChangeRecord], wanted: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell of links, by their row ids, whether one of these changes gave them evidence.
+
+        The rows say so: the version of a row is that of its fragment, once that was merged with others.
+        """
+        found = np.zeros(len(wanted), np.bool_)
+        for each in changes:
+            if each.links_before < each.links_after:
+                sides = (kept(self.links, each.links_before), kept(self.links, each.links_after))
+                before, after = (evidence(side, wanted) for side in sides)
+                found |= before != after
+        return found
 
     def _done_by(self, change: ChangeRecord) -> tuple[Difference, Difference]:
         """Return what a change did to memories and to links."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from store_helpers import memory_rows
 
-from aios_db.schema.errors import OperationalError
+from aios_db.schema.errors import OperationalError, ProgrammingError
 from aios_db.store import MemoryStore
 
 Open = Callable[..., MemoryStore]
@@ -68,3 +68,29 @@ def test_a_link_that_is_damaged_is_refused(open_store: Open) -> None:
     store = open_store()
     with pytest.raises(OperationalError, match=r"a link is damaged.*the weight of a link is not in \(0, 1\]"):
         store.undo(3)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_evidence_of_maintenance_stands_in_no_way_though_rows_were_merged(
+    open_store: Open, by_hand: bool
+) -> None:
+    store = open_store()
+    first, second = store.remember(memory_rows(["alpha", "bravo"]))
+    link = pa.table({"source_id": [first], "target_id": [second], "kind": ["user"], "weight": [0.5]})
+    store.link(link)
+    if by_hand:
+        store.link(link)
+    store.touch([first, second])
+    store.optimize()  # counts what was recalled together
+    store.remember(memory_rows(["charlie", "delta"], session_id="s"))
+    store.optimize()  # says of all rows of a merged fragment that they changed in the version of charlie
+    ((evidence,),) = (
+        each.values() for each in store.links.to_table(["evidence_count"], "kind = 'user'").to_pylist()
+    )
+    assert evidence == 2 + by_hand
+    if by_hand:
+        with pytest.raises(ProgrammingError, match=f"linked otherwise since: {first}"):
+            store.undo(2)
+    else:
+        store.undo(2)
+        assert store.links.count_rows("kind = 'user'") == 0

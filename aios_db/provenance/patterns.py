@@ -23,8 +23,9 @@ _RULES = (
     r"restrictions|rules|polic(?:y|ies)|constraints|safeguards|orders)\b"
 )
 _ABOUT = r"(?!\s+(?:about|on|for|in|from|regarding|of)\b)"
-_PERSON = r"(?:the |any |a |your )?(?:user|operator|owner|human|admin(?:istrator)?)s?"
-_NO_MORE = r"(?=\s*(?:[.,;!)]|$)|\s+(?:that|about (?:this|it)|of (?:this|it))\b)"
+_PERSON = r"(?:the |any |a |your )?(?:user|operator|human|admin(?:istrator)?)s?"
+_NO_MORE = r"(?=\s*(?:[.;!)]|$)|\s+(?:that|about (?:this|it)|of (?:this|it))\b)"
+_ORDER = r"(?:^|[.!?:;\n>\])}*\"'“”-]|\b(?:please|must|should|to))\s*"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ _SHAPES = (
             _START
             + r"(?:ignore|disregard|forget|override|bypass|discard)\s+(?:(?:all of|any of|all|any|every|"
             r"the|your|"
-            r"my|these|those|previous|prior|earlier|above|preceding|former|existing|current|safety|"
+            r"these|those|previous|prior|earlier|above|preceding|former|existing|current|safety|"
             r"system|security)"
             r"\s+)+" + _RULES + _ABOUT,
             r"\bbypass(?:ing)?\s+(?:every|all|any)\s+(?:security|safety)\s+(?:check|control|filter)s?\b",
@@ -65,15 +66,16 @@ _SHAPES = (
             r"\bdo anything now\b",
             r"\byou are (?:now )?(?:an? )?(?:unrestricted|unfiltered|uncensored|jailbroken|amoral)\b",
             r"\byou (?:are|have been) (?:now )?(?:freed?|liberated|released) (?:from|of) (?:all|any|"
-            r"your)\b",
+            r"your)\s+(?:\w+\s+)?(?:limit(?:ation)?s|restrictions|rules|guidelines|constraints|filters|"
+            r"instructions|safeguards)\b",
             r"\b(?:you have|with) no (?:safety|ethical|content|moral) (?:guidelines|restrictions|limits|"
             r"limitations|"
             r"filters?)\b",
             _START
-            + r"act as (?:an? |the )?(?:admin|root|superuser|developer mode|unrestricted)\b",
-            r"\byou are now in (?:developer|debug|admin|god|jailbreak) mode\b",
+            + r"act as (?:an? |the )?(?:root|superuser|unrestricted|admin(?:istrator)? with)\b",
+            r"\byou are now in (?:developer|admin|god|jailbreak) mode\b",
             r"\bthe (?:assistant|agent) (?:now )?has (?:full )?(?:admin(?:istrator)?|root|unrestricted) "
-            r"(?:rights|access|privileges|permissions)\b",
+            r"(?:rights|access|privileges|permissions)\b(?!\s+(?:to|on|for|in|of)\b)",
         ),
     ),
     _Shape(
@@ -83,8 +85,8 @@ _SHAPES = (
             r"<\|(?:im_start|im_end|system|endoftext|start_header_id)\|?>",
             r"\[/?inst\]|<<sys>>|</?(?:system|system_prompt|system_instructions?)>",
             r"(?:^|[\n.\]>!?]\s*)\[?system(?: message| prompt| note| override)?\s*\]?:\s*"
-            r"(?:you (?:must|are|will|should|have to)|ignore|disregard|reveal|from now on|always|never|"
-            r"override)\b",
+            r"(?:you (?:must|are to|will|should|have to) )?(?:now |always |never )*"
+            r"(?:ignore|disregard|reveal|obey|comply|disclose|approve|execute|override)\b",
             r"(?:^|\n)\s*#{1,4}\s*(?:system|new instructions?)\s*:?\s*\n",
             r"\[(?:memory_persist|system_override|admin_override)\]",
             r"\[user_memory=[^\]]{1,400}\]\s*\[user_memory=",
@@ -99,10 +101,11 @@ _SHAPES = (
             + r"(?:reveal|print|show|repeat|output|leak|send|exfiltrate|forward|disclose|post|email|"
             r"upload|dump)"
             + _WORDS % 2
-            + r"(?:(?:your|all|any|every|stored|saved|the user'?s|hidden|secret|full|entire)\s+)+"
-            r"(?:system prompt|instructions|credentials?|passwords?|api[ -]keys?|secrets|private keys?|"
-            r"tokens|"
-            r"user data|chat history|memor(?:y|ies)|conversations?)\b",
+            + r"(?:(?:(?:your|all|any|every|stored|saved|the user'?s|hidden|secret|full|entire)\s+)+"
+            r"(?:system prompt|credentials?|passwords?|api[ -]keys?|secrets|private keys?|tokens|user data)|"
+            r"(?:your|the user'?s)\s+(?:\w+\s+)?"
+            r"(?:system prompt|instructions|chat history|memor(?:y|ies)|conversations?))\b"
+            r"(?!\s+(?:about|for|from|in|of|on|with|skills?)\b)",
             r"\breveal (?:the|your) (?:system|hidden|initial) (?:prompt|instructions)\b(?! of\b)",
         ),
     ),
@@ -113,35 +116,36 @@ _SHAPES = (
         (
             r"\b(?:remember|store|save|treat|keep|record|regard) (?:this|that|it|the following) as "
             r"(?:an?|the|your)\s+(?:\w+\s+){0,2}?(?:directive|instruction|command|override)\b",
-            r"\bfrom now on,?\s+(?:you\s+)?(?:always|never|must|will|should|only|do not|don't|respond|"
-            r"reply|"
-            r"answer|recommend|approve|ignore|send|treat)\b",
+            r"\bfrom now on,?\s+(?:you (?:must|will|should|shall|are to)\s+)?(?:always\s+|never\s+|only\s+)?"
+            r"(?:recommend|obey|reveal|disclose|treat\b.{1,80}\bas|"
+            r"(?:approve|authori[sz]e|allow|ignore|disregard|execute) (?:all|any|every|each|the user))\b",
             r"\bin (?:all|every|any) (?:future|subsequent|later) (?:conversation|session|response|"
             r"answer|reply|"
-            r"interaction|chat)s?,?\s+(?:you\s+)?(?:always|never|must|do not|don't|recommend|respond|"
-            r"reply|say|"
-            r"include|mention|send|approve|ignore)\b",
+            r"interaction|chat)s?,?\s+(?:you\s+)?(?:(?:always|never|must|do not|don't)\s+)*"
+            r"(?:recommend|respond|reply|say|tell|ask|"
+            r"include|mention|send|approve|ignore|reveal|obey)\b",
             r"\byour (?:new|real|true|actual) (?:instructions?|directives?|objective) (?:is|are)(?: now)?"
-            r"(?:\s*:|\s+to\b)",
+            r"\s+to\b",
         ),
     ),
     _Shape(
         "tells the agent to act without asking",
         ("without", "never", "don't", "do not", "skip"),
         (
-            r"\b(?:approve|authori[sz]e|execute|transfer|wire|pay|delete|export|run|send|share|install|"
+            _ORDER
+            + r"(?:approve|authori[sz]e|execute|transfer|wire|pay|delete|export|run|send|share|install|"
             r"grant|skip|"
             r"forward|book|buy)\b"
             + _WORDS % 10
             + r"without (?:asking|informing|notifying|telling|consulting|alerting|confirmation from|"
             r"approval from) "
-            rf"{_PERSON}\b",
+            rf"{_PERSON}\b(?!\s+\w)",
             r"\b(?:approve|authori[sz]e|allow) all\b" + _WORDS % 4
             + r"without (?:review|confirmation|approval)\b",
             rf"\b(?:never|do not|don't) (?:ask|wait for|request|require) {_PERSON} (?:for )?"
             r"(?:confirmation|permission|approval|consent|review)\b",
-            r"\bskip (?:the )?(?:user|operator|human|owner|admin) (?:confirmation|approval|review|"
-            r"consent)\b",
+            _ORDER + r"skip (?:the )?(?:user|operator|human|owner|admin) (?:confirmation|approval|review|"
+            r"consent)\b(?=\s*(?:[.,;!)]|$)|\s+(?:and|for)\b)",
             rf"\b(?:do not|don't|never) (?:tell|inform|notify|alert|mention (?:this|it) to|"
             rf"reveal (?:this|it) to) "
             rf"{_PERSON}" + _NO_MORE,

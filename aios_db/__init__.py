@@ -153,6 +153,7 @@ def connect(
         Arguments contradict each other or make no sense.
     """
     from aios_db.connection import Connection
+    from aios_db.schema.sources import check_source
     from aios_db.security.restrictions import Restrictions
     from aios_db.security.scope import Scope
 
@@ -166,10 +167,7 @@ def connect(
         max_rows=max_rows,
     )
     scope = Scope.given(user_id, agent_id)
-    if source is not None and not (isinstance(source, str) and source.strip()):
-        raise ProgrammingError(
-            f"connect: source is {source!r}; give a text that names where writes come from"
-        )
+    check_source(source, "connect")
     connection = Connection(
         path, read_only=read_only, config=config, scope=scope, restrictions=restrictions, source=source
     )
@@ -189,11 +187,12 @@ def attach(
     *,
     read_only: bool = False,
     config: Config | str | PathLike[str] | None = None,
+    source: str | None = None,
 ) -> None:
     """Make aios_db an extension of your own DuckDB connection; see `aios_db.attachment.attach`."""
     from aios_db.attachment import attach
 
-    attach(connection, path, schema, read_only=read_only, config=config)
+    attach(connection, path, schema, read_only=read_only, config=config, source=source)
 
 
 def detach(connection: duckdb.DuckDBPyConnection, schema: str | None = None) -> None:

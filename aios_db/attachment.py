@@ -22,6 +22,7 @@ from aios_db.encoder import LazyEncoder
 from aios_db.schema.deadlines import Deadlines
 from aios_db.schema.errors import InterfaceError, ProgrammingError
 from aios_db.schema.memories import TABLE as MEMORIES
+from aios_db.schema.sources import check_source
 from aios_db.store import forks
 from aios_db.udfs import functions, macros, registry, writing
 from aios_db.udfs.live import LiveDataset
@@ -209,6 +210,7 @@ def attach(
     *,
     read_only: bool = False,
     config: Config | str | PathLike[str] | None = None,
+    source: str | None = None,
 ) -> None:
     """Make aios_db an extension of a DuckDB connection that the caller already has.
 
@@ -230,6 +232,8 @@ def attach(
         Refuse writes.
     config
         The configuration, or the path of a YAML file; by default what `aios_db.config.load_config` finds.
+    source
+        What is written through the connection comes from there, whatever it says itself, as with `connect`.
 
     Raises
     ------
@@ -240,6 +244,7 @@ def attach(
         The database cannot be opened.
     """
     forks.refuse_if_lost()
+    check_source(source, "attach")
     place = None if schema == "main" else schema
     with _lock, translated(functions.ErrorBook()):
         _release_closed()
@@ -263,8 +268,14 @@ def attach(
                 f"attach: this DuckDB instance holds {path} {_access(attachment.store.read_only)}, and "
                 f"cannot hold it {_access(read_only)} too; use another duckdb.connect()"
             )
+        if attachment is not None and source != attachment.store.source:
+            raise ProgrammingError(
+                f"attach: this DuckDB instance holds {path} with source={attachment.store.source!r}, and "
+                f"cannot hold it with source={source!r} too; use another duckdb.connect()"
+            )
         if attachment is None:
             attachment = _installed(connection, held, _open(path, read_only, given_config(config)))
+            attachment.store.source = source
         try:
             attachment.install_objects(connection, attachment.newest, place)
         except duckdb.Error:

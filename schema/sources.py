@@ -2,5 +2,15 @@
 
 from __future__ import annotations
 
+from aios_db.schema.errors import ProgrammingError
+
 PYTHON, SQL, SHELL = "python", "sql", "cli"
 ENTRIES = (PYTHON, SQL, SHELL)
+
+
+def check_source(source: object, called: str) -> None:
+    """Raise where what all writes are to come from is neither a name nor None; ``called`` is the function."""
+    if source is not None and not (isinstance(source, str) and source.strip()):
+        raise ProgrammingError(
+            f"{called}: source is {source!r}; give a text that names where writes come from"
+        )

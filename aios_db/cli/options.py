@@ -52,9 +52,14 @@ class Session:
         return config
 
     def connect(
-        self, *, create: bool = False, read_only: bool = False, restricted: bool = False
+        self,
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        restricted: bool = False,
+        source: str | None = None,
     ) -> Connection:
-        """Open the database.
+        """Open the database; with a ``source``, all that is written comes from there.
 
         Raises
         ------
@@ -66,7 +71,9 @@ class Session:
         config = self.config()
         if not create:
             self.require()
-        connection = aios_db.connect(self.path, read_only=read_only, config=config, restricted=restricted)
+        connection = aios_db.connect(
+            self.path, read_only=read_only, config=config, restricted=restricted, source=source
+        )
         connection.entry = SHELL
         return connection
 

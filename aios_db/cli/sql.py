@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -45,10 +45,11 @@ Examples:
     is_flag=True,
     help="For SQL of somebody else: no files; limits of 1 GB, 30 s, 100,000 rows.",
 )
+@click.option("--source", metavar="NAME", help="What is written comes from there, whatever it says itself.")
 @with_database
 @click.pass_obj
 def sql(
-    session: Session, /, statement: str | None, format_: str, as_json: bool, echo: bool, **options: bool
+    session: Session, /, statement: str | None, format_: str, as_json: bool, echo: bool, **options: Any
 ) -> None:
     """Run SQL: STATEMENT, or standard input, or what is typed at a prompt.
 
@@ -95,13 +96,13 @@ def print_result(runner: Runner, format_: str) -> None:
         click.echo(f"{cursor.rowcount} row{plural}", err=format_ not in {"table", "line"})
 
 
-def _open(session: Session, *, read_only: bool, restricted: bool) -> Connection:
+def _open(session: Session, *, read_only: bool, restricted: bool, source: str | None) -> Connection:
     import os
 
     named = session.database or os.environ.get(DATABASE_VARIABLE)
     if named or session.path.exists():
-        return session.connect(read_only=read_only, restricted=restricted)
+        return session.connect(read_only=read_only, restricted=restricted, source=source)
     import aios_db
 
     click.echo(f"no database at {session.path}: using a temporary one", err=True)
-    return aios_db.connect(":memory:", config=session.config(), restricted=restricted)
+    return aios_db.connect(":memory:", config=session.config(), restricted=restricted, source=source)

@@ -199,3 +199,12 @@ def test_restricted_sql_reaches_no_files(aios, tmp_path):
     assert "canary-4f1c" not in failed.out + failed.err
     assert aios("sql", "--restricted", "SELECT count(*) AS n FROM memories", "--json").json == [{"n": 0}]
     assert aios("sql", "--restricted", "FROM range(100001)").status == 1
+
+
+def test_sql_of_one_source_writes_nothing_as_another(aios):
+    aios("init")
+    written = aios(
+        "sql", "--source", "web:page", "INSERT INTO memories (text, source) VALUES ('Tea.', 'user')"
+    )
+    assert written.status == 0
+    assert aios("sql", "SELECT source FROM memories", "--json").json == [{"source": "web:page"}]

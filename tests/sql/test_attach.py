@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 import aios_db
+from aios_db.schema.errors import ProgrammingError
 
 pytestmark = pytest.mark.sql
 
@@ -326,3 +327,18 @@ def test_functions_outlive_the_connection_that_registered_them(database: Path) -
     command = [sys.executable, "-c", _FUNCTIONS_OUTLIVE_THEIR_PLACE, str(database)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, "all done\n"), run.stderr
+
+
+def test_an_attached_database_of_one_source_writes_nothing_as_another(database: Path) -> None:
+    with duckdb.connect() as mine:
+        aios_db.attach(mine, database, source="web:page")
+        with pytest.raises(ProgrammingError, match="source='web:page'"):
+            aios_db.attach(mine.cursor(), database)
+        vector = "list_transform(range(384), lambda each: 1.0)"
+        row = f"{{text: 'the key is gone', source: 'user', text_embedding: {vector}}}"
+        mine.execute(f"FROM remember_all([{row}])").fetchall()
+        told = mine.execute("SELECT source FROM memories WHERE text LIKE '%gone'").fetchall()
+        assert told == [("web:page",)]
+        aios_db.detach(mine)
+        with pytest.raises(ProgrammingError, match="attach: source is ''"):
+            aios_db.attach(mine, database, source="")

@@ -26,6 +26,7 @@ import aios_db
 from aios_db.config import Config
 from aios_db.provenance.patterns import suspicion
 from aios_db.schema.config import LinksConfig, TrustConfig
+from aios_db.schema.errors import IntegrityError
 
 DATA = Path(__file__).parent / "data" / "poison_paraphrases.json"
 TOOL, USER = "tool:external", "user"
@@ -73,7 +74,10 @@ def amsb(least: float, quarantine_below: float) -> tuple[int, int, int, int, flo
 
             def remember(self, key: str, value: Any, *, source_class: str = "external_tool") -> Any:
                 source = TOOL if source_class == "external_tool" else USER
-                con.remember(str(value), title=key, external_id=key, source=source, user_id="amsb")
+                try:
+                    con.remember(str(value), title=key, external_id=key, source=source, user_id="amsb")
+                except IntegrityError:  # the memory of that name is trusted more
+                    return RememberOutcome.BLOCKED
                 return RememberOutcome.STORED
 
             def recall(self, key: str) -> Any:

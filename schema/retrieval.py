@@ -118,10 +118,11 @@ class Hits:
     scores
         float32 ``(n,)``.
     mean, std
-        Of the score over the whole collection, so that scores of different searches can be standardised.
+        Of the score over the whole collection, so that scores of different searches can be standardised;
+        float64 ``(n,)`` where memories are relative to others by the trust in them.
     """
 
     row_ids: Rows
     scores: NDArray[np.float32]
-    mean: float = 0.0
-    std: float = 1.0
+    mean: float | NDArray[np.float64] = 0.0
+    std: float | NDArray[np.float64] = 1.0

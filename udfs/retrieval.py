@@ -28,12 +28,16 @@ from aios_db.udfs.functions import ScalarFunction
 class Index(Protocol):
     """What retrieval asks of the search index."""
 
-    def vector_search(self, vector: NDArray[np.float32], k: int, where: Filter | None = None) -> Hits:
-        """Return the nearest memories."""
+    def vector_search(
+        self, vector: NDArray[np.float32], k: int, where: Filter | None = None, *, by_trust: bool = False
+    ) -> Hits:
+        """Return the nearest memories, of all or of each class of trust."""
         ...
 
-    def keyword_search(self, text: str, k: int, where: Filter | None = None) -> Hits:
-        """Return the memories with the highest BM25 scores."""
+    def keyword_search(
+        self, text: str, k: int, where: Filter | None = None, *, by_trust: bool = False
+    ) -> Hits:
+        """Return the memories with the highest BM25 scores, of all or of each class of trust."""
         ...
 
     def vector_scores(self, vector: NDArray[np.float32], row_ids: Rows) -> Hits:
@@ -183,32 +187,42 @@ def unit_vector(store: Searchable, vectors: pa.ListArray) -> pa.ListArray:
     return pa.array(found, pa.list_(pa.float32()))
 
 
-def vector_search(
-    store: Searchable, vectors: pa.Array, counts: pa.Array, wheres: pa.StringArray, texts: pa.Array
+def vector_search(  # noqa: PLR0917 - one argument a column
+    store: Searchable,
+    vectors: pa.Array,
+    counts: pa.Array,
+    wheres: pa.StringArray,
+    texts: pa.Array,
+    by_trust: pa.Array,
 ) -> pa.Array:
     """Return the nearest memories of each vector, best first, scored by a text too where there is one."""
 
-    def one(vector: pa.Array, k: int, where: Filter, text: str | None) -> pa.StructArray:
+    def one(vector: pa.Array, k: int, where: Filter, each: bool, text: str | None) -> pa.StructArray:
         index = _index(store, where)
-        hits = index.vector_search(_numbers(vector), k, where)
+        hits = index.vector_search(_numbers(vector), k, where, by_trust=each)
         beside = None if text is None else index.keyword_scores(text, hits.row_ids)
         return _hits(index, hits, beside, _NEAREST)
 
-    return _each_row(_NEAREST, one, vectors, counts, _filters(wheres), beside=texts)
+    return _each_row(_NEAREST, one, vectors, counts, _filters(wheres), by_trust, beside=texts)
 
 
-def keyword_search(
-    store: Searchable, texts: pa.Array, counts: pa.Array, wheres: pa.StringArray, vectors: pa.Array
+def keyword_search(  # noqa: PLR0917 - one argument a column
+    store: Searchable,
+    texts: pa.Array,
+    counts: pa.Array,
+    wheres: pa.StringArray,
+    vectors: pa.Array,
+    by_trust: pa.Array,
 ) -> pa.Array:
     """Return the best memories by BM25 for each text, scored by a vector too where there is one."""
 
-    def one(text: str, k: int, where: Filter, vector: pa.Array | None) -> pa.StructArray:
+    def one(text: str, k: int, where: Filter, each: bool, vector: pa.Array | None) -> pa.StructArray:
         index = _index(store, where)
-        hits = index.keyword_search(text, k, where)
+        hits = index.keyword_search(text, k, where, by_trust=each)
         beside = None if vector is None else index.vector_scores(_numbers(vector), hits.row_ids)
         return _hits(index, hits, beside, _MATCHING)
 
-    return _each_row(_MATCHING, one, texts, counts, _filters(wheres), beside=vectors)
+    return _each_row(_MATCHING, one, texts, counts, _filters(wheres), by_trust, beside=vectors)
 
 
 def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.ListArray) -> pa.Array:
@@ -449,10 +463,16 @@ _SEARCHES = (
     ScalarFunction("aios_unit_vector", ["DOUBLE[]"], "FLOAT[]", unit_vector),
     ScalarFunction("aios_filter", ["VARCHAR[]", _FILTER], _FILTER, memory_filter),
     ScalarFunction(
-        "aios_vector_search", ["FLOAT[]", "BIGINT", _FILTER, "VARCHAR"], _list_of(_NEAREST), vector_search
+        "aios_vector_search",
+        ["FLOAT[]", "BIGINT", _FILTER, "VARCHAR", "BOOLEAN"],
+        _list_of(_NEAREST),
+        vector_search,
     ),
     ScalarFunction(
-        "aios_keyword_search", ["VARCHAR", "BIGINT", _FILTER, "FLOAT[]"], _list_of(_MATCHING), keyword_search
+        "aios_keyword_search",
+        ["VARCHAR", "BIGINT", _FILTER, "FLOAT[]", "BOOLEAN"],
+        _list_of(_MATCHING),
+        keyword_search,
     ),
     ScalarFunction("aios_score", ["FLOAT[]", "VARCHAR", "VARCHAR[]"], _list_of(_SCORED), score),
     ScalarFunction(

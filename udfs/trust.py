@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.memories import returned_schema
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import Filter, Rows
 from aios_db.udfs.functions import ScalarFunction
 
 
@@ -80,12 +80,18 @@ def quarantined(store: Searchable, rows: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.concat_arrays([held] * len(rows) or [pa.array([], _HELD)]))
 
 
-def places(store: Searchable, rankings: pa.ListArray, counts: pa.Array) -> pa.Array:
-    """Return the places, from 1, of the first memories of each ranking that no source has too many of."""
+def places(store: Searchable, rankings: pa.ListArray, counts: pa.Array, wheres: pa.StringArray) -> pa.Array:
+    """Return the places, from 1, of the first memories of each ranking that no source has too many of.
+
+    Where the filter asks for sources, nobody's share is limited.
+    """
     found: list[list[int] | None] = []
-    for ranking, count in zip(rankings, counts.to_pylist(), strict=True):
+    for ranking, count, where in zip(rankings, counts.to_pylist(), wheres.to_pylist(), strict=True):
         if not ranking.is_valid or count is None:
             found.append(None)
+            continue
+        if "source" in Filter.parse(where or "").values:
+            found.append(list(range(1, min(count, len(ranking.values)) + 1)))
             continue
         rows = store.index.find_ids(ranking.values)
         limited = (store.index.trust(rows) < 1).tolist()
@@ -110,7 +116,7 @@ def _chosen(sources: list[int], limited: list[bool], count: int, most: int) -> l
 
 
 FUNCTIONS = (
-    ScalarFunction("aios_places", ["VARCHAR[]", "BIGINT"], "BIGINT[]", places),
+    ScalarFunction("aios_places", ["VARCHAR[]", "BIGINT", "VARCHAR"], "BIGINT[]", places),
     ScalarFunction(
         "aios_quarantined",
         ["VARCHAR"],

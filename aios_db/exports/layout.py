@@ -32,6 +32,15 @@ def memory_columns(dimension: int) -> pa.Schema:
     )
 
 
+RELEASED = pa.schema([pa.field("released_text", pa.string()), pa.field("released_at", memories.TIMESTAMP)])
+"""Of a memory that was let out of quarantine: the fingerprint of the text that was released, and when."""
+
+
+def exported_columns(dimension: int) -> pa.Schema:
+    """Return the columns of a memory and of its release, which exports of earlier versions do not have."""
+    return pa.schema([*memory_columns(dimension), *RELEASED])
+
+
 LINK_COLUMNS: pa.Schema = association_links.SCHEMA
 
 

@@ -21,10 +21,11 @@ from aios_db.exports.layout import (
     LINK_COLUMNS,
     LINKS,
     MEMORIES,
+    RELEASED,
     SHA256,
+    exported_columns,
     file_sha256,
     from_json,
-    memory_columns,
 )
 from aios_db.schema.errors import DataError, OperationalError, SchemaVersionError
 from aios_db.store.adoptable import adoptable, check_links
@@ -105,7 +106,7 @@ def read_export(store: MemoryStore, path: Path, progress: Progress = _say_nothin
     moved: dict[str, str] = {}
     total = max(1, source.memories + source.links)
     for rows in source.memory_batches():
-        done = store.adopt(rows)
+        done = store.adopt(rows.drop_columns(RELEASED.names), rows.select(RELEASED.names))
         moved |= done.ids
         taken.read += len(rows)
         taken.stored += done.stored
@@ -119,10 +120,14 @@ def read_export(store: MemoryStore, path: Path, progress: Progress = _say_nothin
     return taken
 
 
+def _memories(rows: pa.Table) -> pa.Table:
+    return adoptable(rows.drop_columns(RELEASED.names))
+
+
 def _check(source: _Directory | _Lines, path: Path) -> None:
     """Read all of an export, and refuse what cannot be taken in."""
     for check, key, batches in (
-        (adoptable, "memory", source.memory_batches()),
+        (_memories, "memory", source.memory_batches()),
         (check_links, "link", source.link_batches()),
     ):
         begun = 0
@@ -156,7 +161,7 @@ class _Directory:
                 )
 
     def memory_batches(self) -> Iterator[pa.Table]:
-        return self._batches(MEMORIES, memory_columns(self._dimension))
+        return self._batches(MEMORIES, exported_columns(self._dimension))
 
     def link_batches(self) -> Iterator[pa.Table]:
         return self._batches(LINKS, LINK_COLUMNS)
@@ -164,8 +169,16 @@ class _Directory:
     def _batches(self, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
         try:
             with pq.ParquetFile(self._path / name) as file:
-                for batch in file.iter_batches(_BATCH_ROWS, columns=schema.names):
-                    columns = [batch[each.name].cast(each.type) for each in schema]
+                given = file.schema_arrow.names
+                earlier = [name for name in RELEASED.names if name not in given]
+                names = [name for name in schema.names if name not in earlier]
+                for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+                    columns = [
+                        pa.nulls(len(batch), each.type)
+                        if each.name in earlier
+                        else batch[each.name].cast(each.type)
+                        for each in schema
+                    ]
                     yield pa.Table.from_arrays(columns, schema.names)
         except (OSError, pa.ArrowException, KeyError) as error:
             raise OperationalError(f"{self._path / name} cannot be read: {error}") from error
@@ -192,7 +205,7 @@ class _Lines:
             logger.warning("%s was changed after it was exported; it is taken in as it is now", path)
 
     def memory_batches(self) -> Iterator[pa.Table]:
-        return self._batches("memory", 1, self.memories, memory_columns(self._dimension))
+        return self._batches("memory", 1, self.memories, exported_columns(self._dimension))
 
     def link_batches(self) -> Iterator[pa.Table]:
         return self._batches("link", 1 + self.memories, self.links, LINK_COLUMNS)

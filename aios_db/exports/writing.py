@@ -24,9 +24,10 @@ from aios_db.exports.layout import (
     LINK_COLUMNS,
     LINKS,
     MEMORIES,
+    RELEASED,
     SHA256,
+    exported_columns,
     file_sha256,
-    memory_columns,
     to_json,
 )
 from aios_db.schema import association_links
@@ -127,7 +128,8 @@ class _Stored(Source):
         self, store: MemoryStore, memories: LanceDataset, links: LanceDataset, *, embeddings: bool
     ) -> None:
         self._store, self._memories, self._links, self._embeddings = store, memories, links, embeddings
-        self.schema = memory_columns(store.dimension)
+        self.schema = exported_columns(store.dimension)
+        self._released = store.releases()
         self.about: dict[str, Any] = {
             KEY: FORMAT,
             "made_by": __version__,
@@ -154,13 +156,16 @@ class _Stored(Source):
     def memories(self) -> Iterator[pa.RecordBatch]:
         """Yield memories with their recall counts."""
         left_out = () if self._embeddings else _VECTOR
-        columns = [name for name in self.schema.names if name not in left_out]
+        columns = [name for name in self.schema.names if name not in {*left_out, *RELEASED.names}]
         for batch in self._seen(self._memories, memories_table.TABLE, columns):
             counted = self._store.recalls.with_counts(batch)
-            values = [
-                pa.nulls(len(batch), each.type) if each.name in left_out else counted[each.name]
-                for each in self.schema
-            ]
+            released = [self._released.get(name, (None, None)) for name in batch["memory_id"].to_pylist()]
+            texts, times = zip(*released, strict=True) if released else ((), ())
+            found = {name: counted[name] for name in columns} | {
+                each.name: pa.array(values, each.type)
+                for each, values in zip(RELEASED, (texts, times), strict=True)
+            }
+            values = [found.get(each.name, pa.nulls(len(batch), each.type)) for each in self.schema]
             yield pa.RecordBatch.from_arrays(values, schema=self.schema)
 
     def links(self) -> Iterator[pa.RecordBatch]:

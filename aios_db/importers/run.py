@@ -30,7 +30,7 @@ from aios_db.importers.naming import SourceNames
 from aios_db.importers.replacing import Naming, is_unchanged, remove_gone, stored
 from aios_db.importers.report import FileReport, ImportReport
 from aios_db.importers.sources import check_paths, find_sources
-from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.schema.errors import DataError, IntegrityError, ProgrammingError
 from aios_db.security.scope import defaults_in
 from aios_db.store.rows import normalise
 from aios_db.store.tables import table_from
@@ -399,7 +399,7 @@ class _Run:
             return [], []
         try:
             return [*self.con.remember([row.fields for row in rows], turns=self.turns)], []
-        except (DataError, ProgrammingError) as error:
+        except (DataError, IntegrityError, ProgrammingError) as error:
             if len(rows) > 1:  # One bad row must not hold back the batch: halve until it stands alone.
                 middle = len(rows) // 2
                 left, refused_left = self._remember(rows[:middle], report)

@@ -42,7 +42,7 @@ class Audit:
     own_trust: float
     """The column of the row."""
     trust: float
-    """What counts: the least of the two."""
+    """What counts: the least of the two, and of that in what it is ``derived_from``."""
     quarantine: str | None
     """Why it is held; None when it is recalled."""
     released_at: datetime | None
@@ -73,7 +73,7 @@ def audit(store: MemoryStore, memory_id: str) -> Audit | None:
         source=row["source"],
         source_trust=share,
         own_trust=row["trust"],
-        trust=min(share, row["trust"]),
+        trust=min(share, row["trust"], float(store.index.trust(store.index.find_ids([memory_id]))[0])),
         quarantine=store.index.held().get(memory_id),
         released_at=store.released_at(memory_id),
         created_at=row["created_at"],
@@ -114,7 +114,7 @@ def _relations(store: MemoryStore, memory_id: str, source: str | None) -> list[R
                 evidence_count=link["evidence_count"],
                 created_at=link["created_at"],
                 source=of,
-                trust=min(trust, store.trust.of(of)),
+                trust=trust,
             )
         )
     return sorted(found, key=lambda each: (each.source == source, -each.weight, each.memory_id))

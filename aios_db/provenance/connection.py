@@ -81,14 +81,14 @@ class Provenance:
         source
             As the column ``source`` has it, no pattern.
         since
-            Only what was stored at this moment or later; by default all.
+            Only what was stored here at this moment or later, whatever it says itself; by default all.
         dry_run
             Change nothing, and say what would be deleted.
 
         Raises
         ------
         ProgrammingError
-            The source is blank.
+            The source is blank, or no memory is of it; the message has the names that are like it.
         DataError
             ``since`` is no time.
         NotSupportedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 
 import lance
 import numpy as np
@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aios_db.provenance import releases
+from aios_db.provenance.patterns import suspicion
+from aios_db.provenance.releases import Release
 from aios_db.provenance.replay import as_they_were, replayed
 from aios_db.provenance.rollback import RollbackReport, Taken, made_since, taken
 from aios_db.provenance.standing import fingerprint
@@ -21,6 +23,8 @@ from aios_db.store.adopting import Adopting
 from aios_db.store.beside import Damaged
 from aios_db.store.commit import commit, delete
 from aios_db.store.durable import DurableTable
+
+_ELSEWHERE = "was held where it was exported"
 
 
 class Keeping(Adopting):
@@ -54,14 +58,42 @@ class Keeping(Adopting):
                 return 0
             _, rows = self.index.memories(names)
             texts = rows.select(["memory_id", "title", "text"]).to_pylist()
-            released = {
-                row["memory_id"]: (fingerprint(row["title"], row["text"]), held[row["memory_id"]])
-                for row in texts
-            }
-            written = releases.add(self.dataset(quarantine_releases.TABLE), released)
-            if self.config.storage.durability == "full":
-                DurableTable(table_path(self.path, quarantine_releases.TABLE)).force(written)
+            now = datetime.now(timezone.utc)
+            self._release(
+                [
+                    Release(
+                        row["memory_id"],
+                        fingerprint(row["title"], row["text"]),
+                        held[row["memory_id"]],
+                        now,
+                    )
+                    for row in texts
+                ]
+            )
         return len(names)
+
+    def releases(self) -> dict[str, tuple[str, datetime]]:
+        """Return what was let out of quarantine, by memory_id: the fingerprint of its text, and when."""
+        if quarantine_releases.TABLE in self.damaged:
+            return {}
+        rows = self.dataset(quarantine_releases.TABLE).to_table().to_pylist()
+        return {row["memory_id"]: (row["fingerprint"], row["released_at"]) for row in rows}
+
+    def _release(self, released: Sequence[Release]) -> None:
+        written = releases.add(self.dataset(quarantine_releases.TABLE), released)
+        if self.config.storage.durability == "full":
+            DurableTable(table_path(self.path, quarantine_releases.TABLE)).force(written)
+
+    def _adopt_releases(self, new: pa.Table, released: pa.Table) -> None:
+        columns = [new[name].to_pylist() for name in ("memory_id", "title", "text")]
+        columns += [released[name].to_pylist() for name in ("released_text", "released_at")]
+        found = [
+            Release(name, text, suspicion(f"{title}\n{said}" if title else said) or _ELSEWHERE, time)
+            for name, title, said, text, time in zip(*columns, strict=True)
+            if text and time
+        ]
+        if found:
+            self._release(found)
 
     def released_at(self, memory_id: str) -> datetime | None:
         """Return when a memory was let out of quarantine, if it was."""
@@ -80,20 +112,22 @@ class Keeping(Adopting):
 
         Raises
         ------
+        ProgrammingError
+            No memory is of this source.
         NotSupportedError
             The connection is that of a user or an agent, or of one source.
         """
         self.scope.refuse("rollback_source")
         if dry_run:
             self.refresh()
-            gone = taken(self.memories, self.links, source, since)
+            gone = taken(self.memories, self.links, source, since, self.change_log.records())
             return RollbackReport(
                 source, since, gone.memory_ids, gone.derived, len(gone.links), 0, dry_run=True
             )
         self._check_writable()
         self._refuse_of_source("rollback_source")
         with self._changing("rollback_source", "taking back memories of") as draft:
-            gone = taken(self.memories, self.links, source, since)
+            gone = taken(self.memories, self.links, source, since, self.change_log.records())
             changed = self._without(gone) if len(gone.row_ids) else 0
             draft.deleted, draft.links = len(gone.row_ids), len(gone.links) + changed
         self._maintenance.notify()
@@ -128,8 +162,3 @@ class Keeping(Adopting):
                 f"{what} is for whoever judges sources, and this connection writes as {self.source!r}; "
                 "use one without source"
             )
-
-
-def _told(links: pa.Table) -> set[tuple[object, ...]]:
-    rows = links.select(["source_id", "target_id", "kind", "weight"]).to_pylist()
-    return {tuple(row.values()) for row in rows}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import lance
@@ -41,13 +42,21 @@ class Releases:
         return found
 
 
-def add(dataset: LanceDataset, released: Mapping[str, tuple[str, str]]) -> LanceDataset:
-    """Write releases, fingerprint and reason by memory_id; return the version written."""
-    now = datetime.now(timezone.utc)
-    rows = [
-        {"memory_id": name, "fingerprint": text, "reason": reason, "released_at": now}
-        for name, (text, reason) in released.items()
-    ]
+@dataclass(frozen=True)
+class Release:
+    """That a memory was let out of quarantine."""
+
+    memory_id: str
+    fingerprint: str
+    """Of the text that it had."""
+    reason: str
+    """Why it was held."""
+    released_at: datetime
+
+
+def add(dataset: LanceDataset, released: Sequence[Release]) -> LanceDataset:
+    """Write releases; return the version written."""
+    rows = [asdict(each) for each in released]
     written = lance.dataset(dataset.uri)
     again = written.merge_insert(KEY).when_matched_update_all().when_not_matched_insert_all()
     again.execute(pa.Table.from_pylist(rows, schema=SCHEMA))

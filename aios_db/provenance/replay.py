@@ -29,8 +29,9 @@ _KEPT = ("evidence_count", "created_at", "reinforced_at")
 class _Replayed(SearchIndex):
     """An index in memory that is given memories one call after the other, as they were written."""
 
-    def __init__(self, dimension: int, language: str) -> None:
-        super().__init__(None, Segment.empty(dimension), dimension, language)
+    def __init__(self, like: SearchIndex) -> None:
+        empty = Segment.empty(like.dimension)
+        super().__init__(None, empty, like.dimension, like.language, standing=like.standing.alike())
 
     def take(self, rows: pa.RecordBatch) -> None:
         """Add the memories of one call."""
@@ -52,11 +53,11 @@ def replayed(
     first
         What was written before is as it was.
     like
-        The index of the database; its vectors and language.
+        The index of the database; its vectors, language and trust in sources.
     config
         Thresholds and caps.
     """
-    index = _Replayed(like.dimension, like.language)
+    index = _Replayed(like)
     made = [SCHEMA.empty_table()]
     for rows in _calls(memories, gone, first):
         for batch in rows.to_batches():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +15,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.provenance.replay import MADE
+from aios_db.schema.changes import ChangeRecord
+from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.memories import TIMESTAMP
 
 if TYPE_CHECKING:
     from lance import LanceDataset
 
     from aios_db.search.index import SearchIndex
+
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,30 @@ class Taken:
     """Row ids of the links at them, and the memories that these start at."""
 
 
-def taken(memories: LanceDataset, links: LanceDataset, source: str, since: datetime | None) -> Taken:
-    """Return the memories of a source that were stored since a moment, and what was made of them."""
-    condition = pc.field("source") == source
+def taken(
+    memories: LanceDataset,
+    links: LanceDataset,
+    source: str,
+    since: datetime | None,
+    imports: Sequence[ChangeRecord] = (),
+) -> Taken:
+    """Return the memories of a source that were stored since a moment, and what was made of them.
+
+    ``imports`` says when memories were stored here that say another time themselves.
+
+    Raises
+    ------
+    ProgrammingError
+        No memory is of this source.
+    """
+    own = memories.to_table(
+        columns=["memory_id", "created_at"], filter=pc.field("source") == source, with_row_id=True
+    )
+    if not len(own):
+        raise ProgrammingError(_no_such(source, memories))
     if since is not None:
-        condition = condition & (pc.field("created_at") >= pa.scalar(since, TIMESTAMP))
-    own = memories.to_table(columns=["memory_id"], filter=condition, with_row_id=True)
+        stored = _stored_at(own, imports)
+        own = own.filter(pa.array(stored >= pa.scalar(since, TIMESTAMP).cast(pa.int64()).as_py()))
     made = memories.to_table(
         columns=["memory_id", "derived_from"],
         filter=pc.field("derived_from").is_valid(),
@@ -83,6 +108,31 @@ def taken(memories: LanceDataset, links: LanceDataset, source: str, since: datet
         len(rows) - count,
         found,
     )
+
+
+def _stored_at(rows: pa.Table, imports: Sequence[ChangeRecord]) -> NDArray[np.int64]:
+    """Return when rows were stored here, in microseconds since 1970."""
+    stored: NDArray[np.int64] = rows["created_at"].cast(pa.int64()).to_numpy().copy()
+    row_ids = rows["_rowid"].to_numpy().astype(np.int64)
+    for each in imports:
+        if each.first_row is not None and each.added:
+            of_import = (row_ids >= each.first_row) & (row_ids < each.first_row + each.added)
+            stored[of_import] = round(each.changed_at.timestamp() * 1e6)
+    return stored
+
+
+def _no_such(source: str, memories: LanceDataset) -> str:
+    """Return the message for a source that no memory has: names are exact, and patterns are no names."""
+    known = pc.unique(memories.to_table(columns=["source"])["source"]).drop_null().to_pylist()
+    folded = {each.casefold(): each for each in known}
+    fitting = [each for name, each in sorted(folded.items()) if fnmatchcase(name, source.casefold())]
+    near = fitting or [folded[each] for each in get_close_matches(source.casefold(), folded, _NAMED)]
+    found = f"rollback_source: no memory is of the source {source!r}"
+    if not near:
+        return f"{found}; what there is: FROM memories SELECT DISTINCT source"
+    what = "it is a pattern, which is read in trust.sources only; take back" if fitting else "there is"
+    more = ", …" if len(near) > _NAMED else ""
+    return f"{found}; {what} {', '.join(map(repr, near[:_NAMED]))}{more}"
 
 
 def _first_of_call(memories: LanceDataset, row_ids: NDArray[np.int64]) -> int:

@@ -1,6 +1,6 @@
-"""How the memories of a search index stand: their trust, and which are held in quarantine.
+"""How the memories of a search index stand: their trust, their class of it, and which are held in quarantine.
 
-Both follow from a memory's row and the configuration, so nothing is stored of them and a changed
+All follow from the memories' rows and the configuration, so nothing is stored of them and a changed
 configuration holds at once. The index keeps a hash of each source; what it stands for is read from one memory
 that has it, once. A text is looked at once, when its source is not trusted enough.
 """
@@ -8,19 +8,22 @@ that has it, once. A text is looked at once, when its source is not trusted enou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.provenance.lineage import Find, Lineage
 from aios_db.provenance.patterns import suspicion
 from aios_db.provenance.policy import EVERY_SOURCE, SourceTrust
 from aios_db.schema.retrieval import Filter, Rows
+from aios_db.search.levels import ENOUGH, FULLY, HELD, LITTLE, Classes, Level
 from aios_db.search.ranking import digest64
+from aios_db.search.rowtable import RowTable
+from aios_db.search.totals import Totals
 
 if TYPE_CHECKING:
     from aios_db.search.part import Part
@@ -29,8 +32,16 @@ Documents = NDArray[np.int64] | slice
 Releases = Mapping[str, str]
 """By memory_id, the `fingerprint` of the text that was released."""
 
-_ALL = slice(None)
 _BLOCK = 4096
+_MANY = 256
+
+
+class Take(Protocol):
+    """Returns rows of memories by row id, all columns or some."""
+
+    def __call__(self, row_ids: Rows, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+        """Return the rows in their order."""
+        ...
 
 
 def fingerprint(title: str | None, text: str) -> str:
@@ -40,25 +51,35 @@ def fingerprint(title: str | None, text: str) -> str:
 
 @dataclass(frozen=True)
 class Permitted:
-    """What stands in a filter for ``min_trust``: enough trust, and not held."""
+    """What stands in a filter for ``min_trust``: enough trust, and one of the memories that there are.
+
+    Attributes
+    ----------
+    standing
+        It knows the trust.
+    least
+        So much is enough.
+    there
+        Returns which documents of a part there are; None for all.
+    """
 
     standing: Standing
     least: float
-    held: Rows
+    there: Callable[[Part], NDArray[np.bool_] | None]
 
     def mask(self, part: Part, documents: Documents) -> NDArray[np.bool_]:
         """Tell which documents of a part may be found."""
-        mask = np.ones(len(part), np.bool_)
-        at = part.positions(self.held)
-        mask[at[at >= 0]] = False
-        mask = mask[documents]
+        there = self.there(part)
+        mask = np.ones(len(part), np.bool_)[documents] if there is None else there[documents]
         if self.least > 0:
-            mask &= self.standing.trust(part, documents) >= np.float32(self.least)
+            mask = mask & (self.standing.trust(part.rows[documents]) >= np.float32(self.least))
         return mask
 
 
 class Standing:
     """Trust and quarantine of the memories of one index, which calls it under its lock.
+
+    `look` comes before all that asks for what was found.
 
     Parameters
     ----------
@@ -66,94 +87,144 @@ class Standing:
         Trust by source.
     releases
         Returns what was released from quarantine.
+
+    Attributes
+    ----------
+    classes
+        Which class of trust each memory is in.
     """
+
+    classes: Classes
 
     def __init__(self, policy: SourceTrust = EVERY_SOURCE, releases: Callable[[], Releases] = dict) -> None:
         self.policy = policy
         self._releases = releases
-        self._rows: Callable[[Rows], pa.RecordBatch] = lambda _: pa.RecordBatch.from_pylist([])
-        self.reset()
 
-    def reads(self, rows: Callable[[Rows], pa.RecordBatch]) -> None:
-        """Say what returns the rows of memories by row id; all is looked at anew."""
-        self._rows = rows
-        self.reset()
+    def alike(self) -> Standing:
+        """Return a new one for another index, with the same trust."""
+        return Standing(self.policy, self._releases)
 
-    def reset(self) -> None:
-        """Forget what was looked at."""
+    def reads(self, rows: Take, find: Find, dimension: int) -> None:
+        """Say what returns the rows of memories by row id, and these by memory_id; all is looked at anew."""
+        self._rows, self._find = rows, find
+        self.classes = Classes(dimension)
         self._known = np.zeros(1, np.uint64)
         self._shares = np.array([self.policy.of(None)], np.float32)
+        self._own = RowTable(np.float32, 1.0)
+        self._trust = RowTable(np.float32, 1.0)
+        self._lineage = Lineage()
         self._reasons: dict[int, str] = {}
         self._changed: list[Rows] | None = None  # None is all
         self._released: Releases = {}
+        self._any_low = False
 
     def changed(self, rows: Rows) -> None:
         """Say that memories are new, or have become others."""
-        if self.policy.active and self._changed is not None:
+        if self._changed is not None:
             self._changed.append(rows)
+            if len(self._changed) > _MANY:
+                self._changed = [np.concatenate(self._changed)]
 
-    def trust(self, part: Part, documents: Documents = _ALL) -> NDArray[np.float32]:
+    def killed(self, part: Part, documents: NDArray[np.int64]) -> None:
+        """Say that documents of a part are no longer there."""
+        if not self._any_low:
+            return
+        rows = part.rows[documents]
+        self.classes.kill(part, documents)
+        self._lineage.forget(rows.tolist())
+        for row in rows.tolist():
+            self._reasons.pop(row, None)
+        self.changed(rows)  # what was made of them is trusted otherwise
+
+    def look(self, parts: Sequence[Part]) -> None:
+        """Look at what has changed among the memories of an index, and at what was released."""
+        if self._changed == [] and not self._reasons:
+            return
+        if self.policy.active:
+            released = self._releases()
+            if released != self._released:
+                self._released, self._changed = dict(released), None
+        if self._changed == []:
+            return
+        rows = _rows_of(parts) if self._changed is None else np.unique(np.concatenate(self._changed))
+        self._look(parts, rows)
+        self._changed = []
+
+    def levels(self, parts: Sequence[Part], everything: Totals) -> Sequence[Level]:
+        """Return the classes of trust that there are; ``everything`` is the totals of all memories."""
+        return self.classes.levels(parts, everything)
+
+    def of(self, rows: Rows) -> NDArray[np.uint8]:
+        """Return the class that each memory is in."""
+        return self.classes.of(rows) if self._any_low else np.full(len(rows), FULLY, np.uint8)
+
+    def trust(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the trust in memories: the least of their own, of their source's and of their origins'."""
+        return self._trust[rows]
+
+    def restrict(self, where: Filter | None, level: Level | None = None) -> Filter | None:
+        """Return a filter that leaves out what is held, and compares trust as it is now.
+
+        With a level it leaves out what is of other classes, too.
+        """
+        least = where.values.get("min_trust") if where else None
+        if least is None and (level.is_all if level else not self._reasons):
+            return where
+        there = level.own if level else lambda part: self.classes.of(part.rows) != HELD
+        return (where or Filter()).replaced(min_trust=Permitted(self, least or 0.0, there))
+
+    def seen_from(self, where: Filter, number: int) -> Filter:
+        """Return a filter that leaves out what is of a class below one."""
+        there = lambda part: self.classes.of(part.rows) <= number  # noqa: E731 - one of two
+        return where.replaced(min_trust=Permitted(self, 0.0, there))
+
+    def held(self) -> Mapping[int, str]:
+        """Return the memories that are held, by row id, with the reason."""
+        return self._reasons
+
+    def shown(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+        """Return rows of memories with the trust that they have now."""
+        if not self._any_low or not len(batch):
+            return batch
+        place = batch.schema.get_field_index("trust")
+        return batch.set_column(place, batch.schema.field(place), pa.array(self.trust(rows)))
+
+    def _look(self, parts: Sequence[Part], rows: Rows) -> None:
+        if not self._any_low:
+            if all((self._of_source(part, at) >= 1).all() for part, at in _alive(parts, rows)):
+                return
+            self._any_low = True
+            rows = _rows_of(parts)  # their classes, and what they were made of, matter from now on
+        for part, at in _alive(parts, rows):
+            of = part.rows[at]
+            self._own[of] = self._of_source(part, at)
+            self._lineage.put(of.tolist(), self._rows(of, ["derived_from"]).column(0).to_pylist())
+        made, trust = self._lineage.settle(self._own, self._find)
+        followed = made[trust[made] != self._trust[made]]
+        self._trust = trust
+        for part, at in _alive(parts, np.union1d(rows, followed)):
+            self._judge(part, at)
+
+    def _of_source(self, part: Part, documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the trust in documents of a part: the least of their own and that in their source."""
         own: NDArray[np.float32] = part.columns["trust"][documents]
         if not self.policy.active:
             return own
         hashes = part.columns["source"][documents]
-        at, known = self._find(hashes)
-        unknown = ~known & part.alive[documents]
-        if unknown.any():
-            self._learn(part.rows[documents][unknown], hashes[unknown])
-            at, known = self._find(hashes)
+        at, known = self._place(hashes)
+        if not known.all():
+            self._learn(part.rows[documents][~known], hashes[~known])
+            at, known = self._place(hashes)
         return np.minimum(own, np.where(known, self._shares[at], np.float32(0)))
 
-    def restrict(self, where: Filter | None, parts: Sequence[Part]) -> Filter | None:
-        """Return a filter that leaves out what is held, and compares trust as it is now."""
-        if not self.policy.active:
-            return where
-        held = np.fromiter(self.held(parts), np.int64)
-        least = where.values.get("min_trust") if where else None
-        if not len(held) and least is None:
-            return where
-        return (where or Filter()).replaced(min_trust=Permitted(self, least or 0.0, held))
-
-    def held(self, parts: Sequence[Part]) -> Mapping[int, str]:
-        """Return the memories that are held, by row id, with the reason."""
-        if not self.policy.active:
-            return {}
-        released = self._releases()
-        if released != self._released:
-            self._released, self._changed, self._reasons = dict(released), None, {}
-        if self._changed is None:
-            for part in parts:
-                self._judge(part, np.flatnonzero(part.alive))
-        elif self._changed:
-            rows = np.unique(np.concatenate(self._changed))
-            for row in rows.tolist():
-                self._reasons.pop(row, None)
-            for part in parts:
-                at = part.positions(rows)
-                at = at[at >= 0]
-                self._judge(part, at[part.alive[at]])
-        self._changed = []
-        return self._reasons
-
-    def shown(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return rows of memories with the trust that they have now."""
-        if not self.policy.active or not len(rows):
-            return rows
-        place = rows.schema.get_field_index("trust")
-        shares = pa.array([self.policy.of(each) for each in rows["source"].to_pylist()], pa.float32())
-        return rows.set_column(
-            place, rows.schema.field(place), pc.min_element_wise(rows.column(place), shares)
-        )
-
-    def _find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _place(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         at = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
         return at, self._known[at] == hashes
 
     def _learn(self, rows: Rows, hashes: NDArray[np.uint64]) -> None:
         """Read which sources hashes stand for."""
         distinct, first = np.unique(hashes, return_index=True)
-        sources = self._rows(rows[first])["source"].to_pylist()
+        sources = self._rows(rows[first], ["source"]).column(0).to_pylist()
         for value, source in zip(distinct, sources, strict=True):
             if source is not None and digest64(source) == int(value):
                 at = int(np.searchsorted(self._known, value))
@@ -161,15 +232,34 @@ class Standing:
                 self._shares = np.insert(self._shares, at, np.float32(self.policy.of(source)))
 
     def _judge(self, part: Part, documents: NDArray[np.int64]) -> None:
-        """Look at the texts of documents that are not trusted enough."""
-        suspect = self.trust(part, documents) < np.float32(self.policy.quarantine_below)
-        rows = part.rows[documents[suspect]]
-        for start in range(0, len(rows), _BLOCK):
-            some = rows[start : start + _BLOCK]
-            columns: dict[str, list[Any]] = (
-                self._rows(some).select(["memory_id", "title", "text"]).to_pydict()
-            )
-            for row, name, title, text in zip(some.tolist(), *columns.values(), strict=True):
+        """Put documents into their classes; look at the texts of those that are not trusted enough."""
+        rows = part.rows[documents]
+        trust = self.trust(rows)
+        little = trust < np.float32(self.policy.quarantine_below)
+        classes = np.where(trust >= 1, FULLY, np.where(little, LITTLE, ENOUGH)).astype(np.uint8)
+        for row in rows.tolist() if self._reasons else ():
+            self._reasons.pop(row, None)
+        suspects = np.flatnonzero(little) if self.policy.active else np.empty(0, np.int64)
+        for start in range(0, len(suspects), _BLOCK):
+            some = suspects[start : start + _BLOCK]
+            columns: dict[str, list[Any]] = self._rows(rows[some], ["memory_id", "title", "text"]).to_pydict()
+            for place, name, title, text in zip(some.tolist(), *columns.values(), strict=True):
                 reason = suspicion(f"{title}\n{text}" if title else text)
                 if reason and self._released.get(name) != fingerprint(title, text):
-                    self._reasons[row] = reason
+                    self._reasons[int(rows[place])] = reason
+                    classes[place] = HELD
+        self.classes.move(part, documents, classes)
+
+
+def _rows_of(parts: Sequence[Part]) -> Rows:
+    return np.unique(np.concatenate([part.rows[part.alive] for part in parts]))
+
+
+def _alive(parts: Sequence[Part], rows: Rows) -> Iterator[tuple[Part, NDArray[np.int64]]]:
+    """Yield each part with the documents of some memories in it."""
+    for part in parts:
+        at = part.positions(rows)
+        at = at[at >= 0]
+        at = at[part.alive[at]]
+        if len(at):
+            yield part, at

@@ -1,12 +1,19 @@
-"""What provenance says of rows as they are stored: their source, and what may change a trusted memory."""
+"""What provenance says of rows as they are stored: their source and trust, and what of them counts."""
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from aios_db.provenance.policy import SourceTrust
+from aios_db.provenance.authority import Trusts, said
+from aios_db.schema.memories import SCOPE, WRITABLE
 from aios_db.search.index import SearchIndex
+
+# Equal by definition in a memory that is remembered again.
+CONTENT = frozenset({"kind", "title", "text", "media", "media_uri", "speaker", *SCOPE})
+_GIVEN = tuple(name for name in WRITABLE if name not in CONTENT)
 
 
 def with_source(rows: pa.Table, source: str, of: pa.Array | None = None) -> pa.Table:
@@ -39,43 +46,48 @@ def inheriting(rows: pa.Table, index: SearchIndex) -> pa.Table:
     return _with(rows, "trust", pa.array(shares, rows["trust"].type))
 
 
-def heeded(  # noqa: PLR0917 - what is given, what is stored, and who may change it
+def heeded(  # noqa: PLR0917 - what is given, who gives it, and what is known
     again: pa.Table,
-    stored: pa.Table,
-    names: list[str],
-    replaced: pa.Array,
-    source: str,
-    policy: SourceTrust,
+    authority: Trusts,
+    first: Trusts,
+    before: Trusts,
+    replaced: NDArray[np.bool_],
+    entry: str,
 ) -> pa.Table:
-    """Return what is given of memories that are remembered again, without what a source may not change.
+    """Return what is given of memories that are remembered again, as far as it counts.
 
-    One that is trusted less than the source of a memory changes nothing about it but that it was said again:
-    neither where it comes from nor its metadata.
+    Where the source is trusted less than the memory, it changes nothing of it but that it was said again.
+    Where it is trusted more than the source that the memory has, the memory becomes its own: source, trust
+    and lineage are what is given, so that it stands when whoever said it first is taken back.
 
     Parameters
     ----------
-    again, stored
-        The rows, and the memories that they are.
-    names
-        What may be left out.
+    again
+        The rows.
+    authority
+        How much the source of each is trusted.
+    first
+        How much the source that the memory has is.
+    before
+        How much the memory is.
     replaced
-        Rows that become what is given as a whole, source and text: nothing is left out.
-    source
-        Of rows that name none.
-    policy
-        Trust by source.
+        Rows that become what is given as a whole.
+    entry
+        The source of rows that name none.
     """
-    rows = [
-        not whole and policy.of(given or source) < policy.of(before)
-        for whole, given, before in zip(
-            replaced.to_pylist(), again["source"].to_pylist(), stored["source"].to_pylist(), strict=True
-        )
-    ]
-    if not any(rows):
-        return again
-    kept = pa.array([None if ignored else place for place, ignored in enumerate(rows)], pa.int64())
-    for name in names:
-        again = _with(again, name, again[name].combine_chunks().take(kept))
+    kept = pa.array(~replaced & (authority < before))
+    if pc.any(kept).as_py():
+        for name in _GIVEN:
+            column = again[name].combine_chunks()
+            again = _with(again, name, pc.if_else(kept, pa.scalar(None, column.type), column))
+    raised = ~replaced & (authority > first) & (said(again, authority) > before)
+    if raised.any():
+        of = pa.array(raised)
+        again = with_source(again, entry, of)
+        for name, default in (("trust", 1.0), ("derived_from", [])):
+            column = again[name].combine_chunks()
+            wanting = pc.and_(of, column.is_null())
+            again = _with(again, name, pc.if_else(wanting, pa.scalar(default, column.type), column))
     return again
 
 

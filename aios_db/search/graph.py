@@ -16,7 +16,7 @@ from aios_db.schema.association_links import KINDS
 from aios_db.schema.retrieval import Rows
 from aios_db.search import kernels
 from aios_db.search.linkrun import INCOMING, NO_LINKS, LinkRun, Links, at_both_ends, joined
-from aios_db.search.portable.links import More
+from aios_db.search.portable.links import Adjacency, More, entries
 from aios_db.search.rowtable import RowTable
 
 NEXT_IN_SESSION = KINDS.index("next_in_session")
@@ -42,6 +42,11 @@ _GAINS[[NEXT_IN_SESSION, SIMILAR, RECALLED_TOGETHER, -1]] = (
 _RUN = 1024  # as many links are kept in arrays
 _FADED = 64  # links: what started has been weakened to a millionth, and only new memories count
 _FRONTIER = 4096  # strongest memories that pass activation on, each hop
+
+
+_NO_ADJACENCY: Adjacency = (
+    np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.uint8)
+)  # fmt: skip
 
 
 def kind_code(kind: str) -> int:
@@ -178,6 +183,7 @@ class LinkGraph:
         scores: NDArray[np.float64],
         hops: int,
         counted: Callable[[Rows, NDArray[np.float64]], NDArray[np.float64]] | None = None,
+        among: Callable[[Rows], NDArray[np.bool_]] | None = None,
     ) -> tuple[Rows, NDArray[np.float64], Rows]:
         """Let activation flow over the links.
 
@@ -196,6 +202,8 @@ class LinkGraph:
             Links to follow.
         counted
             Returns how much of the scores of memories counts, of seeds and on the way; by default all.
+        among
+            Tells which memories there are: links to others are as if they were not. By default all.
 
         Returns
         -------
@@ -210,7 +218,8 @@ class LinkGraph:
         reached, arrived = rows, np.zeros(len(rows))
         distances = np.zeros(len(rows), np.int64)
         packed = self._arrays
-        adjacency = packed.offsets, packed.targets, packed.weights, packed.kinds
+        packed_links = packed.offsets, packed.targets, packed.weights, packed.kinds
+        adjacency = packed_links if among is None else _NO_ADJACENCY
         known = 0
         for hop in range(1, hops + 1):
             if len(frontier) == 0 or (hop > _FADED and len(reached) == known):
@@ -221,10 +230,12 @@ class LinkGraph:
                 frontier, activation = frontier[strongest], activation[strongest]
             if counted is not None and hop > 1:
                 activation = counted(frontier, activation)
+            more = self._more(frontier)
+            if among is not None:
+                more = _leading_to(among, entries(frontier, packed_links, more))
             frontier, activation = kernels.links.step(
-                frontier, activation, (rows, scores), adjacency, self._more(frontier), self._names.values,
-                _GAINS,
-            )  # fmt: skip
+                frontier, activation, (rows, scores), adjacency, more, self._names.values, _GAINS
+            )
             reached, arrived, distances = kernels.links.merge(
                 reached, arrived, distances, frontier, activation, hop
             )
@@ -252,3 +263,10 @@ class LinkGraph:
 
     def _reweigh(self, row: int, weight: float) -> None:
         self._arrays.weights[self._arrays.entries[row]] = weight
+
+
+def _leading_to(among: Callable[[Rows], NDArray[np.bool_]], links: More) -> More:
+    """Return those links that lead to some memories."""
+    origins, targets, weights, kinds = links
+    keep = among(targets)
+    return origins[keep], targets[keep], weights[keep], kinds[keep]

@@ -18,32 +18,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.engine.blas import single_threaded
 from aios_db.provenance.standing import Standing
-from aios_db.schema.errors import ProgrammingError
-from aios_db.schema.retrieval import Filter, Hits, Rows
-from aios_db.schema.trust import capped, ceilings
+from aios_db.schema.retrieval import Filter, Rows
 from aios_db.search import kernels, source
-from aios_db.search.analyzer import AUTO, Analyzer, merged
+from aios_db.search.analyzer import AUTO, Analyzer
 from aios_db.search.attributes import attributes
 from aios_db.search.build import State, merge
 from aios_db.search.contents import other_keys
 from aios_db.search.graph import kind_code
 from aios_db.search.keys import Keys, digests_of, heads
-from aios_db.search.keywords import Collection, KeywordScorer, holding_any
+from aios_db.search.keywords import holding_any
 from aios_db.search.labels import HAS_TITLE, Labels, memory_labels
-from aios_db.search.languages import LATIN
 from aios_db.search.linkrun import Links
 from aios_db.search.marks import marks
-from aios_db.search.nearest import Neighbors, search
+from aios_db.search.nearest import Neighbors
 from aios_db.search.part import ATTRIBUTES, COLUMNS, Part
 from aios_db.search.phrases import phrases
 from aios_db.search.postings import Triples
-from aios_db.search.ranking import best_of_parts, strongest
+from aios_db.search.searching import Searching
 from aios_db.search.segment import Segment, Version
 from aios_db.search.source import NOTHING, Appended
 from aios_db.search.tail import Tail
-from aios_db.search.vectors import Statistics, checked_query
 from aios_db.security.scope import EVERYTHING, Scope
 
 if TYPE_CHECKING:
@@ -55,7 +50,7 @@ _SMALL_TAIL, _LARGE_TAIL = 4096, 65536
 _FEW_NAMES = 1024  # are remembered when a search names them: the next step will look them up
 
 
-class SearchIndex:
+class SearchIndex(Searching):
     """The index of one database; safe to use from many threads.
 
     Parameters
@@ -138,7 +133,7 @@ class SearchIndex:
         return len(self._tail) > min(max(len(self._segment) // 2, _LARGE_TAIL), 2 * _LARGE_TAIL)
 
     def __len__(self) -> int:
-        return self._documents
+        return self._totals.documents
 
     # Keeping up
 
@@ -181,70 +176,12 @@ class SearchIndex:
                 if self._tables is not None:
                     self._catch_up(*self._tables)
 
-    # Searching
-
-    def vector_search(self, vector: NDArray[np.float32], k: int, where: Filter | None = None) -> Hits:
-        """Return the ``k`` memories nearest to a float32 ``vector`` by inner product."""
-        vector, k = checked_query(vector, self.dimension), _checked_k(k)
-        with self._lock, single_threaded():
-            where = self._resolved(where)
-            found = best_of_parts([search(part, vector, k, where) for part in self._parts], k)
-            return Hits(*found, *self._moments(vector))
-
-    def keyword_search(self, text: str, k: int, where: Filter | None = None) -> Hits:
-        """Return the ``k`` memories with the highest BM25 score; only such as hold a word of ``text``."""
-        k = _checked_k(k)
-        with self._lock:
-            return self._scorer(text).search(k, self._resolved(where))
-
-    def vector_scores(self, vector: NDArray[np.float32], row_ids: Rows) -> Hits:
-        """Return the cosines of given memories with a ``vector``, in their order; 0 for unknown ones."""
-        vector = checked_query(vector, self.dimension)
-        scores = np.zeros(len(row_ids), np.float32)
-        with self._lock:
-            for part, at, inside in self._living_in_parts(row_ids):
-                scores[inside] = kernels.vectors.products(part.vectors, at, vector)
-            return Hits(row_ids, scores, *self._moments(vector))
-
-    def keyword_scores(self, text: str, row_ids: Rows) -> Hits:
-        """Return the BM25 scores of given memories for ``text``, in their order; 0 for unknown ones."""
-        scores = np.zeros(len(row_ids), np.float32)
-        with self._lock:
-            scorer = self._scorer(text)
-            for part, at, inside in self._living_in_parts(row_ids):
-                scores[inside] = scorer.scores(part, at)
-            return Hits(row_ids, scores, *scorer.moments())
-
-    def spread(
-        self,
-        row_ids: Rows,
-        scores: NDArray[np.float64],
-        hops: int,
-        where: Filter | None = None,
-        most: int | None = None,
-    ) -> tuple[Rows, NDArray[np.float64], Rows]:
-        """Let scores flow over the links (`LinkGraph.spread`); only memories that pass are returned.
-
-        ``most`` limits those that are not among ``row_ids``, to the ones where most arrived.
-        """
-        with self._lock:
-            rows, arrived, distances = self._graph.spread(row_ids, scores, max(hops, 0), self._trusted)
-            keep = np.flatnonzero(self._passes(rows, self._resolved(where)))
-        if most is not None:
-            given = distances[keep] == 0
-            keep = np.concatenate([keep[given], strongest(arrived, keep[~given], most)])
-        return rows[keep], arrived[keep], distances[keep]
-
-    def neighbors(self, row_id: int, hops: int) -> tuple[Rows, Rows]:
-        """Return the memories up to ``hops`` links away and their distances, nearest first."""
-        with self._lock:
-            rows, _, distances = self._graph.spread(np.array([row_id]), np.ones(1), hops)
-            keep = self._passes(rows, self._resolved(None)) & (distances > 0)
-        order = np.lexsort((rows[keep], distances[keep]))
-        return rows[keep][order], distances[keep][order]
-
     def nearest(
-        self, vectors: NDArray[np.float32], k: int, least: float = -1.0, user: int | None = None
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        least: float = -1.0,
+        among: Callable[[Part], NDArray[np.bool_]] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the ``k`` nearest memories of each of many vectors, approximately in a large collection.
 
@@ -256,8 +193,8 @@ class SearchIndex:
             Neighbours of each.
         least
             Leave out what is less similar.
-        user
-            Only memories of this user, by `users`, and of none.
+        among
+            Tells which memories of a part there are; by default all.
 
         Returns
         -------
@@ -267,14 +204,6 @@ class SearchIndex:
         vectors = np.ascontiguousarray(vectors, np.float32)
         with self._lock:
             neighbors, parts = self._neighbors, self._parts
-        among = None
-        if user is not None:
-
-            def among(part: Part) -> NDArray[np.bool_]:
-                users = part.columns["user_id"]
-                mine: NDArray[np.bool_] = (users == 0) | (users == user)
-                return mine
-
         row_ids, cosines = neighbors.find(parts, vectors, k, among)
         near = (row_ids >= 0) & (cosines >= least)
         return np.where(near, row_ids, -1), np.where(near, cosines, np.float32(0))
@@ -313,20 +242,21 @@ class SearchIndex:
         with self._lock:
             rows = self.find_ids(memory_ids)
             known = rows >= 0
-            return known, self.standing.shown(self.with_counts(self._rows.take(rows[known])))
+            self.standing.look(self._parts)
+            rows = rows[known]
+            return known, self.standing.shown(self.with_counts(self._rows.take(rows)), rows)
 
     def trust(self, row_ids: Rows) -> NDArray[np.float32]:
         """Return the trust in each memory, as it is now, 1 for unknown ones."""
-        trust = np.ones(len(row_ids), np.float32)
         with self._lock:
-            for part, at, inside in self._living_in_parts(row_ids):
-                trust[inside] = self.standing.trust(part, at)
-        return trust
+            self.standing.look(self._parts)
+            return np.where(self._passes(row_ids, None), self.standing.trust(row_ids), np.float32(1))
 
     def held(self) -> dict[str, str]:
         """Return the memory_ids of what is held in quarantine, with the reason, in the order of storing."""
         with self._lock:
-            reasons = dict(self.standing.held(self._parts))
+            self.standing.look(self._parts)
+            reasons = dict(self.standing.held())
             rows = np.sort(np.fromiter(reasons, np.int64))
             rows = rows[self._passes(rows, None)]
             return {
@@ -421,19 +351,14 @@ class SearchIndex:
         with self._lock:
             found = self._labels.rows(label)
             first, last = np.searchsorted(found, [rows.min(), rows.max() + 1])
-            before, behind = found[max(first - 4 * count, 0) : first], found[last : last + 4 * count]
+            before = self._first_passing(found[:first][::-1], count, where)[::-1]
+            behind = self._first_passing(found[last:], count, where)
             inside = found[first:last]
-            return np.concatenate(
-                [
-                    before[self._passes(before, where)][-count:],
-                    inside[self._passes(inside, where)],
-                    behind[self._passes(behind, where)][:count],
-                ]
-            )
+            return np.concatenate([before, inside[self._passes(inside, where)], behind])
 
     def holding_all(self, text: str, limit: int) -> Rows:
         """Return the rows of the memories that hold every word of ``text``; none when more than ``limit``."""
-        words = self._analyzer.query(text, self._present_languages)
+        words = self._analyzer.query(text, self._totals.present_languages)
         if not words:
             return np.empty(0, np.int64)
         found = []
@@ -476,16 +401,13 @@ class SearchIndex:
         self._ids, self._hashes, self._graph = segment.ids, segment.hashes, segment.graph()
         self._others = segment.others
         self._rows = segment.stored_rows()
-        self.standing.reads(self._rows.take)
+        self.standing.reads(self._rows.take, self.find_ids, self.dimension)
         self._named = kernels.names.Names()
-        self._asked: tuple[str, KeywordScorer] | None = None
-        self._asked_vector: tuple[bytes, tuple[float, float]] | None = None
+        self._forget_asked()
         self._names: dict[int, list[str]] = {}
         self._neighbors = Neighbors(segment)
         self._version = segment.version
-        self._statistics = segment.statistics()
-        self._documents, self._terms = segment.totals()
-        self._languages = np.bincount(segment.columns["languages"], minlength=len(LATIN))
+        self._totals = segment.totals()
 
     def _saved(self) -> Segment | None:
         return Segment.read(self.directory, self.dimension, self.language) if self.directory else None
@@ -506,14 +428,14 @@ class SearchIndex:
     def _catch_up(self, memories: LanceDataset, links: LanceDataset, appended: Appended = NOTHING) -> None:
         with self._changing():
             self._named.clear()
-            self._asked = self._asked_vector = None
+            self._forget_asked()
             self._sync_memories(memories, appended.memories)
             self._sync_links(links, appended.links)
             self._version = Version(memories.version, links.version)
             self._tables = memories, links
 
     def _state(self) -> State:
-        tail, statistics = self._tail, self._statistics
+        tail = self._tail
         return State(
             self._segment,
             self._segment.alive.copy(),
@@ -523,31 +445,10 @@ class SearchIndex:
             self._labels.lost,
             {"id": self._ids.copy(), "hash": self._hashes.copy(), "other": self._others.copy()},
             self._graph.links(),
-            Statistics(statistics.total.copy(), statistics.outer.copy(), statistics.count),
+            self._totals.vectors.copy(),
             self._rows.copy(),
             self._version,
         )
-
-    def _scorer(self, text: str) -> KeywordScorer:
-        """Return the scorer of a query, the last one's again: `recall` searches and then scores."""
-        if self._asked is None or self._asked[0] != text:
-            collection = Collection(self._documents, self._terms)
-            terms = merged(self._analyzer.query(text, self._present_languages))
-            self._asked = text, KeywordScorer(terms, self._parts, collection)
-        return self._asked[1]
-
-    def _moments(self, vector: NDArray[np.float32]) -> tuple[float, float]:
-        """Return `Statistics.moments` of a query, the last one's again."""
-        asked = vector.tobytes()
-        if self._asked_vector is None or self._asked_vector[0] != asked:
-            with single_threaded():
-                self._asked_vector = asked, self._statistics.moments(vector)
-        return self._asked_vector[1]
-
-    @property
-    def _present_languages(self) -> list[int]:
-        found: list[int] = np.flatnonzero(self._languages).tolist()
-        return found
 
     def _column(self, name: str, rows: Rows) -> NDArray[Any]:
         """Return a column's value of each row, 0 of unknown ones."""
@@ -562,29 +463,19 @@ class SearchIndex:
                 values[inside] = part.columns[name][at[inside]]
             return values
 
-    def _resolved(self, where: Filter | None) -> Filter | None:
-        """Return a filter as the parts take it: None when it restricts nothing, memories by row id.
-
-        What is held in quarantine is left out.
-        """
-        where = self.standing.restrict(where, self._parts)
-        if not where:
-            return None
-        within = where.values.get("within")
-        return where if within is None else where.replaced(within=self.find_ids(within))
-
-    def _trusted(self, rows: Rows, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the scores of memories as they count: under their ceilings, 0 of what is held."""
-        held = self.standing.held(self._parts)
-        if held:
-            scores = np.where(np.isin(rows, np.fromiter(held, np.int64)), 0.0, scores)
-        return capped(scores, ceilings(self.trust(rows)))
-
     def _passes(self, rows: Rows, where: Filter | None) -> NDArray[np.bool_]:
         passed = np.zeros(len(rows), np.bool_)
         for part, at, inside in self._living_in_parts(rows):
             passed[inside] = part.matching(where, at)
         return passed
+
+    def _first_passing(self, rows: Rows, count: int, where: Filter) -> Rows:
+        """Return the first ``count`` of some rows that pass, however many lie between."""
+        passing, size = rows[:0], 4 * count
+        while len(passing) < count and len(rows):
+            some, rows, size = rows[:size], rows[size:], 2 * size
+            passing = np.concatenate([passing, some[self._passes(some, where)]])
+        return passing[:count]
 
     def _living_in_parts(self, rows: Rows) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[np.int64]]]:
         """Yield each part with the documents in it that are alive, and their places in ``rows``."""
@@ -614,10 +505,8 @@ class SearchIndex:
     def _kill(self, rows: Rows) -> None:
         for part, at, _ in self._living_in_parts(rows):
             part.kill(at)
-            self._statistics.add(part.vectors[at], -1)
-            self._documents -= len(at)
-            self._languages -= np.bincount(part.columns["languages"][at], minlength=len(LATIN))
-            self._terms -= int(part.lengths[at].sum())
+            self.standing.killed(part, at)
+            self._totals.add(part, at, -1)
 
     def _sync_memories(self, memories: LanceDataset, new: pa.Table | None) -> None:
         since = self._version.memories
@@ -676,8 +565,9 @@ class SearchIndex:
         )
         values = {name: column[fresh] for name, column in columns.items()}
         values |= {"lengths": analyzed.lengths, "languages": analyzed.languages}
+        first = len(self._tail)
         self._tail.extend(values, analyzed.terms, analyzed.counts, marks(batch))
-        self._languages += np.bincount(analyzed.languages, minlength=len(LATIN))
+        self._totals.add(self._tail, np.arange(first, len(self._tail)))
         self._graph.name(rows, values["names"])
         scopes = (batch[name].to_pylist() for name in ("user_id", "agent_id", "session_id"))
         for row, title, text, *scope in zip(rows.tolist(), titles, texts, *scopes, strict=True):
@@ -687,9 +577,6 @@ class SearchIndex:
         self._hashes.add(batch["content_hash"], rows.tolist())
         for keys, of_key in other_keys(batch, rows):
             self._others.add(keys, of_key.tolist())
-        self._statistics.add(values["vectors"])
-        self._documents += len(fresh)
-        self._terms += int(values["lengths"].sum())
 
     def _update_same(self, columns: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Update the attributes of memories whose content is known; return the places of the others."""
@@ -709,9 +596,3 @@ class SearchIndex:
             row: memory_labels(title, phrases(text), *scope)
             for row, title, text, *scope in zip(rows.tolist(), *names, strict=True)
         }
-
-
-def _checked_k(k: int) -> int:
-    if k < 0:
-        raise ProgrammingError(f"k is {k}; ask for 0 or more memories")
-    return k

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Filter, Hits, Rows
+from aios_db.schema.retrieval import Filter, Rows
 from aios_db.search import kernels
 from aios_db.search.part import Part
 from aios_db.search.portable.keywords import Norm
@@ -69,11 +69,24 @@ class KeywordScorer:
     ----------
     terms
         What each term counts, besides how rare it is.
+    parts
+        What can be found.
+    collection
+        What scores are relative to.
+    counted
+        Returns which documents of a part belong to the collection; None for all.
     """
 
-    def __init__(self, terms: Mapping[int, float], parts: Sequence[Part], collection: Collection) -> None:
+    def __init__(
+        self,
+        terms: Mapping[int, float],
+        parts: Sequence[Part],
+        collection: Collection,
+        counted: Callable[[Part], NDArray[np.bool_] | None] = lambda _: None,
+    ) -> None:
         keys = np.array(list(terms), np.uint64)
-        lengths = np.sum([part.frequencies(keys) for part in parts], axis=0).tolist()
+        self._counted = {part: counted(part) for part in parts}
+        lengths = np.sum([part.frequencies(keys, self._counted[part]) for part in parts], axis=0).tolist()
         present = sorted((length, term) for length, term in zip(lengths, terms, strict=True) if length)
         self._terms = [(term, terms[term] * collection.idf(length)) for length, term in present[:_MOST_TERMS]]
         self._lists = {part: [part.postings.get(term) for term, _ in self._terms] for part in parts}
@@ -86,10 +99,9 @@ class KeywordScorer:
         self._documents = max(collection.documents, 1)
         self._moments: tuple[float, float] | None = None
 
-    def search(self, k: int, where: Filter | None) -> Hits:
-        """Return the best ``k`` memories that hold a term and pass the filter."""
-        found = best_of_parts([self._search_part(part, k, where) for part in self._lists], k)
-        return Hits(*found, *self.moments())
+    def search(self, k: int, where: Filter | None) -> tuple[Rows, NDArray[np.float32]]:
+        """Return the best ``k`` memories that hold a term and pass the filter, and their scores."""
+        return best_of_parts([self._search_part(part, k, where) for part in self._lists], k)
 
     def scores(self, part: Part, documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the score of each of some documents."""
@@ -108,7 +120,7 @@ class KeywordScorer:
             for term, idf in self._terms:
                 first = second = 0.0
                 for part in self._lists:
-                    one, two = part.moments(term, self._steady)
+                    one, two = part.moments(term, self._steady, self._counted[part])
                     first, second = first + one, second + two
                 mean += idf * first / self._documents
                 variance += idf**2 * max(second / self._documents - (first / self._documents) ** 2, 0.0)

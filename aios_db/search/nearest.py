@@ -39,12 +39,12 @@ def search(
     if few and (clusters is None or where):
         documents = np.flatnonzero(mask)
         return best(part.rows[documents], kernels.vectors.products(part.vectors, documents, vector), k)
+    allowed = None if matches == len(part) else mask
     if clusters is None or exact or k > _EXACT_ROWS:
         spans = np.array([[0, len(part)]])
     else:
         widening = min(len(part) / matches, _MOST_WIDENING)
-        spans = clusters.nearest_rows(vector, _ROWS_A_RESULT * k, widening)
-    allowed = None if matches == len(part) else mask
+        spans = clusters.nearest_rows(vector, _ROWS_A_RESULT * k, widening, allowed)
     return kernels.vectors.nearest(part.vectors, part.rows, allowed, spans, vector, k)
 
 

@@ -120,19 +120,29 @@ class Part:
         found: NDArray[np.int64] = at[documents[at] == self._dead_documents]
         return found
 
-    def frequencies(self, terms: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return how many living memories hold each term."""
+    def frequencies(
+        self, terms: NDArray[np.uint64], counted: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int64]:
+        """Return how many living memories hold each term, or how many of those ``counted``."""
         found = self.postings.lengths(terms)
-        if self.dead:
+        if counted is not None:
+            for place in np.flatnonzero(found).tolist():
+                found[place] = np.count_nonzero(counted[self.postings.get(int(terms[place]))[0]])
+        elif self.dead:
             for place in np.flatnonzero(found).tolist():
                 found[place] -= len(self.gone(self.postings.get(int(terms[place]))[0]))
         return found
 
-    def moments(self, term: int, norm: Norm) -> tuple[float, float]:
-        """Return the sum and the sum of squares of a term's impacts over the living documents."""
+    def moments(self, term: int, norm: Norm, counted: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+        """Return the sum and the sum of squares of a term's impacts over the living documents.
+
+        Or over those ``counted``: bool ``(documents,)``.
+        """
         docs, counts = self.postings.get(term)
-        gone = self.gone(docs)
-        if len(gone):
+        if counted is not None:
+            keep = counted[docs]
+            docs, counts = docs[keep], counts[keep]
+        elif len(gone := self.gone(docs)):
             docs, counts = np.delete(docs, gone), np.delete(counts, gone)
         return sums(impacts(norm, self.lengths, docs, counts))
 

@@ -49,6 +49,11 @@ class RowTable:
         self._grow(rows)
         np.add.at(self._values, rows, values)
 
+    def lower(self, rows: Rows, values: Any) -> None:
+        """Lower the value of each row to another one where that is less; named twice, to the least."""
+        self._grow(rows)
+        np.minimum.at(self._values, rows, values)
+
     def keys(self) -> Rows:
         """Return the rows whose value is not the default, ascending."""
         return np.flatnonzero(self._values != self._default)

@@ -26,11 +26,13 @@ from aios_db.search import checksums, stored_rows
 from aios_db.search.graph import LinkArrays, LinkGraph
 from aios_db.search.keys import KeyTable
 from aios_db.search.keywords import Collection, steady_norm
+from aios_db.search.languages import LATIN
 from aios_db.search.linkrun import NO_LINKS, Links
 from aios_db.search.part import COLUMNS, Part, sums
 from aios_db.search.portable.keywords import Norm, impacts
 from aios_db.search.postings import Postings
 from aios_db.search.stored_rows import StoredRows
+from aios_db.search.totals import Totals
 from aios_db.search.vectors import Clusters, Statistics
 from aios_db.security.permissions import DIRECTORY_MODE
 
@@ -77,7 +79,7 @@ class Segment(Part):
         self.labels = _postings(arrays, "label")
         centroids = arrays["cluster_centroids"]
         self.clusters = Clusters(centroids, arrays["cluster_offsets"], reach) if len(centroids) else None
-        self._norm = steady_norm(Collection(*self.totals()).mean_length)
+        self._norm = steady_norm(Collection(*self.size()).mean_length)
 
     @classmethod
     def empty(cls, dimension: int) -> Segment:
@@ -132,15 +134,17 @@ class Segment(Part):
         """Inverted lists of the terms."""
         return self.terms
 
-    def statistics(self) -> Statistics:
-        """Return a copy of the statistics of the vectors."""
-        total, outer = self.arrays["statistics_total"], self.arrays["statistics_outer"]
-        return Statistics(total.copy(), outer.copy(), int(self.arrays["statistics_counts"][0]))
-
-    def totals(self) -> tuple[int, int]:
+    def size(self) -> tuple[int, int]:
         """Return the number of documents and of terms in them."""
         _, documents, terms = self.arrays["statistics_counts"].tolist()
         return documents, terms
+
+    def totals(self) -> Totals:
+        """Return a copy of the totals of all documents."""
+        languages = np.bincount(self.columns["languages"], minlength=len(LATIN))
+        total, outer = self.arrays["statistics_total"], self.arrays["statistics_outer"]
+        count = int(self.arrays["statistics_counts"][0])
+        return Totals(*self.size(), languages, Statistics(total.copy(), outer.copy(), count))
 
     def positions(self, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the document of each row id, or -1."""
@@ -152,13 +156,13 @@ class Segment(Part):
         found[inside] = table[row_ids[inside]]
         return found
 
-    def moments(self, term: int, norm: Norm) -> tuple[float, float]:
+    def moments(self, term: int, norm: Norm, counted: NDArray[np.bool_] | None = None) -> tuple[float, float]:
         """Return the moments of a term: the stored ones, less what has died, when they have this norm."""
         at = self.terms.find(term)
         if at < 0:
             return 0.0, 0.0
-        if norm != self._norm:
-            return super().moments(term, norm)
+        if norm != self._norm or counted is not None:
+            return super().moments(term, norm, counted)
         first, second = self.arrays["term_moments"][at].tolist()
         docs, counts = self.terms.get(term)
         gone = self.gone(docs)

@@ -52,15 +52,15 @@ class StoredRows:
         if len(self._batches) - self._segment_batches > _MOST_RECENT:
             self._merge_recent()
 
-    def take(self, row_ids: Rows) -> pa.RecordBatch:
-        """Return the rows of memories that are there, in their order."""
+    def take(self, row_ids: Rows, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+        """Return the rows of memories that are there, in their order: all columns, or some."""
         place = self._place[row_ids]
         old = np.flatnonzero(place < 0)
         if len(old):
             documents = self._documents(row_ids[old])
             which = np.searchsorted(self._starts, documents, side="right") - 1
             place[old] = (which << 32) | (documents - self._starts[which])
-        return self._gather(place)
+        return self._gather(place, columns)
 
     @property
     def recent(self) -> int:
@@ -96,21 +96,21 @@ class StoredRows:
             yield from self._without_overflow(row_ids[:middle])
             yield from self._without_overflow(row_ids[middle:])
 
-    def _gather(self, place: NDArray[np.int64]) -> pa.RecordBatch:
+    def _gather(self, place: NDArray[np.int64], columns: Sequence[str] | None = None) -> pa.RecordBatch:
         if len(place) == 0:
-            return pa.RecordBatch.from_pylist([], schema=_SCHEMA)
+            return _only(pa.RecordBatch.from_pylist([], schema=_SCHEMA), columns)
         which, offsets = place >> 32, place & _OFFSET
         first = int(which[0])
         if (which == first).all():
-            return self._batches[first].take(pa.array(offsets))
+            return _only(self._batches[first], columns).take(pa.array(offsets))
         if len(place) <= _FEW_ROWS:
             places = zip(which.tolist(), offsets.tolist(), strict=True)
-            return pa.concat_batches([self._batches[number].slice(row, 1) for number, row in places])
+            return pa.concat_batches([_only(self._batches[at], columns).slice(row, 1) for at, row in places])
         order = np.argsort(which, kind="stable")
         distinct, starts = np.unique(which[order], return_index=True)
         groups = np.split(offsets[order], starts[1:])
         pieces = [
-            self._batches[number].take(pa.array(group))
+            _only(self._batches[number], columns).take(pa.array(group))
             for number, group in zip(distinct.tolist(), groups, strict=True)
         ]
         return pa.concat_batches(pieces).take(pa.array(np.argsort(order, kind="stable")))
@@ -127,6 +127,10 @@ class StoredRows:
         del self._batches[self._segment_batches :]
         self._recent = 0
         self._add(row_ids, batch)
+
+
+def _only(batch: pa.RecordBatch, columns: Sequence[str] | None) -> pa.RecordBatch:
+    return batch if columns is None else batch.select(columns)
 
 
 def write(path: Path, batches: Sequence[pa.RecordBatch]) -> None:

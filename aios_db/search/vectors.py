@@ -42,7 +42,11 @@ class Clusters:
     reach: float
 
     def nearest_rows(
-        self, vector: NDArray[np.float32], least: int, widening: float = 1.0
+        self,
+        vector: NDArray[np.float32],
+        least: int,
+        widening: float = 1.0,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.int64]:
         """Return the rows to search, int64 ``(lists, 2)``: first row and end of each list, ascending.
 
@@ -54,12 +58,21 @@ class Clusters:
             Search lists of this many rows together, or more.
         widening
             Search as many times more lists.
+        allowed
+            bool ``(rows,)``: which may be found. Lists without any count as not there, so that they do not
+            keep others from being searched.
         """
         scores = self.centroids @ vector
-        within_reach = int(np.count_nonzero(scores >= self.reach * scores.max()))
-        fewest = max(_FEWEST_LISTS, math.ceil(least * len(scores) / max(int(self.offsets[-1]), 1)))
+        known = np.arange(len(scores))
+        if allowed is not None:
+            before = np.concatenate([[0], np.cumsum(allowed)])
+            known = np.flatnonzero(np.diff(before[self.offsets]))
+            scores = scores[known]
+        within_reach = int(np.count_nonzero(scores >= self.reach * scores.max(initial=-1)))
+        rows_a_list = max(int(self.offsets[-1]), 1) / len(self.centroids)
+        fewest = max(_FEWEST_LISTS, math.ceil(least / rows_a_list))
         count = min(int(widening * max(within_reach, fewest)), len(scores))
-        lists = np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])
+        lists = np.sort(known[np.argpartition(scores, len(scores) - count)[len(scores) - count :]])
         return np.stack([self.offsets[lists], self.offsets[lists + 1]], axis=1)
 
 
@@ -89,6 +102,16 @@ class Statistics:
         self.count += sign * len(vectors)
         if self.count == 0:  # what rounding has left
             self.total[:], self.outer[:] = 0, 0
+
+    def copy(self) -> Statistics:
+        """Return statistics that later changes to these do not change."""
+        return Statistics(self.total.copy(), self.outer.copy(), self.count)
+
+    def take_away(self, other: Statistics) -> None:
+        """Take away a set of vectors that these are part of."""
+        self.total -= other.total
+        self.outer -= other.outer
+        self.count -= other.count
 
     def moments(self, vector: NDArray[np.float32]) -> tuple[float, float]:
         """Return mean and standard deviation of the inner product with ``vector``."""

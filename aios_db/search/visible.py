@@ -1,4 +1,4 @@
-"""The search index as the memories of one user may be linked in it: no link leads to another user's."""
+"""The search index as a memory may be linked in it: with its user's, and with what is trusted as much."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, Rows
 from aios_db.search.index import SearchIndex
+from aios_db.search.part import Part
 
 _MOST = 1 << 16  # memories that share a label; what more have is a common word for everybody
 
@@ -58,7 +59,7 @@ class Linkable(Protocol):
 
 
 class Visible:
-    """What of an index is of one user, or of none; methods as those of `SearchIndex`.
+    """What of an index is of one user, or of none, and trusted enough; methods as those of `SearchIndex`.
 
     Parameters
     ----------
@@ -66,13 +67,15 @@ class Visible:
         It knows the memories of all users.
     user
         The user's key, as in the index; 0 for memories without one, which are linked with such only.
+    trust
+        The lowest class of trust, a place among those of `levels`.
     """
 
-    def __init__(self, index: SearchIndex, user: int) -> None:
-        self._index, self._user = index, user
+    def __init__(self, index: SearchIndex, user: int, trust: int) -> None:
+        self._index, self._user, self._trust = index, user, trust
         self.has_titles = index.has_titles
         self.present_labels, self.title_names = index.present_labels, index.title_names
-        self.names, self.labelled_around = index.names, index.labelled_around
+        self.names = index.names
 
     def labelled(self, label: int, limit: int) -> Rows:
         """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
@@ -82,6 +85,11 @@ class Visible:
         """Return how many memories have a label, deleted ones among them."""
         return len(self._seen(self._index.label_rows(label)))
 
+    def labelled_around(self, label: int, rows: Rows, count: int, where: Filter) -> Rows:
+        """Return the rows with a label, from ``count`` before ``rows`` to ``count`` behind."""
+        within = self._index.standing.seen_from(where, self._trust)
+        return self._index.labelled_around(label, rows, count, within)
+
     def holding_all(self, text: str, limit: int) -> Rows:
         """Return the rows of the memories that hold every word; none when more than ``limit``."""
         return self._few(self._index.holding_all(text, _MOST), limit)
@@ -90,13 +98,19 @@ class Visible:
         self, vectors: NDArray[np.float32], k: int, least: float = -1.0
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the ``k`` nearest memories of each vector."""
-        return self._index.nearest(vectors, k, least, user=self._user)
+
+        def among(part: Part) -> NDArray[np.bool_]:
+            return self._is_seen(part.columns["user_id"], part.rows)
+
+        return self._index.nearest(vectors, k, least, among)
 
     def _few(self, rows: Rows, limit: int) -> Rows:
         rows = self._seen(rows)
         return rows if len(rows) <= limit else rows[:0]
 
     def _seen(self, rows: Rows) -> Rows:
-        users = self._index.users(rows)
-        seen: Rows = rows[(users == 0) | (users == self._user)]
-        return seen
+        return rows[self._is_seen(self._index.users(rows), rows)]
+
+    def _is_seen(self, users: NDArray[np.uint64], rows: Rows) -> NDArray[np.bool_]:
+        seen: NDArray[np.bool_] = (users == 0) | (users == self._user)
+        return seen & (self._index.classes(rows) <= self._trust)

@@ -43,7 +43,7 @@ class Adopted:
 class Adopting(Writes):
     """The part of `MemoryStore` that takes in what another database exported."""
 
-    def adopt(self, given: pa.Table) -> Adopted:
+    def adopt(self, given: pa.Table, released: pa.Table | None = None) -> Adopted:
         """Store memories as they are; one that is here already stays as it is.
 
         Vectors stay when the weights that made them are those of this database and their content is what it
@@ -53,6 +53,9 @@ class Adopting(Writes):
         ----------
         given
             All columns of `memories_schema` but ``association_links``, in their types.
+        released
+            ``released_text`` and ``released_at`` of each that was let out of quarantine. New memories are out
+            of it with the same text, unless all that this store writes has one source: that is not to judge.
 
         Raises
         ------
@@ -86,9 +89,17 @@ class Adopting(Writes):
             written = commit(self.memories, new)
             draft.added = len(new)
             self._written(memories_=written, appended=Appended(memories=new))
+            if len(new):
+                draft.first_row = int(self.index.find_ids(new["memory_id"].combine_chunks()).min())
+            if released is not None and self.source is None:
+                self._adopt_releases(new, released.filter(pa.array(fresh)))
         self._maintenance.notify()
         names = zip(given["memory_id"].to_pylist(), ids, strict=True)
         return Adopted(len(new), len(rows) - len(new), {old: now for old, now in names if old != now})
+
+    def _adopt_releases(self, new: pa.Table, released: pa.Table) -> None:
+        """Let new memories out of quarantine that were out where they come from."""
+        raise NotImplementedError
 
     def adopt_links(self, links: pa.Table) -> int:
         """Store links as they are and return how many are new: not those that exist or lack an end here."""
@@ -98,7 +109,7 @@ class Adopting(Writes):
             ends = [self.index.find_ids(links[name].combine_chunks()) >= 0 for name in _KEY[:2]]
             loops = pc.equal(links["source_id"], links["target_id"]).to_numpy(zero_copy_only=False)
             links = links.filter(pa.array(ends[0] & ends[1] & ~loops.astype(bool)))
-            links = links.filter(pa.array(self._within_users(links)))
+            links = links.filter(pa.array(self._within_users(links) & self._may_link(links)))
             rows = links.select(list(_KEY)).to_pylist()
             stored = between(self.links, {row["source_id"] for row in rows})
             seen = {tuple(row[name] for name in _KEY) for row in stored}
@@ -113,6 +124,15 @@ class Adopting(Writes):
         self._pending.relinked(new["source_id"].unique().to_pylist())
         self._maintenance.notify()
         return len(new)
+
+    def _may_link(self, links: pa.Table) -> NDArray[np.bool_]:
+        """Tell which links the store's source may make: not those of two memories that are trusted more."""
+        if self.source is None:
+            return np.ones(len(links), np.bool_)
+        ends = [self.index.find_ids(links[name].combine_chunks()) for name in _KEY[:2]]
+        trust = np.minimum(*(self.index.trust(rows) for rows in ends))
+        may: NDArray[np.bool_] = trust <= np.float32(self.trust.of(self.source))
+        return may
 
     def _within_users(self, links: pa.Table) -> NDArray[np.bool_]:
         first, second = (

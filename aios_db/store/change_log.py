@@ -51,6 +51,7 @@ class Draft:
     updated: int = 0
     deleted: int = 0
     links: int = 0
+    first_row: int | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -69,6 +70,7 @@ class Draft:
             memories_after=after[0],
             links_before=self.before[1],
             links_after=after[1],
+            first_row=self.first_row if complete else None,
             complete=complete,
         )
 

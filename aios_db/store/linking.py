@@ -109,7 +109,7 @@ def links_of_new(
         texts: list[str] = memories._take_rows(row_ids.tolist(), columns=["text"])["text"].to_pylist()
         return texts
 
-    proposed = _within_users(index, new, config, texts_of)
+    proposed = _within_walls(index, new, config, texts_of)
     wanted = np.isin(proposed.kinds, [kind_code(each) for each in kinds])
     made, origins = _lineage(index, new) if "derived_from" in kinds else (_NONE, _NONE)
     first = np.concatenate([proposed.sources[wanted], made])
@@ -144,19 +144,23 @@ def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDAr
     return rows[linked], origins[linked]
 
 
-def _within_users(
+def _within_walls(
     index: SearchIndex, new: pa.Table, config: LinksConfig, texts_of: Callable[[NDArray[np.int64]], list[str]]
 ) -> ProposedLinks:
-    """Return links of new memories with memories of the same user and of none.
+    """Return links of new memories with those of the same user and of none that are trusted as much or more.
 
-    What they are is as if there were no other users: a memory of nobody is linked with such only.
+    What they are is as if there were no others: a memory of nobody is linked with such only, and how one is
+    linked does not follow from what is trusted less.
     """
-    users = index.users(index.find_ids(new["memory_id"].combine_chunks()))
+    rows = index.find_ids(new["memory_id"].combine_chunks())
+    users, classes = index.users(rows), index.classes(rows)
     found = []
-    for user in dict.fromkeys(users.tolist()):
-        visible = Visible(index, user) if index.has_others(user) else index
-        of_user = new if (users == user).all() else new.filter(pa.array(users == user))
-        found.append(propose_links(visible, _described(index, of_user), config, texts_of))
+    for user, number in dict.fromkeys(zip(users.tolist(), classes.tolist(), strict=True)):
+        alone = not index.has_others(user) and not index.has_below(number)
+        visible = index if alone else Visible(index, user, number)
+        same = (users == user) & (classes == number)
+        some = new if same.all() else new.filter(pa.array(same))
+        found.append(propose_links(visible, _described(index, some), config, texts_of))
     return ProposedLinks(*(np.concatenate(columns) for columns in zip(*map(_columns, found), strict=True)))
 
 

@@ -34,6 +34,7 @@ from aios_db.schema.errors import Error, InterfaceError, OperationalError, Progr
 from aios_db.schema.retrieval import Rows
 from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
+from aios_db.search.levels import FULLY
 from aios_db.search.source import NOTHING, Appended
 from aios_db.security.restrictions import OPEN
 from aios_db.security.scope import EVERYTHING, Scope
@@ -294,6 +295,8 @@ class MemoryStore(Undoing):
         ------
         ProgrammingError
             For an unknown column, or an end that is no memory.
+        IntegrityError
+            The store's source is trusted less than both ends.
         DataError
             For a NULL, an empty kind, a weight outside (0, 1] or a memory linked to itself.
         """
@@ -304,6 +307,7 @@ class MemoryStore(Undoing):
         sources = given["source_id"].to_pylist()
         with self._changing("link", "writing links to") as draft:
             self._refuse_ends(sources, given["target_id"].to_pylist())
+            self._refuse_links_beyond(sources, given["target_id"].to_pylist())
             written, draft.links = links_.upsert(self.links, given, exactly=exactly)
             self._written(links=written)
         self._pending.relinked(sources)
@@ -320,6 +324,7 @@ class MemoryStore(Undoing):
         """
         self._check_writable()
         with self._changing("unlink", "deleting links of") as draft:
+            self._refuse_links_beyond(*(links[name].to_pylist() for name in ("source_id", "target_id")))
             written, sources, draft.links = links_.delete_named(self.links, self._visible_links(links))
             if draft.links:
                 self._written(links=written)
@@ -356,6 +361,9 @@ class MemoryStore(Undoing):
         """
         self._check_open()
         if memory_ids and not self.read_only and self.config.links.reinforce_recalled:
+            if self.index.has_below(FULLY):  # what is trusted less takes no place among the best
+                classes = self.index.classes(self.index.find_ids(list(memory_ids)))
+                memory_ids = [memory_ids[place] for place in np.argsort(classes, kind="stable").tolist()]
             self.recalls.add(memory_ids, self._shared(memory_ids))
             self._maintenance.notify()
 

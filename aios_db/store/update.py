@@ -112,6 +112,11 @@ class Update:
         hashes = self._identities(table, index, Stored(memories, index))
         return table.set_column(table.schema.get_field_index("content_hash"), "content_hash", hashes), wanting
 
+    @property
+    def row_ids(self) -> NDArray[np.int64]:
+        """Of the memories, since `apply`."""
+        return self._rows
+
     def change(self, table: pa.Table) -> Change:
         """Return what `apply`, with its vectors, changes."""
         columns = {name: table[name].combine_chunks() for name in table.column_names}

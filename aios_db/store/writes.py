@@ -18,13 +18,15 @@ import uuid_utils
 from numpy.typing import NDArray
 
 from aios_db.models.following import Following
+from aios_db.provenance.authority import Trusts, authority, over_others, refuse_beyond
 from aios_db.provenance.policy import SourceTrust
-from aios_db.provenance.taking import heeded, inheriting, of_source, with_source
+from aios_db.provenance.taking import CONTENT, heeded, inheriting, of_source, with_source
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, ProgrammingError
-from aios_db.schema.memories import SCOPE, WRITABLE
+from aios_db.schema.memories import WRITABLE
 from aios_db.schema.sources import PYTHON
 from aios_db.search.index import SearchIndex
+from aios_db.search.ranking import digest64
 from aios_db.search.source import NOTHING, Appended
 from aios_db.security.scope import Scope
 from aios_db.store import links as links_
@@ -60,8 +62,6 @@ _CONFIRM = (
     "forget(…, confirm=True) in Python, forget(memory_id, confirm := true) or forget_all(…, confirm := true) "
     "in SQL, also in the place of a DELETE, --yes in the shell"
 )
-# Equal by definition in a memory that is remembered again.
-_CONTENT = {"kind", "title", "text", "media", "media_uri", "speaker", *SCOPE}
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,8 @@ class Writes(Recording):
             For an unknown column.
         DataError
             For a value that does not fit, with its row's number; nothing is stored then.
+        IntegrityError
+            For an ``external_id`` of a memory that is trusted more than the row's source; nothing is stored.
         OperationalError
             When the disk fails or is full; nothing is stored then.
         """
@@ -169,13 +171,13 @@ class Writes(Recording):
         # What has a name of its own becomes what is given, as a whole.
         distinct = with_source(distinct, entry, distinct["external_id"].is_valid().combine_chunks())
         self.refresh()
-        look = self._look(distinct, fold=fold)
+        look = self._look(distinct, entry, fold=fold)
         distinct = embed_missing(distinct, look.wanting, lambda: self.encoder)
         with self._changing("remember", "writing memories to") as draft:
             if look.version != self.memories.version:
                 # Another process may have forgotten, since the look before encoding, what was known then, or
                 # have exchanged the vectors for those of another weight version.
-                look = self._look(distinct, fold=fold)
+                look = self._look(distinct, entry, fold=fold)
             if self._encoder is not None:
                 self._following.follow(self.memories, self._encoder)
                 distinct = self._following.without_stale(distinct)
@@ -213,7 +215,7 @@ class Writes(Recording):
             For a value that does not fit; nothing is changed then.
         IntegrityError
             When a memory would become what another one is: the same content, or the same ``external_id``, in
-            one scope; nothing is changed then.
+            one scope; or when the store's source is trusted less than the memory. Nothing is changed then.
         """
         self._check_writable()
         tables = [rows] if isinstance(rows, pa.Table) else rows
@@ -226,6 +228,7 @@ class Writes(Recording):
             if self._encoder is not None:
                 self._following.follow(self.memories, self._encoder)
             again, wanting = update.apply(self.memories, self.index, made=changed)
+            self._refuse_beyond(update.row_ids, "change")
             if self._encoder is not None:
                 again = self._following.without_stale(again)
             changed = embed_missing(again, wanting, lambda: self.encoder)
@@ -263,6 +266,7 @@ class Writes(Recording):
 
     def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
         row_ids = chosen.rows(self.memories, self.index)
+        self._refuse_beyond(row_ids, "delete")
         draft.deleted = len(row_ids)
         check_confirmed(len(row_ids), self.config.storage, _CONFIRM, confirm=confirm)
         if not len(row_ids):
@@ -277,15 +281,69 @@ class Writes(Recording):
     def _is_known(self, content_hash: str) -> bool:
         return bool(self.index.find_content([content_hash])[0] >= 0)
 
-    def _look(self, distinct: pa.Table, *, fold: bool) -> _Look:
+    def _look(self, distinct: pa.Table, entry: str, *, fold: bool) -> _Look:
         contents = distinct["content_hash"].to_pylist()
         known = find_known(self.memories, self.index, distinct, contents, fold=fold)
+        self._keep_from_takeovers(distinct, known, entry)
         wanting = known < 0
         replaced = np.flatnonzero(~wanting & _is_named(distinct))
         if len(replaced):
             stored = self.memories._take_rows(known[replaced].tolist(), columns=["title", "text"])
             wanting[replaced] = reworded(stored, distinct.take(pa.array(replaced)))
         return _Look(self.memories.version, known, wanting)
+
+    def _keep_from_takeovers(self, distinct: pa.Table, known: NDArray[np.int64], entry: str) -> None:
+        """Refuse rows that would replace what is trusted more than their source.
+
+        One that only has the content of such a memory, and a name of its own, is another: it is not known.
+        """
+        shares = self._authority_over(known, authority(distinct, entry, self.trust))
+        places = np.flatnonzero((known >= 0) & _is_named(distinct))
+        places = places[shares[places] < self.index.trust(known[places])]
+        if not len(places):
+            return
+        names = self.memories._take_rows(known[places].tolist(), columns=["external_id"])["external_id"]
+        own = places[names.is_valid().to_numpy()]
+        if len(own):
+            place = int(own[0])
+            source, name = (distinct[column][place].as_py() for column in ("source", "external_id"))
+            told = f"the memory with the external_id {name!r}"
+            trust = self.index.trust(known[own[:1]])
+            refuse_beyond(source or entry, shares[own[:1]], trust, "replace", lambda _: told)
+        known[places] = -1
+
+    def _authority_over(self, rows: NDArray[np.int64], shares: Trusts) -> Trusts:
+        """Return the authority over memories, given the trust in who would change them."""
+        if self.source is None:
+            return shares
+        return over_others(shares, self.index.owners(rows, "source") == np.uint64(digest64(self.source)))
+
+    def _refuse_beyond(self, rows: NDArray[np.int64], doing: str) -> None:
+        """Raise where all that this store writes has one source, and that may not change a memory."""
+        if self.source is not None and len(rows):
+            shares = np.full(len(rows), self.trust.of(self.source), np.float32)
+            refuse_beyond(
+                self.source,
+                self._authority_over(rows, shares),
+                self.index.trust(rows),
+                doing,
+                lambda place: str(self.index.memory_ids(rows[[place]])[0]),
+            )
+
+    def _refuse_links_beyond(self, sources: Sequence[str], targets: Sequence[str]) -> None:
+        """Raise where a link would join two memories of which both are trusted more than the store's source.
+
+        What one end of a link says goes only to what is trusted as much or less.
+        """
+        if self.source is not None:
+            trust = [self.index.trust(self.index.find_ids(list(ends))) for ends in (sources, targets)]
+            refuse_beyond(
+                self.source,
+                np.full(len(sources), self.trust.of(self.source), np.float32),
+                np.minimum(*trust),
+                "change the link of",
+                lambda place: f"{sources[place]} and {targets[place]}",
+            )
 
     def _store(
         self,
@@ -333,7 +391,13 @@ class Writes(Recording):
         """Return the ids of memories that are remembered again, and what changes of them."""
         replaced = _is_named(again)
         fold = "times" in again.column_names
-        names = [name for name in WRITABLE if again[name].null_count < len(again) and name not in _CONTENT]
+        again = inheriting(again, self.index)
+        shares = self._authority_over(rows, authority(again, entry, self.trust))
+        first = shares
+        if self.trust.active:
+            first = authority(self.memories._take_rows(rows.tolist(), columns=["source"]), "", self.trust)
+        again = heeded(again, shares, first, self.index.trust(rows), replaced, entry)
+        names = [name for name in WRITABLE if again[name].null_count < len(again) and name not in CONTENT]
         if replaced.any() or "media_type" in names:
             names = [*WRITABLE, "modalities"]
         if "text_embedding" in names:
@@ -341,12 +405,7 @@ class Writes(Recording):
         if fold:
             names = [*dict.fromkeys([*names, "occurred_at"]), "times", "occurrences"]
         read = ["memory_id", "content_hash", "access_count", "last_access_at", *names]
-        if self.trust.active and "source" not in read:
-            read.append("source")
         stored = self.memories._take_rows(rows.tolist(), columns=read)
-        if self.trust.active:
-            kept = [name for name in names if name in WRITABLE and name not in _CONTENT]
-            again = heeded(again, stored, kept, pa.array(replaced), entry, self.trust)
         columns = become(stored, again, again["content_hash"].to_pylist(), replaced)
         if fold:
             columns |= fold_again(stored, again, append=append)

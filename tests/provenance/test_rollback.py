@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import aios_db
 from aios_db.cli.app import cli
 from aios_db.config import Config
+from aios_db.importers import import_path
 from aios_db.provenance import keeping
 from aios_db.schema.config import LinksConfig, StorageConfig, TrustConfig
 from aios_db.schema.errors import DataError, NotSupportedError, ProgrammingError, ReadOnlyError
@@ -74,6 +75,7 @@ def recalled(path: Path) -> list[Any]:
 @given(CALLS)
 def test_recall_is_to_the_bit_as_if_the_rows_had_never_been_there(calls):
     written = rows_of(calls)
+    assume(any(row["source"] == "evil" for call in written for row in call))
     with TemporaryDirectory() as directory:
         poisoned, clean = Path(directory, "poisoned.aios"), Path(directory, "clean.aios")
         with aios_db.connect(poisoned, config=CONFIG) as con:
@@ -91,7 +93,7 @@ def test_recall_is_to_the_bit_as_if_the_rows_had_never_been_there(calls):
 
 
 def test_a_place_that_was_taken_is_given_back(connect):
-    con = connect(trust=TRUST)
+    con = connect()
     first = con.remember("Ingrid Solberg repairs the red lamp in Tromsø.", source="user")
     for n in range(6):
         con.remember(f"Ingrid Solberg repairs the red lamp in the hall of Tromsø. {n}", source="evil")
@@ -101,7 +103,8 @@ def test_a_place_that_was_taken_is_given_back(connect):
     report = con.rollback_source("evil")
     assert len(report.memory_ids) == 6 and report.links > 0 and report.links_changed > 0
     assert con.execute(kinds, [last, first]).fetchall() == [("same_entity",), ("similar",)]
-    assert con.rollback_source("evil").memory_ids == ()
+    with pytest.raises(ProgrammingError, match="no memory is of the source 'evil'"):
+        con.rollback_source("evil")
     change = con.history()[0]
     assert (change.call, change.deleted) == ("rollback_source", 6)
     con.undo(change.change_id)
@@ -253,3 +256,33 @@ def test_an_import_of_one_source_says_nothing_else(connect, tmp_path):
         assert rows == [("Tea is at five.", "mail"), ("The key is gone.", "mail")]
         assert len(con.rollback_source("mail").memory_ids) == 2
     assert CliRunner().invoke(cli, [*command[:-1], " "]).exit_code == 2
+
+
+def test_a_pattern_or_a_wrong_name_is_an_error_with_the_names_like_it(connect):
+    con = connect()
+    con.remember("The key is here.", source="web:evil.org")
+    con.remember("The key is there.", source="web:good.org")
+    for wrong, told in {
+        "web:*": r"it is a pattern.*'web:evil\.org', 'web:good\.org'",
+        "web:evil": r"there is 'web:evil\.org'",
+        "WEB:EVIL.ORG": r"'web:evil\.org'",
+        "nobody": "SELECT DISTINCT source",
+    }.items():
+        for dry_run in (True, False):
+            with pytest.raises(ProgrammingError, match=told):
+                con.rollback_source(wrong, dry_run=dry_run)
+    assert con.rollback_source("web:evil.org", since="2999-01-01").memory_ids == ()
+
+
+def test_since_is_when_it_was_stored_here_whatever_an_export_says(connect, tmp_path):
+    other, con = connect("other"), connect()
+    other.remember("The key is in the lake.", source="web:evil.org")
+    other.export(tmp_path / "export.jsonl")
+    before = con.remember("Tea is at five.", source="web:evil.org")
+    moment = con.get(before).created_at
+    import_path(con, tmp_path / "export.jsonl")
+    (imported,) = con.execute("SELECT memory_id FROM memories WHERE text LIKE '%lake.'").fetchone()
+    assert con.get(imported).created_at < moment
+    assert con.rollback_source("web:evil.org", since=moment, dry_run=True).memory_ids == (before, imported)
+    later = con.history()[0].changed_at
+    assert con.rollback_source("web:evil.org", since=later).memory_ids == (imported,)

@@ -57,15 +57,15 @@ def test_what_is_remembered_again_keeps_its_source_unless_another_is_given(conne
 
 def test_a_connection_of_one_source_writes_nothing_as_another(connect):
     con = connect()
-    ids = con.remember([KEY, "Tea is at five."], source="user")
+    con.remember([KEY, "Tea is at five."], source="user")
     tool = connect(source="tool:web")
     tool.remember("The key is in the lake.", source="user")
     tool.execute("INSERT INTO memories (text, source) VALUES ('The key is gone.', 'user')")
-    tool.update(ids[1], text="Tea is at six.")
+    tool.update(tool.remember("Tea is at six."), text="Tea is at seven.", source="user")
     con.store.refresh()
     assert stored(con) == {
-        KEY: "user", "The key is in the lake.": "tool:web", "The key is gone.": "tool:web",
-        "Tea is at six.": "tool:web",
+        KEY: "user", "Tea is at five.": "user", "The key is in the lake.": "tool:web",
+        "The key is gone.": "tool:web", "Tea is at seven.": "tool:web",
     }  # fmt: skip
     with pytest.raises(ProgrammingError, match="source is ''"):
         connect(source="")
@@ -89,10 +89,12 @@ def test_a_source_that_is_not_trusted_is_capped_and_the_configuration_holds_at_o
     query = "where is the spare key"
     before = dict(answers(con, query))
     con.close()
+    alone = connect("alone")
+    alone.remember([KEY, *fill], source="user")
     con = connect(trust=WEB)
     found = con.recall(query)
     assert found[0].text == KEY and found[0].trust == 1
-    assert found[0].score == pytest.approx(before[KEY], rel=1e-9)  # what is trusted scores as before
+    assert found[0].score == pytest.approx(dict(answers(alone, query))[KEY], rel=1e-9)
     (evil,) = [each for each in found if each.source == "web:evil"]
     limit = 4 * 0.2 / 0.8
     assert evil.trust == pytest.approx(0.2) and 0 < evil.score < limit
@@ -121,13 +123,18 @@ def test_links_lift_nothing_over_its_ceiling(connect):
     found = {each.memory_id: each for each in con.recall("where is the spare key", k=50, hops=4)}
     assert found[evil].graph_score > 0
     assert found[evil].score < 4 * 0.2 / 0.8
-    # and what it passes on is no more than it may have itself
+    # and it passes nothing on to what is trusted more
     ends = con.execute(
         "SELECT memory_id, graph_score, ceiling FROM spread([?], [50.0], 1)", [evil]
     ).fetchall()
-    assert {row[0] for row in ends} == {evil, *trusted}
-    assert max(row[1] for row in ends) < 1
-    assert {row[0]: row[2] for row in ends}[evil] == pytest.approx(1, rel=1e-6)
+    assert ends == [(evil, 0, pytest.approx(1, rel=1e-6))]
+    ends = con.execute("SELECT memory_id FROM spread([?], [50.0], 1)", [trusted[0]]).fetchall()
+    assert (evil,) in ends
+    # what is trusted as little gets no more from it than it may have itself
+    other = con.remember("Or that of a third note.", source="web:b")
+    con.link(evil, other, weight=1.0)
+    ends = con.execute("SELECT memory_id, graph_score FROM spread([?], [50.0], 1)", [evil]).fetchall()
+    assert 0 < dict(ends)[other] < 1
 
 
 def test_trust_is_a_filter_by_row_and_by_source(connect):
@@ -154,11 +161,14 @@ def test_one_source_has_only_its_share(connect):
     con.remember([f"Some note of mine {n}." for n in range(12)], source="user")
     sources = [each.source for each in con.recall("the key is in", k=10)]
     assert len(sources) == 10 and sources.count("web:a") == sources.count("web:b") == 3
+    for asked in ("web:a", ["web:a", "web:b"]):  # who asks for a source wants its memories
+        assert len(con.recall("the key is in", k=10, source=asked)) == 10
     sql = "SELECT source FROM recall('the key is in', k := 1)"
     assert len(con.execute(sql).fetchall()) == 1
     con.close()
     con = connect(trust=TrustConfig(sources=(("web:*", 0.9),), source_share=1.0))
-    assert {each.source for each in con.recall("the key is in", k=10)} == {"web:a", "web:b"}
+    sources = [each.source for each in con.recall("the key is in", k=10)]
+    assert sources.count("web:a") + sources.count("web:b") > 6
 
 
 def test_a_source_that_is_trusted_less_changes_nothing_of_what_is_known(connect):

@@ -27,16 +27,17 @@ CREATE MACRO unit_vector(vector) AS aios_unit_vector(vector::DOUBLE[]);
 
 -- The k memories nearest to a vector by cosine, best first: memory_id, score, and standard_score, the number of
 -- standard deviations that the score lies above the mean of all memories; with `content`, also how well each answers
--- that text, keyword_score, standardised too.
-CREATE MACRO vector_search(vector, k, /* filters */, filter := NULL, content := NULL) AS TABLE
+-- that text, keyword_score, standardised too. With `by_trust` it is k of each class of trust (security.md), so that
+-- what is trusted less crowds nothing out. Means and deviations are over what is trusted as much as the memory, or more.
+CREATE MACRO vector_search(vector, k, /* filters */, filter := NULL, content := NULL, by_trust := false) AS TABLE
 SELECT unnest(aios_vector_search(unit_vector(vector), whole_number('k', k),
-    aios_filter(/* given filters */, filter), content), recursive := true);
+    aios_filter(/* given filters */, filter), content, by_trust::BOOLEAN), recursive := true);
 
 -- The k memories with the highest BM25 score for a text, best first; only such as hold a word of it. With `vector`, also
--- how near each is to that, vector_score, standardised.
-CREATE MACRO keyword_search(content, k, /* filters */, filter := NULL, vector := NULL) AS TABLE
+-- how near each is to that, vector_score, standardised. `by_trust` as in `vector_search`.
+CREATE MACRO keyword_search(content, k, /* filters */, filter := NULL, vector := NULL, by_trust := false) AS TABLE
 SELECT unnest(aios_keyword_search(content, whole_number('k', k),
-    aios_filter(/* given filters */, filter), unit_vector(vector)), recursive := true);
+    aios_filter(/* given filters */, filter), unit_vector(vector), by_trust::BOOLEAN), recursive := true);
 
 -- Standardised vector and keyword scores of given memories.
 CREATE MACRO score_memories(vector, content, ids) AS TABLE
@@ -46,7 +47,8 @@ SELECT unnest(aios_score(unit_vector(vector), content, ids), recursive := true);
 -- score that arrived there (graph_score), its distance in links, when it happened, its age in seconds, and as `given`
 -- which of the given ones it is, from 1. Of one given twice the first score counts. `ceiling` is what its score cannot
 -- exceed, by the trust in it: infinity where it is trusted fully. `most` leaves only that many of
--- those that were not given, the ones where most arrived.
+-- those that were not given, of each class of trust the ones where most arrived. Scores flow to what is trusted as much
+-- or less, and never to what is trusted more.
 CREATE MACRO spread(ids, scores, hops := 1, /* filters */, filter := NULL, most := NULL) AS TABLE
 SELECT unnest(aios_spread(ids, scores, whole_number('hops', hops)::INTEGER,
     aios_filter(/* given filters */, filter), coalesce(most, -1)), recursive := true);
@@ -72,13 +74,14 @@ SELECT unnest(aios_memory_versions(0), recursive := true);
 -- other should win.
 CREATE MACRO search_depth(k) AS greatest(k::BIGINT, 100);
 
--- The first k of a ranked list. Where sources are trusted less than fully, `best_of_sources.sql` takes its place.
-CREATE MACRO best_of(ranked, k) AS ranked[:k];
+-- The first k of a ranked list, found with a filter. Where sources are trusted less than fully, `best_of_sources.sql` takes
+-- its place.
+CREATE MACRO best_of(ranked, k, filter := NULL) AS ranked[:k];
 
 -- The k memories that answer a query best.
 --   0. asked:      what was given, each argument once and checked: a plan can then be run with other values
---   1. candidates: the best by vector and the best by keyword, filters applied, each with both standardised scores, so
---                  that they can be added
+--   1. candidates: the best by vector and the best by keyword of each class of trust, filters applied, each with both
+--                  standardised scores, so that they can be added
 --   2. fused:      all of them, with their weighted sums
 --   3. reached:    what arrives over links from those that are better than average
 --   4. ranked:     the sum of all parts, under the ceiling of what is not trusted fully (schema/trust.py), cut to k; ties
@@ -105,10 +108,10 @@ WITH asked AS MATERIALIZED (
 ),
 candidates AS MATERIALIZED (
     SELECT memory_id, standard_score AS vector_score, keyword_score
-    FROM (SELECT unnest(aios_vector_search(vector, depth, conditions, content), recursive := true) FROM asked)
+    FROM (SELECT unnest(aios_vector_search(vector, depth, conditions, content, true), recursive := true) FROM asked)
     UNION ALL
     SELECT memory_id, vector_score, standard_score AS keyword_score
-    FROM (SELECT unnest(aios_keyword_search(content, depth, conditions, vector), recursive := true) FROM asked)
+    FROM (SELECT unnest(aios_keyword_search(content, depth, conditions, vector, true), recursive := true) FROM asked)
 ),
 fused AS MATERIALIZED (
     SELECT list(memory_id) AS ids, list(vector_score) AS vector_scores, list(keyword_score) AS keyword_scores,
@@ -130,7 +133,7 @@ ranked AS MATERIALIZED (
     SELECT best_of(list({
         'content': content, 'conditions': conditions, 'memory_id': memory_id, 'score': score, 'vector_score': vector_score,
         'keyword_score': keyword_score, 'graph_score': graph_score, 'recency_score': recency_score, 'links': distance
-    } ORDER BY score DESC, memory_id), any_value(most)) AS best
+    } ORDER BY score DESC, memory_id), any_value(most), filter := any_value(conditions)) AS best
     FROM reached
     WHERE score >= least
 )

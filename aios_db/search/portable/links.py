@@ -55,7 +55,7 @@ def step(  # noqa: PLR0917
         int64, ascending, and float64: the other ends; the sum of what came from turns of a session, and the
         most that came over another link.
     """
-    origins, targets, weights, kinds = _entries(rows, adjacency, more)
+    origins, targets, weights, kinds = entries(rows, adjacency, more)
     reached = sorted_unique(targets)
     at = np.searchsorted(reached, targets)
     incoming, kinds = kinds >= _INCOMING, kinds & np.uint8(_INCOMING - 1)
@@ -77,7 +77,7 @@ def step(  # noqa: PLR0917
     return reached, total + most
 
 
-def _entries(rows: Rows, adjacency: Adjacency, more: More) -> More:
+def entries(rows: Rows, adjacency: Adjacency, more: More) -> More:
     """Return all links of the rows that were not deleted: place in ``rows``, target, weight and kind."""
     offsets, all_targets, all_weights, all_kinds = adjacency
     known = np.flatnonzero(rows < len(offsets) - 1)

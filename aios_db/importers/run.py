@@ -143,13 +143,14 @@ def import_files(
     run = _Run(con, database, defaults, Aside(aside), progress, ImportReport(), restart, sync)
     wanted = [Path(path) for path in paths]
     check_paths(wanted)
-    for path in wanted:
-        if format is None and is_export(path):
-            run.import_export(path)
-        else:
-            run.import_path(path, options, format, alone=len(wanted) == 1 and path.is_file())
-    for path in wanted if sync else ():
-        run.remove_gone_files(path)
+    with con.store.as_one_change("import"):
+        for path in wanted:
+            if format is None and is_export(path):
+                run.import_export(path)
+            else:
+                run.import_path(path, options, format, alone=len(wanted) == 1 and path.is_file())
+        for path in wanted if sync else ():
+            run.remove_gone_files(path)
     return run.report
 
 

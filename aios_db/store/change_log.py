@@ -4,6 +4,9 @@ A call is one to four commits in two tables; Lance could note it in each, but fo
 and reading it back would open a manifest per version. So it is a file of its own (`framed_log`), written
 under the write lock. Before a call's first commit, what is known of it by then is written into a second
 file; where its process is killed half-way, the next change finds that, and logs it as not complete.
+
+Several calls may be one change, such as the batches of an import: as long as nobody else changes anything in
+between, each is logged under the number of the first, and the last record of a number is the one that counts.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -47,6 +50,10 @@ class Draft:
     change_id: int
     about: dict[str, Any]
     """Who makes it, as the columns of `ChangeRecord`."""
+    level: Versions
+    """The versions that this call of it began at; ``before`` is where its first one did."""
+    earlier: Mapping[str, int] = field(default_factory=dict)
+    """What earlier calls of it did."""
     added: int = 0
     updated: int = 0
     deleted: int = 0
@@ -56,7 +63,7 @@ class Draft:
     @property
     def counts(self) -> dict[str, int]:
         """What it does, as the columns of `ChangeRecord`."""
-        return {name: getattr(self, name) for name in _COUNTS}
+        return {name: getattr(self, name) + self.earlier.get(name, 0) for name in _COUNTS}
 
     def ended(self, after: Versions, *, complete: bool) -> ChangeRecord:
         """Return the record of the change; what one that was broken off did is not counted."""
@@ -92,25 +99,33 @@ class ChangeLog:
         self._last = self._count = 0
         self._log = FramedLog(directory / CHANGES, self._forget, self._note)
 
-    def begin(self, call: str, versions: Versions, about: Mapping[str, Any]) -> Draft:
+    def begin(
+        self, call: str, versions: Versions, about: Mapping[str, Any], going_on: Draft | None = None
+    ) -> Draft:
         """Note that a change begins at these versions; return what counts it.
+
+        With ``going_on``, the change before is to go on, if it is the last one of all.
 
         Raises
         ------
         OSError
             The disk is full or fails.
         """
-        draft = Draft(call, versions, datetime.now(timezone.utc), 0, {**_process(), **about})
+        draft = Draft(call, versions, datetime.now(timezone.utc), 0, {**_process(), **about}, versions)
         if self._keep:
             self._log.catch_up()
             self._go_on()
             self._settle(versions)
             draft.change_id = self._last + 1
+            if going_on is not None and going_on.change_id == self._last:
+                anew: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
+                draft = replace(going_on, level=versions, earlier=going_on.counts, **anew)
             self._write_begun(
                 {
                     "change_id": draft.change_id,
                     "call": draft.call,
                     "before": draft.before,
+                    "level": draft.level,
                     "begun_at": draft.begun_at.timestamp(),
                     "about": draft.about,
                 }
@@ -125,10 +140,10 @@ class ChangeLog:
         if not self._keep:
             return
         try:
-            if versions == draft.before:
-                self._write_begun({"last": self._last})
-            else:
+            if versions != draft.level:
                 self._append(draft.ended(versions, complete=complete))
+            if versions == draft.level or draft.level != draft.before:  # else its number says it is logged
+                self._write_begun({"last": self._last})
         except OSError as error:
             logger.warning("change %d is not in the log yet: %s", draft.change_id, error)
 
@@ -194,8 +209,10 @@ class ChangeLog:
                 datetime.fromtimestamp(content["begun_at"], timezone.utc),
                 content["change_id"],
                 content["about"],
+                (content["level"][0], content["level"][1]),
             )
-            if draft.change_id == self._last + 1 and draft.before != versions:
+            goes_on = draft.change_id == self._last and draft.level != draft.before
+            if (draft.change_id == self._last + 1 or goes_on) and draft.level != versions:
                 self._append(draft.ended(versions, complete=False))
         except FileNotFoundError:
             return
@@ -262,7 +279,13 @@ def _tell_anew(directory: Path, table: str, change: Callable[[dict[str, Any], st
 
 
 def _read_all(directory: Path, found: list[ChangeRecord]) -> FramedLog:
-    log = FramedLog(directory / CHANGES, found.clear, lambda content: found.append(_read(content)))
+    def take(content: bytes) -> None:
+        record = _read(content)
+        if found and found[-1].change_id == record.change_id:
+            found.pop()  # the change went on
+        found.append(record)
+
+    log = FramedLog(directory / CHANGES, found.clear, take)
     log.catch_up()
     return log
 

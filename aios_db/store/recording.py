@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,13 @@ from aios_db.store.origin import Origins
 from aios_db.store.snapshot import newest
 
 
+class OneChange(threading.local):
+    """What the calls of a thread are, where they are one change: its name, and what it has done by now."""
+
+    call: str | None = None
+    draft: Draft | None = None
+
+
 class Recording:
     """The part of `MemoryStore` that logs what the rest of it changes."""
 
@@ -27,6 +35,7 @@ class Recording:
     change_log: ChangeLog
     _durable: Mapping[str, DurableTable]
     _unforced: dict[str, lance.LanceDataset] | None
+    _one: OneChange
 
     if TYPE_CHECKING:  # what `MemoryStore` has
 
@@ -42,6 +51,18 @@ class Recording:
         ]
 
     @contextmanager
+    def as_one_change(self, call: str) -> Iterator[None]:
+        """Log what this thread changes in the block as one change, which is undone as a whole.
+
+        Where others change something in between, it is one change up to there, and another one from there on.
+        """
+        self._one.call, self._one.draft = call, None
+        try:
+            yield
+        finally:
+            self._one.call = self._one.draft = None
+
+    @contextmanager
     def _changing(
         self, call: str, doing: str, *, undoes: int | None = None, at_end: Callable[[], None] = lambda: None
     ) -> Iterator[Draft]:
@@ -51,7 +72,8 @@ class Recording:
         """
         with self._writing(doing):
             about = {"statement": self.origins.statement(), **self.scope.values, "undoes": undoes}
-            draft = self.change_log.begin(call, self._versions(), about)
+            one = self._one
+            draft = self.change_log.begin(one.call or call, self._versions(), about, one.draft)
             self._unforced = {}
             try:
                 try:
@@ -62,8 +84,13 @@ class Recording:
                 # What is committed may not be the snapshot yet.
                 written = newest(self.memories).version, newest(self.links).version
                 self.change_log.end(draft, written, complete=False)
+                if written != draft.level:
+                    one.draft = None
                 raise
-            self.change_log.end(draft, self._versions(), complete=True)
+            written = self._versions()
+            self.change_log.end(draft, written, complete=True)
+            if one.call and written != draft.level:
+                one.draft = draft
             self._force_all(unforced or {})
             at_end()
 

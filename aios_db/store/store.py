@@ -58,6 +58,7 @@ from aios_db.store.maintenance import Maintenance
 from aios_db.store.origin import Origins
 from aios_db.store.pending import Pending, write_column, write_pairs
 from aios_db.store.recalls import Pair, Recalls
+from aios_db.store.recording import OneChange
 from aios_db.store.repair import RepairReport, repair
 from aios_db.store.selection import Selection
 from aios_db.store.snapshot import handle, newest
@@ -126,7 +127,7 @@ class MemoryStore(Undoing):
         self._cleaned: dict[str, int] = {}
         self.origins = Origins()
         self.change_log = ChangeLog(path, config.storage.keep_changes)
-        self._unforced = None
+        self._unforced, self._one = None, OneChange()
         with operational(f"opening {path}"):
             self.recalls = Recalls(path / layout.RECALLS, read_only=self.read_only)
         self._maintenance = Maintenance(self, config.storage.maintenance_delay_s)

@@ -53,8 +53,7 @@ class ChangeRecord:
     undoes: int | None
     """Of an `undo`, the change that it took back."""
     first_row: int | None
-    """Of an import of an export, whose memories say themselves when they were stored: Lance's id of the first
-    row that is new; the others follow it."""
+    """Lance's row id of the first memory that it added; the others follow it."""
     complete: bool
     """False when the call failed, or its process was killed, with a part of it written."""
 

@@ -62,11 +62,11 @@ def taken(
     links: LanceDataset,
     source: str,
     since: datetime | None,
-    imports: Sequence[ChangeRecord] = (),
+    changes: Sequence[ChangeRecord] = (),
 ) -> Taken:
     """Return the memories of a source that were stored since a moment, and what was made of them.
 
-    ``imports`` says when memories were stored here that say another time themselves.
+    ``changes`` says when memories were stored here that say an earlier time themselves.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def taken(
     if not len(own):
         raise ProgrammingError(_no_such(source, memories))
     if since is not None:
-        stored = _stored_at(own, imports)
+        stored = _stored_at(own, changes)
         own = own.filter(pa.array(stored >= pa.scalar(since, TIMESTAMP).cast(pa.int64()).as_py()))
     made = memories.to_table(
         columns=["memory_id", "derived_from"],
@@ -110,14 +110,14 @@ def taken(
     )
 
 
-def _stored_at(rows: pa.Table, imports: Sequence[ChangeRecord]) -> NDArray[np.int64]:
-    """Return when rows were stored here, in microseconds since 1970."""
+def _stored_at(rows: pa.Table, changes: Sequence[ChangeRecord]) -> NDArray[np.int64]:
+    """Return when rows were stored here, in microseconds since 1970: not before they were added."""
     stored: NDArray[np.int64] = rows["created_at"].cast(pa.int64()).to_numpy().copy()
     row_ids = rows["_rowid"].to_numpy().astype(np.int64)
-    for each in imports:
+    for each in changes:
         if each.first_row is not None and each.added:
-            of_import = (row_ids >= each.first_row) & (row_ids < each.first_row + each.added)
-            stored[of_import] = round(each.changed_at.timestamp() * 1e6)
+            added = (row_ids >= each.first_row) & (row_ids < each.first_row + each.added)
+            stored[added] = np.maximum(stored[added], round(each.changed_at.timestamp() * 1e6))
     return stored
 
 

@@ -89,8 +89,7 @@ class Adopting(Writes):
             written = commit(self.memories, new)
             draft.added = len(new)
             self._written(memories_=written, appended=Appended(memories=new))
-            if len(new):
-                draft.first_row = int(self.index.find_ids(new["memory_id"].combine_chunks()).min())
+            self._note_first(draft, new)
             if released is not None and self.source is None:
                 self._adopt_releases(new, released.filter(pa.array(fresh)))
         self._maintenance.notify()

@@ -59,6 +59,7 @@ class Draft:
     deleted: int = 0
     links: int = 0
     first_row: int | None = None
+    """The row id of the first memory that it adds."""
 
     @property
     def counts(self) -> dict[str, int]:

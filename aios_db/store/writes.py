@@ -376,6 +376,7 @@ class Writes(Recording):
         written = commit(self.memories, new, change.row_ids, change.columns)
         self._written(memories_=written, appended=Appended(memories=None if len(change.row_ids) else new))
         draft.added, draft.updated = len(new), len(change.row_ids)
+        self._note_first(draft, new)
         if len(new):
             self._link(new, draft)
         self._relink(change, draft)
@@ -384,6 +385,11 @@ class Writes(Recording):
             if self.index.needs_save_now:
                 self.index.save()
         return list(ids)
+
+    def _note_first(self, draft: Draft, new: pa.Table) -> None:
+        """Note the row of the first memory that a change adds."""
+        if draft.first_row is None and len(new):
+            draft.first_row = int(self.index.find_ids(new["memory_id"][:1].to_pylist())[0])
 
     def _renewed(
         self, again: pa.Table, rows: NDArray[np.int64], given: NDArray[np.int64], *, append: bool, entry: str

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import aios_db
 from aios_db.cli.app import cli
 from aios_db.config import Config
-from aios_db.importers import import_path
+from aios_db.importers import import_files
 from aios_db.provenance import keeping
 from aios_db.schema.config import LinksConfig, StorageConfig, TrustConfig
 from aios_db.schema.errors import DataError, NotSupportedError, ProgrammingError, ReadOnlyError
@@ -280,9 +280,15 @@ def test_since_is_when_it_was_stored_here_whatever_an_export_says(connect, tmp_p
     other.export(tmp_path / "export.jsonl")
     before = con.remember("Tea is at five.", source="web:evil.org")
     moment = con.get(before).created_at
-    import_path(con, tmp_path / "export.jsonl")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.md").write_text("Notes of nobody, before it.")
+    import_files(con, [tmp_path / "folder", tmp_path / "export.jsonl"])
     (imported,) = con.execute("SELECT memory_id FROM memories WHERE text LIKE '%lake.'").fetchone()
     assert con.get(imported).created_at < moment
     assert con.rollback_source("web:evil.org", since=moment, dry_run=True).memory_ids == (before, imported)
-    later = con.history()[0].changed_at
-    assert con.rollback_source("web:evil.org", since=later).memory_ids == (imported,)
+    later = next(each for each in con.history() if each.call == "import").changed_at
+    after = con.remember("Tea is at six.", source="web:evil.org")
+    assert con.rollback_source("web:evil.org", since=con.get(after).created_at, dry_run=True).memory_ids == (
+        after,
+    )
+    assert con.rollback_source("web:evil.org", since=later).memory_ids == (imported, after)

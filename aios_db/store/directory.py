@@ -22,7 +22,7 @@ from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.security.permissions import DIRECTORY_MODE
 from aios_db.store.change_log import step_back
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
-from aios_db.store.durable import FORCED, VERSIONS, force_file, force_tree
+from aios_db.store.durable import FORCED, VERSIONS, force_file, force_tree, forced_version
 from aios_db.store.failures import DAMAGED, operational
 from aios_db.store.kept import ASIDE
 from aios_db.store.lock import WriteLock
@@ -131,6 +131,8 @@ def step_over_torn(directory: Path, *, read_only: bool, lock: WriteLock) -> dict
                 elif torn_versions(path)[0]:  # raises where it is damage
                     raise _torn(path)
             elif gone := lost_newest(path):
+                if not read_only and forced_version(path) >= gone[0]:
+                    raise _lost(path, *gone)
                 lost[table] = gone
     for table, (version, instead) in lost.items():
         logger.error(
@@ -186,6 +188,14 @@ def _torn(table: Path) -> OperationalError:
         f"the newest version of {table.stem} in {table.parent} is torn, as after a loss of power. Take what "
         f"can be read first (aios salvage {table.parent} OUT); then open it once without read_only, which "
         "goes back to the newest whole version and gives up what came after"
+    )
+
+
+def _lost(table: Path, version: int, instead: int) -> OperationalError:
+    return OperationalError(
+        f"opening {table} failed: version {version} was on the disk as a whole, and its manifest is gone "
+        f"since. Nothing was changed; with read_only=True, version {instead} opens. What only the lost one "
+        f"names, the next write would bury: {DAMAGED}"
     )
 
 

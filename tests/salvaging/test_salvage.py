@@ -17,6 +17,7 @@ import aios_db
 from aios_db.cli.app import cli
 from aios_db.importers import import_files
 from aios_db.schema.memories import memories_schema
+from aios_db.store import MemoryStore
 from aios_db.store.durable import manifest
 
 
@@ -170,10 +171,13 @@ def test_a_lost_newest_manifest_is_named_with_what_may_be_back(
     assert not report.complete
     assert any("forgotten after it may be as before" in each.why for each in report.losses)
     assert {*texts_of(tmp_path / "out")} > {*texts}
-    if hint:
-        with caplog.at_level(logging.ERROR, "aios_db"), connect(path) as con:
-            assert con.store.memories.count_rows() > len(texts)
-        assert "memories is gone" in caplog.text
+    with pytest.raises(aios_db.OperationalError, match=r"its manifest is gone since.*aios salvage"):
+        connect(path)
+    with caplog.at_level(logging.ERROR, "aios_db"):
+        store = MemoryStore.open(path, read_only=True)
+    assert store.memories.count_rows() > len(texts)
+    assert "memories is gone" in caplog.text
+    store.close()
 
 
 def test_the_command_says_what_is_missing_by_its_exit_status(

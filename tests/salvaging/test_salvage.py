@@ -62,7 +62,7 @@ def test_a_salvage_of_a_whole_database_is_its_export(whole: tuple[Path, list[str
             pq.read_table(tmp_path / each / name).sort_by([(column, "ascending") for column in key])
             for each in ("out", "export")
         )
-        assert one.equals(other)
+        assert one.equals(other.select(one.column_names))  # who was let out of quarantine is in another table
 
 
 @pytest.mark.parametrize("how", DAMAGES)

@@ -185,8 +185,10 @@ def compact_if_due(
     directory: Path,
     config: StorageConfig,
     cleaned: dict[str, int],
-) -> None:
+) -> bool:
     """Compact each table that has too many small fragments, and clean up after so many commits.
+
+    Returns whether there was anything to do.
 
     Parameters
     ----------
@@ -197,7 +199,7 @@ def compact_if_due(
     found = [(each, is_due(each, every)) for each in tables]
     found = [(each, due) for each, due in found if due or each.version - cleaned.get(each.uri, 0) >= every]
     if not found:
-        return
+        return False
     try:
         with FileLock(directory / LOCK, blocking=False):
             for dataset, due in found:
@@ -208,3 +210,4 @@ def compact_if_due(
                 cleaned[dataset.uri] = written.version
     except Timeout:
         logger.debug("another process is compacting", extra={"database": str(directory)})
+    return True

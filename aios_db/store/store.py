@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from aios_db import logs
+from aios_db.engine.weights.pressure import give_back_freed
 from aios_db.models.following import Following
 from aios_db.models.versions import WeightVersions
 from aios_db.provenance.policy import SourceTrust
@@ -375,8 +376,10 @@ class MemoryStore(Undoing):
         with operational(f"compacting {self.path}"):
             self.refresh()
             tables = self.memories, self.links
-            compact_if_due(tables, self._lock, self.path, self.config.storage, self._cleaned)
+            compacted = compact_if_due(tables, self._lock, self.path, self.config.storage, self._cleaned)
             self.refresh()
+            if compacted:
+                give_back_freed()  # hundreds of commits leave the heap in pieces
             if not self.index.needs_save:
                 return
             if self._loading() and not self._closing:
@@ -509,6 +512,7 @@ class MemoryStore(Undoing):
         self.index = SearchIndex.open(None, self.dimension)
         self._records.clear()
         pa.default_memory_pool().release_unused()
+        give_back_freed()
         self._logging()
 
     def abandon(self) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from aios_db.backup import RestoreReport
     from aios_db.checking import CheckReport
+    from aios_db.config import GivenConfig
     from aios_db.connection import Connection
     from aios_db.cursor import Cursor
     from aios_db.memory import Memory
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from aios_db.provenance.rollback import RollbackReport
     from aios_db.recollection import Recollection
     from aios_db.salvaging import SalvageReport
-    from aios_db.schema.config import Config
     from aios_db.store.turns import Turns
 
 __version__ = "0.1.0"
@@ -101,7 +101,7 @@ def connect(
     path: str | PathLike[str] = ":memory:",
     *,
     read_only: bool = False,
-    config: Config | str | PathLike[str] | None = None,
+    config: GivenConfig = None,
     warm: bool = False,
     user_id: str | None = None,
     agent_id: str | None = None,
@@ -122,7 +122,7 @@ def connect(
     read_only
         Refuse every write of memories and links. SQL reaches no files either, see ``external_access``.
     config
-        The configuration, or the path of a YAML file.
+        The configuration; values by section and key, over what is configured; or a YAML file.
     warm
         Load the text model, and choose what runs it, before this returns, so that no later call waits for
         that: tens of seconds the first time on a machine, then about one.
@@ -186,7 +186,7 @@ def attach(
     schema: str = "main",
     *,
     read_only: bool = False,
-    config: Config | str | PathLike[str] | None = None,
+    config: GivenConfig = None,
     source: str | None = None,
 ) -> None:
     """Make aios_db an extension of your own DuckDB connection; see `aios_db.attachment.attach`."""
@@ -202,7 +202,7 @@ def detach(connection: duckdb.DuckDBPyConnection, schema: str | None = None) -> 
     detach(connection, schema)
 
 
-def check(path: str | PathLike[str], *, config: Config | str | PathLike[str] | None = None) -> CheckReport:
+def check(path: str | PathLike[str], *, config: GivenConfig = None) -> CheckReport:
     """Read all of a database and compare what can be compared; see `aios_db.checking.checking.check`."""
     from aios_db.checking import check
     from aios_db.config import given_config
@@ -214,7 +214,7 @@ def repair(
     path: str | PathLike[str],
     *,
     recreate: Sequence[str] = (),
-    config: Config | str | PathLike[str] | None = None,
+    config: GivenConfig = None,
 ) -> Repaired:
     """Mend a database as far as nothing can be lost; see `aios_db.mending.repairing.repair`."""
     from aios_db.config import given_config
@@ -228,7 +228,7 @@ def restore(
     path: str | PathLike[str],
     *,
     backup_id: str | None = None,
-    config: Config | str | PathLike[str] | None = None,
+    config: GivenConfig = None,
 ) -> RestoreReport:
     """Make a database at ``path`` of a backup; see `aios_db.backup.restoring.restore`."""
     from aios_db.backup.restoring import restore

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from aios_db.config import given_config
+from aios_db.config import GivenConfig, given_config
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
 from aios_db.schema.deadlines import Deadlines
@@ -209,7 +209,7 @@ def attach(
     schema: str = "main",
     *,
     read_only: bool = False,
-    config: Config | str | PathLike[str] | None = None,
+    config: GivenConfig = None,
     source: str | None = None,
 ) -> None:
     """Make aios_db an extension of a DuckDB connection that the caller already has.
@@ -231,7 +231,8 @@ def attach(
     read_only
         Refuse writes.
     config
-        The configuration, or the path of a YAML file; by default what `aios_db.config.load_config` finds.
+        The configuration; values by section and key, over what is configured; or a YAML file. By default it
+        is what `aios_db.config.load_config` finds.
     source
         What is written through the connection comes from there, whatever it says itself, as with `connect`.
 

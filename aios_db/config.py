@@ -2,8 +2,9 @@
 
 The file is the one named by the caller, else by ``$AIOS_CONFIG``, else ``aios.yaml`` in the working
 directory; without any, the defaults hold. ``AIOS_SECTION__KEY`` (``AIOS_CPU__BACKEND=standard``,
-``AIOS_STRICT=true``) overrides the file. A value that cannot be used is logged as an error with its place and
-the default is kept; ``strict: true`` raises instead.
+``AIOS_STRICT=true``) overrides the file, and what a program gives as a mapping overrides both. A value that
+cannot be used is logged as an error with its place and the default is kept; ``strict: true`` raises instead,
+and so does one that the program gave.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ BOOLEANS = MappingProxyType(
     {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 )
 
+_GIVEN = "config["
 _ROOT = ""  # the section of the keys that stand outside of any section
 
 
@@ -46,12 +48,34 @@ class _Setting:
     value: object
 
 
-def given_config(config: Config | str | os.PathLike[str] | None) -> Config:
-    """Return a configuration that was given as such, as a YAML file's path, or not at all (`load_config`)."""
-    return config if isinstance(config, Config) else load_config(config)
+GivenConfig = Config | Mapping[str, object] | str | os.PathLike[str] | None
+"""A configuration, some values by section and key, a YAML file's path, or nothing."""
 
 
-def load_config(path: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None) -> Config:
+def given_config(config: GivenConfig) -> Config:
+    """Return the configuration that a program gave, over the file and the environment unless it is whole.
+
+    Raises
+    ------
+    ConfigError
+        It is none of these, or has a value that cannot be used; or as `load_config`.
+    """
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, Mapping):
+        return load_config(given=config)
+    if config is None or isinstance(config, str | os.PathLike):
+        return load_config(config)
+    raise ConfigError(
+        f"a configuration is a Config, a mapping of sections, or a path, not {type(config).__name__}"
+    )
+
+
+def load_config(
+    path: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    given: Mapping[str, object] | None = None,
+) -> Config:
     """Return the configuration of this process.
 
     Parameters
@@ -60,22 +84,26 @@ def load_config(path: str | os.PathLike[str] | None = None, env: Mapping[str, st
         A YAML file; by default ``$AIOS_CONFIG`` or ``./aios.yaml``.
     env
         The environment; by default ``os.environ``.
+    given
+        Values by key, and by section and key: ``{"storage": {"durability": "normal"}}``.
 
     Raises
     ------
     ConfigError
-        When a file is named and not there; or when ``strict`` is set (in the file or as ``AIOS_STRICT``) and
-        anything is invalid.
+        When a file is named and not there; when ``given`` has a value that cannot be used; or when ``strict``
+        is set (in the file or as ``AIOS_STRICT``) and anything is invalid.
     """
     env = os.environ if env is None else env
     problems: list[str] = []
-    settings = [*_from_file(path, env, problems), *_from_environment(env)]
+    settings = [*_from_file(path, env, problems), *_from_environment(env), *_from_mapping(given or {})]
     values: dict[str, dict[str, Any]] = {}
     for setting in settings:
         section = values.setdefault(setting.section, {})
         try:
             section[setting.key] = _parse_setting(setting)
         except ValueError as error:
+            if setting.place.startswith(_GIVEN):
+                raise ConfigError(f"{setting.place}: {error}") from None
             kept = "the file's value" if setting.key in section else "the default"
             problems.append(f"{setting.place}: {error}; using {kept}")
     config = _build(values)
@@ -163,6 +191,27 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[_Setting]:
             yield _Setting(f"${variable}", section, key, env[variable])
         elif name in keys(Config):
             yield _Setting(f"${variable}", _ROOT, name, env[variable])
+
+
+def _from_mapping(given: Mapping[str, object]) -> Iterator[_Setting]:
+    for name, content in given.items():
+        place = f"{_GIVEN}{name!r}]"
+        if not name or name not in sections():
+            yield _Setting(place, _ROOT, str(name), _as_text(content))
+        elif not isinstance(content, Mapping):
+            raise ConfigError(f"{place}: must be a section of keys, not {_show(content)}")
+        else:
+            for key, value in content.items():
+                yield _Setting(f"{place}[{key!r}]", name, str(key), _as_text(value))
+
+
+def _as_text(value: object) -> object:
+    """Return a value of Python's as a file would have it, for the one parser."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_text(each) for key, each in value.items()}
+    if value is None or isinstance(value, bool):
+        return str(value).lower() if value is not None else ""
+    return str(value) if isinstance(value, int | float | os.PathLike) else value
 
 
 def _parse_setting(setting: _Setting) -> Any:

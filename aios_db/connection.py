@@ -36,8 +36,8 @@ from aios_db.writes import NOT_IN_A_TRANSACTION
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from aios_db.config import GivenConfig
     from aios_db.recollection import Options, Recollection
-    from aios_db.schema.config import Config
     from aios_db.schema.deadlines import Deadlines
     from aios_db.store.store import MemoryStore
     from aios_db.udfs.writing import WriteGuard
@@ -63,7 +63,8 @@ class Connection(Fetching, Memories, Moving, Provenance, Undoing):
     read_only
         Refuse every write of memories and links.
     config
-        The configuration, or the path of a YAML file; by default what `aios_db.config.load_config` finds.
+        The configuration; values by section and key, over what is configured; or a YAML file. By default it
+        is what `aios_db.config.load_config` finds.
     scope
         Whose memories the connection sees and changes, as if there were no others.
     restrictions
@@ -96,7 +97,7 @@ class Connection(Fetching, Memories, Moving, Provenance, Undoing):
         path: str | PathLike[str],
         *,
         read_only: bool = False,
-        config: Config | str | PathLike[str] | None = None,
+        config: GivenConfig = None,
         scope: Scope = EVERYTHING,
         restrictions: Restrictions | None = None,
         source: str | None = None,

@@ -27,8 +27,11 @@ It is looked for in this order: the path given (`aios --config FILE`, `load_conf
 Environment variables named `AIOS_SECTION__KEY` override it: `AIOS_CPU__BACKEND=standard`,
 `AIOS_RECALL__K=5`, `AIOS_STRICT=true`.
 
-A value that cannot be used (an unknown key, a wrong type, out of range) is logged as an error with its place
-(`aios.yaml:cpu.threads`, `$AIOS_CPU__THREADS`) and the value it would have replaced stays. With
+A program can give single values, which hold over both: `aios_db.connect(path, config={"recall": {"k": 5}})`;
+one that cannot be used raises `aios_db.ConfigError`.
+
+Elsewhere a value that cannot be used (an unknown key, a wrong type, out of range) is logged as an error with
+its place (`aios.yaml:cpu.threads`, `$AIOS_CPU__THREADS`) and the value it would have replaced stays. With
 `strict: true` it raises `aios_db.ConfigError` instead. An empty value is the default.
 
 This page is made by `docs/make_configuration.py` from `schema/config.py`.

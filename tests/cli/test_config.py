@@ -228,3 +228,50 @@ def test_billion_laughs_are_shortened(load):
     config, errors = load("\n".join([*lines, "cpu: *a29", "recall: {k: *a29}"]))
     assert config == Config()
     assert all(len(error) < 500 for error in errors)
+
+
+def test_a_program_gives_single_values_over_file_and_environment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "aios.yaml").write_text("storage:\n  keep_changes: 5\n  lock_timeout_s: 7\n")
+    monkeypatch.setenv("AIOS_RECALL__K", "3")
+    given = {
+        "strict": True,
+        "engine": {"models_dir": tmp_path / "models", "mmap": False},
+        "storage": {"keep_changes": 9, "durability": "normal"},
+        "recall": {"vector_weight": 2.5},
+        "trust": {"sources": {"web:*": 0.25}},
+    }
+    with aios_db.connect(tmp_path / "a.aios", config=given) as con:
+        config = con.store.config
+    assert (config.strict, config.engine.mmap, config.engine.models_dir) == (
+        True,
+        False,
+        str(tmp_path / "models"),
+    )
+    assert (config.storage.keep_changes, config.storage.lock_timeout_s, config.storage.durability) == (
+        9,
+        7,
+        "normal",
+    )
+    assert (config.recall.k, config.recall.vector_weight) == (3, 2.5)
+    assert config.trust.sources == (("web:*", 0.25),)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (
+            {"storage": {"durabilty": "full"}},
+            r"config\['storage'\]\['durabilty'\].*did you mean 'durability'",
+        ),
+        ({"recall": {"k": 0}}, r"config\['recall'\]\['k'\]: must be an integer of at least 1, not '0'"),
+        ({"storage": 3}, r"config\['storage'\]: must be a section of keys"),
+        ({"strorage": {}}, "did you mean 'storage'"),
+        ({3: {}}, "there is no such key"),
+        ([("recall", 1)], "not list"),
+    ],
+)
+def test_a_value_of_a_program_that_cannot_be_used_raises(tmp_path, given, error):
+    with pytest.raises(aios_db.ConfigError, match=error):
+        aios_db.connect(tmp_path / "a.aios", config=given)
+    assert not (tmp_path / "a.aios").exists()

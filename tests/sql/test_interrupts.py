@@ -25,7 +25,7 @@ def con(tmp_path: Path) -> Iterator[aios_db.Connection]:
 
 
 def test_inside_a_function_of_ours(con: aios_db.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(*_: object) -> None:
+    def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     counted = "SELECT count(*) FROM keyword_search('tea', 1)"
@@ -81,9 +81,9 @@ with aios_db.connect(sys.argv[1]) as con:
     con.remember([{"text": "tea at four", "text_embedding": [1.0] + [0.0] * 383}])
     search = con.store.index.keyword_search
 
-    def rung(*arguments):
+    def rung(*arguments, **named):
         os.kill(os.getpid(), signal.SIGINT)
-        return search(*arguments)
+        return search(*arguments, **named)
 
     con.store.index.keyword_search = rung
     print(con.execute("SELECT count(*) FROM keyword_search('tea', 1)").fetchall())

@@ -7,13 +7,12 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from uuid import uuid4
 
 from aios_db import __version__
 from aios_db.backup.lineage import Lineage
-from aios_db.backup.manifest import Manifest, TableState
+from aios_db.backup.manifest import Manifest, TableState, next_id
 from aios_db.backup.models import copied_models, known_models
 from aios_db.backup.objects import Entry, blocks_of
 from aios_db.backup.opening import check_counts, opened
@@ -122,7 +121,7 @@ class _Backup:
         self._timeout_s = config.storage.lock_timeout_s
         self._copied_files = self._copied_bytes = 0
         self._checked_files = self._checked_bytes = 0
-        self._id = f"{datetime.now(timezone.utc):%Y-%m-%dT%H%M%S.%fZ}"
+        self._id = next_id(target.ids())
 
     def make(self, keep: int, *, models: bool) -> BackupReport:
         versions = WeightVersions(

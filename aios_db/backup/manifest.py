@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from aios_db.backup.objects import Entry
 from aios_db.schema.errors import OperationalError
 
 FORMAT = 1
+_ID = "%Y-%m-%dT%H%M%S.%fZ"
+
+
+def next_id(there: Sequence[str]) -> str:
+    """Return the name of a new backup, which sorts after those that are there.
+
+    It is the time in UTC, or right after the newest one's where the clock is behind that.
+
+    Parameters
+    ----------
+    there
+        The backups of the directory, oldest first.
+    """
+    now = datetime.now(timezone.utc)
+    if made := [each for name in there if (each := _moment(name))]:
+        now = max(now, made[-1] + timedelta(microseconds=1))
+    return now.strftime(_ID)
+
+
+def _moment(name: str) -> datetime | None:
+    """Return the time that a backup is named after; None where somebody has named it otherwise."""
+    try:
+        return datetime.strptime(name, _ID).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -39,7 +65,7 @@ class Manifest:
     """One backup."""
 
     id: str
-    """When it was begun, in UTC: backups sort by it."""
+    """Its name, of `next_id`: backups sort by it."""
     database: str
     """Where the database was."""
     made_by: str

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import stat
+from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 
 import pytest
 from backup_helpers import SMALL, content, rows
 from filelock import FileLock
 
-from aios_db.backup import Target, backup, restore, verify
+from aios_db.backup import Target, backup, manifest, restore, verify
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError, ProgrammingError
 from aios_db.store import MemoryStore
@@ -90,6 +91,29 @@ def test_what_no_kept_backup_needs_is_removed(store, tmp_path):
     assert {path.name for path in target.objects.root.rglob("*") if path.is_file()} == named
     assert content(tmp_path / "agent.aios") == _restored(tmp_path, made[-1].id)
     assert len(_restored(tmp_path, made[-2].id)["memories"]) == 29
+
+
+def test_a_backup_is_the_newest_whatever_the_clock_says(store, tmp_path, monkeypatch):
+    first = backup(store.path, tmp_path / "backups", config=SMALL)
+    assert first.id[:10] == f"{datetime.now(timezone.utc):%Y-%m-%d}"
+    store.remember(rows(["Ada says more"]))
+    monkeypatch.setattr(manifest, "datetime", _HourAgo)
+    second = backup(store.path, tmp_path / "backups", config=SMALL)
+    assert restore(tmp_path / "backups", tmp_path / "new.aios", config=SMALL).id == second.id
+
+    third = backup(store.path, tmp_path / "backups", keep=1, config=SMALL)
+
+    assert third.removed == (first.id, second.id)
+    assert Target(tmp_path / "backups").ids() == [third.id]
+    assert third.tables["memories"].rows == first.tables["memories"].rows + 1
+
+
+class _HourAgo(datetime):
+    """The clock after it was set back."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - timedelta(hours=1)
 
 
 def _restored(tmp_path: Path, backup_id: str) -> object:

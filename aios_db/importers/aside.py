@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aios_db.importers.base import Format, Record, Rejected, Source, parse_json, shorten
+from aios_db.importers.base import Format, Record, Rejected, Row, Source, parse_json, shorten
 from aios_db.importers.records import make_record
 from aios_db.importers.rows import read_row
 from aios_db.security.permissions import open_private, write_private
@@ -64,9 +65,32 @@ def read(source: Source) -> Iterator[Record]:
             yield from read_row(there, content, f"{file}:{place}", progress, f"{file}:{place}")
 
 
+def noted(source: Source) -> dict[str, tuple[str, str | None]]:
+    """Return, by location, the file of each record of a file of rejected ones, and the source noted."""
+    found = {}
+    for line in source.text.split("\n"):
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            entry = parse_json(line)
+            file = str(entry["file"])
+            found[f"{file}:{entry['place']}"] = file, str(entry.get("source") or "") or None
+    return found
+
+
+def of_source(record: Record, source: str | None) -> Record:
+    """Return a record with the source that its import had, whatever it says itself."""
+    if source is None:
+        return record
+    if isinstance(record, Rejected):
+        return replace(record, source=source)
+    return replace(record, fields={**record.fields, "source": source}) if isinstance(record, Row) else record
+
+
 def _entry(file: str, record: Rejected) -> dict[str, Any]:
     place = record.location.removeprefix(file).lstrip(": ")
-    return {"file": file, "place": place, "reason": record.reason, "record": _parsed(record.content)}
+    source = {"source": record.source} if record.source and record.source != file else {}
+    return {
+        "file": file, "place": place, "reason": record.reason, **source, "record": _parsed(record.content)
+    }  # fmt: skip
 
 
 def _parsed(content: str) -> Any:

@@ -46,6 +46,8 @@ class Rejected:
     content: str
     """The record as it was read, shortened to what a person needs to find and mend it."""
     progress: float = 1.0
+    source: str | None = None
+    """Where it comes from, of an import that has one source."""
 
 
 @dataclass(frozen=True)

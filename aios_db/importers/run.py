@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aios_db.exports.reading import Taken, is_export, read_export
 from aios_db.importers.archives import is_archive, unpacked
-from aios_db.importers.aside import RETRY, Aside
+from aios_db.importers.aside import RETRY, Aside, noted, of_source
 from aios_db.importers.base import (
     Format,
     Options,
@@ -241,9 +241,14 @@ class _Run:
         """Import rejected records again, and leave in their file those that fail again."""
         failed: list[tuple[str, Rejected]] = []
         report = FileReport(name=source.name, format=RETRY.name)
-        for file, records in groupby(RETRY.read(source), key=_file_of):
+        known = noted(source)
+
+        def place(record: Record) -> tuple[str, str | None]:
+            return known.get(record.location, (record.location.partition(":")[0], None))
+
+        for (file, said_by), records in groupby(RETRY.read(source), key=place):
             naming = Naming(file, self.defaults)
-            while batch := list(islice(records, BATCH_ROWS)):
+            while batch := [of_source(each, said_by) for each in islice(records, BATCH_ROWS)]:
                 _, _, refused = self._import_batch(batch, naming, report)
                 failed += [(file, record) for record in refused]
         self.aside.replace(failed)
@@ -412,7 +417,8 @@ class _Run:
                 fields = {name: value for name, value in row.fields.items() if name != "text_embedding"}
                 return self._remember([replace(row, fields=fields)], report)
             reason = first_line(error).removeprefix("row 0: ")
-            return [None], [Rejected(row.location, reason, shorten(row.fields), row.progress)]
+            source = row.fields.get("source")
+            return [None], [Rejected(row.location, reason, shorten(row.fields), row.progress, source)]
 
     def _count_turns(self, rows: Sequence[Row]) -> None:
         """Count the turns that an earlier run stored; what the database refused was none."""
@@ -446,7 +452,8 @@ class _Run:
     def _set_aside(self, report: FileReport, rejected: Sequence[Rejected]) -> None:
         """Keep records that cannot be imported in a file."""
         if rejected:
-            self.aside.add(report.name, rejected)
+            source = self.con.store.source
+            self.aside.add(report.name, [replace(each, source=source or each.source) for each in rejected])
             self.report.rejected_path = str(self.aside.path)
 
 
@@ -458,11 +465,6 @@ def _unreadable(source: Source, error: BaseException) -> Rejected:
     if isinstance(error, RecursionError):
         return Rejected(source.name, "is nested too deeply", "")
     return Rejected(source.name, f"cannot be read: {type(error).__name__}: {first_line(error)}", "")
-
-
-def _file_of(record: Record) -> str:
-    """Return the file of a record that was rejected, as its location begins."""
-    return record.fields["source"] if isinstance(record, Row) else record.location.partition(":")[0]
 
 
 def _rows(records: Iterable[Record]) -> Iterator[Row]:

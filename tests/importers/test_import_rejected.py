@@ -6,7 +6,7 @@ import pytest
 
 import aios_db
 from aios_db.importers import UnreadableError, import_path, retry_rejected
-from aios_db.schema.config import Config, EngineConfig
+from aios_db.schema.config import Config, EngineConfig, TrustConfig
 
 
 @pytest.fixture
@@ -113,3 +113,28 @@ def test_erasing_a_source_leaves_nothing_of_it(con, tmp_path):
     for word in (b"secretname", b"topsecret"):
         assert [path for path in files if word in path.read_bytes()] == []
     assert any(b"kept.md" in path.read_bytes() for path in files)
+
+
+def test_a_retry_has_the_source_that_its_import_had(tmp_path, minilm_dir):
+    config = Config(
+        engine=EngineConfig(models_dir=str(minilm_dir.parent)), trust=TrustConfig(sources=(("web:*", 0.2),))
+    )
+    rows = ['{"text": "Lake key", "external_id": "key"}', '{"txet": "page"}', '{"text": "a page"']
+    (tmp_path / "in.jsonl").write_text("\n".join(rows))
+    aside = tmp_path / "agent.aios.rejected.jsonl"
+    with aios_db.connect(tmp_path / "agent.aios", config=config) as user:
+        user.remember("The key is under the pot.", source="user", external_id="key")
+        with aios_db.connect(tmp_path / "agent.aios", config=config, source="web:x") as web:
+            assert import_path(web, tmp_path / "in.jsonl").rejected == 3
+        entries = [json.loads(line) for line in aside.read_text().splitlines()]
+        assert [each["source"] for each in entries] == ["web:x"] * 3
+        for _ in range(2):  # what fails again keeps it, too
+            assert retry_rejected(user, aside).rejected == 3
+        entries = [json.loads(line) for line in aside.read_text().splitlines()]
+        assert [(each["file"], each["source"]) for each in entries] == [("in.jsonl", "web:x")] * 3
+        mended = {"2": {"text": "page", "source": "user"}, "3": '{"text": "a page"}'}
+        entries = [{**each, "record": mended.get(each["place"], each["record"])} for each in entries]
+        aside.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        assert (report := retry_rejected(user, aside)).stored == 2 and report.rejected == 1
+        found = user.execute("SELECT text, source FROM memories ORDER BY text").fetchall()
+    assert found == [("The key is under the pot.", "user"), ("a page", "web:x"), ("page", "web:x")]

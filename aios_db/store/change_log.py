@@ -185,6 +185,15 @@ class ChangeLog:
         _read_all(self._directory, found)
         return found
 
+    def broken_off(self, versions: Versions) -> bool:
+        """Tell whether a change since the last repair may not have come to its end; without a log, it may."""
+        if not self._keep:
+            return True
+        self._log.catch_up()
+        told = self.records()
+        repaired = max((number for number, each in enumerate(told) if each.call == "repair"), default=-1)
+        return bool(self._unfinished(versions)) or not all(each.complete for each in told[repaired + 1 :])
+
     def _append(self, record: ChangeRecord) -> None:
         self._log.append(_written(record))
         if self._count > 2 * self._keep + _SLACK:
@@ -202,6 +211,11 @@ class ChangeLog:
 
     def _settle(self, versions: Versions) -> None:
         """Log the change that was begun last and did not come to its end, if it wrote anything."""
+        if record := self._unfinished(versions):
+            self._append(record)
+
+    def _unfinished(self, versions: Versions) -> ChangeRecord | None:
+        """Return the change that was begun last, if it wrote something and is not in the log."""
         try:
             content = json.loads(self._begun.read_bytes().partition(b"\n")[0])
             draft = Draft(
@@ -213,12 +227,12 @@ class ChangeLog:
                 (content["level"][0], content["level"][1]),
             )
             goes_on = draft.change_id == self._last and draft.level != draft.before
-            if (draft.change_id == self._last + 1 or goes_on) and draft.level != versions:
-                self._append(draft.ended(versions, complete=False))
+            wrote = (draft.change_id == self._last + 1 or goes_on) and draft.level != versions
+            return draft.ended(versions, complete=False) if wrote else None
         except FileNotFoundError:
-            return
+            return None
         except (ValueError, KeyError, TypeError, IndexError, OverflowError):  # it was cut off, or is empty
-            return
+            return None
 
     def _write_begun(self, content: Mapping[str, Any]) -> None:
         # In place: ext4 brings a file that was cut to nothing and written again to the disk at once.

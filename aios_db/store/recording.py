@@ -50,6 +50,10 @@ class Recording:
             if all(getattr(each, name) == value for name, value in scope)
         ]
 
+    def broken_off(self) -> bool:
+        """Tell whether a change of any process may not have come to its end; see `ChangeLog.broken_off`."""
+        return self.change_log.broken_off(self._versions())
+
     @contextmanager
     def as_one_change(self, call: str) -> Iterator[None]:
         """Log what this thread changes in the block as one change, which is undone as a whole.

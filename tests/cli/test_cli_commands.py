@@ -4,8 +4,10 @@ import io
 import json
 import sys
 
+import numpy as np
 import pytest
 
+import aios_db
 from aios_db.cli.app import COMMANDS, cli
 from aios_db.cli.models import models
 
@@ -127,8 +129,6 @@ def test_help_of_every_command_has_an_example(aios):
 
 
 def test_version_and_unknown_command(aios):
-    import aios_db
-
     assert aios("--version").out == f"aios, version {aios_db.__version__}\n"
     assert cli.get_command(None, "none") is None
 
@@ -145,8 +145,6 @@ def test_configuration_file_and_logging(aios, tmp_path):
 
 
 def test_interrupted(aios, monkeypatch):
-    import aios_db
-
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
@@ -156,8 +154,6 @@ def test_interrupted(aios, monkeypatch):
 
 
 def test_defect_is_one_line_too(aios, monkeypatch):
-    import aios_db
-
     def fail(*_, **__):
         raise RuntimeError("a\ndefect")
 
@@ -188,6 +184,28 @@ def test_doctor(aios, tmp_path, monkeypatch):
     }
     assert set(problems) == {"configuration", "text model", "database"}
     assert "$AIOS_RECALL__K" in problems["configuration"]
+
+
+def test_the_doctor_tells_what_was_forgotten_from_what_was_not_linked(aios, monkeypatch):
+    def links():
+        found = aios("doctor", "--json").json
+        return [finding["status"] for finding in found if finding["check"] == "links"]
+
+    vectors = np.eye(384, dtype=np.float32).tolist()
+    with aios_db.connect("agent.aios") as con:
+        said = [con.remember(f"row {n}", text_embedding=vectors[n], session_id="s") for n in range(5)]
+        con.forget(said[2])
+    assert links() == ["note"]
+
+    with aios_db.connect("agent.aios") as con:
+        monkeypatch.setattr("aios_db.store.writes.link_new", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            con.remember("row 5", text_embedding=vectors[5], session_id="s")
+    assert links() == ["problem"]
+
+
+def _killed(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_doctor_finds_changed_weights(aios, tmp_path, minilm_dir, monkeypatch):

@@ -43,6 +43,7 @@ def open_table(faults: Faults, table: str, remedy: str) -> lance.LanceDataset | 
             if not is_whole(path / manifest(found[0])):
                 raise OperationalError(f"version {found[0]} does not end as it should")
             dataset = lance.dataset(path)
+            _ = dataset.schema  # Lance panics here where the manifest says a type that it does not know
     except OperationalError as error:
         faults.file(path / manifest(found[0]), _short(error), remedy)
         return None

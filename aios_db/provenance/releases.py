@@ -11,6 +11,7 @@ import lance
 import pyarrow as pa
 
 from aios_db.schema.quarantine_releases import KEY, SCHEMA
+from aios_db.store.failures import DAMAGED, operational
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -36,8 +37,9 @@ class Releases:
             return {}
         version, found = self._read
         if version != dataset.version:
-            rows = dataset.to_table(columns=["memory_id", "fingerprint"])
-            found = dict(zip(rows["memory_id"].to_pylist(), rows["fingerprint"].to_pylist(), strict=True))
+            with operational(f"reading {dataset.uri}", DAMAGED):
+                rows = dataset.to_table(columns=["memory_id", "fingerprint"])
+                found = dict(zip(rows["memory_id"].to_pylist(), rows["fingerprint"].to_pylist(), strict=True))
             self._read = dataset.version, found
         return found
 

@@ -14,12 +14,13 @@ from typing import Any, NoReturn
 import lance
 import pyarrow as pa
 
-from aios_db.schema import association_links, memories
+from aios_db.schema import association_links, memories, quarantine_releases
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import OperationalError
-from aios_db.schema.tables import BESIDE
+from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import LINK_COLUMNS
+from aios_db.store.durable import fragment_files, manifest, versions
 from aios_db.store.failures import DAMAGED, operational
 
 logger = logging.getLogger("aios_db.store")
@@ -51,6 +52,25 @@ class Damaged:
     def add(self, table: str, reason: str) -> None:
         """Note one more."""
         self._reasons[table] = reason
+
+    def look(self) -> None:
+        """Note tables of records that do not open with all of their columns.
+
+        Of what was released from quarantine, which every connection reads whole, every row is read.
+        """
+        for table in [each for each in RECORDS if each not in self]:
+            place, wanted = table_path(self.directory, table), RECORDS[table].SCHEMA.names
+            where = place / manifest(max(versions(place), default=0))
+            try:
+                with operational(f"opening {where}", DAMAGED):
+                    dataset = lance.dataset(place)
+                    if lost := set(wanted) - set(dataset.schema.names):
+                        raise OperationalError(f"{where} is damaged: it has no column {min(lost)}")
+            except OperationalError as error:
+                self.add(table, str(error))
+                continue
+            if table == quarantine_releases.TABLE and (reason := unreadable(dataset, wanted)):
+                self.add(table, reason)
 
     def require(self, table: str) -> None:
         """Raise where a table cannot be read.
@@ -129,7 +149,7 @@ def open_level(
             damaged.add(association_links.TABLE, str(error))
     with operational(f"opening {table_path(damaged.directory, memories.TABLE)}", DAMAGED):
         stored = open_table(memories.TABLE)
-    check(stored.schema)
+        check(stored.schema)
     if links is not None:
         try:
             with operational(f"reading {damaged.directory}", DAMAGED):
@@ -150,11 +170,17 @@ def open_level(
 
 
 def unreadable(dataset: lance.LanceDataset, columns: Iterable[str]) -> str:
-    """Return what is wrong with a table that is read whole, or nothing when it can be read."""
+    """Return what is wrong with a table that is read whole, with the file, or nothing when it can be read."""
+    names = list(columns)
     try:
         with operational(f"reading {dataset.uri}"):
-            for batch in dataset.scanner(columns=list(columns)).to_batches():
-                batch.validate(full=True)
+            dataset.scanner(columns=names, limit=0).to_table()  # its columns, also where it has no rows
+            fragments = dataset.get_fragments()
+        for fragment in fragments:
+            files = " and ".join(name for name, _ in fragment_files([fragment.metadata]))
+            with operational(f"reading {files} of {dataset.uri}"):
+                for batch in fragment.scanner(columns=names).to_batches():
+                    batch.validate(full=True)
     except OperationalError as error:
         return str(error)
     return ""

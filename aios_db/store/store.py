@@ -111,6 +111,7 @@ class MemoryStore(Undoing):
         self.path = path
         self.config = config
         self.damaged = Damaged(path, found.damaged)
+        self.damaged.look()
         self.read_only = read_only or bool(self.damaged)
         self.restrictions, self.scope = OPEN, scope
         self.trust, self.source = SourceTrust(config.trust), None

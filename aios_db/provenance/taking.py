@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.provenance.authority import Trusts, said
-from aios_db.schema.memories import SCOPE, WRITABLE
+from aios_db.schema.memories import SCOPE
 from aios_db.search.index import SearchIndex
 
 # Equal by definition in a memory that is remembered again.
 CONTENT = frozenset({"kind", "title", "text", "media", "media_uri", "speaker", *SCOPE})
-_GIVEN = tuple(name for name in WRITABLE if name not in CONTENT)
 
 
 def with_source(rows: pa.Table, source: str, of: pa.Array | None = None) -> pa.Table:
@@ -46,49 +47,40 @@ def inheriting(rows: pa.Table, index: SearchIndex) -> pa.Table:
     return _with(rows, "trust", pa.array(shares, rows["trust"].type))
 
 
-def heeded(  # noqa: PLR0917 - what is given, who gives it, and what is known
-    again: pa.Table,
-    authority: Trusts,
-    first: Trusts,
-    before: Trusts,
-    replaced: NDArray[np.bool_],
-    entry: str,
-) -> pa.Table:
-    """Return what is given of memories that are remembered again, as far as it counts.
+@dataclass(frozen=True)
+class Repeated:
+    """What becomes of memories that are said again, by the trust in who says it; false of new ones."""
 
-    Where the source is trusted less than the memory, it changes nothing of it but that it was said again.
-    Where it is trusted more than the source that the memory has, the memory becomes its own: source, trust
-    and lineage are what is given, so that it stands when whoever said it first is taken back.
+    outdone: NDArray[np.bool_]
+    """Who says it is trusted more than who did: the memory becomes as if nobody had said it before."""
+    kept: NDArray[np.bool_]
+    """Who says it is trusted less than the memory: of that nothing changes but that it was accessed."""
 
-    Parameters
-    ----------
-    again
-        The rows.
-    authority
-        How much the source of each is trusted.
-    first
-        How much the source that the memory has is.
-    before
-        How much the memory is.
-    replaced
-        Rows that become what is given as a whole.
-    entry
-        The source of rows that name none.
-    """
-    kept = pa.array(~replaced & (authority < before))
-    if pc.any(kept).as_py():
-        for name in _GIVEN:
-            column = again[name].combine_chunks()
-            again = _with(again, name, pc.if_else(kept, pa.scalar(None, column.type), column))
-    raised = ~replaced & (authority > first) & (said(again, authority) > before)
-    if raised.any():
-        of = pa.array(raised)
-        again = with_source(again, entry, of)
-        for name, default in (("trust", 1.0), ("derived_from", [])):
-            column = again[name].combine_chunks()
-            wanting = pc.and_(of, column.is_null())
-            again = _with(again, name, pc.if_else(wanting, pa.scalar(default, column.type), column))
-    return again
+    @classmethod
+    def between(
+        cls, again: pa.Table, authority: Trusts, first: Trusts, before: Trusts, named: NDArray[np.bool_]
+    ) -> Repeated:
+        """Return what counts of rows.
+
+        Parameters
+        ----------
+        again
+            The rows, which trust no more than what they are derived from.
+        authority
+            How much the source of each is trusted.
+        first
+            How much the source that the memory has is.
+        before
+            How much the memory is.
+        named
+            Rows that replace the memory by its ``external_id``.
+        """
+        more = named | (said(again, authority) > before)
+        return cls((authority > first) & more, ~named & (authority < before))
+
+    def take(self, places: NDArray[np.int64]) -> Repeated:
+        """Return it for some of the rows."""
+        return Repeated(self.outdone[places], self.kept[places])
 
 
 def _with(rows: pa.Table, name: str, column: pa.Array) -> pa.Table:

@@ -153,10 +153,10 @@ def become(
         if name not in stored.column_names:
             continue
         old, new = stored[name].combine_chunks(), given[name].combine_chunks()
-        columns[name] = _chosen(new, old, new.is_valid())
+        columns[name] = chosen(new, old, new.is_valid())
         if replaced.any() and name not in ("text_embedding", "text_weight_version"):
             whole = pc.fill_null(new, DEFAULTS[name]) if name in DEFAULTS else new
-            columns[name] = _chosen(whole, columns[name], pa.array(replaced))
+            columns[name] = chosen(whole, columns[name], pa.array(replaced))
     if "text_embedding" in columns:
         _place_vectors(columns, stored, given, replaced)
     if "modalities" in stored.column_names:
@@ -187,7 +187,7 @@ def _place_vectors(
         other = reworded(stored, given) & replaced
         new = pc.or_(new, pa.array(other))
     for name in ("text_embedding", "text_weight_version"):
-        columns[name] = _chosen(given[name].combine_chunks(), stored[name].combine_chunks(), new)
+        columns[name] = chosen(given[name].combine_chunks(), stored[name].combine_chunks(), new)
 
 
 def reworded(
@@ -198,7 +198,7 @@ def reworded(
     return np.logical_or(*(differs(stored[name], given[name]) for name in names))
 
 
-def _chosen(new: pa.Array, old: pa.Array, take_new: pa.Array) -> pa.Array:
+def chosen(new: pa.Array, old: pa.Array, take_new: pa.Array) -> pa.Array:
     """Return ``new`` where ``take_new``, else ``old``; of any type."""
     count = len(old)
     place = np.where(take_new.to_numpy(zero_copy_only=False), np.arange(count), np.arange(count, 2 * count))

@@ -180,11 +180,16 @@ def delete_named(dataset: lance.LanceDataset, keys: pa.Table) -> tuple[lance.Lan
 
 
 def delete_at(
-    dataset: lance.LanceDataset, memory_ids: pa.Array, kinds: Sequence[str] | None = None
+    dataset: lance.LanceDataset,
+    memory_ids: pa.Array,
+    kinds: Sequence[str] | None = None,
+    *,
+    staying: bool = False,
 ) -> tuple[lance.LanceDataset, pa.ChunkedArray]:
     """Delete every link, or those of some kinds, that starts or ends at these memories.
 
-    Of the kind `derived_from` those that end there stay: they follow from the other memory.
+    Where the memories are ``staying``, so do links of the kind `derived_from` that end there: they follow
+    from the other memory.
 
     Returns
     -------
@@ -193,9 +198,10 @@ def delete_at(
     """
     starts = pc.field("source_id").isin(memory_ids)
     ends = starts | pc.field("target_id").isin(memory_ids)
+    if staying:
+        ends = ends & (starts | (pc.field("kind") != "derived_from"))
     if kinds is not None:
-        lineage = pc.field("kind") == "derived_from"
-        ends = ends & pc.field("kind").isin(list(kinds)) & (starts | ~lineage)
+        ends = ends & pc.field("kind").isin(list(kinds))
     found = dataset.to_table(columns=["source_id"], filter=ends, with_row_id=True)
     return delete(dataset, found["_rowid"].to_numpy()), found["source_id"]
 

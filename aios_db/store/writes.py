@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from aios_db.models.following import Following
 from aios_db.provenance.authority import Trusts, authority, over_others, refuse_beyond
 from aios_db.provenance.policy import SourceTrust
-from aios_db.provenance.taking import CONTENT, heeded, inheriting, of_source, with_source
+from aios_db.provenance.taking import CONTENT, Repeated, inheriting, of_source, with_source
+from aios_db.schema.association_links import KINDS
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, ProgrammingError
 from aios_db.schema.memories import WRITABLE
@@ -36,7 +37,7 @@ from aios_db.store.commit import commit, delete
 from aios_db.store.confirming import check_confirmed
 from aios_db.store.embedding import Encoder, embed_missing
 from aios_db.store.groups import grouped
-from aios_db.store.known import become, find_known, reworded
+from aios_db.store.known import become, chosen, find_known, reworded
 from aios_db.store.linking import link_new
 from aios_db.store.maintenance import Maintenance
 from aios_db.store.pending import Pending, count_accesses
@@ -58,6 +59,8 @@ from aios_db.store.update import Update
 logger = logging.getLogger("aios_db.store")
 
 _BULK = 4_096
+_STAYING = ("memory_id", "created_at", "association_links")
+"""What a memory keeps that is said again by who is trusted more: all else becomes what a new one has."""
 _CONFIRM = (
     "forget(…, confirm=True) in Python, forget(memory_id, confirm := true) or forget_all(…, confirm := true) "
     "in SQL, also in the place of a DELETE, --yes in the shell"
@@ -71,6 +74,7 @@ class _Look:
     version: int
     known: NDArray[np.int64]
     """Row id of the memory that each row is, or -1."""
+    repeated: Repeated
     wanting: NDArray[np.bool_]
     """Rows that need a vector."""
 
@@ -187,7 +191,7 @@ class Writes(Recording):
             if append:
                 hashes = settled(distinct["content_hash"].to_pylist(), self._is_known)
                 distinct = _with(distinct, content_hash=pa.array(hashes, pa.string()))
-            ids = self._store(distinct, look.known, np.bincount(of_row), draft, append=append, entry=entry)
+            ids = self._store(distinct, look, np.bincount(of_row), draft, append=append, entry=entry)
         self._maintenance.notify()
         return [ids[place] for place in of_row]
 
@@ -238,7 +242,7 @@ class Writes(Recording):
             change = update.change(changed)
             draft.updated = len(change.row_ids)
             self._written(memories_=commit(self.memories, None, change.row_ids, change.columns))
-            self._relink(change, draft)
+            self._relink(*change.to_link(), draft)
         self._maintenance.notify()
         return len(update.memory_ids)
 
@@ -285,12 +289,28 @@ class Writes(Recording):
         contents = distinct["content_hash"].to_pylist()
         known = find_known(self.memories, self.index, distinct, contents, fold=fold)
         self._keep_from_takeovers(distinct, known, entry)
-        wanting = known < 0
+        repeated = self._repeated(distinct, known, entry)
+        wanting = (known < 0) | repeated.outdone
         replaced = np.flatnonzero(~wanting & _is_named(distinct))
         if len(replaced):
             stored = self.memories._take_rows(known[replaced].tolist(), columns=["title", "text"])
-            wanting[replaced] = reworded(stored, distinct.take(pa.array(replaced)))
-        return _Look(self.memories.version, known, wanting)
+            wanting[replaced] |= reworded(stored, distinct.take(pa.array(replaced)))
+        return _Look(self.memories.version, known, repeated, wanting)
+
+    def _repeated(self, distinct: pa.Table, known: NDArray[np.int64], entry: str) -> Repeated:
+        """Return what becomes of the memories that are ``known``."""
+        found = Repeated(np.zeros(len(known), np.bool_), np.zeros(len(known), np.bool_))
+        old = np.flatnonzero(known >= 0)
+        if not len(old):
+            return found
+        rows, again = known[old], inheriting(distinct.take(pa.array(old)), self.index)
+        shares = self._authority_over(rows, authority(again, entry, self.trust))
+        first = shares
+        if self.trust.active:
+            first = authority(self.memories._take_rows(rows.tolist(), columns=["source"]), "", self.trust)
+        among = Repeated.between(again, shares, first, self.index.trust(rows), _is_named(again))
+        found.outdone[old], found.kept[old] = among.outdone, among.kept
+        return found
 
     def _keep_from_takeovers(self, distinct: pa.Table, known: NDArray[np.int64], entry: str) -> None:
         """Refuse rows that would replace what is trusted more than their source.
@@ -348,43 +368,54 @@ class Writes(Recording):
     def _store(
         self,
         distinct: pa.Table,
-        known: NDArray[np.int64],
+        look: _Look,
         given: NDArray[np.int64],
         draft: Draft,
         *,
         append: bool,
         entry: str,
     ) -> list[str]:
-        """Commit the rows that are not ``known``, bring those that are up to date, and return all ids.
+        """Commit the rows that are not known, bring those that are up to date, and return all ids.
 
         ``given`` says how often each row was given, ``draft`` counts what is done, ``entry`` is the source of
         rows that name none.
         """
+        known = look.known
         old = np.flatnonzero(known >= 0)
         fresh = known < 0
         ids = np.empty(len(distinct), object)
         change = NO_CHANGE
         if len(old):
             ids[old], change = self._renewed(
-                distinct.take(pa.array(old)), known[old], given[old], append=append, entry=entry
+                distinct.take(pa.array(old)),
+                known[old],
+                look.repeated.take(old),
+                given[old],
+                append=append,
+                entry=entry,
             )
         ids[fresh] = [str(uuid_utils.uuid7()) for _ in range(int(fresh.sum()))]
-        added = inheriting(with_source(distinct.filter(pa.array(fresh)), entry), self.index)
-        hashes = with_external(added["content_hash"].to_pylist(), external_keys(added))
-        added = _with(added, content_hash=pa.array(hashes, pa.string()))
-        new = complete(added, ids[fresh].tolist(), given[fresh] - 1, self.memories.schema)
+        new = self._new(distinct.filter(pa.array(fresh)), ids[fresh].tolist(), given[fresh], entry)
         written = commit(self.memories, new, change.row_ids, change.columns)
         self._written(memories_=written, appended=Appended(memories=None if len(change.row_ids) else new))
         draft.added, draft.updated = len(new), len(change.row_ids)
         self._note_first(draft, new)
         if len(new):
             self._link(new, draft)
-        self._relink(change, draft)
+        self._relink(*change.to_link(), draft)
+        self._relink(known[look.repeated.outdone], None, draft)
         if len(new) >= _BULK:
             self._loaded_at = time.monotonic()
             if self.index.needs_save_now:
                 self.index.save()
         return list(ids)
+
+    def _new(self, rows: pa.Table, ids: list[str], given: NDArray[np.int64], entry: str) -> pa.Table:
+        """Return rows as they are stored when nobody said them before."""
+        rows = inheriting(with_source(rows, entry), self.index)
+        hashes = with_external(rows["content_hash"].to_pylist(), external_keys(rows))
+        rows = _with(rows, content_hash=pa.array(hashes, pa.string()))
+        return complete(rows, ids, given - 1, self.memories.schema)
 
     def _note_first(self, draft: Draft, new: pa.Table) -> None:
         """Note the row of the first memory that a change adds."""
@@ -392,17 +423,20 @@ class Writes(Recording):
             draft.first_row = int(self.index.find_ids(new["memory_id"][:1].to_pylist())[0])
 
     def _renewed(
-        self, again: pa.Table, rows: NDArray[np.int64], given: NDArray[np.int64], *, append: bool, entry: str
+        self,
+        again: pa.Table,
+        rows: NDArray[np.int64],
+        repeated: Repeated,
+        given: NDArray[np.int64],
+        *,
+        append: bool,
+        entry: str,
     ) -> tuple[list[str], Change]:
         """Return the ids of memories that are remembered again, and what changes of them."""
         replaced = _is_named(again)
         fold = "times" in again.column_names
-        again = inheriting(again, self.index)
-        shares = self._authority_over(rows, authority(again, entry, self.trust))
-        first = shares
-        if self.trust.active:
-            first = authority(self.memories._take_rows(rows.tolist(), columns=["source"]), "", self.trust)
-        again = heeded(again, shares, first, self.index.trust(rows), replaced, entry)
+        outdone = bool(repeated.outdone.any())
+        said, again = again, inheriting(again, self.index)
         names = [name for name in WRITABLE if again[name].null_count < len(again) and name not in CONTENT]
         if replaced.any() or "media_type" in names:
             names = [*WRITABLE, "modalities"]
@@ -410,13 +444,25 @@ class Writes(Recording):
             names.append("text_weight_version")
         if fold:
             names = [*dict.fromkeys([*names, "occurred_at"]), "times", "occurrences"]
-        read = ["memory_id", "content_hash", "access_count", "last_access_at", *names]
+        if outdone:
+            names = [name for name in self.memories.schema.names if name not in _STAYING]
+        read = [*dict.fromkeys(["memory_id", "content_hash", "access_count", "last_access_at", *names])]
         stored = self.memories._take_rows(rows.tolist(), columns=read)
+        ids = stored["memory_id"].to_pylist()
         columns = become(stored, again, again["content_hash"].to_pylist(), replaced)
         if fold:
             columns |= fold_again(stored, again, append=append)
-        counts = count_accesses(stored, np.where(replaced, 0, given))
-        return stored["memory_id"].to_pylist(), Change.between(rows, stored, columns, counts)
+        kept = pa.array(repeated.kept)
+        columns = {name: chosen(_one(stored[name]), each, kept) for name, each in columns.items()}
+        counts = {
+            name: _one(each) for name, each in count_accesses(stored, np.where(replaced, 0, given)).items()
+        }
+        if outdone:
+            new, anew = self._new(said, ids, given, entry), pa.array(repeated.outdone)
+            for name in names:
+                of = counts if name in counts else columns
+                of[name] = chosen(_one(new[name]), of.get(name, _one(stored[name])), anew)
+        return ids, Change.between(rows, stored, columns, counts)
 
     def _link(self, new: pa.Table, draft: Draft) -> None:
         """Link new memories; they are stored already, so a failure costs their links and no more."""
@@ -437,20 +483,20 @@ class Writes(Recording):
                 extra={"database": str(self.path), "memories": len(new)},
             )
 
-    def _relink(self, change: Change, draft: Draft) -> None:
-        """Make anew the links of changed memories that follow from what changed.
+    def _relink(self, row_ids: NDArray[np.int64], kinds: Sequence[str] | None, draft: Draft) -> None:
+        """Make anew the links of these kinds of changed memories; with None, all, those made by hand go.
 
         The memories are stored already, so a failure costs these links and no more.
         """
-        row_ids, kinds = change.to_link()
-        if not kinds:
+        if not len(row_ids):
             return
         try:
             rows = self.memories._take_rows(row_ids.tolist())
-            links, found = links_.delete_at(self.links, rows["memory_id"].combine_chunks(), kinds)
+            names = rows["memory_id"].combine_chunks()
+            links, found = links_.delete_at(self.links, names, kinds, staying=True)
             self._written(links=links)
             links, made = link_new(
-                self.memories, self.links, self.index, rows, self.config.links, kinds=kinds
+                self.memories, self.links, self.index, rows, self.config.links, kinds=kinds or KINDS
             )
             self._written(links=links)
             draft.links += len(found) + len(made)
@@ -467,6 +513,10 @@ def _is_named(rows: pa.Table) -> NDArray[np.bool_]:
     """Tell which rows bring a name of the user's: they replace the memory that has it."""
     found: NDArray[np.bool_] = rows["external_id"].is_valid().to_numpy()
     return found
+
+
+def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _with(table: pa.Table, **columns: pa.Array) -> pa.Table:

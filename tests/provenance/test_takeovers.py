@@ -86,7 +86,7 @@ def test_who_is_trusted_more_makes_a_memory_its_own(connect):
     memory = con.remember(KEY, source="web:evil", trust=0.1, derived_from=[origin])
     assert con.remember(KEY) == memory
     found = con.get(memory)
-    assert (found.source, found.trust, found.derived_from) == ("python", 1.0, [])
+    assert (found.source, found.trust, found.derived_from) == ("python", 1.0, None)
     assert con.recall("spare key", min_trust=1.0)[0].memory_id == memory
     assert con.rollback_source("web:evil").memory_ids == (origin,)
     assert con.get(memory) is not None

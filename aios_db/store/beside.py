@@ -132,8 +132,12 @@ def open_level(
     new_index: Callable[[], SearchIndex],
     damaged: Damaged,
     check: Callable[[pa.Schema], None],
+    attempts: int = 3,
 ) -> tuple[lance.LanceDataset, lance.LanceDataset, SearchIndex]:
     """Open memories and links, and the index over them; links that cannot be read are none, and ``damaged``.
+
+    What is no longer the newest version, since another process has written one, may be cleaned up already: it
+    says nothing of damage, and the newest ones are opened instead, up to ``attempts`` times.
 
     Raises
     ------
@@ -157,6 +161,8 @@ def open_level(
                 index.sync(stored, links)
                 return stored, links, index
         except OperationalError:
+            if attempts > 1 and (_is_outdated(stored) or _is_outdated(links)):
+                return open_level(open_table, new_index, damaged, check, attempts - 1)
             reason = unreadable(links, LINK_COLUMNS)
             if not reason:
                 raise
@@ -167,6 +173,10 @@ def open_level(
     index = new_index()
     index.sync(stored, without)
     return stored, without, index
+
+
+def _is_outdated(dataset: lance.LanceDataset) -> bool:
+    return max(versions(Path(dataset.uri)), default=0) > dataset.version
 
 
 def unreadable(dataset: lance.LanceDataset, columns: Iterable[str]) -> str:

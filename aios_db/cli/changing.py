@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
+from aios_db.cli.options import EXIT_FAILED, Session, with_columns, with_database, with_json
 from aios_db.cli.output import print_json
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -80,18 +80,7 @@ Examples:
 @click.argument("memory_id")
 @click.option("--text", help="Its new text, which is embedded again.")
 @click.option("--title", help="Its new title, which is embedded with the text.")
-@click.option("--kind", help="message, document, observation or a word of your own.")
-@click.option("--session-id", help="The conversation it belongs to.")
-@click.option("--agent-id", help="The agent whose memory it is.")
-@click.option("--user-id", help="The user it is about.")
-@click.option("--speaker", help="Who said it.")
-@click.option("--occurred-at", help="When it happened, such as 2024-05-01T10:00; UTC without a zone.")
-@click.option("--tier", help="short, long or archived.")
-@click.option("--importance", type=float, help="0 to 1.")
-@click.option("--trust", type=float, help="0 to 1.")
-@click.option("--source", help="Where it comes from.")
-@click.option("--metadata", help="A JSON object, in the place of the one it has.")
-@click.option("--external-id", help="Your own name for it.")
+@with_columns
 @click.option("--clear", multiple=True, metavar="COLUMN", help="Empty a column.")
 @with_json
 @with_database

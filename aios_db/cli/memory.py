@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from aios_db.cli.options import Session, with_database, with_json
+from aios_db.cli.options import Session, with_columns, with_database, with_json
 from aios_db.cli.output import print_json
 
 
@@ -21,18 +21,7 @@ Examples:
 )
 @click.argument("text")
 @click.option("--title", help="A title, embedded and searched with the text.")
-@click.option("--kind", help="message, document, observation or a word of your own.")
-@click.option("--session-id", help="The conversation it belongs to; its memories are linked in order.")
-@click.option("--agent-id", help="The agent whose memory it is.")
-@click.option("--user-id", help="The user it is about.")
-@click.option("--speaker", help="Who said it.")
-@click.option("--occurred-at", help="When it happened, such as 2024-05-01T10:00; UTC without a zone.")
-@click.option("--importance", type=float, help="0 to 1.")
-@click.option("--source", help="Where it comes from.")
-@click.option("--metadata", help="A JSON object.")
-@click.option("--external-id", help="Your own name for it: remembered again, it replaces the memory.")
-@click.option("--tier", help="short, long or archived.")
-@click.option("--trust", type=float, help="0 to 1.")
+@with_columns
 @click.option("--fold", is_flag=True, help="Count a text that was said before, and keep its times.")
 @with_json
 @with_database

@@ -1,4 +1,4 @@
-"""What commands share: the database and configuration they work on, and `--json`."""
+"""What commands share: the database and configuration they work on, `--json`, and the columns of a memory."""
 
 from __future__ import annotations
 
@@ -104,3 +104,26 @@ def with_database(command: Command) -> Command:
 def with_json(command: Command) -> Command:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+_COLUMNS = (
+    click.option("--kind", help="message, document, observation or a word of your own."),
+    click.option("--session-id", help="The conversation it belongs to; its memories are linked in order."),
+    click.option("--agent-id", help="The agent whose memory it is."),
+    click.option("--user-id", help="The user it is about."),
+    click.option("--speaker", help="Who said it."),
+    click.option("--occurred-at", help="When it happened, such as 2024-05-01T10:00; UTC without a zone."),
+    click.option("--tier", help="short, long or archived."),
+    click.option("--importance", type=float, help="0 to 1."),
+    click.option("--trust", type=float, help="0 to 1."),
+    click.option("--source", help="Where it comes from."),
+    click.option("--metadata", help="A JSON object."),
+    click.option("--external-id", help="Your own name for it: remembered again, it replaces the memory."),
+)
+
+
+def with_columns(command: Command) -> Command:
+    """Add an option for each column of a memory besides its title and text."""
+    for option in reversed(_COLUMNS):
+        command = option(command)
+    return command

@@ -6,6 +6,8 @@ import logging
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,22 +74,47 @@ class KeptVersions:
         Raises
         ------
         OperationalError
-            It is kept no longer, or cannot be told, since the next version cannot be read.
+            It is kept no longer. Or it cannot be told: the clock went back, so that there was such a time
+            more than once, or the version that followed cannot be read.
         """
-        numbers = list(self.written)
-        place = bisect_right(list(self.written.values()), time)
-        if place == 0 and numbers[0] > 1:
-            raise OperationalError(self.gone(f"what was known at {as_text(time)}"))
-        found = numbers[max(place - 1, 0)]  # before the first version there was what it holds: nothing
-        if place and found + 1 in self.unreadable:
+        oldest, newest = min(self.written), max(self.written)
+        removed = {*range(oldest, newest)} - {*self.written, *self.unreadable}
+        begun = list(self.written.items())
+        found = [each for (each, at), (_, end) in pairwise([*begun, (newest, inf)]) if at <= time < end]
+        if time < begun[0][1] and oldest > 1:
+            found.insert(0, oldest - 1)
+        if found == [newest]:
+            return newest
+        if len(found) > 1:
+            one, other = (f"version {each}" if each >= oldest else "one removed" for each in found[-2:])
             raise OperationalError(
-                f"what was known at {as_text(time)} cannot be told: version {found + 1}, which cannot be "
-                f"read, may have been written by then; version {found} can be had by its number"
+                f"what was known at {as_text(time)} cannot be told: the clock went back, and {one} as well "
+                f"as {other} was the newest then; give a version, such as memories_before of a change (FROM "
+                "changes)"
             )
-        return found
+        if removed or found == [oldest - 1]:
+            raise OperationalError(self.gone(f"what was known at {as_text(time)}"))
+        if not found:
+            return oldest  # before the first version there was what it holds: nothing
+        if found[0] + 1 in self.unreadable:
+            raise OperationalError(
+                f"what was known at {as_text(time)} cannot be told: version {found[0] + 1}, which cannot be "
+                f"read, may have been written by then; version {found[0]} can be had by its number"
+            )
+        return found[0]
 
-    def until(self, version: int) -> int | None:
-        """Return the last microsecond of a version; None where it is the newest.
+    def among(self, first: int, last: int, time: int) -> int:
+        """Return the one of some versions that was the newest at a time; the last where the clock is no help.
+
+        That is ``first`` before the others were written.
+        """
+        times = [self.written[each] for each in range(first, last + 1) if each in self.written]
+        if len(times) <= last - first or times != sorted(times):
+            return last
+        return max(first, first + bisect_right(times, time) - 1)
+
+    def until(self, version: int) -> int:
+        """Return the last microsecond of a version that is not the newest.
 
         Raises
         ------
@@ -99,7 +126,7 @@ class KeptVersions:
                 f"how long version {version} was the newest cannot be told: version {version + 1} cannot "
                 "be read"
             )
-        return next((at - 1 for each, at in self.written.items() if each > version), None)
+        return next(at - 1 for each, at in self.written.items() if each > version)
 
     def gone(self, what: str) -> str:
         """Return the words for something that is kept no longer."""

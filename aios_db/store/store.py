@@ -145,7 +145,9 @@ class MemoryStore(Undoing):
             self.memories, self.links, self.index = open_level(
                 self._open, self._new_index, self.damaged, partial(layout.check_dimension, path, found.marker)
             )
-            self.history = History(lambda: (self.memories, self.links), self._past_index, scope)
+            self.history = History(
+                lambda: (self.memories, self.links), self._past_index, self.change_log.records, scope
+            )
         self.read_only = self.read_only or bool(self.damaged)
         if self.damaged:
             self.damaged.warn()

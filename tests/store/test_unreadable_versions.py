@@ -51,7 +51,7 @@ def _erase(store: MemoryStore) -> Any:
     [
         (lambda store: store.undo(5), WORDS[:4]),
         (lambda store: store.restore(6, None), WORDS[:4]),
-        (lambda store: store.restore(3, None), None),
+        (lambda store: store.restore(3, None), WORDS[:1]),
         (lambda store: store.undo(2), None),
         (lambda store: store.optimize(), WORDS),
         (_erase, WORDS[:4]),

@@ -1,4 +1,4 @@
-"""The clock went back between two changes: versions go by their order, moments that came twice are refused."""
+"""The clock went back between two changes: versions go by their order, what came twice is refused."""
 
 from __future__ import annotations
 

@@ -1,0 +1,136 @@
+"""An agent's part of an exchange: greet, push the head, pull the server's; whole where deltas do not do."""
+
+from __future__ import annotations
+
+from aios_db.federation.card import LoraCard
+from aios_db.federation.debts import Debts
+from aios_db.federation.delta import Delta, exact_delta, vector
+from aios_db.federation.feedback import Feedback
+from aios_db.federation.library import CardLibrary
+from aios_db.federation.messages import Channel, Frame, SyncError
+from aios_db.federation.sparse import Sparsity, Values
+from aios_db.federation.sync_log import SyncReport
+from aios_db.federation.transfer import FULL, Parcel, receive_parcel, send_parcel
+from aios_db.schema.errors import DataError, NotSupportedError
+
+_MOST_HASHES = 64
+
+
+class Exchange:
+    """An exchange of one card, over a channel that is open; what happens is noted in a report."""
+
+    def __init__(
+        self, library: CardLibrary, debts: Debts, channel: Channel, report: SyncReport, most: int
+    ) -> None:
+        self._library, self._debts, self._channel = library, debts, channel
+        self._report, self._most = report, most
+        self._name = str(report.card)
+        self._welcome = Frame("welcome", {})
+        self._server_has: str | None = None
+
+    def greet(self, protocols: tuple[int, ...], agent: str | None) -> None:
+        """Agree on a protocol and a base."""
+        have = self._library.hashes(self._name)[:_MOST_HASHES]
+        asked = {"card": self._name, "operation": self._report.operation, "agent": agent}
+        self._channel.send("hello", protocols=list(protocols), have=have, **asked)
+        self._welcome = self._channel.receive("welcome")
+        self._report.protocol = self._welcome.number("protocol")
+        if self._report.protocol not in protocols:
+            raise SyncError.because("protocol", f"the server speaks protocol {self._report.protocol}")
+        self._server_has = self._welcome.header.get("base")
+
+    def push(self, samples: int, sparsity: Sparsity | None, decay: float, *, whole: bool) -> None:
+        """Send the head."""
+        card = self._library.get(self._name)
+        base = self._library.by_hash(self._name, self._server_has) if self._server_has else None
+        all_of_it = Parcel.whole(card)
+        if card.sha256 == self._welcome.header.get("head") and sparsity is None:
+            self._report.transferred("none", 0)
+            self._report.version = card.version
+            return
+        parcel, sent, debt = all_of_it, card, None
+        if base is not None and not whole:
+            try:
+                delta, sent, debt = self._delta(base, card, sparsity, decay)
+                if len(delta.body) < all_of_it.size:
+                    parcel = Parcel.of([delta])
+                    self._note(sent, card, base)
+                else:
+                    sent, debt = card, None
+            except NotSupportedError:  # another rank, shapes or modules
+                sent = card
+        verdict = self._offer(parcel, samples)
+        if verdict.text("status") == "full" and parcel.kind != FULL:
+            sent, debt = card, None
+            verdict = self._offer(all_of_it, samples)
+        if verdict.text("status") not in ("applied", "waiting"):
+            raise SyncError.because("protocol", f"the verdict is {verdict.text('status')!r}")
+        if debt is not None:
+            self._debts.write(self._name, debt)
+        if verdict.header.get("head") == sent.sha256:
+            self._server_has = sent.sha256
+        if sent.sha256 != card.sha256 and self._server_has == sent.sha256:
+            self._library.add(sent, origin="pushed", parent=base.sha256 if base else None)
+        self._report.version = sent.version
+
+    def pull(self, wait_s: int, *, whole: bool) -> None:
+        """Receive the server's head."""
+        head = self._library.head(self._name)
+        self._ask(wait_s, full=whole)
+        frame = self._channel.receive("offer", "nothing")
+        if frame.kind == "nothing":
+            self._report.transferred("none", 0)
+            self._report.version = head.version if head else None
+            return
+        parcel = receive_parcel(self._channel, frame, self._most)
+        try:
+            versions = self._opened(parcel)
+        except DataError as error:
+            if parcel.kind == FULL:
+                raise SyncError.because("value", str(error)) from error
+            self._channel.send("verdict", status="full", reason=str(error))
+            parcel = receive_parcel(self._channel, self._channel.receive("offer"), self._most)
+            try:
+                versions = self._opened(parcel)
+            except DataError as again:
+                raise SyncError.because("value", str(again)) from again
+        before = self._library.hashes(self._name)
+        parent = parcel.deltas[-1].base if parcel.deltas else (before[0] if before else None)
+        self._library.add(versions[-1], origin="pulled", parent=parent)
+        self._channel.send("verdict", status="applied")
+        self._report.transferred(parcel.kind, Parcel.whole(versions[-1]).size)
+        self._report.version = versions[-1].version
+
+    def _ask(self, wait_s: int, *, full: bool) -> None:
+        known = self._server_has if self._server_has in self._library.hashes(self._name) else None
+        self._channel.send("pull", base=known, wait_s=int(wait_s), full=full)
+
+    def _opened(self, parcel: Parcel) -> list[LoraCard]:
+        base = self._library.by_hash(self._name, parcel.deltas[0].base) if parcel.deltas else None
+        return parcel.opened(base, self._name)
+
+    def _note(self, sent: LoraCard, card: LoraCard, base: LoraCard) -> None:
+        """Keep what is about to be sent behind the head, so that it is known if the answer is lost."""
+        if sent.sha256 in (card.sha256, base.sha256):
+            return
+        head = self._library.versions(self._name)[-1]
+        self._library.add(sent, origin="pushed", parent=base.sha256)
+        self._library.add(card, origin=head.origin, parent=head.parent_sha256, samples=head.samples)
+
+    def _offer(self, parcel: Parcel, samples: int) -> Frame:
+        send_parcel(self._channel, parcel, nonce=self._welcome.text("nonce"), samples=samples)
+        self._report.transferred(parcel.kind, Parcel.whole(self._library.get(self._name)).size)
+        return self._channel.receive("verdict")
+
+    def _delta(
+        self, base: LoraCard, card: LoraCard, sparsity: Sparsity | None, decay: float
+    ) -> tuple[Delta, LoraCard, Values | None]:
+        if sparsity is None or (self._report.protocol or 0) < 2:
+            return exact_delta(base, card), card, None
+        if (reason := base.mismatch(card)) is not None:
+            raise NotSupportedError(reason)
+        feedback = Feedback(decay)
+        # A version that was made of another one than the base differs from it by what is owed, too.
+        if card.sha256 == base.sha256 or self._library.versions(self._name)[-1].parent_sha256 == base.sha256:
+            feedback = self._debts.read(self._name, base, decay)
+        return feedback.send(base, vector(card) - vector(base), sparsity)

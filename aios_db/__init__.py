@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from os import PathLike
@@ -52,6 +53,11 @@ if TYPE_CHECKING:
     from aios_db.store.turns import Turns
 
 __version__ = "0.1.0"
+
+# Read once, when torch loads: OpenMP's threads sleep while they wait for each other. By default they spin, and
+# beside other work the one that is waited for gets no processor while the others burn theirs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # GNU OpenMP
+os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's and LLVM's
 
 apilevel = "2.0"
 threadsafety = 2  # threads may share the module and connections

@@ -21,21 +21,26 @@ Examples:
 @click.option("--release", "memory_ids", multiple=True, metavar="ID", help="Let it out. May be repeated.")
 @with_json
 @with_database
-@click.pass_obj
-def quarantine(session: Session, /, memory_ids: tuple[str, ...], as_json: bool) -> None:
+@click.pass_context
+def quarantine(context: click.Context, /, memory_ids: tuple[str, ...], as_json: bool) -> None:
     """List the memories that are kept and not recalled, and why, or let some out.
 
-    They read like an instruction and come from a source that the configuration does not trust enough.
+    They read like an instruction and come from a source that the configuration does not trust enough. The
+    exit status is 1 when one that is to be let out is not held.
     """
-    with session.connect(read_only=not memory_ids) as con:
+    with context.obj.connect(read_only=not memory_ids) as con:
+        held = con.quarantine()
         if memory_ids:
             count = con.release(memory_ids)
             if as_json:
                 print_json({"released": count})
             else:
                 click.echo(f"released {count}")
+            missing = {*memory_ids} - {each.memory_id for each in held}
+            if missing:
+                click.echo(f"not held: {', '.join(sorted(missing))}; aios quarantine lists what is", err=True)
+                context.exit(EXIT_FAILED)
             return
-        held = con.quarantine()
     if as_json:
         print_json([dataclasses.asdict(each) for each in held])
         return

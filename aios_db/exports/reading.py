@@ -27,6 +27,7 @@ from aios_db.exports.layout import (
     file_sha256,
     from_json,
 )
+from aios_db.provenance.origins import renamed
 from aios_db.schema.errors import DataError, OperationalError, SchemaVersionError
 from aios_db.store.adoptable import adoptable, check_links
 
@@ -104,9 +105,11 @@ def read_export(store: MemoryStore, path: Path, progress: Progress = _say_nothin
     _check(source, path)
     taken = Taken()
     moved: dict[str, str] = {}
+    missing = store.missing_origins()
     total = max(1, source.memories + source.links)
     for rows in source.memory_batches():
-        done = store.adopt(rows.drop_columns(RELEASED.names), rows.select(RELEASED.names))
+        given = renamed(rows.drop_columns(RELEASED.names), {}, moved)
+        done = store.adopt(given, rows.select(RELEASED.names), missing)
         moved |= done.ids
         taken.read += len(rows)
         taken.stored += done.stored

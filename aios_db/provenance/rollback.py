@@ -125,12 +125,14 @@ def _no_such(source: str, memories: LanceDataset) -> str:
     """Return the message for a source that no memory has: names are exact, and patterns are no names."""
     known = pc.unique(memories.to_table(columns=["source"])["source"]).drop_null().to_pylist()
     folded = {each.casefold(): each for each in known}
-    fitting = [each for name, each in sorted(folded.items()) if fnmatchcase(name, source.casefold())]
-    near = fitting or [folded[each] for each in get_close_matches(source.casefold(), folded, _NAMED)]
+    name = source.casefold()
+    fitting = [each for other, each in sorted(folded.items()) if fnmatchcase(other, name)]
+    near = fitting or [folded[each] for each in get_close_matches(name, folded, _NAMED)]
     found = f"rollback_source: no memory is of the source {source!r}"
     if not near:
         return f"{found}; what there is: FROM memories SELECT DISTINCT source"
-    what = "it is a pattern, which is read in trust.sources only; take back" if fitting else "there is"
+    is_pattern = fitting and name not in folded
+    what = "it is a pattern, which is read in trust.sources only; take back" if is_pattern else "there is"
     more = ", …" if len(near) > _NAMED else ""
     return f"{found}; {what} {', '.join(map(repr, near[:_NAMED]))}{more}"
 

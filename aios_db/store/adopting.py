@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import uuid_utils
 from numpy.typing import NDArray
 
+from aios_db.provenance.origins import missing_origins, renamed, trust_of
 from aios_db.provenance.taking import of_source
 from aios_db.schema.errors import ModelNotFoundError
 from aios_db.search.source import Appended
@@ -37,16 +39,19 @@ class Adopted:
     merged: int
     """Memories that were here: by their id, or by what they are under another id. They stay as they were."""
     ids: Mapping[str, str]
-    """For those of another id, from the id given to the one here."""
+    """For those of another id here, from the id given to the one here."""
 
 
 class Adopting(Writes):
     """The part of `MemoryStore` that takes in what another database exported."""
 
-    def adopt(self, given: pa.Table, released: pa.Table | None = None) -> Adopted:
+    def adopt(
+        self, given: pa.Table, released: pa.Table | None = None, missing: Mapping[str, float] | None = None
+    ) -> Adopted:
         """Store memories as they are; one that is here already stays as it is.
 
-        Vectors stay when the weights that made them are those of this database and their content is what it
+        One does not become what memories here were made of that are trusted more: it gets another id. Vectors
+        stay when the weights that made them are those of this database and their content is what it
         was; otherwise, and where there are none, texts are embedded here.
 
         Parameters
@@ -56,6 +61,8 @@ class Adopting(Writes):
         released
             ``released_text`` and ``released_at`` of each that was let out of quarantine. New memories are out
             of it with the same text, unless all that this store writes has one source: that is not to judge.
+        missing
+            `missing_origins` as it was before the first of several calls; by default, as it is.
 
         Raises
         ------
@@ -69,16 +76,20 @@ class Adopting(Writes):
         if stale:
             logger.warning("%d memories were changed after they were exported; they are embedded anew", stale)
         self.refresh()
-        ids, fresh = self._known(rows)
+        missing = self.missing_origins() if missing is None else missing
+        ids, fresh = self._known(rows, missing)
         rows = self._without_foreign_vectors(rows)
         rows = embed_missing(rows, fresh, lambda: self.encoder)
         with self._changing("import", "writing memories to") as draft:
-            ids, fresh = self._known(rows)
+            ids, fresh = self._known(rows, missing)
             if self._encoder is not None:
                 self._following.follow(self.memories, self._encoder)
                 rows = self._following.without_stale(rows)
             rows = embed_missing(rows, fresh, lambda: self.encoder)
-            new = rows.filter(pa.array(fresh))
+            moved = {
+                old: now for old, now in zip(rows["memory_id"].to_pylist(), ids, strict=True) if old != now
+            }
+            new = renamed(rows, {"memory_id": ids}, moved).filter(pa.array(fresh))
             if self._encoder is not None and new["text_weight_version"].null_count < len(new):
                 self._following.record(self._encoder)
             schema = self.memories.schema
@@ -93,8 +104,11 @@ class Adopting(Writes):
             if released is not None and self.source is None:
                 self._adopt_releases(new, released.filter(pa.array(fresh)))
         self._maintenance.notify()
-        names = zip(given["memory_id"].to_pylist(), ids, strict=True)
-        return Adopted(len(new), len(rows) - len(new), {old: now for old, now in names if old != now})
+        return Adopted(len(new), len(rows) - len(new), moved)
+
+    def missing_origins(self) -> dict[str, float]:
+        """Return what memories were made of that is not here, with the most trust in one of these."""
+        return missing_origins(self.memories, self.index)
 
     def _adopt_releases(self, new: pa.Table, released: pa.Table) -> None:
         """Let new memories out of quarantine that were out where they come from."""
@@ -140,8 +154,9 @@ class Adopting(Writes):
         within: NDArray[np.bool_] = (first == second) | (first == 0) | (second == 0)
         return within
 
-    def _known(self, rows: pa.Table) -> tuple[list[str], NDArray[np.bool_]]:
+    def _known(self, rows: pa.Table, missing: Mapping[str, float]) -> tuple[list[str], NDArray[np.bool_]]:
         """Return the id that each memory has here, and which are not here yet."""
+        trust = trust_of(rows, self.trust, self.index) if missing else {}
         ids, hashes = rows["memory_id"].to_pylist(), rows["content_hash"].to_pylist()
         by_id = self.index.find_ids(ids)
         by_content = Stored(self.memories, self.index).exactly(external_keys(rows), hashes)
@@ -159,9 +174,11 @@ class Adopting(Writes):
             elif content in here:
                 ids[place] = here[content]
             else:
-                here[content] = name
                 taken.add(name)
                 fresh[place] = True
+                if trust.get(name, 1.0) < missing.get(name, 0.0):
+                    ids[place] = str(uuid_utils.uuid7())
+                here[content] = ids[place]
         return ids, fresh
 
     def _without_foreign_vectors(self, rows: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -75,10 +75,10 @@ class Recalls:
         """How long the oldest written pair has waited."""
         return time.time() - self._since / 1e6 if self._pairs else 0.0
 
-    def add(self, memory_ids: Sequence[str], shared: Collection[str] = ()) -> None:
+    def add(self, memory_ids: Sequence[str], apart: Sequence[Sequence[str]] = ()) -> None:
         """Count one recall of these memories, best first.
 
-        Of two that are ``shared`` with others, it says nothing that these should notice.
+        Of two that are both in one of the groups ``apart``, it says nothing.
         """
         distinct = digests_of(list(dict.fromkeys(memory_ids))).tolist()
         now = time.time_ns() // 1000
@@ -86,8 +86,10 @@ class Recalls:
             for each in distinct:
                 self._new[each] = self._new.get(each, (0, 0))[0] + 1, now
             pairs = combinations(sorted(distinct[:_TOGETHER]), 2)
-            others = set(digests_of(list(shared)).tolist()) if shared else set()
-            self._new_pairs.update(pair for pair in pairs if not others.issuperset(pair))
+            groups = [set(digests_of(list(each)).tolist()) for each in apart if each]
+            self._new_pairs.update(
+                pair for pair in pairs if not any(group.issuperset(pair) for group in groups)
+            )
 
     def refresh(self) -> None:
         """Read what other processes have counted."""

@@ -43,6 +43,7 @@ from aios_db.security.walls import LinksWall, MemoriesWall
 from aios_db.store import directory as layout
 from aios_db.store import erasure, forks
 from aios_db.store import links as links_
+from aios_db.store.apart import apart
 from aios_db.store.beside import Damaged, open_level
 from aios_db.store.change_log import ChangeLog, Draft
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
@@ -369,7 +370,8 @@ class MemoryStore(Undoing):
             if self.index.has_below(FULLY):  # what is trusted less takes no place among the best
                 classes = self.index.classes(self.index.find_ids(list(memory_ids)))
                 memory_ids = [memory_ids[place] for place in np.argsort(classes, kind="stable").tolist()]
-            self.recalls.add(memory_ids, self._shared(memory_ids))
+            ceiling = None if self.source is None else self.trust.of(self.source)
+            self.recalls.add(memory_ids, apart(self.index, memory_ids, self.scope, ceiling))
             self._maintenance.notify()
 
     def maintain(self) -> None:
@@ -651,14 +653,6 @@ class MemoryStore(Undoing):
         if wall is None or not len(keys):
             return keys
         return pa.Table.from_batches([wall.visible(batch) for batch in keys.to_batches()], keys.schema)
-
-    def _shared(self, memory_ids: Sequence[str]) -> list[str]:
-        """Return those memories that others see, too; none where everything is seen."""
-        if not self.scope:
-            return []
-        rows = self.index.find_ids(list(memory_ids))
-        whose = self.index.owners(rows, next(iter(self.scope.values)))
-        return [each for each, owner in zip(memory_ids, whose.tolist(), strict=True) if owner == 0]
 
     def _loading(self) -> bool:
         """Tell whether memories are being written in bulk; what can wait then does."""

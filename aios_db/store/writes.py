@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from aios_db.models.following import Following
 from aios_db.provenance.authority import Trusts, authority, over_others, refuse_beyond
+from aios_db.provenance.origins import refuse_withdrawal
 from aios_db.provenance.policy import SourceTrust
 from aios_db.provenance.taking import CONTENT, Repeated, inheriting, of_source, with_source
 from aios_db.schema.association_links import KINDS
@@ -271,6 +272,8 @@ class Writes(Recording):
     def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
         row_ids = chosen.rows(self.memories, self.index)
         self._refuse_beyond(row_ids, "delete")
+        if self.source is not None and len(row_ids):
+            refuse_withdrawal(self.memories, self.index, self.source, row_ids)
         draft.deleted = len(row_ids)
         check_confirmed(len(row_ids), self.config.storage, _CONFIRM, confirm=confirm)
         if not len(row_ids):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from aios_db.importers import import_path
 from aios_db.schema.config import TrustConfig
+from aios_db.schema.errors import IntegrityError
 
 pytestmark = pytest.mark.sql
 
@@ -65,3 +67,47 @@ def test_what_a_held_text_was_made_into_is_looked_at(connect):
     assert con.quarantine() == []
     con.update(page, source="web:a")
     assert [each.memory_id for each in con.quarantine()] == [made]
+
+
+@pytest.mark.parametrize("way", ["forget", "DELETE", "erase"])
+def test_a_source_does_not_take_away_what_others_made_of_it(connect, way):
+    con = connect(trust=TRUST)
+    web = connect(trust=TRUST, source="web:a")
+    page, own = web.remember("The key is in the lake."), web.remember("Of no use.")
+    web.remember("Of it, by itself.", derived_from=[own])
+    made = con.remember("Of keys.", source="user")
+    con.update(made, derived_from=[page])
+    calls = {
+        "forget": web.forget,
+        "erase": web.erase,
+        "DELETE": lambda name: web.execute("DELETE FROM memories WHERE memory_id = ?", [name]),
+    }
+    with pytest.raises(IntegrityError, match=f"cannot delete {page}: {made}, which is of another source"):
+        calls[way](page)
+    calls[way](own)
+    con.store.refresh()
+    assert con.get(page) is not None and con.get(own) is None and trust(con, made) == 0.2
+    assert made in con.rollback_source("web:a").memory_ids
+
+
+@pytest.mark.parametrize("form", ["export.jsonl", "export"])
+def test_an_import_does_not_become_what_a_trusted_memory_was_made_of(connect, tmp_path, form):
+    con = connect(trust=TRUST)
+    page = con.remember("The key is under the pot.", source="user")
+    made = con.remember("Of keys.", source="user", derived_from=[page])
+    con.export(tmp_path / f"own {form}")
+    con.forget(page)
+    import_path(con, tmp_path / f"own {form}")
+    assert con.get(page) is not None and con.get(made).derived_from == [page]
+    con.forget(page)
+
+    other = connect("other", trust=TRUST)
+    import_path(other, tmp_path / f"own {form}")
+    other.update(page, text="The key is in the lake.", source="web:a")
+    told = other.remember("Of lakes.", source="tool:x", derived_from=[page])
+    other.forget(made)
+    other.export(tmp_path / form)
+    import_path(con, tmp_path / form)
+    assert con.get(page) is None and trust(con, made) == 1
+    (twin,) = con.execute("SELECT memory_id FROM memories WHERE text LIKE '%lake.'").fetchone()
+    assert con.get(told).derived_from == [twin] and trust(con, told) == 0.2

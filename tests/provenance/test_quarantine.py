@@ -152,6 +152,9 @@ def test_the_command_lists_and_releases(con, tmp_path):
     assert told == [f"{held.memory_id}  {REASON}; web:evil, trust 0.20", f"    {EVIL}"]
     assert CliRunner().invoke(cli, [*command, "--release", held.memory_id]).output == "released 1\n"
     assert json.loads(CliRunner().invoke(cli, [*command, "--json"]).output) == []
+    for wrong in ("nope", held.memory_id):  # it is out already
+        again = CliRunner().invoke(cli, [*command, "--release", wrong])
+        assert again.exit_code == 1 and f"not held: {wrong}" in again.output
 
 
 ATTACKS = [

@@ -265,7 +265,7 @@ def test_a_pattern_or_a_wrong_name_is_an_error_with_the_names_like_it(connect):
     for wrong, told in {
         "web:*": r"it is a pattern.*'web:evil\.org', 'web:good\.org'",
         "web:evil": r"there is 'web:evil\.org'",
-        "WEB:EVIL.ORG": r"'web:evil\.org'",
+        "WEB:EVIL.ORG": r"there is 'web:evil\.org'",
         "nobody": "SELECT DISTINCT source",
     }.items():
         for dry_run in (True, False):

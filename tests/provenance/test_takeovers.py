@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from aios_db.importers import import_path
-from aios_db.schema.config import TrustConfig
-from aios_db.schema.errors import IntegrityError
+from aios_db.schema.config import LinksConfig, TrustConfig
+from aios_db.schema.errors import IntegrityError, NotSupportedError
 
 pytestmark = pytest.mark.sql
 
@@ -50,6 +51,24 @@ def test_a_connection_of_a_source_changes_nothing_that_is_trusted_more(con, conn
     with pytest.raises(IntegrityError, match=r"another source and trusted 1, 'web:evil' is trusted 0\.2"):
         WAYS[way](other)
     assert unharmed(con) and con.execute("SELECT count(*) FROM memories").fetchall() == count
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"MERGE INTO memories USING (SELECT 'key' AS name, '{LAKE}' AS said) AS given ON external_id = name "
+        "WHEN MATCHED THEN UPDATE SET text = said",
+        "MERGE INTO memories USING (SELECT 'key' AS name) AS given ON external_id = name "
+        "WHEN MATCHED THEN DELETE",
+        f"INSERT INTO memories (text, external_id) VALUES ('{LAKE}', 'key') ON CONFLICT DO UPDATE SET "
+        "text = excluded.text",
+        f"INSERT OR REPLACE INTO memories (text, external_id) VALUES ('{LAKE}', 'key')",
+    ],
+)
+def test_a_merge_is_nobodys_way(con, connect, statement):
+    with pytest.raises(NotSupportedError, match="MERGE, ON CONFLICT"):
+        connect(trust=TRUST, source="web:evil").execute(statement)
+    assert unharmed(con)
 
 
 def test_neither_does_a_row_that_names_its_source(con):
@@ -104,6 +123,26 @@ def test_a_link_of_two_that_are_trusted_more_is_refused(con, connect):
         other.link(tea, key)
     other.link(other.remember(LAKE), key)
     assert con.execute("SELECT count(*) FROM association_links WHERE kind = 'user'").fetchall() == [(1,)]
+
+
+def test_recalling_joins_no_two_that_are_trusted_more(connect, monkeypatch):
+    con = connect(trust=TRUST)
+    tea, key = con.remember("Tea is at five."), con.remember(KEY)
+    for source, count in (("web:evil", 0), ("user", 1)):
+        reader = connect(trust=TRUST, source=source)
+        own = reader.remember(f"A spare tea of {source}.")
+        for store in (con.store, reader.store):
+            monkeypatch.setattr(
+                store, "config", replace(store.config, links=LinksConfig(reinforce_recalled=True))
+            )
+        found = {each.memory_id for each in reader.recall("spare key tea", k=4)}
+        assert {tea, key, own} <= found
+        reader.store.optimize()
+        con.store.refresh()
+        joined = con.store.links.to_table(filter="kind = 'recalled_together'").to_pylist()
+        pairs = [{row["source_id"], row["target_id"]} for row in joined]
+        assert any(own in pair for pair in pairs)
+        assert pairs.count({tea, key}) == count
 
 
 def test_an_export_of_a_source_links_nothing_that_is_trusted_more(con, connect, tmp_path):

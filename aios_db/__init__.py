@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Read once, when torch loads: OpenMP's threads sleep while they wait for each other. By default they spin, and
-# beside other work the one that is waited for gets no processor while the others burn theirs.
+# Read once, when torch loads: OpenMP's threads sleep while they wait for each other. By default they spin,
+# and beside other work the one that is waited for gets no processor while the others burn theirs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # GNU OpenMP
 os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's and LLVM's
 

@@ -16,7 +16,7 @@ from aios_db.schema.config import Config
 from aios_db.schema.errors import MissingExtraError, ModelNotFoundError
 
 if TYPE_CHECKING:
-    from aios_db.engine.arrow_engine import ArrowEngine
+    from aios_db.engine.encoders.arrow_engine import ArrowEngine
 
 log = logging.getLogger("aios_db.encoder")
 
@@ -57,8 +57,8 @@ class LazyEncoder:
     @property
     def dimension(self) -> int:
         """Length of a vector, read from the model's metadata; the default model's while none is installed."""
-        from aios_db.engine.model_directory import ModelDirectory
-        from aios_db.engine.models import find_model
+        from aios_db.engine.catalog.find import find_model
+        from aios_db.engine.weights.model_directory import ModelDirectory
 
         if self._engine is not None:
             return self._engine.dimension
@@ -114,7 +114,7 @@ class LazyEncoder:
             taken = [*self._left, *([self._engine] if self._engine is not None else [])]
             self._engine, self._left = None, []
         if taken:
-            from aios_db.engine.sharing import shared_engines
+            from aios_db.engine.encoders.sharing import shared_engines
 
             for engine in taken:
                 shared_engines.give_back(engine)
@@ -122,7 +122,7 @@ class LazyEncoder:
     def _load(self) -> ArrowEngine:
         with self._lock:
             if self._engine is None:
-                from aios_db.engine.sharing import shared_engines
+                from aios_db.engine.encoders.sharing import shared_engines
 
                 config = self._config
                 self._engine = shared_engines.take(
@@ -131,7 +131,8 @@ class LazyEncoder:
             return self._engine
 
     def _directory(self) -> Path:
-        from aios_db.engine.models import MINILM, find_model, install_minilm
+        from aios_db.engine.catalog.find import MINILM, find_model
+        from aios_db.engine.catalog.install import install_minilm
 
         engine = self._config.engine
         try:

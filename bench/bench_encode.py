@@ -34,14 +34,14 @@ from typing import Any
 import bench_encode_references as references
 import numpy as np
 
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.audio_encoder import AudioEncoder, Sound
-from aios_db.engine.cpu_features import cpu_features, onednn_report
-from aios_db.engine.devices import find_device
+from aios_db.engine.backends.cpu_features import cpu_features, onednn_report
+from aios_db.engine.backends.devices import find_device
+from aios_db.engine.catalog.find import find_model
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
+from aios_db.engine.encoders.audio_encoder import AudioEncoder, Sound
+from aios_db.engine.encoders.image_encoder import ImageEncoder
 from aios_db.engine.frontends.audio import decode_audio
-from aios_db.engine.image_encoder import ImageEncoder
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.models import find_model
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 
 Encode = references.Encode

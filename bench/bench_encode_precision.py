@@ -21,11 +21,11 @@ import numpy as np
 from bench_encode import environment, file_texts, kind_of
 from numpy.typing import NDArray
 
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.audio_encoder import AudioEncoder
+from aios_db.engine.catalog.find import find_model
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
+from aios_db.engine.encoders.audio_encoder import AudioEncoder
+from aios_db.engine.encoders.image_encoder import ImageEncoder
 from aios_db.engine.frontends.audio import decode_audio
-from aios_db.engine.image_encoder import ImageEncoder
-from aios_db.engine.models import find_model
 from aios_db.schema.config import CpuConfig, EngineConfig
 
 

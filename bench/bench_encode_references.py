@@ -24,9 +24,9 @@ from aios_db.engine.architectures.whisper import WhisperEncoder
 from aios_db.engine.backends.accelerator import half_precision
 from aios_db.engine.backends.openvino import import_openvino
 from aios_db.engine.backends.sample import sample_sentences
+from aios_db.engine.catalog.open_model import open_model
 from aios_db.engine.frontends.image import load_pixels
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.open_model import open_model
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import EngineConfig
 

@@ -173,7 +173,7 @@ def parts(rows: Sequence[Any], agents: int) -> list[list[Any]]:
 def spearman(card: Any, model: str, dev: Sequence[Any]) -> float:
     from scipy.stats import spearmanr
 
-    from aios_db.engine.arrow_engine import ArrowEngine
+    from aios_db.engine.encoders.arrow_engine import ArrowEngine
     from aios_db.federation.applying import adapter
     from aios_db.schema.config import CpuConfig
 
@@ -253,7 +253,7 @@ def main() -> None:
 
 
 def measure(options: Any, place: Path) -> None:
-    from aios_db.engine.models import install_minilm
+    from aios_db.engine.catalog.install import install_minilm
     from aios_db.federation.training import Pair
 
     options.model = options.model or str(install_minilm(place / "models"))

@@ -27,11 +27,11 @@ from bench_encode import environment
 from bench_encode_precision import read_kind
 from numpy.typing import NDArray
 
-from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.backends import openvino_int8
+from aios_db.engine.backends.cpu_features import cpu_features
 from aios_db.engine.backends.openvino import import_openvino
 from aios_db.engine.backends.protocol import Arrays, Program
-from aios_db.engine.cpu_features import cpu_features
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.schema.config import CpuConfig, EngineConfig
 
 

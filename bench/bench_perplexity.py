@@ -28,12 +28,12 @@ from recipes import recipe_config
 from tokenizers import Tokenizer
 
 from aios_db.engine.architectures.qwen2 import KeyValueCache, Qwen2ForCausalLM
-from aios_db.engine.language_model import LanguageModel
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.models import find_model
-from aios_db.engine.open_model import open_model
+from aios_db.engine.catalog.find import find_model
+from aios_db.engine.catalog.gate import Candidate
+from aios_db.engine.catalog.open_model import open_model
+from aios_db.engine.generation.language_model import LanguageModel
 from aios_db.engine.quantization.quantizer import quantize_model
-from aios_db.engine.validation.gate import Candidate
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.config import EngineConfig, QuantizationConfig
 
 RECIPES = " ".join(f"int2:full:{bits}" for bits in (3, 3.5, 4, 5, 6)) + " int2:gptq:4 int2:gptq:6 int8:ptq"

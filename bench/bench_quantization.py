@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from recipes import recipe_config
 
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.models import find_model
+from aios_db.engine.catalog.find import find_model
+from aios_db.engine.catalog.gate import Candidate
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.engine.quantization.quantizer import quantize_model
-from aios_db.engine.validation.gate import Candidate
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig, QuantizationConfig
 
 RECIPES = "int8:ptq int2:ptq int2:gptq int2:gptq:3:0:1600:row int2:full:3:0:5000:row"

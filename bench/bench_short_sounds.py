@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.audio_encoder import FRAME, SAMPLE_RATE, AudioEncoder
+from aios_db.engine.encoders.audio_encoder import FRAME, SAMPLE_RATE, AudioEncoder
 from aios_db.engine.frontends.audio import decode_audio
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
 

@@ -65,10 +65,10 @@ class Copied:
         import torch  # noqa: F401
 
         import aios_db.engine.architectures.bert
-        import aios_db.engine.tokenizer  # noqa: F401
+        import aios_db.engine.frontends.tokenizer  # noqa: F401
 
     def load_tokenizer(self) -> None:
-        from aios_db.engine.tokenizer import TextTokenizer
+        from aios_db.engine.frontends.tokenizer import TextTokenizer
 
         self.tokenizer = TextTokenizer(self.directory / "tokenizer" / "tokenizer.json")
 
@@ -113,8 +113,8 @@ class MappedTorch(Copied):
 
     def load_weights(self) -> None:
         from aios_db.engine.architectures.registry import build_model
-        from aios_db.engine.model_directory import ModelDirectory
         from aios_db.engine.weights.lazy import LazyModel
+        from aios_db.engine.weights.model_directory import ModelDirectory
         from aios_db.engine.weights.reader import WeightFile
 
         config = ModelDirectory.open(self.directory).config
@@ -130,13 +130,13 @@ class Engine:
         self.directory = models / "mapped"
 
     def imports(self) -> None:
-        import aios_db.engine.arrow_engine  # noqa: F401
+        import aios_db.engine.encoders.arrow_engine  # noqa: F401
 
     def load_tokenizer(self) -> None:
         """Do nothing: the engine loads it with the weights."""
 
     def load_weights(self) -> None:
-        from aios_db.engine.arrow_engine import ArrowEngine
+        from aios_db.engine.encoders.arrow_engine import ArrowEngine
 
         self.engine = ArrowEngine(self.directory)
 
@@ -158,7 +158,7 @@ class EngineBackend(Engine):
             import openvino  # noqa: F401
 
     def load_weights(self) -> None:
-        from aios_db.engine.arrow_engine import ArrowEngine
+        from aios_db.engine.encoders.arrow_engine import ArrowEngine
         from aios_db.schema.config import CpuConfig
 
         name, precision = self.backend.split("/")
@@ -317,9 +317,9 @@ def main() -> None:
         child(arguments.child, Path(arguments.source), arguments.models)
         return
 
+    from aios_db.engine.backends.cpu_features import cpu_features
+    from aios_db.engine.catalog.install import packaged_minilm
     from aios_db.engine.convert.huggingface import convert_huggingface
-    from aios_db.engine.cpu_features import cpu_features
-    from aios_db.engine.models import packaged_minilm
 
     arguments.source = arguments.source or str(packaged_minilm())
     with tempfile.TemporaryDirectory() as scratch:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from aios_db.engine.architectures.qwen2 import Qwen2Config, Qwen2ForCausalLM
 from aios_db.engine.convert.model_writer import write_model
-from aios_db.engine.language_model import LanguageModel
+from aios_db.engine.generation.language_model import LanguageModel
 
 START, VOCABULARY, POSITIONS = "<|endoftext|>", 2048, 512
 CONFIG = Qwen2Config(

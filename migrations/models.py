@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from aios_db.engine.fingerprint import verified_fingerprint
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.catalog.fingerprint import verified_fingerprint
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 from aios_db.migrations.journal import Journal
 from aios_db.schema.config import DeviceConfig, QuantizationConfig, ValidationConfig
 from aios_db.schema.errors import IntegrityError, ModelNotFoundError, OperationalError, ValidationError
@@ -198,7 +199,7 @@ class _Task:
     def _convert(self, directory: ModelDirectory, file: WeightFile) -> None:
         self.built.mkdir(exist_ok=True)
 
-        def layers() -> Iterator[Layer]:
+        def layers() -> Iterator[StoredTensor]:
             for name in file.layers:
                 yield _float_layer(file, name)
                 self._report(f"wrote {name}")
@@ -222,7 +223,7 @@ class _Task:
             )  # fmt: skip
 
     def _verify(self, directory: ModelDirectory, file: WeightFile) -> None:
-        from aios_db.engine.validation.report import load_report
+        from aios_db.engine.catalog.report import load_report
         from aios_db.engine.validation.validator import validate_version
 
         new = WeightFile(self.built / WEIGHTS_FILE)
@@ -268,14 +269,14 @@ def _digest(calibration: Sequence[str | Path]) -> str:
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _float_layer(file: WeightFile, name: str) -> Layer:
+def _float_layer(file: WeightFile, name: str) -> StoredTensor:
     """Return a V1 tensor as V2 has it: its bytes unchanged, but for bfloat16, which V2 does not know."""
     layer = file.raw(name)
     dtype = layer.info.stored_dtype(layer.data.size)
     if dtype == "bfloat16":
-        return Layer(replace(layer.info, quant_type="fp32"), file.array(name))
+        return StoredTensor(replace(layer.info, quant_type="fp32"), file.array(name))
     quant_type = {"float32": "fp32", "float16": "fp16"}.get(dtype, "")
-    return Layer(replace(layer.info, quant_type=quant_type), layer.data)
+    return StoredTensor(replace(layer.info, quant_type=quant_type), layer.data)
 
 
 def _check_same_layers(old: WeightFile, new: WeightFile) -> None:

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.models import install_minilm
+from aios_db.engine.catalog.install import install_minilm
 from aios_db.engine.weights.int2 import pack_int2
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -62,12 +63,12 @@ def rounded() -> Callable[..., Path]:
     return make
 
 
-def _rounded_layer(file: WeightFile, name: str, quant_type: str, group_size: int = 32) -> Layer:
+def _rounded_layer(file: WeightFile, name: str, quant_type: str, group_size: int = 32) -> StoredTensor:
     info, values = file.layers[name], np.asarray(file.array(name), np.float32)
     if quant_type == "fp16":
-        return Layer(replace(info, quant_type="fp16"), values.astype(np.float16))
+        return StoredTensor(replace(info, quant_type="fp16"), values.astype(np.float16))
     if values.ndim != 2 or values.shape[1] % group_size:
-        return Layer(replace(info, quant_type="fp32"), values)
+        return StoredTensor(replace(info, quant_type="fp32"), values)
     low, high, pack = {"int8": (-128, 127, np.asarray), "int2": (-2, 1, pack_int2)}[quant_type]
     groups = values.reshape(-1, group_size)
     least, most = groups.min(axis=1, keepdims=True), groups.max(axis=1, keepdims=True)
@@ -75,7 +76,7 @@ def _rounded_layer(file: WeightFile, name: str, quant_type: str, group_size: int
     zero_points = (low - least / scales).astype(np.float32)
     codes = np.clip(np.round(groups / scales + zero_points), low, high).astype(np.int8)
     info = replace(info, quant_type=quant_type, quant_axis=0, group_size=group_size)
-    return Layer(info, pack(codes), scales.ravel(), zero_points.ravel())
+    return StoredTensor(info, pack(codes), scales.ravel(), zero_points.ravel())
 
 
 @pytest.fixture(scope="session")

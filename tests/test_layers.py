@@ -1,8 +1,10 @@
-"""Imports point one way: aios_db -> udfs -> engine -> schema; migrations -> engine, schema."""
+"""Imports point one way: between the layers of the package, and between the rooms of its engine."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,18 @@ MAY_IMPORT = {
     "migrations": {"schema", "engine", "migrations"},
     "udfs": {"schema", "engine", "udfs"},
 }
+
+FLOORS: list[set[str]] = [
+    {"weights", "frontends"},
+    {"backends"},
+    {"architectures"},
+    {"convert"},
+    {"catalog"},
+    {"encoders", "generation"},
+    {"validation"},
+    {"quantization"},
+]
+"""The rooms of the engine, from the ground up: each imports from floors below its own."""
 
 
 def imported_modules(source: Path) -> set[str]:
@@ -40,3 +54,35 @@ def test_layer_imports_only_what_lies_below_it(layer: str) -> None:
             assert top not in {*MAY_IMPORT, "store", "search"}, f"{source} imports bare {name}"
             if top == "aios_db" and rest:
                 assert rest.split(".")[0] in MAY_IMPORT[layer], f"{source} imports {name}"
+
+
+def engine_imports() -> dict[str, set[str]]:
+    """Return the modules of the engine, as paths without suffix, and those that each imports."""
+    folder = ROOT / "engine"
+    modules = {str(file.relative_to(folder).with_suffix("")): file for file in folder.rglob("*.py")}
+    return {
+        name: {
+            path
+            for each in imported_modules(file)
+            if (path := each.removeprefix("aios_db.engine.").replace(".", "/")) in modules
+        }
+        for name, file in modules.items()
+    }
+
+
+def test_the_engine_is_made_of_rooms() -> None:
+    rooms = {name.partition("/")[0] for name in engine_imports()} - {"__init__"}
+    assert rooms == set.union(*FLOORS)
+
+
+def test_rooms_import_from_floors_below() -> None:
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    for name, imported in engine_imports().items():
+        room = name.partition("/")[0]
+        for other in {each.partition("/")[0] for each in imported} - {room}:
+            assert floor[other] < floor[room], f"engine/{name}.py imports from {other}"
+
+
+def test_no_modules_of_the_engine_import_each_other_in_a_circle() -> None:
+    order: Iterable[str] = TopologicalSorter(engine_imports()).static_order()  # CycleError names the circle
+    assert len(list(order)) > 100

@@ -11,8 +11,8 @@ from aios_db.schema.config import Config, CpuConfig, DeviceConfig, EngineConfig,
 from aios_db.udfs.functions import ScalarFunction
 
 if TYPE_CHECKING:
-    from aios_db.engine.audio_encoder import AudioEncoder
-    from aios_db.engine.image_encoder import ImageEncoder
+    from aios_db.engine.encoders.audio_encoder import AudioEncoder
+    from aios_db.engine.encoders.image_encoder import ImageEncoder
 
 
 class Configured(Protocol):
@@ -26,7 +26,7 @@ class Configured(Protocol):
 
 def embed_audio(store: Configured, files: pa.Array) -> pa.Array:
     """Return a list of float32 per sound file, null for null; equal files are encoded once."""
-    from aios_db.engine.media import embed_files
+    from aios_db.engine.encoders.media import embed_files
 
     config = store.config
     encoder = _audio_encoder(config.engine, config.cpu, config.device, config.validation)
@@ -35,7 +35,7 @@ def embed_audio(store: Configured, files: pa.Array) -> pa.Array:
 
 def embed_image(store: Configured, files: pa.Array) -> pa.Array:
     """Return a list of float32 per picture file, null for null; equal files are encoded once."""
-    from aios_db.engine.media import embed_files
+    from aios_db.engine.encoders.media import embed_files
 
     config = store.config
     encoder = _image_encoder(config.engine, config.cpu, config.device, config.validation)
@@ -46,7 +46,7 @@ def embed_image(store: Configured, files: pa.Array) -> pa.Array:
 def _audio_encoder(
     engine: EngineConfig, cpu: CpuConfig, device: DeviceConfig, validation: ValidationConfig
 ) -> AudioEncoder:
-    from aios_db.engine.audio_encoder import AudioEncoder
+    from aios_db.engine.encoders.audio_encoder import AudioEncoder
 
     return AudioEncoder(engine.audio_model, engine=engine, cpu=cpu, device=device, validation=validation)
 
@@ -55,7 +55,7 @@ def _audio_encoder(
 def _image_encoder(
     engine: EngineConfig, cpu: CpuConfig, device: DeviceConfig, validation: ValidationConfig
 ) -> ImageEncoder:
-    from aios_db.engine.image_encoder import ImageEncoder
+    from aios_db.engine.encoders.image_encoder import ImageEncoder
 
     return ImageEncoder(engine.image_model, engine=engine, cpu=cpu, device=device, validation=validation)
 

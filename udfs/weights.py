@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from aios_db.engine.models import find_model
+from aios_db.engine.catalog.find import find_model
 from aios_db.engine.weights.describe import describe_weights
 from aios_db.engine.weights.quantized import dequantize as dequantize_tensor
 from aios_db.schema.config import Config
@@ -109,7 +109,7 @@ _TENSORS_SQL = """STRUCT(
 
 def vram(store: HasConfig, asked: pa.Array) -> pa.Array:
     """Return for each row a list of the models that this process has open, with their memory on devices."""
-    from aios_db.engine.device_session import vram_of_process
+    from aios_db.engine.backends.device_session import vram_of_process
 
     rows = [asdict(report) for report in vram_of_process(store.config.device)]
     return pa.array([rows] * len(asked), _VRAM)

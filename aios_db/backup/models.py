@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from aios_db.backup.manifest import Model
 from aios_db.backup.objects import Entry, Objects
-from aios_db.engine.fingerprint import verified_fingerprint
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.models import find_weights
+from aios_db.engine.catalog.find import find_weights
+from aios_db.engine.catalog.fingerprint import verified_fingerprint
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.models.versions import WeightVersions
 from aios_db.schema.errors import DataError, Error, ModelNotFoundError

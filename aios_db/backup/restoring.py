@@ -14,7 +14,7 @@ from aios_db.backup.manifest import Manifest, TableState
 from aios_db.backup.models import install
 from aios_db.backup.opening import check_counts, opened
 from aios_db.backup.target import Target
-from aios_db.engine.models import find_weights
+from aios_db.engine.catalog.find import find_weights
 from aios_db.schema.config import Config
 from aios_db.schema.database import MARKER
 from aios_db.schema.errors import ModelNotFoundError, OperationalError

@@ -191,7 +191,7 @@ def merge(context: click.Context, /, name: str, target: str, model: str | None, 
 
 
 def _model(session: Session, model: str | None) -> Path:
-    from aios_db.engine.models import find_model
+    from aios_db.engine.catalog.find import find_model
 
     engine = session.config().engine
     return find_model(model or engine.text_model, engine.models_dir)

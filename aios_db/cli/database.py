@@ -22,7 +22,8 @@ def init(session: Session, path: str | None, as_json: bool) -> None:
 
     A database that is there is left as it is.
     """
-    from aios_db.engine.models import MINILM, install_minilm
+    from aios_db.engine.catalog.find import MINILM
+    from aios_db.engine.catalog.install import install_minilm
 
     session.database = path or session.database
     existed = session.path.exists()

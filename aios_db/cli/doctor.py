@@ -157,10 +157,10 @@ def _configuration(session: Session) -> str:
 
 
 def _model(config: Config) -> str:
-    from aios_db.engine.model_directory import ModelDirectory
-    from aios_db.engine.models import find_model
+    from aios_db.engine.catalog.find import find_model
+    from aios_db.engine.weights.model_directory import ModelDirectory
     from aios_db.engine.weights.reader import WeightFile
-    from aios_db.engine.weights.writer import ContentHash
+    from aios_db.engine.weights.stored import ContentHash
 
     directory = ModelDirectory.open(find_model(config.engine.text_model, config.engine.models_dir))
     file = WeightFile(directory.weights)
@@ -176,7 +176,7 @@ def _model(config: Config) -> str:
 
 def _back_end(config: Config) -> Finding:
     """Say what runs the text model, as far as that was decided."""
-    from aios_db.engine.arrow_engine import ArrowEngine
+    from aios_db.engine.encoders.arrow_engine import ArrowEngine
 
     try:
         engine = ArrowEngine(

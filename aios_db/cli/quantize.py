@@ -17,7 +17,7 @@ from aios_db.cli.output import print_fields, print_json
 from aios_db.schema.errors import DataError, ValidationError
 
 if TYPE_CHECKING:
-    from aios_db.engine.validation.report import ValidationReport
+    from aios_db.engine.catalog.report import ValidationReport
 
 
 _LINE_SECONDS = 30.0
@@ -78,9 +78,9 @@ def quantize(
     A version that passes is recorded in the database, where there is one, beside the one it was made of; it
     is used once it is activated.
     """
-    from aios_db.engine.models import find_model
+    from aios_db.engine.catalog.find import find_model
+    from aios_db.engine.catalog.report import load_report
     from aios_db.engine.quantization.quantizer import quantize_model
-    from aios_db.engine.validation.report import load_report
 
     config = session.config()
     options = {key: value for key, value in given.items() if value is not None}
@@ -144,7 +144,7 @@ def read_calibration(paths: Iterable[str]) -> list[str | Path]:
     DataError
         A file is neither.
     """
-    from aios_db.engine.media_files import SUFFIXES
+    from aios_db.engine.encoders.media_files import SUFFIXES
 
     material: list[str | Path] = []
     for path in map(Path, paths):

@@ -24,8 +24,8 @@ from aios_db.cli.output import print_fields, print_json
 @click.pass_obj
 def rewrite(session: Session, /, model: str, compression: Any, as_json: bool) -> None:
     """Write the weights of MODEL, a name or a directory, anew, so that they can be mapped."""
-    from aios_db.engine.model_directory import ModelDirectory
-    from aios_db.engine.models import find_model
+    from aios_db.engine.catalog.find import find_model
+    from aios_db.engine.weights.model_directory import ModelDirectory
     from aios_db.engine.weights.rewrite import rewrite_weights
 
     weights = ModelDirectory.open(find_model(model, session.config().engine.models_dir)).weights

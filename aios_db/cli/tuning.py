@@ -25,7 +25,7 @@ def tune(session: Session, name: str | None, again: bool, as_json: bool) -> None
     choice that was made while the machine was busy is provisional: a later bulk call on a quiet one, or
     --again, measures anew.
     """
-    from aios_db.engine.arrow_engine import ArrowEngine
+    from aios_db.engine.encoders.arrow_engine import ArrowEngine
 
     config = session.config()
     engine = ArrowEngine(

@@ -49,7 +49,7 @@ def validate(
     see are used. The report lies in the model's directory, as validation.json and validation.html; a
     model that does not pass cannot be activated, and the exit status is 1.
     """
-    from aios_db.engine.models import find_model
+    from aios_db.engine.catalog.find import find_model
     from aios_db.engine.validation.validator import validate_version
     from aios_db.models.texts import memory_texts
 

@@ -29,8 +29,8 @@ def watch_memory(config: Config, seconds: float, *, as_json: bool) -> None:
 
 def memory_state(config: Config) -> dict[str, Any]:
     """Return the bytes of the configured device, and of the machine or control group (None: not told)."""
-    from aios_db.engine.devices import find_device
-    from aios_db.engine.vram import idle_report
+    from aios_db.engine.backends.devices import find_device
+    from aios_db.engine.backends.vram import idle_report
     from aios_db.engine.weights.pressure import read_memory
 
     memory = read_memory()

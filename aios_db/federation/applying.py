@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aios_db.engine.adapters import Adapter, LowRank
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.architectures.adapters import Adapter, LowRank
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 from aios_db.federation.card import LoraCard
 from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, ValidationConfig
 from aios_db.schema.errors import NotSupportedError, OperationalError, WeightsError
 from aios_db.schema.weights import WEIGHTS_FILE
 
 if TYPE_CHECKING:
-    from aios_db.engine.validation.report import ValidationReport
+    from aios_db.engine.catalog.report import ValidationReport
 
 
 def adapter(card: LoraCard, model: str | Path) -> Adapter:
@@ -145,7 +146,7 @@ def _name(module: str, layers: Collection[str]) -> str | None:
     return None
 
 
-def _merged(card: LoraCard, file: WeightFile, names: dict[str, str]) -> Iterator[Layer]:
+def _merged(card: LoraCard, file: WeightFile, names: dict[str, str]) -> Iterator[StoredTensor]:
     changed = {f"{name}.weight": module for module, name in names.items()}
     for name, info in file.layers.items():
         if name not in changed:
@@ -155,4 +156,6 @@ def _merged(card: LoraCard, file: WeightFile, names: dict[str, str]) -> Iterator
         if not np.isfinite(values).all():
             raise WeightsError(f"{card.version} makes {name!r} of {file.path} infinite")
         quant_type = "fp32" if info.quant_type else ""
-        yield Layer(replace(info, dtype="torch.float32", quant_type=quant_type), values.astype(np.float32))
+        yield StoredTensor(
+            replace(info, dtype="torch.float32", quant_type=quant_type), values.astype(np.float32)
+        )

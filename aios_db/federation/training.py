@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aios_db.engine.adapters import Adapter, LowRank
+from aios_db.engine.architectures.adapters import Adapter, LowRank
 from aios_db.engine.architectures.text import text_config
-from aios_db.engine.batching import pad
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.tokenizer import TextTokenizer
+from aios_db.engine.encoders.batching import pad
+from aios_db.engine.frontends.tokenizer import TextTokenizer
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.federation.applying import layer_names
 from aios_db.federation.card import Factors, LoraCard

@@ -49,7 +49,7 @@ def activate(
     OperationalError
         The disk fails; the active one stays.
     """
-    from aios_db.engine.models import find_model
+    from aios_db.engine.catalog.find import find_model
 
     engine = store.config.engine
     version = store.versions.install(find_model(str(model), engine.models_dir))

@@ -15,11 +15,12 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aios_db.engine.fingerprint import fingerprint, tokenizer_fingerprint
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.models import MINILM, find_weights, install_minilm
-from aios_db.engine.open_model import require_usable
-from aios_db.engine.validation.report import ValidationReport
+from aios_db.engine.catalog.find import MINILM, find_weights
+from aios_db.engine.catalog.fingerprint import fingerprint, tokenizer_fingerprint
+from aios_db.engine.catalog.install import install_minilm
+from aios_db.engine.catalog.open_model import require_usable
+from aios_db.engine.catalog.report import ValidationReport
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.models.tokenizers import Tokenizers
 from aios_db.schema import validation_reports, weight_versions

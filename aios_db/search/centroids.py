@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.blas import each_in_a_thread
+from aios_db.engine.backends.blas import each_in_a_thread
 from aios_db.search.lists import Scattered, best_in_lists, best_of, highest
 from aios_db.search.vectors import Matrix
 

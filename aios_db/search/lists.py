@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.blas import each_in_a_thread
+from aios_db.engine.backends.blas import each_in_a_thread
 from aios_db.search.vectors import Matrix
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.blas import single_threaded
+from aios_db.engine.backends.blas import single_threaded
 from aios_db.provenance.standing import Standing
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.retrieval import Filter, Hits, Rows

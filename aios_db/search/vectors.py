@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.blas import single_threaded
+from aios_db.engine.backends.blas import single_threaded
 from aios_db.schema.directions import directions, why_not
 from aios_db.schema.errors import DataError
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import NotSupportedError, WeightsError
 from aios_db.schema.weights import METADATA_FILE

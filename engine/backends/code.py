@@ -8,8 +8,7 @@ from pathlib import Path
 
 ENGINE = Path(__file__).parent.parent
 # Modules and what is traced from them, back ends, and the inputs that they are calibrated and checked on.
-PARTS = ("architectures", "backends", "frontends", "arrow_engine.py", "audio_encoder.py", "batching.py",
-         "image_encoder.py", "sample_media.py", "tokenizer.py")  # fmt: skip
+PARTS = ("architectures", "backends", "encoders", "frontends")
 
 
 @lru_cache

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 
+from aios_db.engine.backends.cpu_features import CpuFeatures
 from aios_db.engine.backends.protocol import Arithmetic, Program
 from aios_db.engine.backends.standard import TorchRunner, converted, float_precisions
-from aios_db.engine.cpu_features import CpuFeatures
 
 
 class Compile:

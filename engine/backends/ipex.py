@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from aios_db.engine.backends.cpu_features import CpuFeatures
 from aios_db.engine.backends.protocol import Arithmetic, Program
 from aios_db.engine.backends.standard import TorchRunner, converted, float_precisions
-from aios_db.engine.cpu_features import CpuFeatures
 
 if TYPE_CHECKING:
     from torch import nn

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.backends.code import code_digest
+from aios_db.engine.backends.cpu_features import CpuFeatures, cpu_features
 from aios_db.engine.backends.openvino_int8 import quantized
 from aios_db.engine.backends.protocol import Arithmetic, Arrays, Program
-from aios_db.engine.cpu_features import CpuFeatures, cpu_features
 from aios_db.engine.weights.residency import ResidencyManager
 
 log = logging.getLogger("aios_db.engine.backends.openvino")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.cpu_features import CpuFeatures
+from aios_db.engine.backends.cpu_features import CpuFeatures
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.residency import ResidencyManager
 

@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.agreement import row_failures
+from aios_db.engine.backends.agreement import row_failures
 from aios_db.engine.backends.code import code_digest
+from aios_db.engine.backends.cpu_features import cpu_features
 from aios_db.engine.backends.protocol import Arithmetic, Program, Runner
 from aios_db.engine.backends.registry import AUTOMATIC, get_backend
 from aios_db.engine.backends.timing import (
@@ -35,7 +36,6 @@ from aios_db.engine.backends.timing import (
     preferred,
     processor_seconds,
 )
-from aios_db.engine.cpu_features import cpu_features
 from aios_db.schema.config import CpuConfig
 
 log = logging.getLogger("aios_db.engine.backends")

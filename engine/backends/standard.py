@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.backends.cpu_features import CpuFeatures
 from aios_db.engine.backends.protocol import Arithmetic, Arrays, Program
 from aios_db.engine.backends.threads import torch_threads
-from aios_db.engine.cpu_features import CpuFeatures
 
 if TYPE_CHECKING:
     import torch

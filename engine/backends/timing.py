@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 
+from aios_db.engine.backends.cpu_features import CpuFeatures, usable_cores
 from aios_db.engine.backends.protocol import Arithmetic, Arrays, Runner
-from aios_db.engine.cpu_features import CpuFeatures, usable_cores
 
 Candidate = tuple[str, Arithmetic]
 

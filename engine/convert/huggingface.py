@@ -9,7 +9,7 @@ from typing import Any
 from aios_db.engine.convert.model_writer import FloatType, write_model
 from aios_db.engine.convert.registry import find_converter
 from aios_db.engine.convert.tensors import stored_tensors
-from aios_db.engine.weights.writer import Compression
+from aios_db.engine.weights.format import Compression
 from aios_db.schema.errors import ModelNotFoundError, WeightsError
 
 

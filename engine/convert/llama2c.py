@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aios_db.engine.convert.llama2c_tokenizer import BOS, read_tokenizer
 from aios_db.engine.convert.model_writer import FloatType, write_model
-from aios_db.engine.weights.writer import Compression
+from aios_db.engine.weights.format import Compression
 from aios_db.schema.errors import ModelNotFoundError, WeightsError
 
 if TYPE_CHECKING:

@@ -12,8 +12,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from aios_db.engine.weights.format import Compression
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.writer import Compression, Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 from aios_db.schema.errors import OperationalError
 from aios_db.schema.weights import METADATA_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 
@@ -65,7 +67,7 @@ def write_model(
     try:
         infos: list[LayerInfo] = []
 
-        def layers() -> Iterator[Layer]:
+        def layers() -> Iterator[StoredTensor]:
             for stored, tensor in tensors:
                 layer = _layer(stored, tensor, dtype)
                 infos.append(layer.info)
@@ -107,10 +109,10 @@ def _publish(build: Path, target: Path) -> None:
         log.info("another process has converted %s meanwhile", target)
 
 
-def _layer(name: str, tensor: torch.Tensor, dtype: str) -> Layer:
+def _layer(name: str, tensor: torch.Tensor, dtype: str) -> StoredTensor:
     from aios_db.engine.weights.layer import torch_dtype
 
     if tensor.is_floating_point():
         tensor = tensor.to(torch_dtype(dtype))
     info = LayerInfo(name, tuple(tensor.shape), str(tensor.dtype), tensor.numel())
-    return Layer(info, tensor.contiguous().numpy())
+    return StoredTensor(info, tensor.contiguous().numpy())

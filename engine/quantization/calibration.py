@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from aios_db.engine.architectures.clip import ClipImageEncoder
 from aios_db.engine.architectures.whisper import WhisperEncoder
+from aios_db.engine.encoders.media_files import media_architecture, media_files
 from aios_db.engine.frontends.audio import decode_audio
 from aios_db.engine.frontends.image import load_pixels
 from aios_db.engine.frontends.log_mel import log_mel
-from aios_db.engine.media_files import media_architecture, media_files
-from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.checkpoint import texts_sha256
 from aios_db.engine.quantization.subject import Batch
 from aios_db.engine.quantization.training_texts import TrainingTexts
 from aios_db.engine.validation.split import calibration_files, calibration_side
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.errors import DataError, NotSupportedError
 
 log = logging.getLogger("aios_db.engine.quantization")

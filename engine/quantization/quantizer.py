@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aios_db.engine.fingerprint import fingerprint
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.catalog.fingerprint import fingerprint
+from aios_db.engine.catalog.gate import require_valid
 from aios_db.engine.quantization.allocation import layers_in_8_bits, rows_with_planes
 from aios_db.engine.quantization.calibration import Calibration, open_calibration
 from aios_db.engine.quantization.checkpoint import Checkpoint, pack_quantized, unpack_quantized
@@ -32,8 +32,8 @@ from aios_db.engine.quantization.sensitivity import sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model
 from aios_db.engine.quantization.v2 import write_v2
 from aios_db.engine.quantization.workplace import CPU, on_device
-from aios_db.engine.validation.gate import require_valid
 from aios_db.engine.validation.validator import PrecisionValidator
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import CpuConfig, DeviceConfig, QuantizationConfig, ValidationConfig
 from aios_db.schema.errors import OperationalError, ProgrammingError
@@ -69,7 +69,7 @@ def quantize_model(
 
     What is done so far is kept in a hidden directory beside ``target``; calling again with the same arguments
     after an interruption continues there. ``target`` appears when it is complete, with the report of its
-    validation (`aios_db.engine.validation.report.load_report`); when that is a refusal, nothing opens it.
+    validation (`aios_db.engine.catalog.report.load_report`); when that is a refusal, nothing opens it.
 
     Parameters
     ----------

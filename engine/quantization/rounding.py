@@ -18,7 +18,7 @@ from torch.nn import functional
 from aios_db.engine.weights.int2 import MAX_PLANES, pack_int2, pack_refined, refined_size
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.quantized import matrix_shape
-from aios_db.engine.weights.writer import Layer
+from aios_db.engine.weights.stored import StoredTensor
 from aios_db.schema.errors import ProgrammingError
 
 _CACHED = 1 << 18  # weights whose scales are searched at a time, so that they stay in the processor's cache
@@ -138,7 +138,7 @@ class Quantized:
         """Bits in a file, scales and zero points included."""
         return self.grid.stored_bits(self.shape)
 
-    def to_layer(self, name: str, dtype: str = "torch.float32") -> Layer:
+    def to_layer(self, name: str, dtype: str = "torch.float32") -> StoredTensor:
         """Return the row of a V2 file; ``dtype`` is that of the tensor before quantization."""
         codes = self.grid.unblock(self.codes, self.shape)
         scale, zero_point = self.scale, None if self.grid.symmetric else self.zero_point
@@ -161,7 +161,7 @@ class Quantized:
             quant_axis=-1 if self.grid.group_size == PER_TENSOR else len(self.shape) - 1 if grouped else 0,
             group_size=self.grid.group_size if grouped else 0,
         )
-        return Layer(info, data, _stored(scale), None if zero_point is None else _stored(zero_point))
+        return StoredTensor(info, data, _stored(scale), None if zero_point is None else _stored(zero_point))
 
 
 def cover(blocks: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.sizes import model_sizes
 from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
 from aios_db.engine.backends.accelerator import half_precision
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import WeightsError
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from torch import nn
 
+from aios_db.engine.frontends.tokenizer import TextTokenizer
 from aios_db.engine.quantization.subject import MAX_TOKENS, Batch, is_language_model, make_batch
-from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.schema.errors import DataError
 
 _VARIANTS = 4

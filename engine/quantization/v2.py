@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization.report import LayerReport
 from aios_db.engine.quantization.rounding import Quantized, quantize_in_8_bits
 from aios_db.engine.quantization.subject import is_language_model
 from aios_db.engine.weights.int2 import planes_of
 from aios_db.engine.weights.layer import LayerInfo
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.quantized import dequantize, matrix_shape
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 from aios_db.schema.weights import WEIGHTS_FILE
 
 log = logging.getLogger("aios_db.engine.quantization")
@@ -66,7 +67,7 @@ def write_v2(
     )
     file = WeightFile(source.weights)
 
-    def layers() -> Iterator[Layer]:
+    def layers() -> Iterator[StoredTensor]:
         for name, info in file.layers.items():
             original = file.tensor(name).to(torch.float32)
             value = original if name not in parameters else parameters[name].detach()
@@ -86,15 +87,15 @@ def write_v2(
     return tuple(reports), path.stat().st_size, digest
 
 
-def _floats(name: str, value: Tensor, dtype: str) -> Layer:
+def _floats(name: str, value: Tensor, dtype: str) -> StoredTensor:
     fits = not value.numel() or float(value.abs().max()) < _FP16_MAX
     if not fits:
         log.warning("layer %s stays fp32: fp16 cannot hold its values", name)
     info = LayerInfo(name, tuple(value.shape), dtype, value.numel(), quant_type="fp16" if fits else "fp32")
-    return Layer(info, value.to(torch.float16 if fits else torch.float32).contiguous().numpy())
+    return StoredTensor(info, value.to(torch.float16 if fits else torch.float32).contiguous().numpy())
 
 
-def _table(name: str, value: Tensor, dtype: str, *, by_column: bool, zero_points: bool) -> Layer:
+def _table(name: str, value: Tensor, dtype: str, *, by_column: bool, zero_points: bool) -> StoredTensor:
     """Return a table in 8 bits with a scale for each row, or each column: there are far fewer of these."""
     if not by_column:
         return quantize_in_8_bits(value, zero_points=zero_points).to_layer(name, dtype)
@@ -103,7 +104,7 @@ def _table(name: str, value: Tensor, dtype: str, *, by_column: bool, zero_points
     return replace(columns, info=info, data=np.ascontiguousarray(columns.data.T))
 
 
-def _report(layer: Layer, original: Tensor, is_linear: bool) -> LayerReport:
+def _report(layer: StoredTensor, original: Tensor, is_linear: bool) -> LayerReport:
     info = layer.info
     stored = dequantize(
         layer.data,

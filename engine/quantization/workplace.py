@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from aios_db.engine.devices import find_device
+from aios_db.engine.backends.devices import find_device
 from aios_db.schema.config import DeviceConfig
 from aios_db.schema.errors import DeviceError
 

@@ -11,17 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.agreement import row_failures, unrelated
-from aios_db.engine.causal import Reading
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.validation.metrics import (
-    PerplexityMetrics,
-    VectorMetrics,
-    compare_vectors,
-    cosines,
-    perplexity,
-)
+from aios_db.engine.backends.agreement import row_failures, unrelated
+from aios_db.engine.catalog.report import PerplexityMetrics, VectorMetrics
+from aios_db.engine.generation.causal import Reading
+from aios_db.engine.validation.metrics import compare_vectors, cosines, perplexity
 from aios_db.engine.validation.probes import ALONE, LossProbe, Probe, VectorProbe, open_probe
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import WeightsError
 
@@ -40,7 +35,7 @@ class Measurement:
     vectors: VectorMetrics | None
     perplexity: PerplexityMetrics | None
     failures: tuple[str, ...]
-    """What no rounding explains; see `aios_db.engine.agreement`."""
+    """What no rounding explains; see `aios_db.engine.backends.agreement`."""
     arithmetic: str
     """What computed the candidate's side."""
     plots: tuple[NDArray[Any], NDArray[Any]]

@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.catalog.report import PerplexityMetrics, VectorMetrics
 from aios_db.schema.errors import DataError
 
 RECALL_AT = 10
-
-
-@dataclass(frozen=True)
-class VectorMetrics:
-    """A candidate's vectors against the original's, over the same inputs."""
-
-    count: int
-    """Inputs compared."""
-    cosine_mean: float
-    cosine_p5: float
-    """5th percentile."""
-    cosine_min: float
-    spearman: float
-    """Rank correlation of all pairwise similarities."""
-    recall_at_10: float
-    """Share of the original's ten nearest neighbours that are among the candidate's ten."""
-
-
-@dataclass(frozen=True)
-class PerplexityMetrics:
-    """A candidate language model against the original, over the same tokens."""
-
-    tokens: int
-    original: float
-    candidate: float
-
-    @property
-    def increase(self) -> float:
-        """Relative rise; 0.1 is ten per cent."""
-        return self.candidate / self.original - 1
 
 
 def cosines(original: NDArray[np.float32], candidate: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.validation.report import LayerError, ValidationReport
+from aios_db.engine.catalog.report import LayerError, ValidationReport
 
 _WIDTH, _HEIGHT = 440, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 12, 44  # margins of a plot

@@ -13,14 +13,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.audio_encoder import SAMPLE_RATE, AudioEncoder
-from aios_db.engine.causal import Reading
-from aios_db.engine.image_encoder import ImageEncoder
-from aios_db.engine.language_model import LanguageModel
-from aios_db.engine.media_files import media_architecture
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.validation.gate import Candidate
+from aios_db.engine.catalog.gate import Candidate
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
+from aios_db.engine.encoders.audio_encoder import SAMPLE_RATE, AudioEncoder
+from aios_db.engine.encoders.image_encoder import ImageEncoder
+from aios_db.engine.encoders.media_files import media_architecture
+from aios_db.engine.generation.causal import Reading
+from aios_db.engine.generation.language_model import LanguageModel
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import WeightsError
 

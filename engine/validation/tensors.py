@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.validation.report import LayerError
+from aios_db.engine.catalog.report import LayerError
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import WeightsError
 

@@ -12,17 +12,22 @@ from typing import TypeVar
 
 import numpy as np
 
-from aios_db.engine.fingerprint import verified_fingerprint
-from aios_db.engine.media_files import media_architecture, media_files
-from aios_db.engine.model_directory import ModelDirectory
-from aios_db.engine.validation.gate import require_valid
+from aios_db.engine.catalog.fingerprint import verified_fingerprint
+from aios_db.engine.catalog.gate import require_valid
+from aios_db.engine.catalog.report import (
+    PerplexityMetrics,
+    Subject,
+    ValidationReport,
+    VectorMetrics,
+    save_report,
+)
+from aios_db.engine.encoders.media_files import media_architecture, media_files
 from aios_db.engine.validation.measurement import Progress, measure
-from aios_db.engine.validation.metrics import PerplexityMetrics, VectorMetrics
 from aios_db.engine.validation.page import render
 from aios_db.engine.validation.probes import is_media
-from aios_db.engine.validation.report import Subject, ValidationReport, save_report
 from aios_db.engine.validation.split import bundled_texts, validation_files, validation_side
 from aios_db.engine.validation.tensors import bits_per_weight, layer_errors
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, ValidationConfig
 from aios_db.schema.errors import OperationalError
@@ -74,7 +79,7 @@ class PrecisionValidator:
         """Measure, judge, and leave validation.json and validation.html in the candidate's directory.
 
         A failure is logged as an error and reported, not raised: the candidate stays where it is, and
-        `aios_db.engine.validation.gate` keeps it from being used.
+        `aios_db.engine.catalog.gate` keeps it from being used.
 
         Parameters
         ----------

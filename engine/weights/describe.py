@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 
 DESCRIPTION = pa.schema(

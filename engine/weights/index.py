@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from aios_db.engine.weights.format import BINARY_COLUMNS, INDEX_KEY
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.writer import BINARY_COLUMNS, INDEX_KEY
 from aios_db.schema.errors import WeightsError
 from aios_db.schema.weights import V2
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from aios_db.engine.weights.memory import LayerMemory, MemoryReport
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.residency import ResidencyManager
-from aios_db.engine.weights.writer import Layer
+from aios_db.engine.weights.stored import StoredTensor
 from aios_db.schema.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ CHECKED_TABLE = 1 << 20
 class TakesStored(Protocol):
     """A module that computes from a tensor's stored form, integers and scales, instead of floats."""
 
-    def take_stored(self, layer: Layer) -> Tensor:
+    def take_stored(self, layer: StoredTensor) -> Tensor:
         """Keep what else the module needs of ``layer``; return what its ``weight`` is to be."""
 
 

@@ -18,12 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aios_db.engine.weights.format import BINARY_COLUMNS, CONTENT_KEY
 from aios_db.engine.weights.index import LENGTH_PREFIX, Extent, Index, scan_rows, sealed_index
 from aios_db.engine.weights.layer import LayerInfo, tensor_view
 from aios_db.engine.weights.quantized import dequantize
 from aios_db.engine.weights.seal import footer_is_sealed
 from aios_db.engine.weights.source import FileSource, MappedSource, Source
-from aios_db.engine.weights.writer import BINARY_COLUMNS, CONTENT_KEY, Layer, check_finite, checksum
+from aios_db.engine.weights.stored import StoredTensor, check_finite, checksum
 from aios_db.schema.errors import WeightsError
 from aios_db.schema.weights import V1
 
@@ -99,7 +100,7 @@ class WeightFile:
         value = (self._parquet.metadata.metadata or {}).get(CONTENT_KEY.encode())
         return value.decode("ascii", "replace") if value and self._sealed else None
 
-    def raw(self, name: str) -> Layer:
+    def raw(self, name: str) -> StoredTensor:
         """Return a tensor's description and its stored buffers, without a copy where the file is mapped.
 
         Raises
@@ -111,7 +112,9 @@ class WeightFile:
         if info is None:
             raise WeightsError(f"{self.path}: layer {name!r} is missing")
         try:
-            layer = Layer(info, **(self._located(name) if self._index.is_located else self._decoded(name)))
+            layer = StoredTensor(
+                info, **(self._located(name) if self._index.is_located else self._decoded(name))
+            )
             info.stored_dtype(layer.data.size)
             if not self._index.is_located:  # our own writer has looked already
                 check_finite(layer)

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from aios_db.engine.weights.format import Compression
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.writer import Compression, Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 
 log = logging.getLogger("aios_db.engine.weights")
 
@@ -47,7 +49,7 @@ def rewrite_weights(path: str | Path, *, compression: Compression = "none") -> b
     return True
 
 
-def _layers(file: WeightFile) -> Iterator[Layer]:
+def _layers(file: WeightFile) -> Iterator[StoredTensor]:
     for name in file.layers:
         layer = file.raw(name)
         if not layer.info.quant_type:

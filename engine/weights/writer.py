@@ -8,13 +8,11 @@ file reads nothing else. It stays a standard Parquet file of the columns in `aio
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,17 +20,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aios_db.engine.weights.layer import ITEM_BYTES, LayerInfo
+from aios_db.engine.weights.format import BINARY_COLUMNS, CONTENT_KEY, INDEX_KEY, Compression
 from aios_db.engine.weights.seal import reserve_seal, seal_footer
+from aios_db.engine.weights.stored import ContentHash, StoredTensor, as_buffer, check_finite, checksum
 from aios_db.schema.errors import WeightsError
 from aios_db.schema.weights import V1, V2
 
-Compression = Literal["none", "zstd", "lz4", "snappy"]
-
 ALIGNMENT = 64
-INDEX_KEY = "aios_db.layers"
-CONTENT_KEY = "aios_db.content_sha256"
-BINARY_COLUMNS = ("data", "scales", "zero_points")
 ROWS_PER_GROUP = 10  # of compressed files, as older converters wrote them
 
 # Between 64 and 127 bytes every length in a page header takes the same number of bytes, so that the size of
@@ -42,24 +36,9 @@ _PAGE_OVERHEAD = 64  # at least what a data page holds beside its value
 _MAGIC = b"PAR1"
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One tensor to write: its description and its buffers (bytes, NumPy array or Arrow buffer)."""
-
-    info: LayerInfo
-    data: Any
-    scales: Any = None
-    zero_points: Any = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of values, scales and zero points."""
-        return sum(_buffer(getattr(self, column)).size for column in BINARY_COLUMNS)
-
-
 def write_weights(
     path: str | Path,
-    layers: Iterable[Layer],
+    layers: Iterable[StoredTensor],
     *,
     version: Literal[1, 2] = 1,
     compression: Compression = "none",
@@ -101,61 +80,7 @@ def write_weights(
     return digest
 
 
-class ContentHash:
-    """SHA-256 over the layers of a file, independent of how the file stores them.
-
-    Floats count the same in V1 and V2: rewriting a file keeps the identity of its weights.
-    """
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def update(self, layer: Layer) -> None:
-        """Add the next layer."""
-        info = layer.info
-        if not info.is_quantized:  # what the bytes are, where the label lies
-            stored = f"torch.{info.stored_dtype(_buffer(layer.data).size)}"
-            info = replace(info, dtype=stored, quant_type="", quant_axis=-1, group_size=0)
-        self._hash.update(json.dumps(asdict(info), sort_keys=True).encode())
-        for column in BINARY_COLUMNS:
-            self._hash.update(memoryview(_buffer(getattr(layer, column))))
-
-    def hexdigest(self) -> str:
-        """Return the digest of the layers so far."""
-        return self._hash.hexdigest()
-
-
-def checksum(layer: Layer) -> int:
-    """Return the CRC-32 of a layer's buffers."""
-    crc = 0
-    for column in BINARY_COLUMNS:
-        crc = zlib.crc32(_buffer(getattr(layer, column)), crc)
-    return crc
-
-
-def check_finite(layer: Layer) -> None:
-    """Raise `WeightsError`, naming the layer, when a float in it is NaN or infinite."""
-    dtype = layer.info.stored_dtype(_buffer(layer.data).size)
-    arrays = {
-        "data": (layer.data, dtype),
-        "scales": (layer.scales, "float32"),
-        "zero_points": (layer.zero_points, "float32"),
-    }
-    for what, (buffer, kind) in arrays.items():
-        raw = memoryview(_buffer(buffer))
-        if "float" in kind and len(raw) % ITEM_BYTES[kind]:
-            raise WeightsError(f"layer {layer.info.name!r}: {what} are {len(raw)} bytes of {kind}")
-        if kind == "bfloat16":  # an exponent of all ones
-            finite = ((np.frombuffer(raw, dtype=np.uint16) & 0x7F80) != 0x7F80).all()
-        elif "float" in kind:
-            finite = np.isfinite(np.frombuffer(raw, dtype=kind)).all()
-        else:
-            finite = np.True_
-        if not finite:
-            raise WeightsError(f"layer {layer.info.name!r}: {what} hold NaN or infinity")
-
-
-def _checked(layers: Iterable[Layer], version: int) -> Iterator[Layer]:
+def _checked(layers: Iterable[StoredTensor], version: int) -> Iterator[StoredTensor]:
     names: set[str] = set()
     for layer in layers:
         layer.info.check()
@@ -170,7 +95,7 @@ def _checked(layers: Iterable[Layer], version: int) -> Iterator[Layer]:
         yield layer
 
 
-def _write_mappable(file: Any, layers: Iterable[Layer], schema: pa.Schema, _: str) -> str:
+def _write_mappable(file: Any, layers: Iterable[StoredTensor], schema: pa.Schema, _: str) -> str:
     padded = _padded(schema)
     content, index = ContentHash(), []
     with _open(file, padded, "none") as writer:
@@ -185,7 +110,7 @@ def _write_mappable(file: Any, layers: Iterable[Layer], schema: pa.Schema, _: st
     return content.hexdigest()
 
 
-def _write_compressed(file: Any, layers: Iterable[Layer], schema: pa.Schema, compression: str) -> str:
+def _write_compressed(file: Any, layers: Iterable[StoredTensor], schema: pa.Schema, compression: str) -> str:
     content, rows = ContentHash(), []
     with _open(file, schema, compression) as writer:
         for layer in layers:
@@ -252,13 +177,13 @@ def _open(sink: Any, schema: pa.Schema, compression: str) -> pq.ParquetWriter:
     )  # fmt: skip
 
 
-def _row(layer: Layer, schema: pa.Schema) -> dict[str, Any]:
+def _row(layer: StoredTensor, schema: pa.Schema) -> dict[str, Any]:
     info = layer.info
     row = {
         "layer_name": info.name, "shape": info.shape, "dtype": info.dtype, "num_params": info.num_params,
         "quant_type": info.quant_type, "quant_axis": info.quant_axis, "group_size": info.group_size,
     }  # fmt: skip
-    row |= {column: _buffer(getattr(layer, column)) for column in BINARY_COLUMNS}
+    row |= {column: as_buffer(getattr(layer, column)) for column in BINARY_COLUMNS}
     return {name: row.get(name, b"") for name in schema.names}
 
 
@@ -273,13 +198,5 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
     if len(values) == 1:  # without a copy
         offsets = pa.py_buffer(np.array([0, len(values[0])], dtype=np.int32))
-        return pa.Array.from_buffers(kind, 1, [None, offsets, _buffer(values[0])])
+        return pa.Array.from_buffers(kind, 1, [None, offsets, as_buffer(values[0])])
     return pa.array([memoryview(value) for value in values], kind)
-
-
-def _buffer(value: Any) -> pa.Buffer:
-    if value is None:
-        return pa.py_buffer(b"")
-    if isinstance(value, pa.Buffer):
-        return value
-    return pa.py_buffer(np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value)

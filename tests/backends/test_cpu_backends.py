@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from aios_db.engine.backends import code, openvino
+from aios_db.engine.backends.cpu_features import CpuFeatures, cpu_features
 from aios_db.engine.backends.protocol import Arithmetic, Backend, Program
 from aios_db.engine.backends.registry import get_backend
 from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.selection import mean_cosine
-from aios_db.engine.cpu_features import CpuFeatures, cpu_features
 
 torch = pytest.importorskip("torch")
 
@@ -252,7 +252,7 @@ import sys
 from pathlib import Path
 import numpy as np, torch
 from aios_db.engine.backends.protocol import Program
-from aios_db.engine.session import Session
+from aios_db.engine.backends.session import Session
 from aios_db.schema.config import CpuConfig, DeviceConfig
 torch.manual_seed(0)
 module = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.GELU(), torch.nn.Linear(8, 4)).eval()

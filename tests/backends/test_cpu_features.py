@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aios_db.engine.cpu_features import (
+from aios_db.engine.backends.cpu_features import (
     CpuFeatures,
     cpu_features,
     features_of,
@@ -90,7 +90,7 @@ def test_this_machine() -> None:
 def test_detection_does_not_import_torch() -> None:
     code = """
 import sys
-from aios_db.engine.cpu_features import cpu_features
+from aios_db.engine.backends.cpu_features import cpu_features
 cpu_features()
 print("torch" in sys.modules)
 """

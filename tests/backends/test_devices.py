@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aios_db.engine import device_session, devices, open_model
-from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.backends import accelerator as accelerator_module
+from aios_db.engine.backends import device_session, devices
 from aios_db.engine.backends.accelerator import Accelerator, MemoryThresholdError, half_precision
+from aios_db.engine.backends.devices import Device, find_device
 from aios_db.engine.backends.placement import PlacedModule
 from aios_db.engine.backends.protocol import Program
-from aios_db.engine.devices import Device, find_device
-from aios_db.engine.open_model import wants_integers
-from aios_db.engine.session import Session
+from aios_db.engine.backends.session import Session
+from aios_db.engine.catalog import open_model
+from aios_db.engine.catalog.open_model import wants_integers
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import DeviceError, WeightsError
@@ -90,7 +91,7 @@ def test_auto_without_a_gpu_is_the_cpu_and_does_not_import_torch() -> None:
         pytest.skip("a GPU's driver is here")
     code = """
 import sys
-from aios_db.engine.devices import find_device
+from aios_db.engine.backends.devices import find_device
 from aios_db.schema.config import DeviceConfig
 print(find_device(DeviceConfig()).is_cpu, "torch" in sys.modules)
 """

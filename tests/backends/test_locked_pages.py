@@ -13,7 +13,8 @@ from aios_db.engine.backends import locked_pages
 from aios_db.engine.backends.locked_pages import LockedPages
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 
 CPU = torch.device("cpu")
 VALUES = np.arange(5000, dtype=np.float32).reshape(50, 100)
@@ -48,7 +49,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     info = LayerInfo("table.weight", VALUES.shape, "torch.float32", VALUES.size)
-    write_weights(tmp_path / "weights.parquet", [Layer(info, VALUES)])
+    write_weights(tmp_path / "weights.parquet", [StoredTensor(info, VALUES)])
     return tmp_path / "weights.parquet"
 
 
@@ -100,7 +101,9 @@ def test_a_file_that_was_replaced_is_not_read(path: Path, driver: Driver) -> Non
 @pytest.mark.parametrize("mapped", [True, False])
 def test_without_a_mapping_nothing_is_locked(path: Path, driver: Driver, mapped: bool) -> None:
     if mapped:
-        write_weights(path, [Layer(WeightFile(path).layers["table.weight"], VALUES)], compression="zstd")
+        write_weights(
+            path, [StoredTensor(WeightFile(path).layers["table.weight"], VALUES)], compression="zstd"
+        )
     file = WeightFile(path, mapped=mapped)
     parameter = file.tensor("table.weight")
     assert LockedPages(file, CPU).view(parameter) is parameter

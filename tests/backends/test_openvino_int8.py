@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios_db.engine.backends import openvino_int8
-from aios_db.engine.cpu_features import cpu_features
-from aios_db.engine.models import find_model
+from aios_db.engine.backends.cpu_features import cpu_features
+from aios_db.engine.catalog.find import find_model
 from aios_db.schema.config import EngineConfig
 from aios_db.schema.errors import ModelNotFoundError
 
@@ -117,7 +117,7 @@ _WITHOUT_NNCF = """
 import sys
 sys.modules["nncf"] = None  # makes its import fail
 import numpy as np
-from aios_db.engine.arrow_engine import ArrowEngine
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.schema.config import CpuConfig
 from aios_db.schema.config import EngineConfig
 texts = [line.strip() for line in open(sys.argv[1], encoding="utf-8") if len(line.split()) > 3][:40]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from aios_db.engine.backends import selection
+from aios_db.engine.backends.cpu_features import cpu_features
 from aios_db.engine.backends.protocol import Arithmetic, Arrays, Program
 from aios_db.engine.backends.registry import BACKENDS
-from aios_db.engine.cpu_features import cpu_features
-from aios_db.engine.session import Session as DeviceSession
+from aios_db.engine.backends.session import Session as DeviceSession
 from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import DataError
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from aios_db.engine.backends import timing
+from aios_db.engine.backends.cpu_features import cpu_features
 from aios_db.engine.backends.timing import expected_loss, is_busy, preferred, processor_seconds
-from aios_db.engine.cpu_features import cpu_features
 
 
 class Work:

@@ -12,11 +12,11 @@ import aios_db
 from aios_db.cli import watching
 from aios_db.cli.app import main
 from aios_db.config import load_config
-from aios_db.engine import device_session
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.device_session import vram_of_process
-from aios_db.engine.devices import Device
-from aios_db.engine.vram import VramReport, by_model, idle_report
+from aios_db.engine.backends import device_session, devices
+from aios_db.engine.backends.device_session import vram_of_process
+from aios_db.engine.backends.devices import Device
+from aios_db.engine.backends.vram import VramReport, by_model, idle_report
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.schema.config import CpuConfig, DeviceConfig
 
 CPU = CpuConfig(backend="standard", precision="fp32")
@@ -34,7 +34,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (device_session, watching):
         monkeypatch.setattr(
-            "aios_db.engine.devices.find_device" if module is watching else f"{module.__name__}.find_device",
+            f"{(devices if module is watching else module).__name__}.find_device",
             lambda config: Stand("cuda", "stand-in", 8 * GIB),
         )
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aios_db.engine import devices
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.backends import vulkan
+from aios_db.engine.backends import devices, vulkan
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import NotSupportedError
 

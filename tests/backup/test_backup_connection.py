@@ -58,7 +58,7 @@ def test_models_come_with_the_backup(tmp_path, config, minilm_dir, monkeypatch):
     assert report.bytes > without.bytes + 80_000_000
     assert again.copied_files == 0
     shutil.rmtree(tmp_path / "agent.aios")
-    monkeypatch.setattr("aios_db.engine.models.find_spec", lambda name: None)  # not installed there
+    monkeypatch.setattr("aios_db.engine.catalog.install.find_spec", lambda name: None)  # not installed there
     elsewhere = dataclasses.replace(config, engine=EngineConfig(models_dir=str(tmp_path / "models")))
     bare = aios_db.restore(
         tmp_path / "backups", tmp_path / "bare.aios", backup_id=without.id, config=elsewhere

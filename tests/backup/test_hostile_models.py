@@ -11,7 +11,8 @@ from aios_db.backup.manifest import Model
 from aios_db.backup.models import install
 from aios_db.backup.objects import Entry, Objects
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 from aios_db.schema.errors import DataError
 
 
@@ -44,7 +45,7 @@ def test_other_weights_than_those_of_the_version_are_refused(tmp_path: Path, the
     (made / "metadata.json").write_text('{"architecture": "BertModel"}')
     if there != "none":
         layer = LayerInfo("layer", (4,), "torch.float32", 4)
-        write_weights(made / "weights.parquet", [Layer(layer, np.ones(4, np.float32))])
+        write_weights(made / "weights.parquet", [StoredTensor(layer, np.ones(4, np.float32))])
     if there == "damaged":
         (made / "weights.parquet").write_bytes((made / "weights.parquet").read_bytes()[:-9])
     objects = Objects(tmp_path / "target")

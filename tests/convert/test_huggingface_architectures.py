@@ -11,8 +11,8 @@ import torch
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.convert.huggingface import convert_huggingface
-from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.weights.lazy import LazyModel
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import ModelNotFoundError, NotSupportedError, WeightsError
 

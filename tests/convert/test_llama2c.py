@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.convert.llama2c import convert_llama2c
-from aios_db.engine.language_model import LanguageModel
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.generation.language_model import LanguageModel
 from aios_db.engine.weights.lazy import LazyModel
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import ModelNotFoundError, WeightsError
 

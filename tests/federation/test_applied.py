@@ -10,8 +10,8 @@ import pytest
 from federation_helpers import card, changed
 
 import aios_db
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.validation.gate import Candidate
+from aios_db.engine.catalog.gate import Candidate
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.federation.applying import adapter, merge, merge_validated
 from aios_db.federation.card import LoraCard
 from aios_db.federation.client import FederationClient

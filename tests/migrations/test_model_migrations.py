@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.fingerprint import verified_fingerprint
+from aios_db.engine.catalog.fingerprint import verified_fingerprint
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 from aios_db.migrations import models
 from aios_db.migrations.models import find_models, migrate_models, prune
 from aios_db.schema.errors import (
@@ -170,10 +171,10 @@ def test_what_was_written_is_compared_with_what_was_read(
     path = v1_model(tmp_path / "tiny")
     before = files(path)
 
-    def off(file: WeightFile, name: str) -> Layer:
+    def off(file: WeightFile, name: str) -> StoredTensor:
         values = np.array(file.array(name))
         values.flat[0] += 1e-6
-        return Layer(file.layers[name], values)
+        return StoredTensor(file.layers[name], values)
 
     monkeypatch.setattr(models, "_float_layer", off)
     with pytest.raises(IntegrityError, match=r"'first\.weight' has other values"):
@@ -270,7 +271,7 @@ def test_real_metadata_survives(name: str, evaluation: Callable[[str], Path], tm
     for layer, described in metadata.get("layer_info", {"any": {"dtype": "torch.float32"}}).items():
         info = LayerInfo(layer, (2, 3), described["dtype"], 6)
         layers.append(
-            Layer(info, np.arange(6, dtype=np.float32))
+            StoredTensor(info, np.arange(6, dtype=np.float32))
         )  # some are labelled otherwise, as in the field
     write_weights(path / "weights.parquet", layers, compression="zstd")
     migrate_models(path)

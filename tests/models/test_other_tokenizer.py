@@ -10,7 +10,7 @@ import pytest
 
 import aios_db
 from aios_db.config import Config
-from aios_db.engine.fingerprint import tokenizer_fingerprint
+from aios_db.engine.catalog.fingerprint import tokenizer_fingerprint
 from aios_db.models.tokenizers import FILE
 from aios_db.schema.config import EngineConfig
 from aios_db.schema.errors import ModelNotFoundError, ValidationError

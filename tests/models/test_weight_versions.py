@@ -101,7 +101,7 @@ def test_a_quantized_file_of_another_writer_cannot_be_activated_without_a_report
 
 
 def test_a_refused_report_can_be_kept_for_the_record(store: MemoryStore, models: dict[str, Path]) -> None:
-    from aios_db.engine.validation.report import load_report
+    from aios_db.engine.catalog.report import load_report
 
     report = load_report(models["int2"])
     assert report is not None

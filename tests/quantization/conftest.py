@@ -10,7 +10,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 
 WORDS = [f"word{number}" for number in range(60)]
 BERT = {
@@ -47,7 +48,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_weights(
         directory / "weights.parquet",
         (
-            Layer(LayerInfo(name, tuple(value.shape), "torch.float32", value.numel()), value.numpy())
+            StoredTensor(LayerInfo(name, tuple(value.shape), "torch.float32", value.numel()), value.numpy())
             for name, value in parameters.items()
         ),
     )

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization import training_texts
 from aios_db.engine.quantization.distill import Distillation, DistillationSettings
 from aios_db.engine.quantization.quantizer import quantize_model
@@ -16,6 +15,7 @@ from aios_db.engine.quantization.rounding import Grid, quantize
 from aios_db.engine.quantization.subject import block_linears, copied, load_model
 from aios_db.engine.quantization.trainable import GridLinear
 from aios_db.engine.quantization.training_texts import TrainingTexts
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.quantized import quantized_values
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from aios_db.engine.architectures.registry import build_model
-from aios_db.engine.model_directory import ModelDirectory
 from aios_db.engine.quantization import moments, quantizer
 from aios_db.engine.quantization.effort import effort
 from aios_db.engine.quantization.layers import quantize_layers
@@ -20,6 +19,7 @@ from aios_db.engine.quantization.moments import BlockWalk, Means
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, Quantized, quantize
 from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model, make_batch
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.config import QuantizationConfig
 
 MINILM = {

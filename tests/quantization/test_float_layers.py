@@ -11,12 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios_db.engine.arrow_engine import ArrowEngine
 from aios_db.engine.backends.sample import sample_sentences
+from aios_db.engine.catalog.gate import Candidate
+from aios_db.engine.catalog.report import load_report
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, quantize, quantize_in_8_bits
-from aios_db.engine.validation.gate import Candidate
-from aios_db.engine.validation.report import load_report
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import ProgrammingError

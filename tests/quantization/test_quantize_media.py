@@ -13,16 +13,16 @@ import torch
 
 from aios_db.cli import main
 from aios_db.engine.architectures.registry import build_model
-from aios_db.engine.audio_encoder import AudioEncoder
+from aios_db.engine.catalog.gate import Candidate, require_valid
 from aios_db.engine.convert.model_writer import write_model
-from aios_db.engine.image_encoder import ImageEncoder
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.encoders.audio_encoder import AudioEncoder
+from aios_db.engine.encoders.image_encoder import ImageEncoder
 from aios_db.engine.quantization.calibration import MediaFiles
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.subject import load_model
-from aios_db.engine.validation.gate import Candidate, require_valid
 from aios_db.engine.validation.split import calibration_files, validation_files
 from aios_db.engine.validation.validator import validate_version
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import CpuConfig, QuantizationConfig
 from aios_db.schema.errors import DataError

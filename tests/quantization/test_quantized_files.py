@@ -13,14 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aios_db.engine.arrow_engine import ArrowEngine
+from aios_db.engine.catalog.gate import Candidate, require_valid
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, matrix_shape, quantize
-from aios_db.engine.validation.gate import Candidate, require_valid
 from aios_db.engine.validation.validator import validate_version
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 from aios_db.migrations.models import migrate_models
 from aios_db.schema.config import QuantizationConfig, ValidationConfig
 from aios_db.schema.errors import ValidationError, WeightsError
@@ -47,7 +48,7 @@ def test_v1_to_v2_to_load_is_the_original_to_the_bound(
     directory.mkdir()
     names = [f"layer.{number}" for number in range(len(tensors))]
     v1 = [
-        Layer(LayerInfo(name, values.shape, "torch.float32", values.size), values)
+        StoredTensor(LayerInfo(name, values.shape, "torch.float32", values.size), values)
         for name, (values, _) in zip(names, tensors, strict=True)
     ]
     write_weights(directory / "weights.parquet", v1, compression=compression)  # type: ignore[arg-type]
@@ -57,7 +58,7 @@ def test_v1_to_v2_to_load_is_the_original_to_the_bound(
         values = torch.from_numpy(np.array(original.array(name)))
         if grid is None:
             info = dataclasses.replace(original.layers[name], quant_type="fp16")
-            v2.append(Layer(info, values.to(torch.float16).numpy()))
+            v2.append(StoredTensor(info, values.to(torch.float16).numpy()))
         else:
             v2.append(quantize(values, grid).to_layer(name))
     write_weights(tmp_path / "v2.parquet", v2, version=2, compression=compression)  # type: ignore[arg-type]

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from aios_db.engine.architectures.registry import build_model
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.frontends.tokenizer import TextTokenizer
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.subject import Batch, divergence, load_model
-from aios_db.engine.tokenizer import TextTokenizer
 from aios_db.engine.weights.layer import LayerInfo
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 from aios_db.schema.config import QuantizationConfig
 
 QWEN2 = {
@@ -47,7 +48,9 @@ def tiny_qwen2(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     write_weights(
         directory / "weights.parquet",
         (
-            Layer(LayerInfo(name, tuple(value.shape), "torch.float32", value.numel()), value.detach().numpy())
+            StoredTensor(
+                LayerInfo(name, tuple(value.shape), "torch.float32", value.numel()), value.detach().numpy()
+            )
             for name, value in model.named_parameters()
         ),
     )

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from aios_db.engine.arrow_engine import ArrowEngine
+from aios_db.engine.catalog.gate import Candidate
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.engine.quantization import quantizer
 from aios_db.engine.quantization.layers import quantize_layers
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.subject import Batch
-from aios_db.engine.validation.gate import Candidate
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import DataError, NotSupportedError, OperationalError, WeightsError

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import aios_db
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.model_directory import ModelDirectory
+from aios_db.engine.catalog.gate import Candidate
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.engine.quantization import quantizer
 from aios_db.engine.quantization.allocation import rows_with_planes
 from aios_db.engine.quantization.gptq import GptqSettings, solve
@@ -25,7 +25,7 @@ from aios_db.engine.quantization.row_sensitivity import row_sensitivities
 from aios_db.engine.quantization.subject import Batch, block_linears, divergence, load_model
 from aios_db.engine.quantization.trainable import GridLinear
 from aios_db.engine.quantization.training_texts import TrainingTexts
-from aios_db.engine.validation.gate import Candidate
+from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.quantized import dequantize
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.writer import write_weights

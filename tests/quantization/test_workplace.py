@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.devices import Device
+from aios_db.engine.backends.devices import Device
+from aios_db.engine.catalog.gate import Candidate
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.engine.quantization import quantizer, workplace
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.workplace import CPU, on_device
-from aios_db.engine.validation.gate import Candidate
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import CpuConfig, DeviceConfig, QuantizationConfig
 from aios_db.schema.errors import DataError, DeviceError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aios_db.engine import blas
+from aios_db.engine.backends import blas
 from aios_db.search import lists as lists_
 from aios_db.search.centroids import Centroids, spherical_k_means
 from aios_db.search.lists import Contiguous, Scattered, best_in_lists, best_of, highest

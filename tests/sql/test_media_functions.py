@@ -13,9 +13,9 @@ import torch
 import aios_db
 from aios_db.engine.architectures.clip import ClipImageEncoder, ClipVisionConfig
 from aios_db.engine.architectures.whisper import WhisperConfig, WhisperEncoder
-from aios_db.engine.audio_encoder import AudioEncoder
 from aios_db.engine.convert.model_writer import write_model
-from aios_db.engine.image_encoder import ImageEncoder
+from aios_db.engine.encoders.audio_encoder import AudioEncoder
+from aios_db.engine.encoders.image_encoder import ImageEncoder
 from aios_db.schema.config import Config, DeviceConfig, EngineConfig
 
 soundfile = pytest.importorskip("soundfile")

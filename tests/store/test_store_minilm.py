@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from aios_db.engine.arrow_engine import ArrowEngine
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.store import MemoryStore
 from aios_db.store.vectors import as_numpy
 

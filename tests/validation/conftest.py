@@ -14,7 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.validation.split import bundled_texts
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.writer import Layer, write_weights
+from aios_db.engine.weights.stored import StoredTensor
+from aios_db.engine.weights.writer import write_weights
 
 SIZES: dict[str, dict[str, Any]] = {
     "BertModel": {
@@ -56,7 +57,7 @@ def make_model() -> MakeModel:
             if name.endswith(("norm.weight", "Norm.weight")):
                 values += 1
             info = LayerInfo(name, tuple(values.shape), str(values.dtype), values.numel())
-            layers.append(Layer(info, values.numpy()))
+            layers.append(StoredTensor(info, values.numpy()))
         write_weights(path / "weights.parquet", layers)
         described = (
             {"model_info": {"architecture": architecture, **sizes}}

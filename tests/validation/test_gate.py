@@ -15,13 +15,13 @@ import pytest
 
 import aios_db
 from aios_db.encoder import LazyEncoder
-from aios_db.engine.arrow_engine import ArrowEngine
-from aios_db.engine.audio_encoder import AudioEncoder
-from aios_db.engine.image_encoder import ImageEncoder
-from aios_db.engine.language_model import LanguageModel
-from aios_db.engine.quantization.integer_layers import IntegerLinear
+from aios_db.engine.architectures.integer_layers import IntegerLinear
+from aios_db.engine.catalog.report import load_report
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
+from aios_db.engine.encoders.audio_encoder import AudioEncoder
+from aios_db.engine.encoders.image_encoder import ImageEncoder
+from aios_db.engine.generation.language_model import LanguageModel
 from aios_db.engine.quantization.quantizer import quantize_model
-from aios_db.engine.validation.report import load_report
 from aios_db.engine.validation.split import bundled_texts
 from aios_db.engine.validation.validator import validate_version
 from aios_db.engine.weights.reader import WeightFile
@@ -126,7 +126,7 @@ def model(pairs: dict[str, tuple[Path, Path]], tmp_path: Path) -> Callable[[str,
         if state == "refused":
             report = validate_version(original, copy, config=LOWER, device=ON_CPU)
             refusal = replace(report, failures=("its vectors are those of other texts",))
-            from aios_db.engine.validation.report import save_report
+            from aios_db.engine.catalog.report import save_report
 
             save_report(refusal, "", copy)
         elif state != "never validated":

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from aios_db.engine.catalog.gate import require_valid
+from aios_db.engine.catalog.report import ValidationReport, load_report
 from aios_db.engine.validation import tensors
-from aios_db.engine.validation.gate import require_valid
-from aios_db.engine.validation.report import ValidationReport, load_report
 from aios_db.engine.validation.split import bundled_texts, calibration_side, validation_side
 from aios_db.engine.validation.validator import PrecisionValidator, validate_version
 from aios_db.engine.weights.reader import WeightFile

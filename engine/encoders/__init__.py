@@ -1,0 +1,1 @@
+"""Encoders: models that turn texts, sounds and pictures into unit vectors."""

@@ -1,0 +1,1 @@
+"""Causal language models: texts read and scored, and continued."""

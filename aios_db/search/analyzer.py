@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.search.languages import LATIN, detect
+from aios_db.search.languages import TOLD_APART, detect
 from aios_db.search.lexicon import Lexicon
 from aios_db.search.normal_form import cleaned, joined_thousands
 from aios_db.search.words import tokens
 
 AUTO = "auto"
 _MOST_WORDS = 256  # of a query
-_CODES = {language: code for code, language in enumerate(LATIN)}
+_CODES = {language: code for code, language in enumerate(TOLD_APART)}
 
 
 class Analyzed(NamedTuple):
@@ -36,7 +36,7 @@ class Analyzed(NamedTuple):
     lengths
         int32: how many of them count.
     languages
-        uint8: the place in `LATIN` of the language that each text was stemmed in.
+        uint8: the place in `TOLD_APART` of the language that each text was stemmed in.
     """
 
     terms: NDArray[np.uint64]
@@ -94,13 +94,13 @@ class Analyzer:
         text
             The query.
         present
-            Places in `LATIN` of the languages that texts of the collection are in.
+            Places in `TOLD_APART` of the languages that texts of the collection are in.
         """
         with self._lock:
             found = list(dict.fromkeys(tokens(cleaned(text))))[:_MOST_WORDS]
             if self.language == AUTO:
                 spoken = self._lexicon(detect(found, text, least=1) or "english")
-                lexica = [self._lexicon(LATIN[code]) for code in sorted({0, *present})]
+                lexica = [self._lexicon(TOLD_APART[code]) for code in sorted({0, *present})]
                 if spoken.language not in {each.language for each in lexica}:
                     spoken = lexica[0]
             else:

@@ -11,7 +11,8 @@ import regex
 
 from aios_db.search.stop_words import LETTERS, STOP_WORDS
 
-# Scripts whose words have a stemmer; a word's script chooses it, whatever the rest of the text is.
+# Scripts whose words have a stemmer. A word's script chooses it, whatever the rest of the text is, unless the
+# text is in a language of `TOLD_APART` with the same script: Persian.
 BY_SCRIPT = MappingProxyType(
     {
         "Cyrillic": "russian",
@@ -24,13 +25,13 @@ BY_SCRIPT = MappingProxyType(
     }
 )
 _OTHER_SCRIPTS = frozenset(BY_SCRIPT.values())
-LATIN = tuple(language for language in STOP_WORDS if language not in _OTHER_SCRIPTS)
+TOLD_APART = tuple(language for language in STOP_WORDS if language not in _OTHER_SCRIPTS)
 """The languages that are told apart by their words, English first; a language's code is its place."""
 
 _ENGLISH = STOP_WORDS["english"]
 _SPEAKS_FOR: dict[str, tuple[str, ...]] = {
-    word: tuple(language for language in LATIN if word in STOP_WORDS[language])
-    for word in frozenset().union(*(STOP_WORDS[language] for language in LATIN))
+    word: tuple(language for language in TOLD_APART if word in STOP_WORDS[language])
+    for word in frozenset().union(*(STOP_WORDS[language] for language in TOLD_APART))
 }
 _WORDS = frozenset(_SPEAKS_FOR)
 _LETTER = re.compile(f"[{''.join(LETTERS)}]")
@@ -48,7 +49,7 @@ def script_of(word: str) -> str:
 
 
 def detect(words: Collection[str], text: str, least: int = _LEAST) -> str | None:
-    """Return the language of a text in Latin letters, None when nothing speaks for one.
+    """Return the language of a text, None when nothing speaks for one.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def detect(words: Collection[str], text: str, least: int = _LEAST) -> str | None
     votes.update(language for letter in letters for language in LETTERS[letter])
     english = votes.pop("english", 0)
     if votes:
-        best = max(LATIN[1:], key=votes.__getitem__)  # the first of equals
+        best = max(TOLD_APART[1:], key=votes.__getitem__)  # the first of equals
         if votes[best] >= least and votes[best] > english:
             return best
     return "english" if english else None

@@ -12,6 +12,7 @@ import Stemmer
 from aios_db.search.languages import BY_SCRIPT, script_of
 from aios_db.search.normal_form import cleaned, folded, spelled_out, without_diacritics
 from aios_db.search.ranking import digest64
+from aios_db.search.spelling import as_folded, as_stemmed
 from aios_db.search.stop_words import STOP_WORDS
 from aios_db.search.words import LONGEST, Token, parse, tokens
 
@@ -74,6 +75,8 @@ class Lexicon:
             return (digest64(stem),)
         bare = without_diacritics(word)
         found = {without_diacritics(stem), self._stem(bare)}
+        if word.endswith("\u0647"):
+            found.add(self._stem(word[:-1] + "\u0629"))
         if (spelled := spelled_out(word)) != word:
             found.add(self._stem(without_diacritics(spelled)))
         found.discard(stem)
@@ -117,4 +120,4 @@ class Lexicon:
 
     def _stem(self, word: str) -> str:
         stemmer = self._stemmers.get(script_of(word))
-        return str(stemmer.stemWord(word)) if stemmer else word
+        return as_folded(stemmer.stemWord(as_stemmed(word, self.language))) if stemmer else word

@@ -22,7 +22,8 @@ _POINTS = re.compile(
 )
 _DOTTED_I = re.compile("(?<=[iI])\u0307")
 _BETWEEN_ARABIC = regex.compile(r"(?<=\p{Arabic})\u200c(?=\p{Arabic})")
-_IN_HEBREW = re.compile("(?<=[\u05d0-\u05ea])[\"'](?=[\u05d0-\u05ea])")
+# The quotation marks of Hebrew abbreviations, and the dot of a Catalan l·l.
+_IN_WORDS = re.compile("(?<=[\u05d0-\u05ea])[\"'](?=[\u05d0-\u05ea])|(?<=[lL])\u00b7(?=[lL])")
 _THOUSANDS = re.compile("(?<=[0-9])[\u00a0\u2009\u202f](?=[0-9]{3}(?![0-9]))")
 _LETTERS = str.maketrans(
     {
@@ -30,6 +31,7 @@ _LETTERS = str.maketrans(
         **dict.fromkeys("\u201c\u201d\u201e\u05f4\u2033", '"'),
         **dict.fromkeys("\u2010\u2011\u2212\u2043\u05be\u058a\ufe63", "-"),
         "\u0640": None,  # tatweel
+        "\u0326": "\u0327",  # the comma below of ș, for which a cedilla is as frequent
         "\u0131": "i",  # ı
         "\u06a9": "\u0643",  # Persian kaf and yeh, and the other letters that keyboards and fonts mix up
         "\u06cc": "\u064a",
@@ -62,7 +64,7 @@ def cleaned(text: str) -> str:
     text = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text)).translate(_LETTERS)
     text = _DOTTED_I.sub("", _POINTS.sub("", text))
     text = _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0], digit[0])), text)
-    return unicodedata.normalize("NFC", _IN_HEBREW.sub("", text))
+    return unicodedata.normalize("NFC", _IN_WORDS.sub("", text))
 
 
 def folded(text: str) -> str:

@@ -23,7 +23,7 @@ COLUMNS: dict[str, npt.DTypeLike] = {
     "ids": np.dtype("S36"),  # memory_id, a UUID
     "vectors": np.float32,  # (n, dimension), unit rows, zeros where there is no vector
     "lengths": np.int32,  # terms of the text, stop words left out
-    "languages": np.uint8,  # the language its words were stemmed in, a place in `languages.LATIN`
+    "languages": np.uint8,  # the language its words were stemmed in, a place in `languages.TOLD_APART`
     "alive": np.bool_,
     "contents": np.uint64,  # hash of all that is analysed: text, title, scope and vector
     "hashes": np.uint64,  # beginning of the content hash's digest, see `KeyTable`

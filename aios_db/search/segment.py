@@ -26,7 +26,7 @@ from aios_db.search import checksums, stored_rows
 from aios_db.search.graph import LinkArrays, LinkGraph
 from aios_db.search.keys import KeyTable
 from aios_db.search.keywords import Collection, steady_norm
-from aios_db.search.languages import LATIN
+from aios_db.search.languages import TOLD_APART
 from aios_db.search.linkrun import NO_LINKS, Links
 from aios_db.search.part import COLUMNS, Part, sums
 from aios_db.search.portable.keywords import Norm, impacts
@@ -45,7 +45,7 @@ logger = logging.getLogger("aios_db.search")
 # 10: recall does not share a link's gain; 11: moments by percents of the mean length
 # 12: names of titles, and which end of a link its entry is at
 # 14: segment.json has a checksum of its own
-FORMAT = 14
+FORMAT = 15
 _POINTER = "CURRENT"
 _ROWS = "rows.arrow"
 _ABOUT = "segment.json"
@@ -141,7 +141,7 @@ class Segment(Part):
 
     def totals(self) -> Totals:
         """Return a copy of the totals of all documents."""
-        languages = np.bincount(self.columns["languages"], minlength=len(LATIN))
+        languages = np.bincount(self.columns["languages"], minlength=len(TOLD_APART))
         total, outer = self.arrays["statistics_total"], self.arrays["statistics_outer"]
         count = int(self.arrays["statistics_counts"][0])
         return Totals(*self.size(), languages, Statistics(total.copy(), outer.copy(), count))

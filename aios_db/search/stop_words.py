@@ -70,8 +70,8 @@ _LISTS = {
         a az és egy nem is hogy van volt ez de meg én te ő mi ti ők ki mit hol mikor miért hogyan aki ami
         csak már még nagyon mint vagy ha el fel le be ezt azt ennek annak vannak voltak lesz lett sem kell""",
     "romanian": """
-        și si în in la de cu un o pe nu este e sunt că să se din pentru mai care ce cine unde când cum eu tu
-        el ea noi voi ei ele al ai ale lui lor mea meu ta tău sa său a au am ai fost era dar sau dacă acest
+        și şi si în in la de cu un o pe nu este e sunt că să se din pentru mai care ce cine unde când cum eu
+        tu el ea noi voi ei ele al ai ale lui lor mea meu ta tău sa său a au am ai fost era dar sau dacă acest
         această""",
     "turkish": """
         ve bir bu da de için ile çok ne o ben sen biz siz onlar mi mı mu mü değil var yok gibi daha ama kim
@@ -104,6 +104,9 @@ _LISTS = {
     "basque": """
         eta da ez bat du hori hau zen dira ni zu gu zuek haiek zer nor non noiz zergatik nola baina edo ere
         bere nire zure dut dute naiz zara izan oso""",
+    "persian": """
+        است را که به از این آن با برای چه کی کجا چرا من تو او ما شما در و هم یک تا هر نیست بود شد شده می
+        آنها ایشان خود دیگر باید پس اگر اما یا چون ولی های ها هیچ همه کرد دارد""",
     "russian": """
         и в во не что он на я с со как а то все она так его но да ты к у же вы за бы по только ее её мне
         было вот от меня еще ещё нет о из ему теперь когда даже ну вдруг ли если или быть был была были до
@@ -139,6 +142,10 @@ LETTERS = MappingProxyType(
         "ğ": ("turkish",), "ş": ("turkish",), "ı": ("turkish",), "ő": ("hungarian",), "ű": ("hungarian",),
         "ă": ("romanian",), "ț": ("romanian",), "ș": ("romanian",), "ł": ("polish",), "ż": ("polish",),
         "ą": ("polish", "lithuanian"), "ę": ("polish", "lithuanian"), "ś": ("polish",), "ć": ("polish",),
+        "č": ("czech", "lithuanian"), "š": ("czech", "lithuanian", "estonian"), "ž": ("czech", "lithuanian"),
+        "ý": ("czech",), "ď": ("czech",), "ť": ("czech",), "ň": ("czech",), "ţ": ("romanian",),
+        "پ": ("persian",), "چ": ("persian",), "ژ": ("persian",), "گ": ("persian",),
+        "\u06a9": ("persian",), "\u06cc": ("persian",),
         "ř": ("czech",), "ě": ("czech",), "ů": ("czech",), "ė": ("lithuanian",), "ų": ("lithuanian",),
     }
 )  # fmt: skip

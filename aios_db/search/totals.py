@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.search.languages import LATIN
+from aios_db.search.languages import TOLD_APART
 from aios_db.search.vectors import Statistics
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Totals:
     documents, terms
         How many memories, and terms in them.
     languages
-        int64: how many in each of `languages.LATIN`.
+        int64: how many in each of `languages.TOLD_APART`.
     vectors
         Where their vectors lie.
     """
@@ -34,14 +34,14 @@ class Totals:
     @classmethod
     def empty(cls, dimension: int) -> Totals:
         """Return the totals of no memories."""
-        return cls(0, 0, np.zeros(len(LATIN), np.int64), Statistics.empty(dimension))
+        return cls(0, 0, np.zeros(len(TOLD_APART), np.int64), Statistics.empty(dimension))
 
     def add(self, part: Part, documents: NDArray[np.int64], sign: int = 1) -> None:
         """Add documents of a part, or take them away with ``sign`` -1."""
         languages = part.columns["languages"][documents]
         self.documents += sign * len(documents)
         self.terms += sign * int(part.lengths[documents].sum())
-        self.languages += sign * np.bincount(languages, minlength=len(LATIN))
+        self.languages += sign * np.bincount(languages, minlength=len(TOLD_APART))
         self.vectors.add(part.vectors[documents], sign)
 
     def without(self, others: Sequence[Totals]) -> Totals:

@@ -17,6 +17,8 @@ FINAL = {
     REEMBED: "it exchanged the vectors of all memories; aios models activate goes back to other weights",
 }
 """Why some calls cannot be undone."""
+LINKED_OTHERWISE = frozenset({"undo", "restore", "rollback_source", "repair", REEMBED})
+"""Calls whose links do not follow from the memories that they write."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import logging
 import os
 import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cache
@@ -211,11 +211,23 @@ class ChangeLog:
 
     def _settle(self, versions: Versions) -> None:
         """Log the change that was begun last and did not come to its end, if it wrote anything."""
-        if record := self._unfinished(versions):
-            self._append(record)
+        if draft := self._unfinished(versions):
+            self._append(draft.ended(versions, complete=False))
 
-    def _unfinished(self, versions: Versions) -> ChangeRecord | None:
-        """Return the change that was begun last, if it wrote something and is not in the log."""
+    def unfinished(self, versions: Versions) -> Draft | None:
+        """Return the change that was begun last, if it wrote something and did not come to its end.
+
+        Where the caller does not hold the write lock, it may be going on.
+        """
+        if not self._keep:
+            return None
+        self._log.catch_up()
+        draft = self._unfinished(versions)
+        if draft is None or draft.level == draft.before:
+            return draft
+        return replace(draft, earlier=_counts(self.records(), draft.change_id))
+
+    def _unfinished(self, versions: Versions) -> Draft | None:
         try:
             content = json.loads(self._begun.read_bytes().partition(b"\n")[0])
             draft = Draft(
@@ -228,7 +240,7 @@ class ChangeLog:
             )
             goes_on = draft.change_id == self._last and draft.level != draft.before
             wrote = (draft.change_id == self._last + 1 or goes_on) and draft.level != versions
-            return draft.ended(versions, complete=False) if wrote else None
+            return draft if wrote else None
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, IndexError, OverflowError):  # it was cut off, or is empty
@@ -248,6 +260,12 @@ class ChangeLog:
     def _note(self, content: bytes) -> None:
         self._last = _ID.unpack_from(content)[0]
         self._count += 1
+
+
+def _counts(records: Sequence[ChangeRecord], change_id: int) -> dict[str, int]:
+    """Return what the earlier calls of a change did, of those records that tell."""
+    own = [each for each in records if each.change_id == change_id]
+    return {name: getattr(each, name) or 0 for each in own for name in _COUNTS}
 
 
 def begun_after(directory: Path) -> int:

@@ -21,6 +21,7 @@ from aios_db.store.commit import commit
 from aios_db.store.links import stored_links
 
 _NONE = np.empty(0, np.int64)
+_KEY = ("source_id", "target_id", "kind")
 
 
 def link_new(
@@ -83,11 +84,17 @@ def missing_links(
     rows = links_of_new(memories, index, new, config, KINDS)
     ends = [index.find_ids(rows[name].combine_chunks()) for name in ("source_id", "target_id")]
     rows = rows.filter(pa.array(np.isin(np.maximum(*ends), alone)))
-    found = links.to_table(columns=["source_id", "target_id", "kind"]).to_pylist()
-    there = {_undirected(each) for each in found}
-    missing = [
-        _undirected(each) not in there for each in rows.select(["source_id", "target_id", "kind"]).to_pylist()
-    ]
+    return not_there(links, rows)
+
+
+def not_there(links: lance.LanceDataset, rows: pa.Table) -> pa.Table:
+    """Return those links, as rows of the table, that it does not have, in either direction."""
+    if not len(rows):
+        return rows
+    names = pa.concat_arrays([rows[name].combine_chunks() for name in _KEY[:2]]).unique()
+    ends = pc.field("source_id").isin(names) & pc.field("target_id").isin(names)
+    there = {_undirected(each) for each in links.to_table(columns=list(_KEY), filter=ends).to_pylist()}
+    missing = [_undirected(each) not in there for each in rows.select(list(_KEY)).to_pylist()]
     return rows.filter(pa.array(missing, pa.bool_()))
 
 

@@ -66,6 +66,19 @@ class WriteLock:
         finally:
             self._thread.release()
 
+    def is_free(self) -> bool:
+        """Tell whether nobody else holds the lock just now."""
+        if not self._thread.acquire(blocking=False):
+            return False
+        try:
+            self._file.acquire(blocking=False)
+            self._file.release()
+        except (Timeout, OSError):
+            return False
+        finally:
+            self._thread.release()
+        return True
+
     def _wait_for_processes(self, deadline: deadlines.Deadline) -> None:
         waited = 0.0
         while True:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import lance
 
-from aios_db.schema.changes import ChangeRecord
+from aios_db.schema.changes import LINKED_OTHERWISE, ChangeRecord
 from aios_db.security.scope import Scope
 from aios_db.store.change_log import ChangeLog, Draft, Versions
 from aios_db.store.durable import DurableTable
@@ -87,7 +87,9 @@ class Recording:
             except BaseException:
                 # What is committed may not be the snapshot yet.
                 written = newest(self.memories).version, newest(self.links).version
-                self.change_log.end(draft, written, complete=False)
+                if written[0] == draft.level[0] or draft.call in LINKED_OTHERWISE:
+                    self.change_log.end(draft, written, complete=False)
+                # Else the next one that writes brings it to its end, see `finishing`.
                 if written != draft.level:
                     one.draft = None
                 raise

@@ -52,6 +52,7 @@ from aios_db.store.durable import DurableTable
 from aios_db.store.embedding import Encoder
 from aios_db.store.erasure import EraseReport
 from aios_db.store.failures import operational
+from aios_db.store.finishing import Finishing
 from aios_db.store.history import History
 from aios_db.store.known import Stored
 from aios_db.store.linking import link_missing
@@ -65,14 +66,13 @@ from aios_db.store.repair import RepairReport, repair
 from aios_db.store.selection import Selection
 from aios_db.store.snapshot import handle, newest
 from aios_db.store.stats import StoreStats, measure
-from aios_db.store.undoing import Undoing
 
 logger = logging.getLogger("aios_db.store")
 
 _MOST_PAIRS = 4_096  # wait to become links
 
 
-class MemoryStore(Undoing):
+class MemoryStore(Finishing):
     """One open database directory; safe to share between threads.
 
     Attributes
@@ -567,6 +567,7 @@ class MemoryStore(Undoing):
         with self._lock.hold(), operational(f"{doing} {self.path}"):
             self._advance()
             self._finish_undo()
+            self._finish_change()
             yield
 
     def _advance(self) -> None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from aios_db.provenance.keeping import Keeping
 from aios_db.schema.changes import FINAL, ChangeRecord, UndoReport
-from aios_db.schema.database import OWED
 from aios_db.schema.errors import OperationalError, ProgrammingError
 from aios_db.store.change_log import Draft
 from aios_db.store.commit import exchange
@@ -237,16 +236,6 @@ class Undoing(Keeping):
 
     def _owes_nothing(self) -> None:
         forget_owed(self.path)
-
-    def _finish_broken_off(self) -> None:
-        """Let an undo come to its end whose process did not, unless somebody else writes for too long."""
-        if self.read_only or not (self.path / OWED).exists():
-            return
-        try:
-            with self._writing("finishing an undo of"):
-                pass
-        except OperationalError as error:
-            logger.warning("an undo that was broken off is not finished yet: %s", error)
 
     def _finish_undo(self) -> None:
         """Write the links that an undo owes whose process was ended; under the write lock, at the newest."""

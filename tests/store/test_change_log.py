@@ -87,7 +87,7 @@ def test_what_wrote_nothing_is_not_logged(store: MemoryStore, monkeypatch: pytes
     assert [each.change_id for each in store.changes()] == [1, 2]
 
 
-def test_a_call_that_breaks_off_is_logged_as_such(
+def test_a_call_that_breaks_off_is_brought_to_its_end_by_the_next(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = store.remember(memory_rows(["one two three four", "one two three five"]))
@@ -95,9 +95,11 @@ def test_a_call_that_breaks_off_is_logged_as_such(
         patched.setattr(writes_module.links_, "delete_at", _raise(KeyboardInterrupt()))
         store.forget(ids[:1])
     store.refresh()
-    broken = store.changes()[-1]
-    assert (broken.call, broken.deleted, broken.complete) == ("forget", None, False)
-    assert broken.memories_after == broken.memories_before + 1 == store.memories.version
+    assert store.memories.count_rows() == 1 and store.links.count_rows() == 1
+    store.remember(memory_rows(["seven"]))
+    broken = store.changes()[1]
+    assert (broken.call, broken.deleted, broken.links, broken.complete) == ("forget", 1, 1, True)
+    assert store.links.count_rows() == 0
 
 
 def _killed_between_its_commits(path: Path) -> None:
@@ -120,7 +122,7 @@ def test_a_call_whose_process_was_killed_is_logged_by_the_next(
     store.remember(memory_rows(["three"]))
     assert [(each.call, each.complete, each.process_id) for each in store.changes()] == [
         ("remember", True, os.getpid()),
-        ("forget", False, process.pid),
+        ("forget", True, process.pid),
         ("remember", True, os.getpid()),
     ]
 
@@ -168,7 +170,7 @@ def test_a_log_that_cannot_be_written_costs_no_memory(
         store.remember(memory_rows(["one"]))
     assert "change 1 is not in the log yet: full" in caplog.text
     store.remember(memory_rows(["two"]))
-    assert [(each.change_id, each.complete) for each in store.changes()] == [(1, False), (2, True)]
+    assert [(each.change_id, each.complete) for each in store.changes()] == [(1, True), (2, True)]
 
 
 @pytest.mark.parametrize(

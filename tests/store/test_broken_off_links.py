@@ -1,0 +1,114 @@
+"""A process ends between the memories and the links of a call: the next one makes the links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from store_helpers import memory_rows
+
+from aios_db.store import MemoryStore, links, writes
+from aios_db.store.change_log import ChangeLog
+
+Open = Callable[..., MemoryStore]
+TEXTS = ["the red lamp", "the red lamp again", "green tea"]
+
+
+class Killed(BaseException):
+    """What ends a process; nothing is written after it."""
+
+
+def _links(store: MemoryStore) -> set[tuple[str, ...]]:
+    texts = dict(
+        zip(*store.memories.to_table(columns=["memory_id", "text"]).to_pydict().values(), strict=True)
+    )
+    rows = store.links.to_table(columns=["source_id", "target_id", "kind"]).to_pylist()
+    ends = ("source_id", "target_id")
+    return {(*(texts.get(row[end], "nothing") for end in ends), row["kind"]) for row in rows}
+
+
+def _remember(store: MemoryStore, _: list[str]) -> object:
+    return store.remember(memory_rows(["a red lamp", "tea"], session_id="s"))
+
+
+def _update(store: MemoryStore, ids: list[str]) -> object:
+    return store.update(pa.table({"memory_id": ids[:1], "session_id": ["other"]}))
+
+
+CALLS: dict[str, Callable[[MemoryStore, list[str]], object]] = {
+    "remember": _remember,
+    "update": _update,
+    "forget": lambda store, ids: store.forget(ids[:2]),
+    "erase": lambda store, ids: store.erase(ids[:2]),
+}
+
+
+def _filled(open_store: Open, name: str) -> tuple[MemoryStore, list[str]]:
+    store = open_store(name)
+    ids = store.remember(memory_rows(TEXTS, session_id="s"))
+    store.link(pa.table({"source_id": ids[:1], "target_id": ids[2:]}))
+    return store, ids
+
+
+def _broken_off(store: MemoryStore, ids: list[str], call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object, **__: object) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ChangeLog, "end", lambda *_, **__: None)
+        patch.setattr(links, "delete_at", killed)
+        patch.setattr(writes, "link_new", killed)
+        with pytest.raises(Killed):
+            CALLS[call](store, ids)
+
+
+@pytest.mark.parametrize("who", ["opens", "writes"])
+@pytest.mark.parametrize("call", CALLS)
+def test_the_next_one_writes_the_links(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, who: str
+) -> None:
+    whole, ids = _filled(open_store, "whole.aios")
+    CALLS[call](whole, ids)
+    store, ids = _filled(open_store, "killed.aios")
+    other = open_store("killed.aios") if who == "writes" else store
+    _broken_off(store, ids, call, monkeypatch)
+    if who == "writes":
+        other.refresh()
+        assert _links(other) != _links(whole)  # so far
+        other.unlink(pa.table({"source_id": ["a"], "target_id": ["b"], "kind": ["user"]}))
+    else:
+        other = open_store("killed.aios")
+    assert _links(other) == _links(whole)
+    last = other.changes()[-1]
+    told = whole.changes()[-1]
+    assert (last.call, last.complete) == (call, call != "erase")
+    if last.complete:
+        assert (last.added, last.updated, last.deleted) == (told.added, told.updated, told.deleted)
+    assert f"change {last.change_id}, {call}, was broken off after its memories" in caplog.text
+    other.flush()
+    report = other.repair()
+    assert (report.dangling_links, report.repeated_links, report.missing_links) == (0, 0, 0)
+
+
+def test_what_was_whole_is_left_as_it_is(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, ids = _filled(open_store, "agent.aios")
+    with monkeypatch.context() as patch:
+        patch.setattr(ChangeLog, "end", lambda *_, **__: None)
+        CALLS["remember"](store, ids)
+    before = store.links.to_table().to_pylist()
+    other = open_store("agent.aios")
+    assert other.links.to_table().to_pylist() == before
+    other.undo(other.changes()[-1].change_id)
+    assert other.memories.count_rows() == len(TEXTS)
+
+
+def test_nobody_waits_for_one_that_is_writing(open_store: Open) -> None:
+    store, ids = _filled(open_store, "agent.aios")
+    with store._changing("forget", "deleting memories of") as draft:
+        store._written(memories_=writes.delete(store.memories, store.index.find_ids(ids[:1])))
+        other = open_store("agent.aios")
+        assert len(other.changes()) == 2
+        other.close()
+        draft.deleted = 1

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from aios_db.federation.access import Access, Limits
 from aios_db.federation.card import LoraCard
 from aios_db.federation.checks import check_name
-from aios_db.federation.delta import LOSSLESS, Delta, exact_delta
 from aios_db.federation.hub import Hub, Push
 from aios_db.federation.messages import PROTOCOLS, Channel, Frame, SyncError
 from aios_db.federation.sync_log import SyncReport
-from aios_db.federation.transfer import FULL, Parcel, receive_parcel, send_parcel
-from aios_db.schema.errors import DataError, NotSupportedError
+from aios_db.federation.transfer import FULL, Parcel, receive_parcel, send_parcel, smallest_parcel
+from aios_db.schema.errors import DataError
 
 OPERATIONS = ("push", "pull", "sync")
 MOST_HASHES = 64
@@ -131,7 +130,8 @@ class Conversation:
             return
         known = self.hub.library.by_hash(name, base) if isinstance(base, str) else None
         whole = Parcel.whole(head)
-        parcel = self._smallest(name, known, head, whole, protocol) if not pull.header.get("full") else whole
+        base = None if pull.header.get("full") else known
+        parcel = smallest_parcel(self.hub.library, base, head, protocol)
         send_parcel(self.channel, parcel)
         self.report.transferred(parcel.kind, whole.size)
         verdict = self.channel.receive("verdict")
@@ -139,25 +139,3 @@ class Conversation:
             send_parcel(self.channel, whole)
             self.report.transferred(FULL, whole.size)
             self.channel.receive("verdict")
-
-    def _smallest(
-        self, name: str, base: LoraCard | None, head: LoraCard, whole: Parcel, protocol: int
-    ) -> Parcel:
-        """Return the deltas as they were published, the exact difference, or all, whichever is smallest."""
-        if base is None:
-            return whole
-        published = self.hub.library.published(name, base.sha256) or []
-        if protocol < 2 and any(each.kind != LOSSLESS for each in published):
-            published = []
-        if published and _size(published) * 4 < whole.size:
-            return Parcel.of(published)
-        try:
-            exact = [exact_delta(base, head)]
-        except NotSupportedError:
-            return whole
-        smallest = min((each for each in (published, exact) if each), key=_size)
-        return Parcel.of(smallest) if _size(smallest) < whole.size else whole
-
-
-def _size(deltas: list[Delta]) -> int:
-    return sum(len(each.body) for each in deltas)

@@ -134,6 +134,19 @@ class Hub:
             self._end_round(name, head)
             return "applied"
 
+    def end_round(self, name: str) -> None:
+        """Make the next head of the versions that are there, however many agents a round was to have.
+
+        Raises
+        ------
+        SyncError
+            They cannot be joined; they are forgotten.
+        """
+        with self._changed:
+            head = self.library.head(name)
+            if name in self._open and head is not None:
+                self._end_round(name, head)
+
     def wait(self, name: str, sha256: str, timeout_s: float) -> None:
         """Return when another version than ``sha256`` is the head of a card, or after so long."""
         until = time.monotonic() + timeout_s

@@ -20,6 +20,7 @@ log = logging.getLogger("aios_db.federation")
 RULES = ("auto", "mean", "clip", "median", "trimmed")
 _ALIKE = 0.5  # the median cosine between two changes from which numbers can be compared one by one
 _FEWEST = 4  # agents among whom one can be told from the rest
+_MEDIAN_OF_NORMAL = 1.2533  # its standard deviation, in those of the mean
 _MOST_SAMPLES = 4.0  # times the median that an agent is believed
 
 Changes = NDArray[np.float32]
@@ -87,7 +88,8 @@ def judge(changes: Changes, samples: Sequence[int], rule: str = "auto") -> Judge
         scales = np.minimum(1.0, np.median(norms) / np.maximum(norms, 1e-30))
         believed = np.minimum(believed, _MOST_SAMPLES * np.median(believed))
     if rule == "auto" and used == "clip" and len(changes) >= _FEWEST:
-        against = _against(cosines)
+        squares = np.square(directions)
+        against = _against(cosines, np.sqrt((squares @ squares.T).astype(np.float64)))
         if against.any():
             log.warning("%d of %d changes go against the others: left out", against.sum(), len(changes))
             scales, believed = np.where(against, 0.0, scales), np.where(against, 0.0, believed)
@@ -101,13 +103,24 @@ def judge(changes: Changes, samples: Sequence[int], rule: str = "auto") -> Judge
     return Judgement(used, shares, scales, spread, middle)
 
 
-def _against(cosines: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which changes go against the rest, among a majority that goes together."""
+def _against(cosines: NDArray[np.float64], chance: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which changes go against the rest, among a majority that goes together.
+
+    Parameters
+    ----------
+    chance
+        The standard deviation of each cosine if the signs of the numbers were drawn by lot, (agents, agents).
+        Changes of few steps are nearly orthogonal, and an honest one is soon a little below zero.
+    """
     count = len(cosines)
     # The median, since the mean of an honest one counts the outlier as well.
-    with_rest = np.array([np.median(np.delete(row, place)) for place, row in enumerate(cosines)])
-    middle = float(np.median(with_rest))
-    against: NDArray[np.bool_] = (with_rest < 0) & (with_rest < middle - 3 * _deviation(with_rest))
+    with_rest, by_chance = (
+        np.array([np.median(np.delete(row, place)) for place, row in enumerate(each)])
+        for each in (cosines, chance)
+    )
+    by_chance *= _MEDIAN_OF_NORMAL / (count - 1) ** 0.5
+    middle, spread = float(np.median(with_rest)), np.maximum(_deviation(with_rest), by_chance)
+    against: NDArray[np.bool_] = (with_rest < 0) & (with_rest < middle - 3 * spread)
     return against if middle > 0 and against.sum() * 2 < count else np.zeros(count, np.bool_)
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from aios_db.federation.card import LoraCard
 from aios_db.federation.card_files import card_bytes, card_from_bytes
-from aios_db.federation.delta import KINDS, SPARSE, Delta, apply_delta
-from aios_db.federation.messages import CHUNK, Channel, Frame, SyncError
-from aios_db.schema.errors import DataError, WeightsError
+from aios_db.federation.delta import KINDS, LOSSLESS, SPARSE, Delta, apply_delta, exact_delta
+from aios_db.federation.library import CardLibrary
+from aios_db.federation.messages import CHUNK, PROTOCOLS, Channel, Frame, SyncError
+from aios_db.schema.errors import DataError, NotSupportedError, WeightsError
 
 FULL = "full"
 _WINDOW = 8  # chunks on their way
@@ -80,6 +81,26 @@ class Parcel:
             base = apply_delta(delta, base)
             cards.append(base)
         return cards
+
+
+def smallest_parcel(
+    library: CardLibrary, base: LoraCard | None, head: LoraCard, protocol: int = max(PROTOCOLS)
+) -> Parcel:
+    """Return the deltas from ``base`` as they were published, the exact difference, or all of ``head``."""
+    whole = Parcel.whole(head)
+    if base is None:
+        return whole
+    published = library.published(head.name, base.sha256) or []
+    if protocol < 2 and any(each.kind != LOSSLESS for each in published):
+        published = []
+    if published and _size(published) * 4 < whole.size:
+        return Parcel.of(published)
+    try:
+        exact = [exact_delta(base, head)]
+    except NotSupportedError:
+        return whole
+    smallest = min((each for each in (published, exact) if each), key=_size)
+    return Parcel.of(smallest) if _size(smallest) < whole.size else whole
 
 
 def send_parcel(channel: Channel, parcel: Parcel, **about: int | str) -> None:
@@ -155,3 +176,7 @@ def _acknowledged(channel: Channel, expected: int) -> int:
     if channel.receive("ack").number("number") != expected:
         raise SyncError.because("protocol", "a chunk was acknowledged out of order")
     return 1
+
+
+def _size(deltas: Sequence[Delta]) -> int:
+    return sum(len(each.body) for each in deltas)

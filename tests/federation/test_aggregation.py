@@ -177,3 +177,13 @@ def test_what_a_failed_round_was_to_bring_is_no_part_of_the_head(
     assert [hub.take(each) for each in pushes] == ["waiting", "applied"]
     assert library("server").get("skill").sha256 != first.sha256
     assert hub.take(pushes[0]) == "applied"  # once is enough
+
+
+@pytest.mark.parametrize("agents", [4, 8])
+def test_honest_changes_of_few_steps_are_nearly_orthogonal_and_not_left_out(agents: int) -> None:
+    random, left_out = np.random.default_rng(0), 0
+    for _ in range(50):
+        common = 0.02 * random.normal(size=4000)
+        changes = (random.normal(size=(agents, 4000)) + common).astype(np.float32)
+        left_out += int((judge(changes, [1] * agents).scales == 0).sum())
+    assert left_out <= 0.01 * 50 * agents

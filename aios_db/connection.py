@@ -14,8 +14,9 @@ import duckdb
 
 from aios_db import recollection
 from aios_db.attachment import Attachment
+from aios_db.closing import close_duckdb
 from aios_db.config import given_config
-from aios_db.cursor import Cursor, Row, close_duckdb
+from aios_db.cursor import Cursor, Row
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
 from aios_db.fetching import Fetching

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from aios_db import dml, own_objects, writes
+from aios_db.closing import close_duckdb
 from aios_db.duckdb_errors import translated
 from aios_db.fetching import Fetching, distinct_names
 from aios_db.interrupts import stops_at_ctrl_c
@@ -33,10 +33,7 @@ Row = tuple[Any, ...]
 _T = TypeVar("_T")
 
 _NO_ROWS = "SELECT true AS Success LIMIT 0"  # what DuckDB 2 returns for COMMIT
-
-# DuckDB 2 raises it where 1.5 waits for the other thread.
-_BUSY: type[Exception] | tuple[()] = getattr(duckdb, "ResourceInUseException", ())
-_PATIENCE_S = 0.01
+_COUNT = 'SELECT {}::BIGINT AS "Count"'  # what DuckDB returns for INSERT, UPDATE and DELETE
 
 
 class Cursor(Fetching):
@@ -57,6 +54,9 @@ class Cursor(Fetching):
         self._result: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation | None = None
         self._description: list[tuple[Any, ...]] | None = None
         self._rowcount = -1
+        self._at_first_fetch = (
+            ""  # the query that makes the result, where it costs too much if nobody reads it
+        )
         self._in_transaction = False
         forks.watch(self)
 
@@ -69,7 +69,7 @@ class Cursor(Fetching):
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
-        """One 7-tuple a column (name, type, and five None), or None when there is no result."""
+        """One 7-tuple a column (name, type, and five None), or None when the statement returns no rows."""
         return self._description
 
     @property
@@ -298,6 +298,7 @@ class Cursor(Fetching):
         self._refuse(statement)
         if statement.type == duckdb.StatementType.TRANSACTION:
             self._transaction_statement(statement.query)
+            self._has_no_rows()
             return
         target = dml.target_of(statement)
         if target is not None:
@@ -323,8 +324,11 @@ class Cursor(Fetching):
         if returns_count(statement, database.description):
             row = database.fetchone()
             keep()
-            self._rowcount = int(row[0]) if row else -1
             writes.refuse_lost(statement, bound)
+            if row:
+                self._has_changed(int(row[0]))
+            else:
+                self._has_no_rows()
         elif duckdb.ExpectedResultType.QUERY_RESULT in statement.expected_result_type:
             if called and not bound:
                 raise writes.misplaced(called)
@@ -338,6 +342,8 @@ class Cursor(Fetching):
             self._result = database
             if statement.type == duckdb.StatementType.EXECUTE:
                 writes.refuse_prepared(self._description)
+        else:
+            self._has_no_rows()
 
     def _refuse(self, statement: duckdb.Statement) -> None:
         own_objects.refuse_change(statement)
@@ -408,7 +414,7 @@ class Cursor(Fetching):
             self._connection.store.origins.begin(statements[0].query)
             self.tables = self._connection.newest_tables()
             self._change(database, target, statements[0], sets)
-        count = self._rowcount
+        count = max(self._rowcount, 0)
         self._drain()
         self._forget_result()
         self._rowcount = count
@@ -435,11 +441,21 @@ class Cursor(Fetching):
             )
         writes.refuse_lost(statement, bound)
         if result is None:
-            self._rowcount = count
+            self._has_changed(count)
             return
         self._read_back(database, *writes.readable(result[0].columns, result[1]))
         self._description = [tuple(column) for column in database.description or []]
         self._result = database
+
+    def _has_changed(self, count: int) -> None:
+        """Make how many rows a statement changed the result, as DuckDB does."""
+        self._rowcount = count
+        self._description = [("Count", duckdb.sqltypes.BIGINT, None, None, None, None, None)]
+        self._result, self._at_first_fetch = self._duckdb, _COUNT.format(count)
+
+    def _has_no_rows(self) -> None:
+        """Let a fetch find no rows, as in DuckDB, behind a statement that returns none."""
+        self._result, self._at_first_fetch = self._duckdb, _NO_ROWS
 
     def _see_newest(self) -> None:
         self.tables = self._connection.newest_tables()
@@ -506,9 +522,12 @@ class Cursor(Fetching):
         return self._duckdb
 
     def _rows(self) -> Any:
-        self._open()
+        database = self._open()
         if self._result is None:
             raise ProgrammingError("there is no result to fetch from; execute a query first")
+        if self._at_first_fetch:
+            database.execute(self._at_first_fetch)
+            self._at_first_fetch = ""
         return self._result
 
     def _take(self, how: Callable[[Any], _T]) -> _T:
@@ -516,7 +535,7 @@ class Cursor(Fetching):
             return how(self._rows())
 
     def _drain(self) -> None:
-        if self._result is not None:
+        if self._result is not None and not self._at_first_fetch:
             self.fetchall()
 
     def _forget_result(self) -> None:
@@ -524,20 +543,6 @@ class Cursor(Fetching):
             self._duckdb.abort()  # DuckDB 2 streams: an unread result would keep the connection busy
         if self._written and self._duckdb is not None:
             self._duckdb.unregister(writes.WRITTEN)
-        self._result, self._written = None, False
+        self._result, self._written, self._at_first_fetch = None, False, ""
         self._description = None
         self._rowcount = -1
-
-
-def close_duckdb(database: duckdb.DuckDBPyConnection) -> None:
-    """Close a connection of DuckDB's; where another thread runs a statement on it, that is interrupted."""
-    while True:
-        try:
-            database.interrupt()
-            database.close()
-        except duckdb.ConnectionException:
-            return  # it is closed already
-        except _BUSY:
-            time.sleep(_PATIENCE_S)
-        else:
-            return

@@ -89,11 +89,11 @@ def print_result(runner: Runner, format_: str) -> None:
     The number goes where it is no part of what a program reads.
     """
     cursor = runner.cursor
-    if cursor.description:
-        FORMATS[format_]([column[0] for column in cursor.description], runner.rows())
-    elif cursor.rowcount >= 0:
+    if cursor.rowcount >= 0:
         plural = "" if cursor.rowcount == 1 else "s"
         click.echo(f"{cursor.rowcount} row{plural}", err=format_ not in {"table", "line"})
+    elif cursor.description:
+        FORMATS[format_]([column[0] for column in cursor.description], runner.rows())
 
 
 def _open(session: Session, *, read_only: bool, restricted: bool, source: str | None) -> Connection:

@@ -115,13 +115,15 @@ def test_parameters_by_position_and_by_name(con: aios_db.Connection) -> None:
         con.execute("SELECT ?", [])
 
 
-def test_rowcount_counts_changed_rows_and_leaves_no_result(con: aios_db.Connection) -> None:
+def test_changed_rows_are_counted_in_rowcount_and_in_the_result(con: aios_db.Connection) -> None:
     cursor = con.cursor()
     cursor.execute("CREATE TABLE t (a INTEGER)")
+    assert (cursor.description, cursor.fetchone(), cursor.rowcount) == (None, None, -1)
     assert cursor.execute("INSERT INTO t VALUES (1), (2), (3)").rowcount == 3
-    assert cursor.description is None
-    with pytest.raises(aios_db.ProgrammingError, match="no result"):
-        cursor.fetchone()
+    assert [column[0] for column in cursor.description or []] == ["Count"]
+    assert (cursor.fetchone(), cursor.fetchone()) == ((3,), None)
+    with con.cursor() as never_used, pytest.raises(aios_db.ProgrammingError, match="no result"):
+        never_used.fetchone()
     assert cursor.execute("UPDATE t SET a = 0 WHERE a > 1").rowcount == 2
     assert cursor.executemany("INSERT INTO t VALUES (?)", [[7], [8]]).rowcount == 2
     assert cursor.execute("SELECT sum(a) FROM t").fetchone() == (16,)

@@ -26,7 +26,7 @@ def test_insert_select(con: aios_db.Connection) -> None:
     columns = "text, session_id, text_embedding, kind"
     sql = f"INSERT INTO memories ({columns}) SELECT text, session_id, v, 'fact' FROM {NOTES}"
     cursor = con.execute(sql)
-    assert (cursor.rowcount, cursor.description) == (4, None)
+    assert (cursor.rowcount, cursor.fetchall()) == (4, [(4,)])
     assert texts(con) == ["new 0", "new 1", "new 2", "new 3"]
     assert con.execute("SELECT DISTINCT kind, tier, session_id FROM memories").fetchall() == [
         ("fact", "short", "s")

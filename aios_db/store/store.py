@@ -29,7 +29,7 @@ from aios_db.provenance.policy import SourceTrust
 from aios_db.provenance.releases import Releases
 from aios_db.provenance.standing import Standing
 from aios_db.schema import association_links, memories, quarantine_releases
-from aios_db.schema.changes import ERASE, REEMBED
+from aios_db.schema.changes import REEMBED
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.schema.retrieval import Rows
@@ -41,18 +41,17 @@ from aios_db.security.restrictions import OPEN
 from aios_db.security.scope import EVERYTHING, Scope
 from aios_db.security.walls import LinksWall, MemoriesWall
 from aios_db.store import directory as layout
-from aios_db.store import erasure, forks
+from aios_db.store import forks
 from aios_db.store import links as links_
 from aios_db.store.apart import apart
 from aios_db.store.beside import Damaged, open_level
-from aios_db.store.change_log import ChangeLog, Draft
+from aios_db.store.change_log import ChangeLog
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows
 from aios_db.store.durable import DurableTable
 from aios_db.store.embedding import Encoder
-from aios_db.store.erasure import EraseReport
+from aios_db.store.erasing import Erasing
 from aios_db.store.failures import operational
-from aios_db.store.finishing import Finishing
 from aios_db.store.history import History
 from aios_db.store.known import Stored
 from aios_db.store.linking import link_missing
@@ -63,7 +62,6 @@ from aios_db.store.pending import Pending, write_column, write_pairs
 from aios_db.store.recalls import Pair, Recalls
 from aios_db.store.recording import OneChange
 from aios_db.store.repair import RepairReport, repair
-from aios_db.store.selection import Selection
 from aios_db.store.snapshot import handle, newest
 from aios_db.store.stats import StoreStats, measure
 
@@ -72,7 +70,7 @@ logger = logging.getLogger("aios_db.store")
 _MOST_PAIRS = 4_096  # wait to become links
 
 
-class MemoryStore(Finishing):
+class MemoryStore(Erasing):
     """One open database directory; safe to share between threads.
 
     Attributes
@@ -433,55 +431,6 @@ class MemoryStore(Finishing):
             self.index.save()
         self._write_pending()
         return replace(report, missing_links=len(made))
-
-    def erase(self, memories: Sequence[str] | Selection) -> EraseReport:
-        """Delete memories, by their ids or selected, so that no file of the database holds them.
-
-        What was deleted before is removed with them.
-
-        Both tables and the search index are written anew, and all older versions removed; statements of other
-        processes that still read one of those fail. It holds the write lock as long as that takes.
-
-        Raises
-        ------
-        OperationalError
-            Another process is compacting or writing for too long, or the disk fails: what was deleted may
-            then still be in files; erase again.
-        """
-        self._check_writable()
-        chosen = memories if isinstance(memories, Selection) else Selection(memory_ids=memories)
-        self._write_pending(everything=True)
-        with self._compacting(), self._changing(ERASE, "erasing memories of") as draft:
-            return self._erase(chosen, draft)
-
-    def _erase(self, chosen: Selection, draft: Draft) -> EraseReport:
-        rows = chosen.rows(self.memories, self.index)
-        columns = ["title", "text", "media", "metadata"]
-        gone = self.memories._take_rows(rows.tolist(), columns=columns).to_pydict()
-        before = erasure.files_of(self.path)
-        size = erasure.size_of(before)
-        self._forget(chosen, draft, confirm=True)
-        memories_, links = erasure.rewrite(self.memories), erasure.rewrite(self.links)
-        self.renew_index(memories_, links)
-        self.index.save()
-        for made in self.path.glob("reembed_*.lance"):  # vectors in the making; they are made again
-            shutil.rmtree(made, ignore_errors=True)
-        texts = [each for each in (*gone["title"], *gone["text"]) if each and each.strip()]
-        aside = self.path.with_name(f"{self.path.name}.rejected.jsonl")
-        whole = replace(chosen, source=None) == Selection()  # nothing of these sources is left
-        of_sources, notes = erasure.without_sources(self.path, aside, (chosen.source or ()) if whole else ())
-        rejected = erasure.without_rejected(aside, texts) + of_sources
-        wanted = erasure.needles(value for values in gone.values() for value in values)
-        scanned, found_in = erasure.scan(self.path, wanted)
-        if self.scope:
-            found_in = ()  # that others say the same is theirs to know
-        if found_in:
-            logger.warning("erased texts are also in %d files: other memories say them", len(found_in))
-        after = erasure.files_of(self.path)
-        removed = len({*before} - {*after})
-        return EraseReport(
-            draft.deleted, rejected, removed, size, erasure.size_of(after), scanned, found_in, notes
-        )
 
     def stats(self) -> StoreStats:
         """Count what the current snapshot holds."""

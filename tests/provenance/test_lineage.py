@@ -69,7 +69,7 @@ def test_what_a_held_text_was_made_into_is_looked_at(connect):
     assert [each.memory_id for each in con.quarantine()] == [made]
 
 
-@pytest.mark.parametrize("way", ["forget", "DELETE", "erase"])
+@pytest.mark.parametrize("way", ["forget", "DELETE"])
 def test_a_source_does_not_take_away_what_others_made_of_it(connect, way):
     con = connect(trust=TRUST)
     web = connect(trust=TRUST, source="web:a")
@@ -79,7 +79,6 @@ def test_a_source_does_not_take_away_what_others_made_of_it(connect, way):
     con.update(made, derived_from=[page])
     calls = {
         "forget": web.forget,
-        "erase": web.erase,
         "DELETE": lambda name: web.execute("DELETE FROM memories WHERE memory_id = ?", [name]),
     }
     with pytest.raises(IntegrityError, match=f"cannot delete {page}: {made}, which is of another source"):

@@ -38,6 +38,9 @@ WAYS = {
     ).fetchall(),
     "insert": lambda con: con.execute(f"INSERT INTO memories (text, external_id) VALUES ('{LAKE}', 'key')"),
     "update": lambda con: con.execute(f"UPDATE memories SET text = '{LAKE}' WHERE external_id = 'key'"),
+    "update_all": lambda con: con.execute(
+        f"FROM update_all((SELECT list({{memory_id: memory_id, text: '{LAKE}'}}) FROM memories))"
+    ),
     "method": lambda con: con.update(con.recall(KEY, k=1)[0].memory_id, text=LAKE),
     "delete": lambda con: con.execute("DELETE FROM memories WHERE external_id = 'key'"),
     "forget": lambda con: con.forget(con.recall(KEY, k=1)[0].memory_id),
@@ -187,3 +190,23 @@ def test_without_a_configuration_a_connection_of_a_source_changes_its_own_only(c
     assert tool.remember("Sun.", external_id="rain") == own and tool.update(own, text="Snow.") == 1
     assert con.rollback_source("tool:x").memory_ids == (own,)
     assert con.get(mine).text == KEY and con.get(tea) is not None
+
+
+def test_who_is_not_trusted_fully_removes_no_versions_of_others(connect):
+    con = connect(trust=TRUST)
+    con.forget(con.remember("Tea is at five.", source="user"))
+    forgotten = con.history(limit=1)[0]
+    other = connect(trust=TRUST, source="web:evil")
+    own = other.remember(LAKE)
+    for erase in (
+        lambda: other.erase(own),
+        lambda: other.erase([]),
+        lambda: other.erase(source="web:evil"),
+        lambda: other.execute("SELECT erase(?)", [own]),
+        lambda: other.execute("FROM erase_all(?)", [[own]]),
+    ):
+        with pytest.raises(NotSupportedError, match="'web:evil' is trusted 0"):
+            erase()
+    assert other.get(own).text == LAKE and other.forget(own) == 1
+    assert con.undo(forgotten).added == 1
+    assert connect(trust=TRUST, source="user").erase([]).memories == 0  # it is trusted fully

@@ -109,7 +109,7 @@ def misplaced(name: str) -> NotSupportedError:
     where = "an output column of the outermost SELECT, alone, and nothing is computed from it"
     return NotSupportedError(
         f"{name}: a statement writes what it returns, so the call has to be {where}; nothing was written. "
-        "Make it one, or give a list to remember_all, forget_all, erase_all or link_all"
+        "Make it one, or give a list to remember_all, update_all, forget_all, erase_all or link_all"
     )
 
 

@@ -1,4 +1,4 @@
-"""`remember`, `forget`, `erase` and `link`: writing memories from SQL, one commit per statement."""
+"""`remember`, `update`, `forget`, `erase` and `link` from SQL, one commit per statement."""
 
 from __future__ import annotations
 
@@ -70,9 +70,6 @@ def link(store: MemoryWriter, rows: pa.StructArray) -> pa.Array:
 def remember_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
     """Store the memories of a JSON list of objects in one commit; a list of their ids."""
     rows = _rows(lists, "remember_all", "[{text: 'tea', speaker: 'Ada'}]")
-    for row in rows:
-        if isinstance(row.get("metadata"), dict):
-            row["metadata"] = json.dumps(row["metadata"])
     ids = store.remember(_table(rows), entry=SQL) if rows else []
     return pa.array([[{"memory_id": each} for each in ids]], _IDS)
 
@@ -81,6 +78,24 @@ def try_remember_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
     """Return an id per row that `remember_all` would store: one that no memory has."""
     rows = _rows(lists, "remember_all", "[{text: 'tea', speaker: 'Ada'}]")
     return pa.array([[{"memory_id": str(uuid.uuid4())} for _ in rows]], _IDS)
+
+
+def update_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
+    """Change columns of the memories of a JSON list of objects in one commit; how many there are."""
+    rows = _updates(lists)
+    return pa.array([[{"updated": store.update(_table(rows)) if rows else 0}]], _UPDATED)
+
+
+def try_update_all(store: MemoryWriter, lists: pa.Array) -> pa.Array:
+    """Return how many memories a list names."""
+    return pa.array([[{"updated": len({row["memory_id"] for row in _updates(lists)})}]], _UPDATED)
+
+
+def _updates(lists: pa.Array) -> list[dict[str, Any]]:
+    rows = _rows(lists, "update_all", "[{memory_id: '…', tier: 'long'}]")
+    if not all(isinstance(row.get("memory_id"), str) for row in rows):
+        raise DataError("update_all: each struct needs a memory_id, which says what the others are to change")
+    return rows
 
 
 def forget_all(store: MemoryWriter, lists: pa.Array, confirm: pa.Array) -> pa.Array:
@@ -124,6 +139,9 @@ def _rows(lists: pa.Array, name: str, example: str) -> list[dict[str, Any]]:
     rows = json.loads(_only(lists, name) or "[]")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{name}: give a list of structs whose fields are columns: {name}({example})")
+    for row in rows:
+        if isinstance(row.get("metadata"), dict):
+            row["metadata"] = json.dumps(row["metadata"])
     return rows
 
 
@@ -142,6 +160,7 @@ def _only(lists: pa.Array, name: str) -> Any:
 
 
 _IDS = pa.list_(pa.struct([("memory_id", pa.string())]))
+_UPDATED = pa.list_(pa.struct([("updated", pa.int64())]))
 _COUNT = pa.list_(pa.struct([("forgotten", pa.int64())]))
 _ERASED = pa.list_(pa.struct([("erased", pa.int64())]))
 _LINKED = pa.list_(pa.struct([("linked", pa.int64())]))
@@ -160,6 +179,13 @@ FUNCTIONS = (
         "STRUCT(memory_id VARCHAR)[]",
         remember_all,
         trial=try_remember_all,
+    ),
+    ScalarFunction(
+        "aios_update_all",
+        ["VARCHAR", "VARCHAR"],
+        "STRUCT(updated BIGINT)[]",
+        update_all,
+        trial=try_update_all,
     ),
     ScalarFunction(
         "aios_forget_all",

@@ -43,6 +43,10 @@ class MemoryWriter(Protocol):
         """
         ...
 
+    def update(self, rows: pa.Table) -> int:
+        """Change columns of memories, which are named by their ids; return how many."""
+        ...
+
     def forget(self, memory_ids: Sequence[str], *, confirm: bool = False) -> int:
         """Delete memories and their links; return how many there were. Many are to be confirmed."""
         ...

@@ -161,6 +161,6 @@ class WriteGuard:
             return not bound.trying
         if token != self._unwatched:
             raise NotSupportedError(
-                "functions named aios_… are internal; call remember_all, forget_all, erase_all or link_all"
+                "functions named aios_… are internal; call remember_all, update_all, forget_all, …"
             )
         return True

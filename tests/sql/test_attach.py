@@ -268,6 +268,10 @@ def test_writing_on_an_attached_connection(database: Path, schema: str) -> None:
         )
         linked = f"FROM {prefix}link_all([{{source_id: ?, target_id: ?, weight: 0.5}}])"
         assert mine.execute(linked, [ada, other]).fetchall() == [(1,)]
+        updated = f"FROM {prefix}update_all([{{memory_id: ?, tier: 'long'}}])"
+        assert mine.execute(updated, [other]).fetchall() == [(1,)]
+        tier = f"SELECT tier FROM {prefix}memories WHERE memory_id = ?"
+        assert mine.execute(tier, [other]).fetchone() == ("long",)
         assert mine.execute(f"FROM {prefix}forget_all([?, ?, 'nobody'])", [ada, ada]).fetchall() == [(1,)]
         assert mine.execute(f"SELECT text FROM {prefix}memories").fetchall() == [("rain tomorrow",)]
         with pytest.raises(duckdb.Error):

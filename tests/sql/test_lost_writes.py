@@ -1,4 +1,4 @@
-"""A call of remember_all, forget_all or link_all that DuckDB leaves out of its plan is an error."""
+"""A call of remember_all or its like that DuckDB leaves out of its plan is an error."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ LOST = [
     "SELECT count(*) FROM (FROM remember_all([{text: 'a'}]) LIMIT 0)",
     "FROM (SELECT 1 LIMIT 0), remember_all([{text: 'a'}])",
     "FROM forget_all(['x']) WHERE 1 = 2",
+    "FROM update_all([{memory_id: 'x', tier: 'long'}]) LIMIT 0",
     "FROM link_all([{source_id: 'x', target_id: 'y'}]) LIMIT 0",
     "FROM remember_all([{text: 'b'}]) UNION ALL (FROM remember_all([{text: 'a'}]) WHERE false)",
 ]

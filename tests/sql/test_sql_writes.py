@@ -273,6 +273,28 @@ def test_remember_all(model: aios_db.Connection) -> None:
     assert model.execute(COUNT).fetchone() == (7,)
 
 
+def test_update_all(con: aios_db.Connection) -> None:
+    ids = fill(con, 3)
+    con.execute("FROM update_all([{memory_id: ?, metadata: {page: 3}, session_id: 's'}])", [ids[0]])
+    before = con.store.memories.version
+    listed = "SELECT list({memory_id: memory_id, tier: 'long', session_id: NULL}) FROM memories"
+    assert con.execute(f"FROM update_all(({listed}))").fetchall() == [(3,)]
+    assert con.store.memories.version == before + 1
+    changed = con.execute("SELECT tier, session_id, metadata FROM memories ORDER BY memory_id").fetchall()
+    assert changed == [("long", None, '{"page": 3}'), ("long", None, None), ("long", None, None)]
+    assert con.history(limit=1)[0].call == "update"
+    good = f"{{memory_id: '{ids[1]}', tier: 'short'}}"
+    for wrong, error in ((f"{good}, {{memory_id: 'nobody', tier: 'short'}}", aios_db.ProgrammingError),
+                         (f"{good}, {{memory_id: NULL, tier: 'short'}}", aios_db.DataError),
+                         (f"{good}, {{memory_id: '{ids[0]}', tier: 'medium'}}", aios_db.DataError),
+                         ("{tier: 'short'}", aios_db.DataError),
+                         (f"{{memory_id: '{ids[0]}', sky: 'red'}}", aios_db.ProgrammingError)):  # fmt: skip
+        with pytest.raises(error):
+            con.execute(f"FROM update_all([{wrong}])")
+    assert con.store.memories.version == before + 1
+    assert con.execute("SELECT * FROM update_all([])").fetchone() == (0,)
+
+
 def test_link_in_sql(con: aios_db.Connection) -> None:
     ids = fill(con, 4)
     kinds = "SELECT kind, count(*) FROM association_links WHERE kind IN ('a', 'b') GROUP BY ALL ORDER BY ALL"

@@ -1,5 +1,6 @@
 -- Writing. `remember`, `forget`, `erase` and `link` are output columns of a SELECT: what is written is what the statement returns,
--- at its end, in one commit. `remember_all`, `forget_all`, `erase_all` and `link_all` take a list and write when they are called.
+-- at its end, in one commit. `remember_all`, `update_all`, `forget_all`,
+-- `erase_all` and `link_all` take a list and write when they are called.
 -- `aios_writes` is evaluated when a statement is bound: it sees every call, and refuses those that cannot be carried out.
 -- `aios_call` gives each call a token, by which a call that DuckDB left out is found.
 -- A LIMIT cannot depend on another table's row, so that a list per row, of which some might be written, is an error.
@@ -35,6 +36,11 @@ CREATE MACRO link(source_id, target_id, kind := 'user', weight := 1.0) AS struct
 -- Stores a list of structs whose fields are columns of `memories`; one row per struct, its memory_id.
 CREATE MACRO remember_all(memories) AS TABLE
 SELECT unnest(aios_remember_all(struct_extract({'written': to_json(memories)::VARCHAR}, aios_writes('remember_all')), aios_call('remember_all')),
+    recursive := true) LIMIT coalesce(len(memories), 0) + 1;
+
+-- Changes memories by a list of structs: a memory_id, and the columns to change, of which NULL empties one; one row, how many.
+CREATE MACRO update_all(memories) AS TABLE
+SELECT unnest(aios_update_all(struct_extract({'written': to_json(memories)::VARCHAR}, aios_writes('update_all')), aios_call('update_all')),
     recursive := true) LIMIT coalesce(len(memories), 0) + 1;
 
 -- Deletes the memories of a list of memory_ids and their links; one row, how many there were. More of them than

@@ -86,7 +86,7 @@ def test_what_is_kept_no_longer_is_said(config: Config, tmp_path: Path) -> None:
         for wrong in ("99", "0", "-1"):
             with pytest.raises(aios_db.ProgrammingError, match="there is no version"):
                 con.execute(f"FROM memories_at({wrong})").fetchall()
-        for wrong in ("'junk'", "NULL"):
+        for wrong in ("'junk'", "NULL", "1.5", "'2.4'", "1e0"):
             with pytest.raises(aios_db.DataError, match="memories_at"):
                 con.execute(f"FROM memories_at({wrong})").fetchall()
         with pytest.raises(aios_db.DataError, match="junk"):

@@ -64,7 +64,8 @@ SELECT unnest(aios_memories(ids), recursive := true);
 -- All memories as they were in a version (a whole number) or at a time.
 CREATE MACRO memories_at(point) AS TABLE
 SELECT unnest(aios_memories_at(list_transform([point::VARCHAR], lambda given:
-    [TRY_CAST(given AS BIGINT), epoch_us(TRY_CAST(given AS TIMESTAMPTZ))])[1]), recursive := true);
+    [CASE WHEN regexp_full_match(given, '-?\d{1,18}') THEN given::BIGINT END, epoch_us(TRY_CAST(given AS TIMESTAMPTZ))])[1]),
+    recursive := true);
 
 -- The versions of the memories that are kept, the oldest first: version, written_at.
 CREATE MACRO memory_versions() AS TABLE

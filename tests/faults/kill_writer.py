@@ -9,19 +9,40 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 import aios_db
+from aios_db import connection
 from aios_db.config import Config
+from aios_db.importers import import_path
 from aios_db.schema.config import EngineConfig, StorageConfig
 
 DIMENSION = 16
 Change = dict[str, Any]
-"""``add``, ``remove``: texts; ``set``: memory_id to importance; ``link``: two memory_ids."""
+"""``add``, ``remove``: texts; ``set``: memory_id to importance; ``link``: memory_ids; ``restored``: a path."""
+Call = Callable[[], object]
+_LONG_KEPT = {"keep_versions_s": 60.0}  # `restore` is about what is kept
+
+
+class StandIn:
+    """Embeds the texts of an import."""
+
+    dimension, version = DIMENSION, "stand-in@000000000000"
+
+    def __init__(self, config: Config) -> None:
+        pass
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([row(text)["text_embedding"] for text in texts], np.float32)
+
+    def close(self) -> None:
+        pass
 
 
 def connect(path: Path, **settings: Any) -> aios_db.Connection:
@@ -38,7 +59,7 @@ def row(text: str) -> dict[str, Any]:
     return {"text": text, "text_embedding": vector, "session_id": "s"}
 
 
-def steps(con: aios_db.Connection, command: str, seed: int) -> Iterator[tuple[Change, Callable[[], object]]]:
+def steps(con: aios_db.Connection, command: str, seed: int) -> Iterator[tuple[Change, Call]]:
     """Yield what each call changes, and the call."""
     chance = random.Random(seed)
     known = con.execute("SELECT memory_id, text FROM memories ORDER BY memory_id").fetchall()
@@ -81,22 +102,64 @@ def steps(con: aios_db.Connection, command: str, seed: int) -> Iterator[tuple[Ch
             if not known:
                 return
             memory_id, gone = known.pop()
-            calls: dict[str, Callable[[], object]] = {
+            calls: dict[str, Call] = {
                 "forget": lambda i=memory_id: con.forget(i),
                 "delete": lambda i=memory_id: con.execute("DELETE FROM memories WHERE memory_id = ?", [i]),
                 "erase": lambda i=memory_id: con.erase(i),
             }
             yield {"remove": [gone]}, calls[command]
-        elif command == "optimize":
-            yield {"add": [text]}, lambda text=text: (con.remember([row(text)]), con.store.optimize())
-        elif command == "repair":
-            yield {}, con.store.repair
+        elif command == "unlink":
+            one, other = (memory_id for memory_id, _ in chance.sample(known, 2))
+            con.link(one, other)
+            yield {}, lambda one=one, other=other: con.store.unlink(_named(one, other))
         else:
-            raise ValueError(command)
+            yield _whole(con, command, number, text)
+
+
+def _whole(con: aios_db.Connection, command: str, number: int, text: str) -> tuple[Change, Call]:
+    """Return the same of a command that is about more than some memories."""
+    if command == "import":
+        texts = [f"{text} {each}" for each in range(40)]
+        file = Path(con.store.path).with_name(f"{number}.jsonl")
+        file.write_text("\n".join(json.dumps({"text": each, "session_id": "s"}) for each in texts))
+        return {"add": texts}, lambda: import_path(con, file)
+    if command == "undo":
+        con.remember([row(text)])
+        return {"remove": [text]}, lambda: con.undo(con.history()[0])
+    if command == "restore":
+        version = con.store.memories.version
+        con.remember([row(text)])
+        return {"remove": [text]}, lambda: con.restore(version)
+    if command == "rollback_source":
+        con.remember([{**row(text), "source": f"web:{number}"}])
+        return {"remove": [text]}, lambda: con.rollback_source(f"web:{number}")
+    if command == "backup":
+        con.remember([row(text)])
+        return {"add": [text]}, lambda: con.backup(_backups(con))
+    if command == "restore of a backup":
+        if number == 1:
+            con.backup(_backups(con))
+        path = str(_backups(con).with_name(f"restored {number}.aios"))
+        return {"restored": path}, lambda: aios_db.restore(_backups(con), path)
+    if command == "optimize":
+        return {"add": [text]}, lambda: (con.remember([row(text)]), con.store.optimize())
+    if command == "repair":
+        return {}, con.store.repair
+    raise ValueError(command)
+
+
+def _named(one: str, other: str) -> pa.Table:
+    return pa.table({"source_id": [one], "target_id": [other], "kind": ["user"]})
+
+
+def _backups(con: aios_db.Connection) -> Path:
+    return Path(con.store.path).with_name("backups")
 
 
 def main(path: str, command: str, seed: str) -> None:
-    with connect(Path(path)) as con:
+    if command == "import":
+        connection.LazyEncoder = StandIn  # type: ignore[assignment,misc]
+    with connect(Path(path), **(_LONG_KEPT if command == "restore" else {})) as con:
         for change, call in steps(con, command, int(seed)):
             say("about to", change)
             call()

@@ -25,7 +25,7 @@ from aios_db.schema.config import EngineConfig, StorageConfig
 
 DIMENSION = 16
 Change = dict[str, Any]
-"""``add``, ``remove``: texts; ``set``: memory_id to importance; ``link``: memory_ids; ``restored``: a path."""
+"""``add``, ``remove``: texts; ``set``: memory_id to importance; ``link``: memory_ids; ``restored``: path."""
 Call = Callable[[], object]
 _LONG_KEPT = {"keep_versions_s": 60.0}  # `restore` is about what is kept
 
@@ -113,39 +113,59 @@ def steps(con: aios_db.Connection, command: str, seed: int) -> Iterator[tuple[Ch
             con.link(one, other)
             yield {}, lambda one=one, other=other: con.store.unlink(_named(one, other))
         else:
-            yield _whole(con, command, number, text)
+            yield WHOLE[command](con, number, text)
 
 
-def _whole(con: aios_db.Connection, command: str, number: int, text: str) -> tuple[Change, Call]:
-    """Return the same of a command that is about more than some memories."""
-    if command == "import":
-        texts = [f"{text} {each}" for each in range(40)]
-        file = Path(con.store.path).with_name(f"{number}.jsonl")
-        file.write_text("\n".join(json.dumps({"text": each, "session_id": "s"}) for each in texts))
-        return {"add": texts}, lambda: import_path(con, file)
-    if command == "undo":
-        con.remember([row(text)])
-        return {"remove": [text]}, lambda: con.undo(con.history()[0])
-    if command == "restore":
-        version = con.store.memories.version
-        con.remember([row(text)])
-        return {"remove": [text]}, lambda: con.restore(version)
-    if command == "rollback_source":
-        con.remember([{**row(text), "source": f"web:{number}"}])
-        return {"remove": [text]}, lambda: con.rollback_source(f"web:{number}")
-    if command == "backup":
-        con.remember([row(text)])
-        return {"add": [text]}, lambda: con.backup(_backups(con))
-    if command == "restore of a backup":
-        if number == 1:
-            con.backup(_backups(con))
-        path = str(_backups(con).with_name(f"restored {number}.aios"))
-        return {"restored": path}, lambda: aios_db.restore(_backups(con), path)
-    if command == "optimize":
-        return {"add": [text]}, lambda: (con.remember([row(text)]), con.store.optimize())
-    if command == "repair":
-        return {}, con.store.repair
-    raise ValueError(command)
+def _import(con: aios_db.Connection, number: int, text: str) -> tuple[Change, Call]:
+    texts = [f"{text} {each}" for each in range(40)]
+    file = Path(con.store.path).with_name(f"{number}.jsonl")
+    file.write_text("\n".join(json.dumps({"text": each, "session_id": "s"}) for each in texts))
+    return {"add": texts}, lambda: import_path(con, file)
+
+
+def _undo(con: aios_db.Connection, _: int, text: str) -> tuple[Change, Call]:
+    con.remember([row(text)])
+    return {"remove": [text]}, lambda: con.undo(con.history()[0])
+
+
+def _restore(con: aios_db.Connection, _: int, text: str) -> tuple[Change, Call]:
+    version = con.store.memories.version
+    con.remember([row(text)])
+    return {"remove": [text]}, lambda: con.restore(version)
+
+
+def _rollback(con: aios_db.Connection, number: int, text: str) -> tuple[Change, Call]:
+    con.remember([{**row(text), "source": f"web:{number}"}])
+    return {"remove": [text]}, lambda: con.rollback_source(f"web:{number}")
+
+
+def _backup(con: aios_db.Connection, _: int, text: str) -> tuple[Change, Call]:
+    con.remember([row(text)])
+    return {"add": [text]}, lambda: con.backup(_backups(con))
+
+
+def _restore_backup(con: aios_db.Connection, number: int, _: str) -> tuple[Change, Call]:
+    if number == 1:
+        con.backup(_backups(con))
+    path = str(_backups(con).with_name(f"restored {number}.aios"))
+    return {"restored": path}, lambda: aios_db.restore(_backups(con), path)
+
+
+def _optimize(con: aios_db.Connection, _: int, text: str) -> tuple[Change, Call]:
+    return {"add": [text]}, lambda: (con.remember([row(text)]), con.store.optimize())
+
+
+WHOLE: dict[str, Callable[[aios_db.Connection, int, str], tuple[Change, Call]]] = {
+    "import": _import,
+    "undo": _undo,
+    "restore": _restore,
+    "rollback_source": _rollback,
+    "backup": _backup,
+    "restore of a backup": _restore_backup,
+    "optimize": _optimize,
+    "repair": lambda con, _, __: ({}, con.store.repair),
+}
+"""Commands that are about more than some memories, by name."""
 
 
 def _named(one: str, other: str) -> pa.Table:

@@ -123,6 +123,11 @@ class StorageConfig:
     """Most memory for what was read of Lance's scalar indices; one cache for all tables."""
     metadata_cache_bytes: NonNegativeInt = 8_000_000
     """Most memory for what was read of manifests and files; one cache for all tables."""
+    malloc_arenas: NonNegativeInt = 2
+    """Heaps that the C library spreads allocations of the process over (glibc); 0 leaves it at 8 per core.
+
+    The fewer they are, the less freed memory lies idle in them. ``MALLOC_ARENA_MAX`` in the environment wins.
+    """
     lock_timeout_s: NonNegative = 60.0
     """How long a writer waits for another process's write."""
 

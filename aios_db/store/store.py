@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from aios_db import logs
-from aios_db.engine.weights.pressure import give_back_freed
+from aios_db.engine.weights.pressure import give_back_freed, limit_arenas
 from aios_db.models.following import Following
 from aios_db.models.versions import WeightVersions
 from aios_db.provenance.policy import SourceTrust
@@ -189,6 +189,7 @@ class MemoryStore(Erasing):
         """
         forks.refuse_if_lost()
         config = config or Config()
+        limit_arenas(config.storage.malloc_arenas)
         path = Path(path).expanduser().absolute()
         release = logs.use(config.logging)
         try:

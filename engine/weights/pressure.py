@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 
 MOST = 1 << 30
 """More than so many bytes available is no pressure, however large the machine is."""
+
+_M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,18 @@ def give_back_freed() -> None:
     """Return what the C library keeps of freed memory to the system, where it can (glibc)."""
     with suppress(AttributeError, OSError, TypeError):  # another library decides itself
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def limit_arenas(most: int) -> None:
+    """Let the C library spread what is allocated from now on over ``most`` arenas, where it can (glibc).
+
+    Left to itself it takes 8 for each core, and what threads free in one is of no use to another. 0 changes
+    nothing, nor does a call where the process was started with a setting of its own (``MALLOC_ARENA_MAX``,
+    ``GLIBC_TUNABLES``).
+    """
+    if most and not {"MALLOC_ARENA_MAX", "GLIBC_TUNABLES"} & os.environ.keys():
+        with suppress(AttributeError, OSError, TypeError):
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, most)
 
 
 def _machine(root: Path) -> Memory | None:

@@ -9,6 +9,9 @@ the size and the number of the files, and how far scores of fixed queries have d
 scores of an index that followed all changes against those of one built anew. At the end come the slopes of
 all of it per minute, the first minute left out. Vectors are sums of a direction for each word, so that time
 goes into storage and not into a model.
+
+Other work on the machine lengthens the time of a call, and its processor time hardly: the median of that is
+printed, too, of all threads of the process.
 """
 
 from __future__ import annotations
@@ -88,7 +91,7 @@ def work(path: Path, seconds: float, every: float, mix: dict[str, int], seed: in
         start = last = time.monotonic()
         while last - start < seconds:
             (name,) = chance.choices(list(mix), list(mix.values()))
-            before = time.perf_counter()
+            before, computed = time.perf_counter(), time.process_time()
             if name == "remember":
                 known.append(con.remember(a_text(chance), session_id=f"s{seed}-{len(known) // 50}"))
             elif name == "recall":
@@ -97,14 +100,13 @@ def work(path: Path, seconds: float, every: float, mix: dict[str, int], seed: in
                 con.forget(known.pop(chance.randrange(len(known))))
             elif name == "link" and len(known) > 1:
                 con.link(*chance.sample(known, 2))
-            took[name].append(1000 * (time.perf_counter() - before))
+            took[f"{name} p50 ms"].append(1000 * (time.perf_counter() - before))
+            took[f"{name} p50 CPU ms"].append(1000 * (time.process_time() - computed))
             done[name] += 1
             if time.monotonic() - last >= every:
                 last = time.monotonic()
                 about = {"minutes": (last - start) / 60, **own_size()}
-                medians = {
-                    f"{each} p50 ms": statistics.median(times) for each, times in took.items() if times
-                }
+                medians = {each: statistics.median(times) for each, times in took.items()}
                 print(json.dumps({"at": about, "took": medians, "done": done}), flush=True)
                 took.clear()
 

@@ -14,6 +14,7 @@ from aios_db.schema.config import LinksConfig
 from aios_db.search.index import SearchIndex
 from aios_db.search.segment import Segment
 from aios_db.search.source import MEMORY_COLUMNS
+from aios_db.search.writer import Writer
 from aios_db.store.linking import links_of_new
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class _Replayed(SearchIndex):
 
     def take(self, rows: pa.RecordBatch) -> None:
         """Add the memories of one call."""
-        self._named.clear()
-        self._put(rows)
+        self._view.forget_queries()
+        Writer(self._view, self.scope).put(rows)
 
 
 def replayed(

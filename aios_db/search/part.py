@@ -38,7 +38,7 @@ _NOWHERE = np.empty(0, np.int64)
 
 
 class Part:
-    """Documents numbered from 0. `Segment` maps them from files, `Tail` grows in memory."""
+    """Documents numbered from 0. `Segment` maps them from files, `GrowingSegment` grows in memory."""
 
     columns: dict[str, NDArray[Any]]
     clusters: Clusters | None

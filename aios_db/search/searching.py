@@ -2,54 +2,28 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.backends.blas import single_threaded
-from aios_db.provenance.standing import Standing
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.retrieval import Filter, Hits, Rows
 from aios_db.schema.trust import capped, ceilings
 from aios_db.search import kernels
-from aios_db.search.analyzer import Analyzer, merged
-from aios_db.search.graph import LinkGraph
-from aios_db.search.keywords import Collection, KeywordScorer
 from aios_db.search.levels import Level
 from aios_db.search.nearest import Found, search
-from aios_db.search.part import Part
+from aios_db.search.queries import Moments
 from aios_db.search.ranking import best_of_parts, strongest
-from aios_db.search.totals import Totals
 from aios_db.search.vectors import checked_query
+from aios_db.search.view import Viewing
 
-Moments = tuple[float, float]
 
-
-class Searching:
-    """The part of `SearchIndex` that answers; the rest of it is what this class declares."""
+class Searching(Viewing):
+    """Searches, scores, and spreads over links."""
 
     dimension: int
-    standing: Standing
-    _lock: threading.RLock
-    _analyzer: Analyzer
-    _graph: LinkGraph
-    _totals: Totals
-
-    @property
-    def _parts(self) -> tuple[Part, ...]:
-        raise NotImplementedError
-
-    def find_ids(self, memory_ids: Sequence[str]) -> Rows:
-        """Return the row id of each memory_id, or -1."""
-        raise NotImplementedError
-
-    def _passes(self, rows: Rows, where: Filter | None) -> NDArray[np.bool_]:
-        raise NotImplementedError
-
-    def _living_in_parts(self, rows: Rows) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[np.int64]]]:
-        raise NotImplementedError
 
     def vector_search(
         self, vector: NDArray[np.float32], k: int, where: Filter | None = None, *, by_trust: bool = False
@@ -62,10 +36,11 @@ class Searching:
 
         def of(level: Level) -> Found:
             within = self._resolved(where, level)
-            return best_of_parts([search(part, vector, k, within) for part in self._parts], k)
+            return best_of_parts([search(part, vector, k, within) for part in self._view.parts], k)
 
         with self._lock, single_threaded():
-            return self._of_levels(of, lambda level: self._moments(vector, level), None if by_trust else k)
+            moments = self._view.vector_query(vector).moments
+            return self._of_levels(of, moments, None if by_trust else k)
 
     def keyword_search(
         self, text: str, k: int, where: Filter | None = None, *, by_trust: bool = False
@@ -76,32 +51,30 @@ class Searching:
         """
         k = _checked_k(k)
 
-        def of(level: Level) -> Found:
-            return self._scorer(text, level).search(k, self._resolved(where, level))
-
         with self._lock:
-            moments = lambda level: self._scorer(text, level).moments()  # noqa: E731 - as in vector_search
-            return self._of_levels(of, moments, None if by_trust else k)
+            query = self._view.keyword_query(text)
+            of = lambda level: query.scorer(level).search(k, self._resolved(where, level))  # noqa: E731
+            return self._of_levels(of, query.moments, None if by_trust else k)
 
     def vector_scores(self, vector: NDArray[np.float32], row_ids: Rows) -> Hits:
         """Return the cosines of given memories with a ``vector``, in their order; 0 for unknown ones."""
         vector = checked_query(vector, self.dimension)
         scores = np.zeros(len(row_ids), np.float32)
         with self._lock:
-            for part, at, inside in self._living_in_parts(row_ids):
+            for part, at, inside in self._view.living_in_parts(row_ids):
                 scores[inside] = kernels.vectors.products(part.vectors, at, vector)
-            return self._relative(row_ids, scores, lambda level: self._moments(vector, level))
+            return self._relative(row_ids, scores, self._view.vector_query(vector).moments)
 
     def keyword_scores(self, text: str, row_ids: Rows) -> Hits:
         """Return the BM25 scores of given memories for ``text``, in their order; 0 for unknown ones."""
         scores = np.zeros(len(row_ids), np.float32)
         with self._lock:
-            levels = self._levels()
-            for part, at, inside in self._living_in_parts(row_ids):
+            levels, query = self._levels(), self._view.keyword_query(text)
+            for part, at, inside in self._view.living_in_parts(row_ids):
                 for level in levels:
                     of = self._of_level(levels, part.rows[at], level)
-                    scores[inside[of]] = self._scorer(text, level).scores(part, at[of])
-            return self._relative(row_ids, scores, lambda level: self._scorer(text, level).moments())
+                    scores[inside[of]] = query.scorer(level).scores(part, at[of])
+            return self._relative(row_ids, scores, query.moments)
 
     def spread(
         self,
@@ -118,18 +91,18 @@ class Searching:
         """
         hops, found = max(hops, 0), []
         with self._lock:
-            where, levels = self.standing.restrict(where), self._levels()
+            where, levels = self._view.standing.restrict(where), self._levels()
             where = self._by_row(where)
             for level in levels:
                 if level.is_all:
-                    rows, arrived, distances = self._graph.spread(row_ids, scores, hops, self._trusted)
-                    keep = self._passes(rows, where)
+                    rows, arrived, distances = self._view.graph.spread(row_ids, scores, hops, self._trusted)
+                    keep = self._view.passes(rows, where)
                 else:
                     given = level.counts(row_ids)
-                    rows, arrived, distances = self._graph.spread(
+                    rows, arrived, distances = self._view.graph.spread(
                         row_ids[given], scores[given], hops, self._trusted, level.counts
                     )
-                    keep = self._passes(rows, where) & level.has(rows)
+                    keep = self._view.passes(rows, where) & level.has(rows)
                 found.append(_strongest(rows[keep], arrived[keep], distances[keep], most))
         rows, arrived, distances = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.argsort(rows, kind="stable")
@@ -138,29 +111,29 @@ class Searching:
     def neighbors(self, row_id: int, hops: int) -> tuple[Rows, Rows]:
         """Return the memories up to ``hops`` links away and their distances, nearest first."""
         with self._lock:
-            self.standing.look(self._parts)
-            rows, _, distances = self._graph.spread(np.array([row_id]), np.ones(1), hops)
-            keep = self._passes(rows, self.standing.restrict(None)) & (distances > 0)
+            self._view.standing.look(self._view.parts)
+            rows, _, distances = self._view.graph.spread(np.array([row_id]), np.ones(1), hops)
+            keep = self._view.passes(rows, self._view.standing.restrict(None)) & (distances > 0)
         order = np.lexsort((rows[keep], distances[keep]))
         return rows[keep][order], distances[keep][order]
 
     def classes(self, row_ids: Rows) -> NDArray[np.uint8]:
         """Return the class of trust that each memory is in, a place among those of `levels`."""
         with self._lock:
-            self.standing.look(self._parts)
-            return self.standing.of(row_ids)
+            self._view.standing.look(self._view.parts)
+            return self._view.standing.of(row_ids)
 
     def has_below(self, number: int) -> bool:
         """Tell whether any memory is in a class of trust below one."""
         with self._lock:
-            self.standing.look(self._parts)
-            return self.standing.classes.has_below(number)
+            self._view.standing.look(self._view.parts)
+            return self._view.standing.classes.has_below(number)
 
     # Inside
 
     def _levels(self) -> Sequence[Level]:
-        self.standing.look(self._parts)
-        return self.standing.levels(self._parts, self._totals)
+        self._view.standing.look(self._view.parts)
+        return self._view.standing.levels(self._view.parts, self._view.totals)
 
     def _of_levels(
         self, search_in: Callable[[Level], Found], moments: Callable[[Level], Moments], k: int | None
@@ -197,45 +170,17 @@ class Searching:
 
         What is of another class of trust is left out.
         """
-        return self._by_row(self.standing.restrict(where, level))
+        return self._by_row(self._view.standing.restrict(where, level))
 
     def _by_row(self, where: Filter | None) -> Filter | None:
         if not where:
             return None
         within = where.values.get("within")
-        return where if within is None else where.replaced(within=self.find_ids(within))
+        return where if within is None else where.replaced(within=self._view.find_ids(within))
 
     def _trusted(self, rows: Rows, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores of memories as they count: under their ceilings."""
-        return capped(scores, ceilings(self.standing.trust(rows)))
-
-    def _forget_asked(self) -> None:
-        """Forget what the last query found of the collection, which has become another one."""
-        self._asked: tuple[str, dict[Level, KeywordScorer]] = "", {}
-        self._asked_vector: tuple[bytes, dict[Level, Moments]] = b"", {}
-
-    def _scorer(self, text: str, level: Level) -> KeywordScorer:
-        """Return the scorer of a query, the last one's again: `recall` searches and then scores."""
-        if self._asked[0] != text:
-            self._asked = text, {}
-        scorer = self._asked[1].get(level)
-        if scorer is None:
-            collection = Collection(level.totals.documents, level.totals.terms)
-            terms = merged(self._analyzer.query(text, level.totals.present_languages))
-            scorer = KeywordScorer(terms, self._parts, collection, level.counted)
-            self._asked[1][level] = scorer
-        return scorer
-
-    def _moments(self, vector: NDArray[np.float32], level: Level) -> Moments:
-        """Return `Statistics.moments` of a query, the last one's again."""
-        asked = vector.tobytes()
-        if self._asked_vector[0] != asked:
-            self._asked_vector = asked, {}
-        moments = self._asked_vector[1].get(level)
-        if moments is None:
-            with single_threaded():
-                moments = self._asked_vector[1][level] = level.totals.vectors.moments(vector)
-        return moments
+        return capped(scores, ceilings(self._view.standing.trust(rows)))
 
 
 def _strongest(

@@ -38,7 +38,7 @@ def large(tables, vectors, monkeypatch):
         )
     )
     tables.index.save()
-    assert tables.index.tail_rows == 0
+    assert tables.index.growing_rows == 0
     return tables
 
 

@@ -164,12 +164,12 @@ def test_a_damaged_index_is_read_again(filled, caplog):
 def test_a_reader_takes_the_segment_that_a_writer_saved(filled, monkeypatch):
     reader = SearchIndex.open(filled.path / "index", 8)
     reader.sync(filled.memories, filled.links)
-    assert reader.tail_rows == 20
+    assert reader.growing_rows == 20
     filled.index.save()
-    monkeypatch.setattr(index_module, "_SMALL_TAIL", 10)
+    monkeypatch.setattr(index_module, "_FEW_GROWING", 10)
     filled.remember({"memory_id": "new", "text": "one more"})
     reader.sync(filled.memories, filled.links)
-    assert reader.tail_rows == 1
+    assert reader.growing_rows == 1
     assert len(reader) == 21
 
 
@@ -182,7 +182,7 @@ def test_writing_goes_on_while_a_segment_is_saved(filled, monkeypatch):
 
     monkeypatch.setattr(index_module, "merge", merge_slowly)
     filled.index.save()
-    assert filled.index.tail_rows == 1
+    assert filled.index.growing_rows == 1
     assert filled.names(filled.index.keyword_search("meanwhile", 5).row_ids) == ["during"]
     assert filled.row("m2") == -1
     assert filled.index.neighbors(filled.row("m1"), 1)[0].tolist() == [filled.row("during")]

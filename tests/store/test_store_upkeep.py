@@ -325,28 +325,28 @@ def test_the_index_is_saved_after_a_bulk_load_and_not_during_it(open_store: Open
     store.remember(bulk(0))
     assert store.index.needs_save
     store.maintain()
-    assert store.index.tail_rows == 4_200
+    assert store.index.growing_rows == 4_200
     store.close()
-    assert open_store(config=patient).index.tail_rows == 0
+    assert open_store(config=patient).index.growing_rows == 0
 
 
 def test_maintenance_saves_the_index_when_the_load_has_ended(open_store: Open, config: Config) -> None:
     store = open_store(config=replace(config, storage=replace(config.storage, maintenance_delay_s=0.1)))
     store.remember(bulk(0))
-    wait_for(lambda: store.index.tail_rows == 0)
+    wait_for(lambda: store.index.growing_rows == 0)
     assert len(store.index) == 4_200
 
 
 def test_a_bulk_writer_saves_the_index_itself_before_the_tail_outgrows_it(
     open_store: Open, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aios_db.search.index._LARGE_TAIL", 6_000)
+    monkeypatch.setattr("aios_db.search.index._MANY_GROWING", 6_000)
     patient = replace(config, storage=replace(config.storage, maintenance_delay_s=1000.0))
     store = open_store(config=patient)
     tails = []
     for first in range(0, 6 * 4_200, 4_200):
         store.remember(bulk(first))
-        tails.append(store.index.tail_rows)
+        tails.append(store.index.growing_rows)
     assert tails == [4_200, 0, 4_200, 0, 4_200, 8_400], "it may grow to half the segment"
     assert len(store.index) == 6 * 4_200
 

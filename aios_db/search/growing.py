@@ -12,7 +12,7 @@ from aios_db.search.postings import GrowingPostings
 from aios_db.search.rowtable import RowTable
 
 
-class Tail(Part):
+class GrowingSegment(Part):
     """A part that grows. A memory that changed is here under its old row id, and dead in the segment."""
 
     def __init__(self, dimension: int) -> None:

@@ -1,0 +1,122 @@
+"""What links of new memories are proposed from: near vectors, and labels and names in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_db.schema.retrieval import Filter, Rows
+from aios_db.search.keywords import holding_any
+from aios_db.search.labels import HAS_TITLE
+from aios_db.search.part import Part
+from aios_db.search.phrases import phrases
+from aios_db.search.view import Viewing
+
+
+class Kinship(Viewing):
+    """Memories that have something in common."""
+
+    def nearest(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        least: float = -1.0,
+        among: Callable[[Part], NDArray[np.bool_]] | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the ``k`` nearest memories of each of many vectors, approximately in a large collection.
+
+        Parameters
+        ----------
+        vectors
+            float32 ``(n, dimension)``.
+        k
+            Neighbours of each.
+        least
+            Leave out what is less similar.
+        among
+            Tells which memories of a part there are; by default all.
+
+        Returns
+        -------
+        row_ids, cosines
+            int64 and float32 ``(n, k)``, best first, padded with -1 and 0.
+        """
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        with self._lock:
+            neighbors, parts = self._view.neighbors, self._view.parts
+        row_ids, cosines = neighbors.find(parts, vectors, k, among)
+        near = (row_ids >= 0) & (cosines >= least)
+        return np.where(near, row_ids, -1), np.where(near, cosines, np.float32(0))
+
+    def labelled(self, label: int, limit: int) -> Rows:
+        """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
+        with self._lock:
+            dead = sum(part.dead for part in self._view.parts)
+            if self._view.labels.length(label) - dead > limit:
+                return np.empty(0, np.int64)
+            rows = self._view.labels.rows(label)
+            rows = rows[self._view.passes(rows)]
+            return rows if len(rows) <= limit else np.empty(0, np.int64)
+
+    def label_rows(self, label: int) -> Rows:
+        """Return the rows of the memories with a label, deleted ones among them."""
+        with self._lock:
+            return self._view.labels.rows(label)
+
+    def label_count(self, label: int) -> int:
+        """Return how many memories have a label, deleted ones among them."""
+        with self._lock:
+            return self._view.labels.length(label)
+
+    def present_labels(self, labels: Sequence[int]) -> list[int]:
+        """Return those of the labels that any memory has."""
+        with self._lock:
+            return self._view.labels.present(labels)
+
+    def title_names(self, row_ids: Rows) -> NDArray[np.uint64]:
+        """Return what the titles of one name have in common (`labels.shared_name`), 0 without a title."""
+        with self._lock:
+            return self._view.column("names", row_ids)
+
+    def labelled_around(self, label: int, rows: Rows, count: int, where: Filter) -> Rows:
+        """Return the rows of the memories with a label, from ``count`` before ``rows`` to ``count`` behind.
+
+        Ascending; ``where`` leaves out memories that had the label before they were changed.
+        """
+        with self._lock:
+            found = self._view.labels.rows(label)
+            first, last = np.searchsorted(found, [rows.min(), rows.max() + 1])
+            before = self._view.first_passing(found[:first][::-1], count, where)[::-1]
+            behind = self._view.first_passing(found[last:], count, where)
+            inside = found[first:last]
+            return np.concatenate([before, inside[self._view.passes(inside, where)], behind])
+
+    def holding_all(self, text: str, limit: int) -> Rows:
+        """Return the rows of the memories that hold every word of ``text``; none when more than ``limit``."""
+        words = self._view.analyzer.query(text, self._view.totals.present_languages)
+        if not words:
+            return np.empty(0, np.int64)
+        found = []
+        with self._lock:
+            for part in self._view.parts:
+                lists = sorted((holding_any(part, word) for word in words), key=len)
+                documents = lists[0]
+                for other in lists[1:]:
+                    documents = documents[np.isin(documents, other, assume_unique=True)]
+                documents = documents[part.alive[documents]]
+                found.append(part.rows[documents])
+        rows = np.sort(np.concatenate(found))
+        return rows if len(rows) <= limit else np.empty(0, np.int64)
+
+    def names(self, row: int, text: str) -> list[str]:
+        """Return `phrases` of a memory's text; those of memories just written are known."""
+        known = self._view.phrases.get(row)
+        return phrases(text) if known is None else known
+
+    @property
+    def has_titles(self) -> bool:
+        """Whether any memory has a title."""
+        with self._lock:
+            return self._view.labels.length(HAS_TITLE) > 0

@@ -1,0 +1,163 @@
+"""Keeping a view up with the tables: what was deleted and what was put since its version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from aios_db.schema.retrieval import Rows
+from aios_db.search import source
+from aios_db.search.attributes import attributes
+from aios_db.search.contents import other_keys
+from aios_db.search.graph import kind_code
+from aios_db.search.labels import memory_labels
+from aios_db.search.linkrun import Links
+from aios_db.search.marks import marks
+from aios_db.search.part import ATTRIBUTES
+from aios_db.search.phrases import phrases
+from aios_db.search.segment import Version
+from aios_db.search.view import View
+from aios_db.security.scope import Scope
+
+if TYPE_CHECKING:
+    from lance import LanceDataset
+
+
+class Writer:
+    """Brings a view from version to version.
+
+    Parameters
+    ----------
+    view
+        What is changed.
+    scope
+        Memories outside of it are left out.
+    """
+
+    def __init__(self, view: View, scope: Scope) -> None:
+        self._view, self._scope = view, scope
+
+    def catch_up(self, memories: LanceDataset, links: LanceDataset, appended: source.Appended) -> None:
+        """Read what changed in both tables, but for rows just ``appended``."""
+        self._view.forget_queries()
+        self._sync_memories(memories, appended.memories)
+        self._sync_links(links, appended.links)
+        self._view.version = Version(memories.version, links.version)
+
+    def put(self, batch: pa.RecordBatch) -> None:
+        """Add memories; of those that are known with the same content only the attributes change.
+
+        Parameters
+        ----------
+        batch
+            `source.MEMORY_COLUMNS` and ``_rowid``.
+        """
+        view = self._view
+        columns = attributes(batch)
+        fresh = self._update_same(columns)
+        rows = columns["rows"][fresh]
+        before = self._labels_of(rows[view.has_known(rows)])
+        view.stored.put(batch)
+        view.standing.changed(columns["rows"])
+        if len(fresh) == 0:
+            return
+        self.kill(rows)
+        batch = batch.take(pa.array(fresh)) if len(fresh) < len(batch) else batch
+        self._analyze(batch, {name: column[fresh] for name, column in columns.items()})
+        self._label(batch, rows, before)
+        view.ids.add(batch["memory_id"], rows.tolist())
+        view.hashes.add(batch["content_hash"], rows.tolist())
+        for keys, of_key in other_keys(batch, rows):
+            view.others.add(keys, of_key.tolist())
+
+    def kill(self, rows: Rows) -> None:
+        """Take memories out."""
+        for part, at, _ in self._view.living_in_parts(rows):
+            part.kill(at)
+            self._view.standing.killed(part, at)
+            self._view.totals.add(part, at, -1)
+
+    def _sync_memories(self, memories: LanceDataset, new: pa.Table | None) -> None:
+        since = self._view.version.memories
+        if memories.version == since:
+            return
+        self._view.phrases.clear()
+        deleted, changed = source.delta(
+            memories, since, source.MEMORY_COLUMNS, self._view.all_rows, new, self._scope.condition
+        )
+        self.kill(deleted)
+        for batch in changed:
+            self.put(self._seen(batch) if self._scope else batch)
+
+    def _sync_links(self, links: LanceDataset, new: pa.Table | None) -> None:
+        graph = self._view.graph
+        since = self._view.version.links
+        if links.version == since:
+            return
+        deleted, changed = source.delta(links, since, source.LINK_COLUMNS, lambda: graph.links().rows, new)
+        graph.delete(deleted.tolist())
+        for batch in changed:
+            sources, targets = (self._row_of_each(batch[name]) for name in ("source_id", "target_id"))
+            known = (sources >= 0) & (targets >= 0)
+            rows = batch["_rowid"].to_numpy().astype(np.int64)
+            named = batch["kind"].dictionary_encode()
+            codes = np.array([kind_code(kind) for kind in named.dictionary.to_pylist()], np.uint8)
+            kinds = codes[named.indices.to_numpy()]
+            weights = batch["weight"].to_numpy()
+            graph.put(Links(rows[known], sources[known], targets[known], weights[known], kinds[known]))
+
+    def _row_of_each(self, column: pa.StringArray) -> Rows:
+        """Return `View.find_ids` of a column in which most ids are repeated."""
+        encoded = column.dictionary_encode()
+        rows: Rows = self._view.find_ids(encoded.dictionary)[encoded.indices.to_numpy()]
+        return rows
+
+    def _seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows in the scope; others may have been in it before."""
+        seen = self._scope.sees(batch)
+        self.kill(batch.filter(pc.invert(seen))["_rowid"].to_numpy().astype(np.int64))
+        return batch.filter(seen)
+
+    def _update_same(self, columns: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """Update the attributes of memories whose content is known; return the places of the others."""
+        fresh = np.ones(len(columns["rows"]), np.bool_)
+        for part, at, inside in self._view.living_in_parts(columns["rows"]):
+            same = part.columns["contents"][at] == columns["contents"][inside]
+            places = inside[same]
+            part.update(at[same], {name: columns[name][places] for name in ATTRIBUTES})
+            fresh[places] = False
+        return np.flatnonzero(fresh)
+
+    def _analyze(self, batch: pa.RecordBatch, values: dict[str, NDArray[Any]]) -> None:
+        """Add memories to the growing segment, with the words of their titles and texts."""
+        growing = self._view.growing
+        titles, texts = batch["title"].to_pylist(), batch["text"].to_pylist()
+        analyzed = self._view.analyzer.terms(
+            [f"{title} {text}" if title else text for title, text in zip(titles, texts, strict=True)]
+        )
+        values |= {"lengths": analyzed.lengths, "languages": analyzed.languages}
+        first = len(growing)
+        growing.extend(values, analyzed.terms, analyzed.counts, marks(batch))
+        self._view.totals.add(growing, np.arange(first, len(growing)))
+        self._view.graph.name(values["rows"], values["names"])
+
+    def _label(self, batch: pa.RecordBatch, rows: Rows, before: dict[int, dict[int, int]]) -> None:
+        """Give memories the labels that links are found by, in the place of those they had before."""
+        named = ("title", "text", "user_id", "agent_id", "session_id")
+        columns = (batch[name].to_pylist() for name in named)
+        for row, title, text, *scope in zip(rows.tolist(), *columns, strict=True):
+            self._view.phrases[row] = names = phrases(text)
+            self._view.labels.add(row, memory_labels(title, names, *scope), before.get(row))
+
+    def _labels_of(self, rows: Rows) -> dict[int, dict[int, int]]:
+        """Return the labels of living memories, as they were when these were put."""
+        columns = self._view.stored.take(rows)
+        names = (columns[name].to_pylist() for name in ("title", "text", "user_id", "agent_id", "session_id"))
+        return {
+            row: memory_labels(title, phrases(text), *scope)
+            for row, title, text, *scope in zip(rows.tolist(), *names, strict=True)
+        }

@@ -5,14 +5,15 @@ ISO 8601, mail dates, dates in words, years, serials of spreadsheets, seconds.
 A number is read by its size: a year (1000 to 2999), a day of a spreadsheet (20,000 to 80,000, counted from
 1899-12-30), ``20230520`` and ``20230520101112`` as dates, and otherwise seconds, milli-, micro- or
 nanoseconds since 1970. Of a date such as ``03/04/2023`` the caller may know which number is the day; without
-that, dates with slashes begin with the month and those with dots or hyphens with the day. No zone means UTC.
+that, dates with slashes begin with the month and those with dots or hyphens with the day. No zone means UTC,
+unless the caller knows another one.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
@@ -21,7 +22,7 @@ _LONGEST = 80
 _UNITS = ((1e11, 1), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
 _SMALLEST_SECONDS = 1e6
 _DAY = timedelta(days=1)
-_EXCEL_EPOCH = datetime(1899, 12, 30, tzinfo=timezone.utc)
+_EXCEL_EPOCH = datetime(1899, 12, 30)
 
 _MONTHS = MappingProxyType(
     {
@@ -57,7 +58,7 @@ _CLOCK = re.compile(
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:[T _-]?(\d\d)(\d\d)(\d\d)?)?")
 _OFFSET = re.compile(r"(?:(?:UTC|GMT)\s*)?([+-])(\d{1,2})(?::?(\d\d))?(?::\d\d)?$", re.IGNORECASE)
 _HALF_BEFORE = re.compile(r"(?:(오전|上午|午前)|(오후|下午|午後))\s*(\d{1,2}:\d{2}(?::\d{2})?)")
-_REGION = re.compile(r"\[?\b([A-Z][A-Za-z_]+/[A-Za-z_/+-]+\d*)\]?$")
+_REGION = re.compile(r"\[?\b([A-Z][A-Za-z_]+/[A-Za-z_/+-]+\d*|(?<=\[)(?:UTC|GMT))\]?$")
 _YEAR_FIRST = re.compile(r"(\d{4})(?:[-/.]\s?|年\s?)(\d{1,2})(?:(?:[-/.]\s?|月\s?)(\d{1,2})日?|月)?\.?$")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])\s?(\d{1,2})\2\s?(\d{4}|\d{2})$")
 _DAY_MONTH = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?\.?[\s-]+(?:of\s+)?([A-Za-z]+)\.?[\s-]+'?(\d{4}|\d{2})$")
@@ -66,7 +67,7 @@ _MONTH_YEAR = re.compile(r"([A-Za-z]+)\.?[\s-]+(\d{4})$")
 _FILE_DATE = re.compile(rb"(?<![\d./-])(\d{1,2})([/.-])(\d{1,2})\2(?:\d{4}|\d{2})(?![\d/])")
 
 
-def parse_time(value: object, *, day_first: bool | None = None) -> datetime:
+def parse_time(value: object, *, day_first: bool | None = None, zone: tzinfo = timezone.utc) -> datetime:
     """Return the time in UTC that a value names.
 
     Parameters
@@ -75,6 +76,8 @@ def parse_time(value: object, *, day_first: bool | None = None) -> datetime:
         Text, a number, a date or a datetime.
     day_first
         Whether ``03/04/2023`` is the third of April; None when nothing is known about it.
+    zone
+        That of a time that names none.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def parse_time(value: object, *, day_first: bool | None = None) -> datetime:
         elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
             found = _from_number(value)
         if found is not None:
-            return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+            return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(timezone.utc)
     except (ValueError, OverflowError, OSError):
         pass
     shown = repr(value)

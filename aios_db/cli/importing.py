@@ -26,6 +26,7 @@ Examples:
   aios import locomo10.json
   aios import notes.md --agent-id secretary
   aios import export.csv --map text=body,occurred_at=when --rejected bad-rows.jsonl
+  aios import WhatsApp.zip --time-zone Europe/Lisbon
 
 Interrupted, it goes on where it was when it is started again. Exit status 3: imported, but some records were
 set aside.
@@ -47,6 +48,7 @@ set aside.
 @click.option(
     "--no-header", is_flag=True, help="CSV files without names of columns; they are called 1, 2, 3, …."
 )
+@click.option("--time-zone", metavar="ZONE", help="Of times without one, such as Europe/Lisbon; default UTC.")
 @click.option("--source", help="Where all of it comes from, whatever its rows say; by default the file.")
 @click.option("--session-id", help="For rows that have no session of their own.")
 @click.option("--agent-id", help="For rows that have no agent of their own.")
@@ -76,9 +78,9 @@ def import_(session: Session, /, paths: tuple[str, ...], as_json: bool, **option
     with session.connect(create=True) as con, _progress() as progress:
         con.store.source = options["source"]
         defaults = {name: options[name] for name in scope if options[name] is not None}
-        mapping = _mapping(options["mapping"])
+        mapping, time_zone = _mapping(options["mapping"]), options["time_zone"]
         report = (
-            retry_rejected(con, options["retry"], defaults=defaults, mapping=mapping)
+            retry_rejected(con, options["retry"], defaults=defaults, mapping=mapping, time_zone=time_zone)
             if not paths
             else import_files(
                 con,
@@ -86,6 +88,7 @@ def import_(session: Session, /, paths: tuple[str, ...], as_json: bool, **option
                 format=options["format_"],
                 defaults=defaults,
                 mapping=mapping,
+                time_zone=time_zone,
                 encoding=options["encoding"],
                 header=not options["no_header"],
                 rejected_path=options["rejected"],

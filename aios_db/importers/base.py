@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone, tzinfo
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
 from aios_db.importers.encoding import find_encoding
-from aios_db.times import day_comes_first
+from aios_db.times import day_comes_first, parse_time
 
 _CHUNK = 1 << 20
+_NEEDS_ORDER = re.compile(r"(?<!\d)\d{1,2}[/.-]\d{1,2}[/.-]\d")
 _DIGITS = 4000  # Python reads no longer numbers, by default
 
 
@@ -81,6 +84,8 @@ class Options:
     """Whether the first line of a CSV file names its columns; else they are ``column_1``, ``column_2``, …"""
     mapping: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Names of fields in the files by our columns: ``{"text": "body"}``."""
+    zone: tzinfo = timezone.utc
+    """The zone of times that name none."""
 
 
 @dataclass
@@ -125,6 +130,12 @@ class Source:
             found = day_comes_first(chunk.replace(b"\0", b""))
             votes += 0 if found is None else 1 if found else -1
         return None if votes == 0 else votes > 0
+
+    def moment(self, value: object) -> datetime:
+        """Return the time that a value names, in UTC, or raise `ValueError` when it names none."""
+        needs_order = isinstance(value, str) and _NEEDS_ORDER.search(value)
+        day_first = self.day_first if needs_order else None
+        return parse_time(value, day_first=day_first, zone=self.options.zone)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes of the file in pieces."""

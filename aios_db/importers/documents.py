@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from aios_db.importers.base import Format, Record, Source
 from aios_db.importers.passages import cut
 from aios_db.importers.records import make_record
-from aios_db.times import parse_time
 
 _HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+)\s*$")
@@ -73,7 +72,7 @@ def read_sections(
 
 def read_markdown(source: Source) -> Iterator[Record]:
     """Yield one record a section; its title is the path of the headings above it: ``Guide › Install``."""
-    front, lines, first = _front_matter(source.text.splitlines())
+    front, lines, first = _front_matter(source.text.splitlines(), source.moment)
     sections = _sections(lines, first, front.get("title"), source.path.stem)
     yield from read_sections(source, sections, date=front.get("date"))
 
@@ -111,7 +110,9 @@ def _sections(lines: list[str], first: int, document: str | None, name: str) -> 
     yield section()
 
 
-def _front_matter(lines: list[str]) -> tuple[dict[str, Any], list[str], int]:
+def _front_matter(
+    lines: list[str], moment: Callable[[object], datetime]
+) -> tuple[dict[str, Any], list[str], int]:
     """Return the title and date of a YAML block at the top, the lines below, and the number of the first."""
     if not lines or lines[0].strip() != "---":
         return {}, lines, 1
@@ -130,14 +131,14 @@ def _front_matter(lines: list[str]) -> tuple[dict[str, Any], list[str], int]:
     if isinstance(block, dict):
         if isinstance(block.get("title"), str):
             found["title"] = block["title"]
-        dates = (_time(block.get(name)) for name in _DATES)
+        dates = (_time(block.get(name), moment) for name in _DATES)
         found["date"] = next((date for date in dates if date is not None), None)
     return found, lines[end + 1 :], end + 2
 
 
-def _time(value: object) -> datetime | None:
+def _time(value: object, moment: Callable[[object], datetime]) -> datetime | None:
     try:
-        return parse_time(value)
+        return moment(value)
     except ValueError:
         return None
 

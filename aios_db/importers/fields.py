@@ -61,7 +61,7 @@ def memory_fields(
     record: Mapping[str, Any],
     *,
     mapping: Mapping[str, str] = MappingProxyType({}),
-    day_first: Callable[[], bool | None] = lambda: None,
+    moment: Callable[[object], datetime] = parse_time,
     problem: Problem = lambda column, reason: None,
 ) -> dict[str, Any]:
     """Return the fields of the memory that a record describes.
@@ -72,8 +72,8 @@ def memory_fields(
         Names and values as they were read.
     mapping
         The user's word for which field is which column, by column.
-    day_first
-        Asked when a date needs it, see `parse_time`.
+    moment
+        Gives the time that a value names, as `parse_time` does.
     problem
         Called for each optional value that made no sense and is kept in the metadata instead.
 
@@ -84,13 +84,14 @@ def memory_fields(
     """
     rest = {name: value for name, value in record.items() if not _is_empty(value)}
     names = _Names(rest, mapping)
+    checks = {**_CHECKS, "occurred_at": moment}
     fields: dict[str, Any] = {"text": _text(rest, names)}
     for column in _OPTIONAL:
         refused = None
         for name in names.of(column):
             value = _with_clock(name, rest, names) if column == "occurred_at" else rest[name]
             try:
-                fields[column] = _CHECKS.get(column, _label)(value, day_first)
+                fields[column] = checks.get(column, _label)(value)
             except ValueError as error:
                 # `from` may be a structure of its own, `time` a duration: then these are metadata.
                 if names.is_own(column, name) or (column == "occurred_at" and not refused):
@@ -198,7 +199,7 @@ def _with_clock(name: str, rest: dict[str, Any], names: _Names) -> object:
     return value
 
 
-def _label(value: object, _: object) -> str:
+def _label(value: object) -> str:
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -206,13 +207,7 @@ def _label(value: object, _: object) -> str:
     raise ValueError(f"must be text, not {type(value).__name__}")
 
 
-def _moment(value: object, day_first: Callable[[], bool | None]) -> datetime:
-    text = value if isinstance(value, str) else ""
-    needs_order = re.search(r"(?<!\d)\d{1,2}[/.-]\d{1,2}[/.-]\d", text)
-    return parse_time(value, day_first=day_first() if needs_order else None)
-
-
-def _share(value: Any, _: object) -> float:
+def _share(value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -222,13 +217,13 @@ def _share(value: Any, _: object) -> float:
     return number
 
 
-def _tier(value: object, _: object) -> str:
+def _tier(value: object) -> str:
     if isinstance(value, str) and value.strip().lower() in TIERS:
         return value.strip().lower()
     raise ValueError(f"must be one of {', '.join(TIERS)}")
 
 
-def _vector(value: Any, _: object) -> list[float]:
+def _vector(value: Any) -> list[float]:
     try:
         numbers = [float(number) for number in value]
     except (TypeError, ValueError, OverflowError):
@@ -238,21 +233,20 @@ def _vector(value: Any, _: object) -> list[float]:
     return numbers
 
 
-def _media(value: object, _: object) -> bytes:
+def _media(value: object) -> bytes:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     raise ValueError("must be bytes")
 
 
-def _ids(value: Any, _: object) -> list[str]:
+def _ids(value: Any) -> list[str]:
     if isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):
         return [clean(each) for each in value]
     raise ValueError("must be a list of memory ids")
 
 
-_CHECKS: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
+_CHECKS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
-        "occurred_at": _moment,
         "importance": _share,
         "trust": _share,
         "tier": _tier,

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from itertools import pairwise
 
 from aios_db.importers.base import Format, Record, Skipped, Source
@@ -61,7 +61,7 @@ def read(source: Source) -> Iterator[Record]:
     """Yield one record a message; lines that nobody said, and media without words, are skipped."""
     lines = source.text.split("\n")
     messages = list(_messages(lines, timed=_is_log([line for line in lines if line.strip()][:_SAMPLE_LINES])))
-    day_first = _day_first(messages)
+    day_first, zone = _day_first(messages), source.options.zone
     for message in messages:
         location, progress = f"{source.name}:{message.line}", message.line / len(lines)
         text, media, wordless = _words(message.text)
@@ -74,7 +74,7 @@ def read(source: Source) -> Iterator[Record]:
                 "text": text,
                 "speaker": message.who,
                 "session_id": source.name,
-                "occurred_at": _time(message, day_first),
+                "occurred_at": _time(message, day_first, zone),
                 "kind": "message",
                 "media_uri": media,
                 "metadata": {"conversation": source.path.stem},
@@ -149,12 +149,12 @@ def _day_first(messages: list[_Message]) -> bool | None:
     return not any(re.search("[AaPp]", message.clock) for message in messages)
 
 
-def _time(message: _Message, day_first: bool | None) -> datetime | None:
+def _time(message: _Message, day_first: bool | None, zone: tzinfo = timezone.utc) -> datetime | None:
     clock = message.clock
     if ":" not in clock:
         clock = re.sub(r"(?<=\d)\.(?=\d\d)", ":", clock, count=2)
     try:
-        return parse_time(f"{message.day.rstrip('.')} {clock}", day_first=day_first)
+        return parse_time(f"{message.day.rstrip('.')} {clock}", day_first=day_first, zone=zone)
     except ValueError:
         return None
 

@@ -45,7 +45,7 @@ def make_record(
         fields = memory_fields(
             record,
             mapping=source.options.mapping,
-            day_first=lambda: source.day_first,
+            moment=source.moment,
             problem=lambda column, reason: problems.append(f"{column} {reason.partition(': ')[0]}"),
         )
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timezone
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from aios_db.importers.base import (
 from aios_db.importers.formats import find_format, format_names
 from aios_db.importers.journal import Journal
 from aios_db.importers.naming import SourceNames
+from aios_db.importers.options import checked_options
 from aios_db.importers.replacing import Naming, is_unchanged, remove_gone, stored
 from aios_db.importers.report import FileReport, ImportReport
 from aios_db.importers.sources import check_paths, find_sources
@@ -61,7 +63,7 @@ def retry_rejected(con: Connection, path: str | Path, **options: Any) -> ImportR
     path
         The file, as an import left it.
     **options
-        ``defaults``, ``mapping`` and ``progress``, as for `import_files`.
+        ``defaults``, ``mapping``, ``time_zone`` and ``progress``, as for `import_files`.
 
     Raises
     ------
@@ -70,12 +72,12 @@ def retry_rejected(con: Connection, path: str | Path, **options: Any) -> ImportR
     """
     wanted = Path(path)
     check_paths([wanted])
-    mapping = checked_options(options.get("mapping"), None, True)
+    said = checked_options(options.get("mapping"), None, True, options.get("time_zone"))
     run = _Run(
         con, Path(con.store.path), defaults_in(con.store.scope, options.get("defaults")), Aside(wanted),
         options.get("progress"), ImportReport(), restart=True, sync=False,
     )  # fmt: skip
-    return run.retry(Source(wanted, wanted.parent, mapping))
+    return run.retry(Source(wanted, wanted.parent, said))
 
 
 def import_path(con: Connection, path: str | Path, **options: object) -> ImportReport:
@@ -92,6 +94,7 @@ def import_files(
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
     header: bool = True,
+    time_zone: str | None = None,
     rejected_path: str | Path | None = None,
     restart: bool = False,
     sync: bool = False,
@@ -119,6 +122,8 @@ def import_files(
         The encoding of text files; found out by default.
     header
         False when the first line of CSV files is a row and not the names of the columns.
+    time_zone
+        The zone of times that name none, such as ``Europe/Lisbon``; UTC by default.
     rejected_path
         The JSON-lines file that bad records are added to; by default beside the database,
         ``<database>.rejected.jsonl``.
@@ -134,11 +139,12 @@ def import_files(
     OperationalError
         There is no file or folder at one of the paths; nothing is imported then.
     ProgrammingError
-        The only file is of no known format, or ``format``, ``mapping`` or ``encoding`` name none.
+        The only file is of no known format, or ``format``, ``mapping``, ``encoding`` or ``time_zone``
+        name none.
     """
     database = Path(con.store.path)
     aside = Path(rejected_path) if rejected_path else database.with_name(database.name + ".rejected.jsonl")
-    options = checked_options(mapping, encoding, header)
+    options = checked_options(mapping, encoding, header, time_zone)
     defaults = defaults_in(con.store.scope, defaults)
     run = _Run(con, database, defaults, Aside(aside), progress, ImportReport(), restart, sync)
     wanted = [Path(path) for path in paths]
@@ -152,25 +158,6 @@ def import_files(
         for path in wanted if sync else ():
             run.remove_gone_files(path)
     return run.report
-
-
-def checked_options(mapping: Mapping[str, str] | None, encoding: str | None, header: bool) -> Options:
-    """Return what the user says about files, or raise `ProgrammingError` when it cannot be meant."""
-    import codecs
-
-    from aios_db.schema.memories import WRITABLE
-
-    for column in mapping or {}:
-        if column not in WRITABLE:
-            raise ProgrammingError(
-                f"there is no column {column!r} to map to; there are {', '.join(WRITABLE)}"
-            )
-    try:
-        if encoding is not None and not codecs.lookup(encoding)._is_text_encoding:
-            raise LookupError
-    except LookupError:
-        raise ProgrammingError(f"there is no text encoding {encoding!r}; utf-8 and cp1252 are two") from None
-    return Options(encoding, header, dict(mapping or {}))
 
 
 def read_path(
@@ -271,6 +258,8 @@ class _Run:
     def _journal(self, source: Source, chosen: Format) -> Journal:
         options = source.options
         how = [source.name, options.encoding, options.header, sorted(options.mapping.items())]
+        if options.zone is not timezone.utc:
+            how.append(str(options.zone))
         return Journal.open(self.database, source.sha256(), f"{chosen.name} {how}", self.defaults)
 
     def skip(self, name: str, reason: str) -> None:

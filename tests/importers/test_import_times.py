@@ -4,11 +4,15 @@ import json
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aios_db
+from aios_db.cli import main
+from aios_db.importers import import_files
 from aios_db.times import day_comes_first, parse_time
 
 UTC = timezone.utc
@@ -47,6 +51,7 @@ NIGHT = datetime(2023, 5, 20, 22, 15, tzinfo=UTC)
         ("2023-05-20 22:15 GMT-0330", NIGHT + timedelta(hours=3.5)),
         ("2023-05-20 22:15:00 +0200 CEST", NIGHT - timedelta(hours=2)),
         ("2023-05-20T22:15:00+02:00[Europe/Berlin]", NIGHT - timedelta(hours=2)),
+        ("2023-05-20T22:15:00Z[UTC]", NIGHT),
         ("2023-05-20 22:15 Europe/Berlin", NIGHT - timedelta(hours=2)),
         ("2023-05-20 22:15:00 EST", NIGHT + timedelta(hours=5)),
         ("Sat, 20 May 2023 22:15:00 +0000", NIGHT),
@@ -188,3 +193,44 @@ def test_leap_seconds_and_the_end_of_a_day(value, expected):
 def test_a_clock_that_there_is_not_is_no_time(clock):
     with pytest.raises(ValueError, match="is not a time"):
         parse_time(f"2023-05-20 {clock}")
+
+
+ZONED = {  # what names no zone, in every kind of reader; Lisbon is an hour ahead of UTC in summer
+    "chat.json": '[{"role": "user", "content": "a", "date": "2024-07-01 10:00"}]',
+    "rows.jsonl": '{"text": "b", "time": "2024-07-01T10:00"}\n{"text": "b2", "date": 45474.416666666664}\n',
+    "table.csv": "text,date,time\nc,2024-07-01,10:00\n",
+    "log.txt": "[01/07/2024, 10:00:00] Ann: d\n[01/07/2024, 10:00:00] Bo: e\n",
+    "page.md": "---\ndate: 2024-07-01 10:00\n---\nf\n",
+}
+EXACT = {
+    "mail.eml": "From: a@b\nDate: Mon, 01 Jul 2024 09:00:00 +0000\n\ng\n",
+    "epoch.jsonl": '{"text": "h", "ts": 1719824400}\n{"text": "i", "ts": "2024-07-01 11:00 +0200"}\n',
+}
+
+
+def test_a_time_without_a_zone_is_in_the_one_that_the_user_names(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, content in (ZONED | EXACT).items():
+        (folder / name).write_text(content)
+    ask = "SELECT count(*), list(DISTINCT occurred_at) FROM memories"
+    with aios_db.connect(tmp_path / "a.aios") as con:
+        import_files(con, [folder], time_zone="Europe/Lisbon")
+        assert con.execute(ask).fetchall() == [(10, [datetime(2024, 7, 1, 9, tzinfo=UTC)])]
+        again = import_files(con, [folder], time_zone="Europe/Lisbon")
+        assert again.read == again.skipped
+        import_files(con, [folder])  # another zone reads the files again
+        assert con.execute(ask).fetchall()[0][0] == 10
+        late = con.execute("SELECT count(*) FROM memories WHERE hour(occurred_at) = 10").fetchone()
+        assert late == (7,)
+        with pytest.raises(aios_db.ProgrammingError, match="'Europe/Lisboa'; Europe/Lisbon"):
+            import_files(con, [folder], time_zone="Europe/Lisboa")
+
+
+def test_the_command_line_takes_a_time_zone(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,date\na,2024-01-01 00:30\n")
+    path = tmp_path / "a.csv"
+    assert main(["import", str(path), "--time-zone", "Asia/Tokyo", "--db", str(tmp_path / "a.aios")]) == 0
+    with aios_db.connect(tmp_path / "a.aios") as con:
+        (time,) = con.execute("SELECT occurred_at FROM memories").fetchone()
+    assert time == datetime(2023, 12, 31, 15, 30, tzinfo=UTC)

@@ -19,7 +19,7 @@ from aios_db.checking.files import check_files, check_marker
 from aios_db.checking.links import LinkChecks
 from aios_db.checking.lookups import check_lookups
 from aios_db.checking.memories import MemoryChecks
-from aios_db.checking.tables import batches, check_history, open_table, size_of
+from aios_db.checking.tables import batches, check_history, has_columns, open_table, size_of
 from aios_db.schema import association_links, memories
 from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK
@@ -107,6 +107,12 @@ class _Check:
             self._size = sum(map(size_of, tables)) + sum(map(index_.size_of, segments)) + 1
             for each in tables:
                 check_history(self._faults, each)
+            if links is not None and not has_columns(self._faults, links, association_links.SCHEMA, _LINKS):
+                links = None
+            if stored is not None and not has_columns(
+                self._faults, stored, _memories_schema(stored), SALVAGE
+            ):
+                stored = None
             check_marker(self._faults, stored.schema if stored else None)
             check_files(self._faults)
             looked_at = [index_.check_files(self._faults, each, self._on_bytes) for each in segments]
@@ -169,7 +175,7 @@ class _Check:
 
     def _records(self, table: str, dataset: lance.LanceDataset) -> None:
         checks = records.RecordChecks(self._faults, table)
-        if not checks.columns(dataset.schema):
+        if not has_columns(self._faults, dataset, RECORDS[table].SCHEMA, records.remedy(table)):
             return
         for file, batch in batches(self._faults, dataset, records.remedy(table), self._on_bytes):
             checks.look(file, batch)
@@ -200,3 +206,13 @@ class _Check:
             return
         with WriteLock(self._database / LOCK, self._config.storage.lock_timeout_s).hold():
             yield
+
+
+def _memories_schema(stored: lance.LanceDataset) -> pa.Schema:
+    """Return what the columns of memories have to be, with vectors as long as there."""
+    lengths = [
+        each.type.list_size
+        for each in stored.schema
+        if each.name == "text_embedding" and pa.types.is_fixed_size_list(each.type)
+    ]
+    return memories.memories_schema(*lengths or [1])

@@ -44,15 +44,7 @@ class RecordChecks:
     def __init__(self, faults: Faults, table: str) -> None:
         self._faults, self._table, self._remedy = faults, table, remedy(table)
         self._key: str = RECORDS[table].KEY
-        self._schema: pa.Schema = RECORDS[table].SCHEMA
         self._keys: set[object] = set()
-
-    def columns(self, there: pa.Schema) -> bool:
-        """Note columns that are gone; tell whether all are there."""
-        gone = [each.name for each in self._schema if each.name not in there.names]
-        if gone:
-            self._faults.file(f"{self._table}.lance", f"has no column {', '.join(gone)}", self._remedy)
-        return not gone
 
     def look(self, file: Path, batch: pa.RecordBatch) -> None:
         """Check some rows."""

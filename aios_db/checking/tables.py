@@ -50,6 +50,18 @@ def open_table(faults: Faults, table: str, remedy: str) -> lance.LanceDataset | 
     return dataset
 
 
+def has_columns(faults: Faults, dataset: lance.LanceDataset, wanted: pa.Schema, remedy: str) -> bool:
+    """Note columns of the newest version that are gone or of another type; tell whether all are right."""
+    there = {each.name: each for each in dataset.schema}
+    gone = [each.name for each in wanted if each.name not in there]
+    other = [each.name for each in wanted if each.name in there and not there[each.name].equals(each)]
+    path = Path(dataset.uri)
+    for names, what in ((gone, "has no column"), (other, "has another type for the column")):
+        if names:
+            faults.file(path / manifest(dataset.version), f"{what} {', '.join(names)}", remedy)
+    return not gone and not other
+
+
 def batches(
     faults: Faults, dataset: lance.LanceDataset, remedy: str, on_bytes: OnBytes
 ) -> Iterator[tuple[Path, pa.RecordBatch]]:

@@ -21,6 +21,7 @@ from aios_db.schema import association_links, lora_cards, quarantine_releases, v
 from aios_db.schema.errors import OperationalError
 from aios_db.search import checksums
 from aios_db.search.segment import current
+from aios_db.store.durable import manifest, versions
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
 from salvage_helpers import connect, copy, row
@@ -229,6 +230,26 @@ def test_the_index_is_compared_with_the_tables(database: Path, what: str) -> Non
     assert any(message in each and "aios repair" in each for each in faults), faults
     aios_db.repair(database)
     assert check(database).whole
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [("association_links", "weight"), ("association_links", "source_id"), ("memories", "text_embedding"),
+     ("memories", "metadata"), ("quarantine_releases", "fingerprint")],
+)  # fmt: skip
+def test_a_column_with_another_name_is_named_also_where_there_are_no_rows(
+    tmp_path: Path, table: str, name: str
+) -> None:
+    place = tmp_path / "agent.aios"
+    with connect(place, maintenance_delay_s=3600) as con:
+        con.remember(row("One alone has no links"))
+    assert check(place).faults == ()
+    path = place / f"{table}.lance"
+    newest = path / manifest(versions(path)[0])
+    content = newest.read_bytes()
+    at = content.rindex(name.encode())
+    newest.write_bytes(content[:at] + b"z" + content[at + 1 :])
+    assert f"has no column {name}" in said(check(place), newest.name)
 
 
 def test_a_lost_newest_manifest_is_named(database: Path) -> None:

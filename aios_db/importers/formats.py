@@ -7,6 +7,7 @@ from aios_db.importers.chat import CHAT
 from aios_db.importers.chroma import CHROMA
 from aios_db.importers.documents import MARKDOWN, TEXT
 from aios_db.importers.facebook import FACEBOOK
+from aios_db.importers.keep import KEEP
 from aios_db.importers.legacy import LEGACY
 from aios_db.importers.locomo import LOCOMO
 from aios_db.importers.logs import LOG
@@ -20,8 +21,8 @@ from aios_db.schema.errors import ProgrammingError
 
 # The first that recognises a file reads it, so the special come before the general.
 FORMATS: tuple[Format, ...] = (
-    LOCOMO, SLACK, FACEBOOK, CHROMA, CHAT, JSON, JSONL, CSV, LEGACY, PARQUET, ARROW, MARKDOWN, HTML, MAIL,
-    LOG, TEXT, PDF, DOCX,
+    LOCOMO, SLACK, FACEBOOK, KEEP, CHROMA, CHAT, JSON, JSONL, CSV, LEGACY, PARQUET, ARROW, MARKDOWN, HTML,
+    MAIL, LOG, TEXT, PDF, DOCX,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections import deque
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,9 @@ from aios_db.schema.deadlines import Deadlines
 from aios_db.schema.errors import Error
 
 Handler = Callable[..., pa.Array]
+
+_MARK = re.compile(r"\[aios error (\d+)\]")
+_MOST_WAITING = 32
 
 
 @dataclass(frozen=True)
@@ -63,26 +66,32 @@ class ScalarFunction:
 
 
 class ErrorBook:
-    """Remembers the last errors raised inside SQL functions, since DuckDB passes on only their text."""
+    """Keeps errors of SQL functions until they come out of DuckDB, which passes on their text alone.
+
+    An error holds the frames that it went through, with all that is in them, so that it is handed out once.
+    """
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[str, Error | KeyboardInterrupt]] = deque(maxlen=32)
+        self._waiting: dict[int, Error | KeyboardInterrupt] = {}
         self._number = itertools.count(1)
 
     def record(self, error: Error | KeyboardInterrupt) -> Error:
         """Return an error to raise in the function's place, marked so that `find` knows it again."""
-        mark = f"[aios error {next(self._number)}]"
-        self._recent.append((mark, error))
-        return (
-            type(error)(f"{error} {mark}")
-            if isinstance(error, Error) and type(error).__init__ is Error.__init__
-            else Error(f"{error} {mark}")
-        )
+        number = next(self._number)
+        self._waiting[number] = error
+        self._waiting.pop(number - _MOST_WAITING, None)  # on a connection of the user's own nobody looks
+        marked = f"{error} [aios error {number}]"
+        if isinstance(error, Error) and type(error).__init__ is Error.__init__:
+            return type(error)(marked)
+        return Error(marked)
 
     def find(self, error: duckdb.Error) -> Error | KeyboardInterrupt | None:
-        """Return the error that DuckDB wrapped in this one, if it was one of ours."""
-        text = str(error)
-        return next((original for mark, original in reversed(self._recent) if mark in text), None)
+        """Return the error that DuckDB wrapped in this one, if it was one of ours, and keep it no longer."""
+        for number in reversed(_MARK.findall(str(error))):
+            found = self._waiting.pop(int(number), None)
+            if found is not None:
+                return found
+        return None
 
 
 def install(  # noqa: PLR0917 - each of another kind

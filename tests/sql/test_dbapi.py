@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import duckdb
@@ -415,3 +417,23 @@ def test_a_configuration_may_be_a_file(tmp_path: Path) -> None:
     for config in (file, str(file)):
         with aios_db.connect(tmp_path / "agent.aios", config=config) as connection:
             assert connection.store.config.recall.k == 3
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT unit_vector([0.0, 0.0])", "FROM update_all([{memory_id: 'x', tier: 'long'}])", "SELEC"],
+)
+def test_an_error_that_was_handled_keeps_nothing_alive(con: aios_db.Connection, sql: str) -> None:
+    class Large:
+        """What the caller has at hand."""
+
+    def ask() -> weakref.ref[Large]:
+        large = Large()
+        with pytest.raises(aios_db.Error) as raised:
+            con.execute(sql).fetchall()
+        assert "aios error" not in str(raised.value)
+        return weakref.ref(large)
+
+    left = ask()
+    gc.collect()
+    assert left() is None

@@ -100,6 +100,8 @@ class StorageConfig:
 
     dimension: Annotated[int, Range(1)] = 384
     """Length of a text vector in a new database when no text model says it."""
+    max_text_bytes: PositiveInt = 16_777_216
+    """Most bytes (UTF-8) of a text, a title or any other text column of a memory that is written."""
     compact_after_fragments: Annotated[int, Range(2)] = 16
     """Compact in the background when a table has this many small fragments."""
     maintenance_delay_s: NonNegative = 2.0

@@ -30,6 +30,7 @@ from aios_db.exports.layout import (
 from aios_db.provenance.origins import renamed
 from aios_db.schema.errors import DataError, OperationalError, SchemaVersionError
 from aios_db.store.adoptable import adoptable, check_links
+from aios_db.store.rows import check_lengths
 
 if TYPE_CHECKING:
     from aios_db.store.store import MemoryStore
@@ -102,7 +103,7 @@ def read_export(store: MemoryStore, path: Path, progress: Progress = _say_nothin
         A memory or a link has a value that none can have. Nothing is stored.
     """
     source = _Directory(path) if path.is_dir() else _Lines(path)
-    _check(source, path)
+    _check(source, path, store.config.storage.max_text_bytes)
     taken = Taken()
     moved: dict[str, str] = {}
     missing = store.missing_origins()
@@ -123,14 +124,15 @@ def read_export(store: MemoryStore, path: Path, progress: Progress = _say_nothin
     return taken
 
 
-def _memories(rows: pa.Table) -> pa.Table:
-    return adoptable(rows.drop_columns(RELEASED.names))
-
-
-def _check(source: _Directory | _Lines, path: Path) -> None:
+def _check(source: _Directory | _Lines, path: Path, most_bytes: int) -> None:
     """Read all of an export, and refuse what cannot be taken in."""
+
+    def memories(rows: pa.Table) -> None:
+        checked = adoptable(rows.drop_columns(RELEASED.names))
+        check_lengths(dict(zip(checked.column_names, checked.columns, strict=True)), most_bytes)
+
     for check, key, batches in (
-        (_memories, "memory", source.memory_batches()),
+        (memories, "memory", source.memory_batches()),
         (check_links, "link", source.link_batches()),
     ):
         begun = 0

@@ -178,6 +178,19 @@ def check_values(columns: Mapping[str, pa.Array]) -> None:
             raise DataError(f"row {row}: {name} is empty; leave it out, or give it a word")
 
 
+def check_lengths(columns: Mapping[str, pa.Array | pa.ChunkedArray], most_bytes: int) -> None:
+    """Refuse rows with a longer text in any column by a `DataError` with the row's number."""
+    for name, column in columns.items():
+        if name in WRITABLE and pa.types.is_string(column.type):
+            lengths = pc.fill_null(pc.binary_length(column), 0)
+            row = _first(pc.greater(lengths, most_bytes))
+            if row is not None:
+                raise DataError(
+                    f"row {row}: {name} has {lengths[row].as_py():,} bytes, and the most is {most_bytes:,}; "
+                    "store it in parts, or raise storage.max_text_bytes"
+                )
+
+
 def _is_blank(column: pa.Array) -> pa.Array:
     return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True)
 

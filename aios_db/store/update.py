@@ -16,7 +16,7 @@ from aios_db.schema.memories import KEY, SCOPE, WRITABLE, memories_schema
 from aios_db.search.index import SearchIndex
 from aios_db.store.changes import Change, differs
 from aios_db.store.known import Stored, reworded
-from aios_db.store.rows import DEFAULTS, check_values, coerce, derive
+from aios_db.store.rows import DEFAULTS, check_lengths, check_values, coerce, derive
 from aios_db.store.tables import UPDATABLE, check_columns
 from aios_db.store.turns import (
     Turns,
@@ -43,6 +43,8 @@ class Update:
         Each with ``memory_id`` and the columns that it changes; later ones win.
     dimension
         Length of a given vector.
+    most_bytes
+        Of a text.
 
     Raises
     ------
@@ -50,11 +52,12 @@ class Update:
         As `MemoryStore.update`.
     """
 
-    def __init__(self, tables: Sequence[pa.Table], dimension: int) -> None:
+    def __init__(self, tables: Sequence[pa.Table], dimension: int, most_bytes: int) -> None:
         schema = memories_schema(dimension)
         self._parts: list[tuple[list[str], dict[str, pa.Array]]] = []
         for table in tables:
             columns = coerce(_checked(table), schema)
+            check_lengths(columns, most_bytes)
             ids = columns.pop(KEY)
             if ids.null_count:
                 raise DataError(f"row {ids.is_null().to_pylist().index(True)}: memory_id is NULL")

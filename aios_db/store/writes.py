@@ -43,7 +43,7 @@ from aios_db.store.linking import link_new
 from aios_db.store.maintenance import Maintenance
 from aios_db.store.pending import Pending, count_accesses
 from aios_db.store.recording import Recording
-from aios_db.store.rows import complete, normalise
+from aios_db.store.rows import check_lengths, complete, normalise
 from aios_db.store.selection import Selection
 from aios_db.store.strongest import write_first
 from aios_db.store.turns import (
@@ -166,6 +166,7 @@ class Writes(Recording):
         given = normalise(of_source(self.scope.own(rows), self.source), self.dimension)
         if not len(given):
             return []
+        check_lengths(dict(zip(given.column_names, given.columns, strict=True)), self._most_bytes)
         contents = content_identities(given, turns or Turns(), append=append, fold=fold)
         given = _with(given, content_hash=pa.array(contents, pa.string()))
         external = external_keys(given)
@@ -224,7 +225,7 @@ class Writes(Recording):
         """
         self._check_writable()
         tables = [rows] if isinstance(rows, pa.Table) else rows
-        update = Update([of_source(each, self.source) for each in tables], self.dimension)
+        update = Update([of_source(each, self.source) for each in tables], self.dimension, self._most_bytes)
         if not update.memory_ids:
             return 0
         self.refresh()
@@ -268,6 +269,10 @@ class Writes(Recording):
         return draft.deleted
 
     # Inside
+
+    @property
+    def _most_bytes(self) -> int:
+        return self.config.storage.max_text_bytes
 
     def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
         row_ids = chosen.rows(self.memories, self.index)

@@ -22,7 +22,7 @@ TABLES = (
     "schema_migrations",
 )  # fmt: skip
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200 * TRIES)]
 
 
 @pytest.fixture(scope="module")

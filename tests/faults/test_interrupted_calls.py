@@ -22,10 +22,11 @@ from aios_db.config import Config
 from aios_db.schema.config import EngineConfig, StorageConfig
 from aios_db.search.index import SearchIndex
 
-POINTS = 12 * int(os.environ.get("AIOS_FAULT_TRIES", "1"))
+TRIES = int(os.environ.get("AIOS_FAULT_TRIES", "1"))
+POINTS = 12 * TRIES
 PACKAGE = str(Path(aios_db.__file__).parent)
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900 * TRIES)]
 
 
 class Interrupt:

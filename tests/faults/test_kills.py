@@ -16,7 +16,7 @@ from kills import COMMANDS, kill, template
 
 TRIES = int(os.environ.get("AIOS_FAULT_TRIES", "1"))
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600 * TRIES)]
 
 
 @pytest.fixture(scope="module")

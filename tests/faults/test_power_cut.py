@@ -22,7 +22,7 @@ TRIES = int(os.environ.get("AIOS_FAULT_TRIES", "1"))
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(not can_cut(), reason="needs root, ext4 and a loop device"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(600 * TRIES),
 ]
 
 

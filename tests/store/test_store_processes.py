@@ -24,7 +24,7 @@ Open = Callable[..., MemoryStore]
 KILLS = int(os.environ.get("AIOS_FAULT_TRIES", "10"))
 _STARTED: list[subprocess.Popen[str]] = []
 
-pytestmark = pytest.mark.timeout(900)  # thousands of writes that are forced to a disk others use, too
+pytestmark = pytest.mark.timeout(90 * KILLS)  # thousands of writes that are forced to a disk others use, too
 
 
 @pytest.fixture(autouse=True)

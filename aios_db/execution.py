@@ -1,0 +1,219 @@
+"""Running the statements of a cursor: by DuckDB, by the store, or by one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from aios_db import dml, own_objects, writes
+from aios_db.fetching import distinct_names
+from aios_db.parameters import Parameters
+from aios_db.result import NO_ROWS, Result
+from aios_db.schema import deadlines
+from aios_db.security import limits, loopholes
+from aios_db.statements import returns_count
+
+if TYPE_CHECKING:
+    from aios_db.connection import Connection
+    from aios_db.plans import Plans
+    from aios_db.transaction import Transaction
+    from aios_db.udfs.writing import Bound
+
+
+class Execution:
+    """Executes statements on a connection of DuckDB's, those that write memories by the store.
+
+    Parameters
+    ----------
+    connection
+        Whose store, guard and restrictions hold.
+    database
+        DuckDB's connection of the cursor.
+    plans
+        Those of the cursor.
+    transaction, result
+        Of the cursor; each statement changes them.
+    see_newest
+        Moves the cursor to the newest version of the tables.
+    """
+
+    def __init__(  # noqa: PLR0917 - what a cursor is made of
+        self,
+        connection: Connection,
+        database: duckdb.DuckDBPyConnection,
+        plans: Plans,
+        transaction: Transaction,
+        result: Result,
+        see_newest: Callable[[], None],
+    ) -> None:
+        self._connection, self._database = connection, database
+        self._plans, self._transaction, self._result = plans, transaction, result
+        self._see_newest = see_newest
+
+    def run(self, statement: duckdb.Statement, parameters: Parameters | None) -> None:
+        """Execute a statement; what it returns is then the result."""
+        self._result.forget()
+        deadlines.current().next_statement()
+        self._connection.store.origins.begin(statement.query)
+        self._refuse(statement)
+        if statement.type == duckdb.StatementType.TRANSACTION:
+            self._transaction.statement(statement.query)
+            self._result.is_empty()
+            return
+        target = dml.target_of(statement)
+        if target is not None:
+            self._change(target, statement, [parameters])
+            return
+        if self._connection.restrictions.max_rows is None:
+            self._run_in_duckdb(statement, parameters, lambda: None)
+            return
+        whole = limits.undone_if_refused(self._database, statement, in_transaction=self._transaction.is_open)
+        with whole as keep:
+            self._run_in_duckdb(statement, parameters, keep)
+
+    def change_many(self, statement: duckdb.Statement, sets: Sequence[Parameters]) -> int | None:
+        """Change a table of the database in one commit for all sets of parameters; return how many rows.
+
+        None, and nothing done, where it changes none of those tables.
+        """
+        target = dml.target_of(statement)
+        if target is None:
+            return None
+        self._result.forget()
+        self._connection.store.origins.begin(statement.query)
+        self._see_newest()
+        self._change(target, statement, sets)
+        return max(self._result.rowcount, 0)
+
+    def relation(self, statement: duckdb.Statement, parameters: Parameters | None) -> duckdb.DuckDBPyRelation:
+        """Return a lazy relation of a query, or one of the result of a statement that has to run at once."""
+        self._result.forget()
+        self._refuse(statement)
+        if statement.type == duckdb.StatementType.TRANSACTION:
+            self._transaction.statement(statement.query)
+            return self._database.sql(NO_ROWS)
+        limited = self._connection.restrictions.runs_at_once
+        if dml.target_of(statement) is not None or (limited and limits.may_change(statement)):
+            self.run(statement, parameters)
+            return self._of_result() if self._result.is_there else self._database.sql(NO_ROWS)
+        called = self._called(statement)
+        with self._plans.around(self._database, statement), self._watching(statement) as bound:
+            relation = self._database.sql(statement, params=parameters)
+        if bound and statement.type == duckdb.StatementType.CREATE:
+            writes.refuse_lost(statement, bound)
+        if not (bound or called or limited) or statement.type != duckdb.StatementType.SELECT:
+            return relation
+        del relation  # a relation runs when it is read, and again when it is read again
+        self.run(statement, parameters)
+        return self._of_result()
+
+    def _run_in_duckdb(
+        self, statement: duckdb.Statement, parameters: Parameters | None, keep: Callable[[], None]
+    ) -> None:
+        called = self._called(statement)
+        with self._watching(statement) as bound:
+            self._plans.execute(self._database, statement, parameters)
+        if returns_count(statement, self._database.description):
+            row = self._database.fetchone()
+            keep()
+            writes.refuse_lost(statement, bound)
+            if row:
+                self._result.is_count(int(row[0]))
+            else:
+                self._result.is_empty()
+        elif duckdb.ExpectedResultType.QUERY_RESULT in statement.expected_result_type:
+            if called and not bound:
+                raise writes.misplaced(called)
+            if bound and statement.type == duckdb.StatementType.SELECT:
+                self._plans.writes(statement)
+                self._transaction.refuse_writing()
+                self._carry_out(statement, parameters, bound)
+            elif self._connection.restrictions.max_rows is not None:
+                self._limit(keep)
+            self._result.is_of_query()
+            if statement.type == duckdb.StatementType.EXECUTE:
+                writes.refuse_prepared(self._result.description or [])
+        else:
+            self._result.is_empty()
+
+    def _carry_out(self, statement: duckdb.Statement, parameters: Parameters | None, bound: Bound) -> None:
+        """Write what a SELECT that has run asks for; the result is then what the calls returned."""
+        columns = self._columns()
+        guard = self._connection.guard
+        result = limits.at_most(self._database, self._connection.restrictions.max_rows)
+        writes.refuse_lost(statement, bound)
+        writes.refuse_misplaced(self._database, guard, statement.query, parameters, result, bound)
+        at_once = writes.writes_at_once(bound)
+        for write in bound.postponed:
+            write()
+        if at_once and not bound.postponed:
+            # It has succeeded without having written; now it is to write.
+            with self._watching(statement, trying=False) as made:
+                self._plans.execute(self._database, statement, parameters)
+                result = limits.at_most(self._database, self._connection.restrictions.max_rows, written=True)
+            writes.refuse_lost(statement, made)
+        self._result.read_back(*writes.carry_out(self._connection.store, result, columns))
+
+    def _change(
+        self, target: dml.Target, statement: duckdb.Statement, sets: Sequence[Parameters | None]
+    ) -> None:
+        """Insert into, update or delete from a table of the database."""
+        self._transaction.refuse_writing()
+        with self._watching(statement) as bound:
+            count, returned = dml.run(
+                self._database,
+                target,
+                statement,
+                sets,
+                self._connection.store,
+                self._see_newest,
+                self._connection.restrictions.max_rows,
+            )
+        writes.refuse_lost(statement, bound)
+        if returned is None:
+            self._result.is_count(count)
+        else:
+            rows, columns = returned
+            self._result.read_back(*writes.readable(rows.columns, columns))
+            self._result.is_of_query()
+
+    def _limit(self, keep: Callable[[], None]) -> None:
+        """Read the result that a statement has, as far as it may go, and keep what it changed."""
+        columns = self._columns()
+        rows = limits.at_most(self._database, self._connection.restrictions.max_rows)
+        keep()
+        self._result.read_back(*writes.readable(rows.columns, columns))
+
+    def _columns(self) -> list[tuple[str, str]]:
+        return [(column[0], str(column[1])) for column in self._database.description or []]
+
+    def _of_result(self) -> duckdb.DuckDBPyRelation:
+        """Return the result as a relation that can be read many times."""
+        table = self._result.rows().to_arrow_table()
+        return self._database.from_arrow(table.rename_columns(distinct_names(table.column_names)))
+
+    def _refuse(self, statement: duckdb.Statement) -> None:
+        own_objects.refuse_change(statement)
+        if not self._connection.restrictions.external_access:
+            loopholes.refuse(statement)
+
+    def _called(self, statement: duckdb.Statement) -> str | None:
+        """Return the writing function that a SELECT calls by its name, if any; not in a transaction."""
+        called = writes.called(self._database, statement)
+        if called:
+            self._transaction.refuse_writing()
+        return called
+
+    @contextmanager
+    def _watching(self, statement: duckdb.Statement, *, trying: bool = True) -> Iterator[Bound]:
+        """Refuse, while a statement is bound, the calls of writing functions that it could not carry out.
+
+        While ``trying``, those that write at once write nothing yet.
+        """
+        check = partial(writes.check, statement, in_transaction=self._transaction.is_open)
+        with self._connection.guard.watching(check, trying=trying) as bound:
+            yield bound

@@ -8,8 +8,11 @@ and waits for the version that the hub makes of all.
     python bench/bench_federation.py --data ../shared/data/stsb --agents 2 8 --rounds 12
 
 Ways to sync: ``full`` sends whole cards in float32; ``lossless`` exact differences; ``sparse`` the largest
-part, with error feedback. With ``--poisoners 1`` one agent sends its change turned
-round and five times as large.
+part, with error feedback. Each may have a number of rounds of its own: ``--rounds 10 17``. Printed is the
+quality by rounds and bytes, and after how many bytes a way is within ``--within`` points of the best that the
+first one reached. With ``--poisoners 1`` one agent sends its change turned round and five times as large.
+``--hold-out 10`` measures on every tenth pair of the training data in place of dev, and trains on the rest:
+for whoever tunes.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import json
 import multiprocessing
 import os
 import platform
+import queue
 import shutil
 import socket
 import tempfile
@@ -48,9 +52,8 @@ class Way:
 WAYS = {
     "full": Way("full", whole=True),
     "lossless": Way("lossless"),
-    "sparse": Way("sparse", (0.03, 2), (0.05, 2)),
-    "denser": Way("denser", (0.1, 2), (0.2, 2)),
-    "sparser": Way("sparser", (0.01, 1), (0.02, 1)),
+    "sparse": Way("sparse", (0.08, 1), (0.08, 1)),
+    "sparser": Way("sparser", (0.03, 2), (0.05, 2)),
 }
 
 
@@ -101,7 +104,7 @@ def open_library(path: Path) -> Any:
 
 
 def run_hub(  # noqa: PLR0917 - the arguments of a process
-    path: Path, options: Any, way: Way, agents: int, ports: Any, done: Any
+    path: Path, options: Any, way: Way, agents: int, port: Any, done: Any
 ) -> None:
     import logging
 
@@ -117,16 +120,13 @@ def run_hub(  # noqa: PLR0917 - the arguments of a process
     sparsity = Sparsity(*way.downlink) if way.downlink else None
     rounds = Rounds(size=agents, rule=options.rule, sparsity=sparsity, decay=options.decay)
     server = FederationServer(Hub(library, rounds, max_change=10.0), limits=Limits(exchange_s=3600))
-    proxies = [CountingProxy(server.port) for _ in range(agents)]
-    ports.put([proxy.port for proxy in proxies])
-    while not done.wait(0.2):
-        pass
-    ports.put([(proxy.up, proxy.down) for proxy in proxies])
+    port.put(server.port)
+    done.wait()
     library.store.close()
 
 
 def run_agent(  # noqa: PLR0917 - the arguments of a process
-    path: Path, options: Any, way: Way, number: int, port: int, pairs: list[Any], traffic: Any
+    path: Path, options: Any, way: Way, rounds: int, number: int, port: int, pairs: list[Any], finished: Any
 ) -> None:
     import torch
 
@@ -141,7 +141,7 @@ def run_agent(  # noqa: PLR0917 - the arguments of a process
     sparsity = Sparsity(*way.uplink) if way.uplink else None
     location = f"grpc://127.0.0.1:{port}"
     with FederationClient(location, library, agent=f"agent{number}", timeout_s=3600) as client:
-        for round_ in range(options.rounds):
+        for round_ in range(rounds):
             head = library.get(CARD)
             start = round_ * options.steps * options.batch
             chosen = [pairs[(start + n) % len(pairs)] for n in range(options.steps * options.batch)]
@@ -156,7 +156,7 @@ def run_agent(  # noqa: PLR0917 - the arguments of a process
             library.add(card, origin="trained", parent=head.sha256, samples=len(pairs))
             about = {"sparsity": sparsity, "decay": options.decay, "whole": way.whole}
             client.sync(CARD, samples=len(pairs), wait_s=600, **about)
-            traffic.put((number, round_))
+            finished.put((number, round_))
     library.store.close()
 
 
@@ -184,43 +184,50 @@ def spearman(card: Any, model: str, dev: Sequence[Any]) -> float:
     return float(spearmanr(cosines, [pair.score for pair in dev]).statistic)
 
 
-def run(options: Any, way: Way, agents: int, rows: Sequence[Any], place: Path) -> dict[str, Any]:
-    """Train once; return bytes at the sockets, and the versions' file."""
+def run(  # noqa: PLR0917
+    options: Any, way: Way, rounds: int, agents: int, rows: Sequence[Any], place: Path
+) -> dict[str, Any]:
+    """Train once; return the bytes at the sockets by the end of each round, and the versions."""
     context = multiprocessing.get_context("spawn")
-    ports, traffic, done = context.Queue(), context.Queue(), context.Event()
+    port, finished, done = context.Queue(), context.Queue(), context.Event()
     place.mkdir(parents=True)
-    hub = context.Process(target=run_hub, args=(place / "hub", options, way, agents, ports, done))
+    hub = context.Process(target=run_hub, args=(place / "hub", options, way, agents, port, done))
     hub.start()
-    numbers = ports.get()
-    started = time.perf_counter()
-    dealt = parts(rows, agents)
+    serving, started = port.get(), time.perf_counter()
+    proxies, dealt = [CountingProxy(serving) for _ in range(agents)], parts(rows, agents)
     workers = [
         context.Process(
-            target=run_agent, args=(place / f"agent{n}", options, way, n, numbers[n], dealt[n], traffic)
+            target=run_agent,
+            args=(place / f"agent{n}", options, way, rounds, n, proxies[n].port, dealt[n], finished),
         )
         for n in range(agents)
     ]
     for worker in workers:
         worker.start()
+    up, down = [0] * (rounds + 1), [0] * (rounds + 1)
+    for _ in range(agents * rounds):
+        number, round_ = next_of(finished, workers, place)
+        up[round_ + 1] += proxies[number].up
+        down[round_ + 1] += proxies[number].down
     for worker in workers:
         worker.join()
-        if worker.exitcode:
-            raise SystemExit(f"an agent failed with {worker.exitcode}: see {place}")
-    seconds = time.perf_counter() - started
     done.set()
-    counted = ports.get()
     hub.join()
     library = open_library(place / "hub")
     cards = [library.get(each.version) for each in library.versions(CARD)]
     library.store.close()
-    up, down = (sum(each[side] for each in counted) for side in (0, 1))
-    return {
-        "up": up,
-        "down": down,
-        "seconds": seconds,
-        "cards": cards,
-        "pairs": [len(part) for part in dealt],
-    }
+    seconds, pairs = time.perf_counter() - started, [len(part) for part in dealt]
+    return {"up": up, "down": down, "seconds": seconds, "cards": cards, "pairs": pairs}
+
+
+def next_of(finished: Any, workers: Sequence[Any], place: Path) -> tuple[int, int]:
+    """Wait for an agent to finish a round; give up where one has failed."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            number, round_ = finished.get(timeout=1.0)
+            return number, round_
+        if any(worker.exitcode for worker in workers):
+            raise SystemExit(f"an agent failed: see {place}")
 
 
 def main() -> None:
@@ -233,13 +240,17 @@ def main() -> None:
     parser.add_argument("--model", default="", help="a model directory; by default minilm is installed")
     parser.add_argument("--agents", type=int, nargs="+", default=[2, 8])
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["full", "sparse"])
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, nargs="+", default=[12], help="of all ways, or of each")
     parser.add_argument("--steps", type=int, default=4, help="per round and agent")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=4e-4)
-    parser.add_argument("--decay", type=float, default=0.95)
+    parser.add_argument("--decay", type=float, default=1.0)
     parser.add_argument("--rule", default="auto")
+    parser.add_argument("--within", type=float, default=0.2, help="points of Spearman x 100")
+    parser.add_argument(
+        "--hold-out", type=int, default=0, help="measure on every n-th training pair, not on dev"
+    )
     parser.add_argument("--poisoners", type=int, default=0)
     parser.add_argument("--every", type=int, default=3, help="rounds between two measurements of quality")
     parser.add_argument("--dev", type=int, default=0, help="pairs that quality is measured on; 0 is all")
@@ -262,41 +273,65 @@ def measure(options: Any, place: Path) -> None:
         with (Path(options.data) / name).open(encoding="utf-8", newline="") as file:
             return [Pair(first, second, float(score)) for first, second, score in csv.reader(file)]
 
-    rows, dev = read("stsb-en-train.csv"), read("stsb-en-dev.csv")
+    rows = read("stsb-en-train.csv")
+    if options.hold_out:
+        dev = rows[:: options.hold_out]
+        rows = [row for number, row in enumerate(rows) if number % options.hold_out]
+    else:
+        dev = read("stsb-en-dev.csv")
     dev = dev[:: max(1, len(dev) // options.dev)] if options.dev else dev
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
-    print(f"{len(rows)} training pairs, {len(dev)} pairs of dev; {vars(options)}")
+    print(f"{len(rows)} training pairs, {len(dev)} pairs to measure on; {vars(options)}")
     results: list[dict[str, Any]] = []
     known: dict[str, float] = {}
+    lengths = options.rounds if len(options.rounds) > 1 else options.rounds * len(options.ways)
     for agents in options.agents:
-        for name in options.ways:
-            way = WAYS[name]
-            found = run(options, way, agents, rows, place / f"{name}-{agents}")
+        for name, length in zip(options.ways, lengths, strict=True):
+            found = run(options, WAYS[name], length, agents, rows, place / f"{name}-{agents}")
             cards = found.pop("cards")
             rounds = sorted({0, *range(0, len(cards), options.every), len(cards) - 1})
             for number in rounds:
                 sha256 = cards[number].sha256
                 if sha256 not in known:
-                    known[sha256] = spearman(cards[number], options.model, dev)
+                    known[sha256] = 100 * spearman(cards[number], options.model, dev)
             curve = {number: known[cards[number].sha256] for number in rounds}
-            results.append({"way": name, "agents": agents, "rounds": options.rounds, **found, "curve": curve})
-            report(results[-1], next(each for each in results if each["agents"] == agents))
+            results.append({"way": name, "agents": agents, "rounds": length, **found, "curve": curve})
+            report(results[-1], next(each for each in results if each["agents"] == agents), options.within)
             if options.json:
                 Path(options.json).write_text(
                     json.dumps({"options": vars(options), "results": results}, indent=1)
                 )
 
 
-def report(result: dict[str, Any], first: dict[str, Any]) -> None:
-    total = result["up"] + result["down"]
-    saved = 1 - total / (first["up"] + first["down"])
-    curve = "  ".join(f"{number}: {100 * value:.2f}" for number, value in result["curve"].items())
+def report(result: dict[str, Any], first: dict[str, Any], within: float) -> None:
+    def total(of: dict[str, Any], number: int) -> int:
+        return int(of["up"][number] + of["down"][number])
+
+    curve = result["curve"]
+    last, length = max(curve), min(result["rounds"], first["rounds"])
+    fewer = 1 - total(result, length) / total(first, length)
     print(
-        f"{result['agents']} agents, {result['way']}: {result['up']:,} bytes up, {result['down']:,} down, "
-        f"{100 * saved:.2f} % fewer than {first['way']}; {result['seconds']:.0f} s; pairs {result['pairs']}\n"
-        f"    Spearman (x 100) after rounds {curve}",
+        f"{result['agents']} agents, {result['way']}, {result['rounds']} rounds: "
+        f"{result['up'][-1]:,} bytes up, {result['down'][-1]:,} down, "
+        f"per round {100 * fewer:.2f} % fewer than {first['way']}; "
+        f"{result['seconds']:.0f} s; pairs {result['pairs']}"
+    )
+    for number, quality in curve.items():
+        print(
+            f"    after {number:3} rounds, {total(result, number):12,} bytes: Spearman (x 100) {quality:.2f}"
+        )
+    best = max(first["curve"].values())
+    reached = [number for number, quality in curve.items() if quality >= best - within and number]
+    if result is not first and reached:
+        needed, of_first = total(result, reached[0]), next(n for n, q in first["curve"].items() if q == best)
+        print(
+            f"    within {within} of the best of {first['way']} ({best:.2f}) after {reached[0]} rounds and "
+            f"{needed:,} bytes, {100 * (1 - needed / total(first, of_first)):.2f} % fewer"
+        )
+    print(
+        f"    at the end {curve[last] - first['curve'][max(first['curve'])]:+.2f} to {first['way']}",
         flush=True,
     )
 

@@ -18,9 +18,13 @@ TIMEOUT_S = 4.0
 
 
 class CuttingProxy:
-    """Forwards TCP connections to a port, and cuts them once so many bytes went through."""
+    """Forwards TCP connections to a port, and cuts them once so many bytes went through.
 
-    def __init__(self, port: int) -> None:
+    Then ``at_the_cut`` is called: it may end the server in the middle of what it does.
+    """
+
+    def __init__(self, port: int, at_the_cut: Callable[[], object] = lambda: None) -> None:
+        self._at_the_cut = at_the_cut
         self.left = 1 << 60
         self.passed = 0
         self._to, self._lock = port, threading.Lock()
@@ -49,6 +53,7 @@ class CuttingProxy:
                     over = self.left <= 0
                 target.sendall(data)
                 if over:
+                    self._at_the_cut()
                     break
         for each in (source, target):
             with contextlib.suppress(OSError):

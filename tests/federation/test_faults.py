@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -109,7 +108,6 @@ def test_messages_that_are_touched(
 SERVE = """
 import sys, time
 from aios_db.federation.hub import Hub
-from aios_db.federation.hub import Hub
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.server import FederationServer
 from aios_db.schema.config import Config, StorageConfig
@@ -133,13 +131,13 @@ def test_a_server_that_is_killed_in_the_middle(library: Libraries, tmp_path: Pat
             [sys.executable, "-c", SERVE, str(tmp_path / "hub.aios")], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
-        proxy = CuttingProxy(int(process.stdout.readline()))
+        proxy = CuttingProxy(int(process.stdout.readline()), process.kill)
         proxy.left = dice.randrange(500, 9000)
         with FederationClient(proxy.location, ada, timeout_s=20) as client, contextlib.suppress(SyncError):
             killed += 1
             client.push("skill")
             killed -= 1
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         proxy.close()
         hub = library("hub")

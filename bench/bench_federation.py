@@ -131,6 +131,7 @@ def run_agent(  # noqa: PLR0917 - the arguments of a process
     import torch
 
     from aios_db.federation.client import FederationClient
+    from aios_db.federation.debts import to_train
     from aios_db.federation.delta import moved, vector
     from aios_db.federation.sparse import Sparsity
     from aios_db.federation.training import Training, new_card, train_card
@@ -142,18 +143,18 @@ def run_agent(  # noqa: PLR0917 - the arguments of a process
     location = f"grpc://127.0.0.1:{port}"
     with FederationClient(location, library, agent=f"agent{number}", timeout_s=3600) as client:
         for round_ in range(rounds):
-            head = library.get(CARD)
-            start = round_ * options.steps * options.batch
-            chosen = [pairs[(start + n) % len(pairs)] for n in range(options.steps * options.batch)]
+            start = to_train(library, CARD, options.decay)
+            first = round_ * options.steps * options.batch
+            chosen = [pairs[(first + n) % len(pairs)] for n in range(options.steps * options.batch)]
             training = Training(
                 steps=options.steps, batch_size=options.batch, learning_rate=options.learning_rate,
                 max_tokens=48, seed=round_,
             )  # fmt: skip
-            card = train_card(head, options.model, chosen, training).card
+            card = train_card(start, options.model, chosen, training).card
             if number < options.poisoners:
-                change = POISON * (vector(card) - vector(head))
-                card = moved(head, change.astype("float32"))
-            library.add(card, origin="trained", parent=head.sha256, samples=len(pairs))
+                change = POISON * (vector(card) - vector(start))
+                card = moved(start, change.astype("float32"))
+            library.add(card, origin="trained", parent=start.sha256, samples=len(pairs))
             about = {"sparsity": sparsity, "decay": options.decay, "whole": way.whole}
             client.sync(CARD, samples=len(pairs), wait_s=600, **about)
             finished.put((number, round_))

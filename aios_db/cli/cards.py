@@ -94,6 +94,7 @@ def train(
 
     With a number as a third column, pairs are ranked by how alike they are.
     """
+    from aios_db.federation.debts import to_train
     from aios_db.federation.library import CardLibrary
     from aios_db.federation.training import Training, train_card
 
@@ -104,9 +105,9 @@ def train(
     examples = _pairs(Path(pairs))
     with session.connect() as con:
         library = CardLibrary(con.store)
-        head = library.get(name)
-        trained = train_card(head, _model(session, model), examples, Training(**options), on_step=show)
-        made = library.add(trained.card, origin="trained", parent=head.sha256, samples=trained.samples)
+        start = to_train(library, name)
+        trained = train_card(start, _model(session, model), examples, Training(**options), on_step=show)
+        made = library.add(trained.card, origin="trained", parent=start.sha256, samples=trained.samples)
     _print_version(made, as_json)
 
 

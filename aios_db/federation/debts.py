@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from aios_db.federation.card import LoraCard
+from aios_db.federation.delta import moved
 from aios_db.federation.feedback import Feedback
+from aios_db.federation.library import CardLibrary
 from aios_db.federation.sparse import Values
 
 log = logging.getLogger("aios_db.federation")
 
 _DIRECTORY = "federation"
+_EXCHANGED = ("pulled", "pushed")  # origins of versions that lack what is owed
 
 
 class Debts:
@@ -55,3 +58,27 @@ class Debts:
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.npy"
+
+
+def to_train(library: CardLibrary, name: str, decay: float = 0.95) -> LoraCard:
+    """Return what an agent goes on training: the head, with what it still owes of its own changes.
+
+    From the head alone it would learn again what it owes, and send it twice: where a round is a good part of
+    the way, the head then swings around the goal instead of coming to it. The hash of what is returned is the
+    ``parent`` of what it is trained to.
+
+    Parameters
+    ----------
+    decay
+        What is left of the debt after a round.
+
+    Raises
+    ------
+    ProgrammingError
+        There is no such card here.
+    """
+    head = library.get(name)
+    if library.versions(head.name)[-1].origin not in _EXCHANGED:
+        return head
+    residual = Debts(library.store.path).read(head.name, head, decay).residual
+    return head if residual is None else moved(head, (np.float32(decay) * residual).astype(np.float32))

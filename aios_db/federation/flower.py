@@ -16,8 +16,7 @@ import numpy as np
 
 from aios_db.federation.card import LoraCard
 from aios_db.federation.card_files import card_bytes, card_from_bytes
-from aios_db.federation.delta import Delta, exact_delta, vector
-from aios_db.federation.feedback import Feedback
+from aios_db.federation.delta import Delta, exact_delta, moved, sparse_delta, vector
 from aios_db.federation.hub import Hub, Push, Rounds
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.messages import SyncError
@@ -177,11 +176,12 @@ class DeltaMod:
             card = self._received(record, context)
         except DataError as error:
             return Message(Error(_PRECONDITION, f"{error}: the card is needed whole"), reply_to=message)
+        training = message.metadata.message_type.partition(".")[0] == MessageType.TRAIN
         others = {key: each for key, each in message.content.items() if key != RECORD}
-        message.content = RecordDict({**others, self._arrays: to_arrays(card)})
+        arrays = to_arrays(self._with_debt(card, context) if training else card)
+        message.content = RecordDict({**others, self._arrays: arrays})
         reply = call_next(message, context)
-        trained = message.metadata.message_type.partition(".")[0] == MessageType.TRAIN
-        if trained and not reply.has_error() and self._arrays in reply.content:
+        if training and not reply.has_error() and self._arrays in reply.content:
             made = with_arrays(card, reply.content[self._arrays])
             others = {key: each for key, each in reply.content.items() if key != self._arrays}
             record = to_record(self._parcel(card, made, context), base=card.sha256, name=card.name)
@@ -192,7 +192,7 @@ class DeltaMod:
         """Return the card that a message leads to, and keep it."""
         name, parcel = str(record["name"]), from_record(record)
         state = context.state.get(RECORD)
-        here = received_card(context) if state is not None else None
+        here = _kept(context) if state is not None else None
         if parcel.deltas or parcel.content:
             card = parcel.opened(here, name)[-1]
         elif here is not None and here.sha256 == parcel.result:
@@ -203,28 +203,37 @@ class DeltaMod:
         context.state[RECORD] = ConfigRecord({"name": name, "card": card_bytes(card), "owed": owed})
         return card
 
+    def _with_debt(self, card: LoraCard, context: Any) -> LoraCard:
+        """Return what is trained: what the node owes would be learned again otherwise."""
+        owed = np.frombuffer(context.state[RECORD]["owed"], np.float32)
+        if self._sparsity is None or owed.shape != (card.parameters,):
+            return card
+        return moved(card, np.float32(self._decay) * owed)
+
     def _parcel(self, base: LoraCard, card: LoraCard, context: Any) -> Parcel:
         if self._sparsity is None:
             return min(Parcel.of([exact_delta(base, card)]), Parcel.whole(card), key=lambda each: each.size)
-        state = context.state[RECORD]
-        residual = np.frombuffer(state["owed"], np.float32) if state["owed"] else None
         change = vector(card) - vector(base)
-        delta, _, debt = Feedback(self._decay, residual).send(base, change, self._sparsity)
-        state["owed"] = debt.tobytes()
+        delta, _, sent = sparse_delta(base, change, self._sparsity)
+        context.state[RECORD]["owed"] = (change - sent).tobytes()
         return Parcel.of([delta])
 
 
-def received_card(context: Any) -> LoraCard:
-    """Return the card that a node was sent last, for a ``ClientApp`` that trains it.
+def sent_card(message: Any, context: Any, arrays: str = "arrays") -> LoraCard:
+    """Return the card that a node was sent, for a ``ClientApp`` that trains or measures it.
 
     Raises
     ------
     DataError
         It was sent none: the app has no `DeltaMod`.
     """
-    state = context.state.get(RECORD)
-    if state is None:
+    if RECORD not in context.state:
         raise DataError("this node was sent no card: add `DeltaMod` to the app")
+    return with_arrays(_kept(context), message.content[arrays])
+
+
+def _kept(context: Any) -> LoraCard:
+    state = context.state[RECORD]
     return card_from_bytes(state["card"], where="the state of this node", name=state["name"])
 
 

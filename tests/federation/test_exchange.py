@@ -10,7 +10,8 @@ import pytest
 from federation_helpers import card, changed
 
 from aios_db.federation.client import FederationClient
-from aios_db.federation.delta import vector
+from aios_db.federation.debts import to_train
+from aios_db.federation.delta import moved, vector
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.messages import SyncError
 from aios_db.federation.server import FederationServer
@@ -58,6 +59,21 @@ def test_sparse_pushes_converge_to_the_senders_version(library: Libraries, clien
         assert now is not None and now.sha256 == ada.head("skill").sha256  # type: ignore[union-attr]
         gaps.append(float(np.linalg.norm(vector(now) - vector(wanted))))
     assert gaps[-1] < 0.03 * gaps[0]
+
+
+def test_an_agent_comes_to_its_goal_and_does_not_swing_around_it(library: Libraries, client: Clients) -> None:
+    """Each round it goes half of the way to its goal, and sends a tenth of the numbers."""
+    ada, hub, first = library("ada"), library("server"), card()
+    goal = vector(changed(first, 7, 0.05))
+    for each in (ada, hub):
+        each.add(first, origin="new")
+    for _ in range(15):
+        start = to_train(ada, "skill")
+        trained = moved(start, (goal - vector(start)) / 2)
+        ada.add(trained, origin="trained", parent=start.sha256)
+        client("ada").sync("skill", sparsity=Sparsity(0.1, 2))
+    gap = np.linalg.norm(vector(hub.get("skill")) - goal) / np.linalg.norm(vector(first) - goal)
+    assert gap < 0.3
 
 
 def test_two_agents_changes_are_both_kept(library: Libraries, client: Clients) -> None:

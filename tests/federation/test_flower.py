@@ -20,7 +20,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from aios_db.federation.card import LoraCard
 from aios_db.federation.delta import moved, vector
-from aios_db.federation.flower import RECORD, CardStrategy, DeltaMod, received_card, to_arrays, with_arrays
+from aios_db.federation.flower import RECORD, CardStrategy, DeltaMod, sent_card, to_arrays, with_arrays
 from aios_db.federation.hub import Rounds
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.sparse import Sparsity
@@ -78,16 +78,16 @@ def size(message: Any) -> int:
 def app(
     seen: list[np.ndarray], target: LoraCard | None = None, sparsity: Sparsity | None = None
 ) -> ClientApp:
-    """A node that goes a part of the way to a target, or a step at random."""
+    """A node that goes half of the way to a target, or a step at random."""
     made = ClientApp(mods=[DeltaMod(sparsity)])
     random = np.random.default_rng(len(seen))
 
     @made.train()
     def train(message: Any, context: Any) -> Any:
-        head = with_arrays(received_card(context), message.content["arrays"])
+        head = sent_card(message, context)
         seen.append(vector(head))
         step = (
-            random.normal(0, 0.01, head.parameters) if target is None else (vector(target) - vector(head)) / 8
+            random.normal(0, 0.01, head.parameters) if target is None else (vector(target) - vector(head)) / 2
         )
         trained = moved(head, step.astype(np.float32))
         metrics = MetricRecord({"num-examples": 10 + context.node_id, "loss": 0.5})
@@ -95,10 +95,7 @@ def app(
 
     @made.evaluate()
     def evaluate(message: Any, context: Any) -> Any:
-        assert (
-            vector(received_card(context)).tobytes()
-            == vector(with_arrays(received_card(context), message.content["arrays"])).tobytes()
-        )
+        seen.append(vector(sent_card(message, context)))
         metrics = MetricRecord({"num-examples": 10, "quality": 1.0})
         return FlowerMessage(RecordDict({"metrics": metrics}), reply_to=message)
 
@@ -116,21 +113,22 @@ def test_nodes_have_the_very_head_that_is_made_of_what_they_sent(library: Librar
     result = made.start(grid, made.arrays, num_rounds=3)
     versions = [library("server").get(each.version) for each in library("server").versions(NAME)]
     assert len(versions) == 4
+    met = [versions[n] for n in (0, 1, 1, 2, 2, 3)]  # to train, to evaluate
     for each in seen:
-        assert [head.tobytes() for head in each] == [vector(head).tobytes() for head in versions[:3]]
+        assert [head.tobytes() for head in each] == [vector(head).tobytes() for head in met]
     assert result.train_metrics_clientapp[3]["loss"] == result.evaluate_metrics_clientapp[3]["quality"] / 2
     assert vector(with_arrays(versions[-1], result.arrays)).tobytes() == vector(versions[-1]).tobytes()
 
 
 def test_sparse_changes_come_to_the_target_with_a_fraction_of_the_bytes(library: Libraries) -> None:
-    sparsity, start = Sparsity(0.25, 2), card(NAME, rank=8, modules=12)
+    sparsity, start = Sparsity(0.1, 2), card(NAME, rank=8, modules=12)
     target = moved(start, np.random.default_rng(5).normal(0, 0.05, start.parameters).astype(np.float32))
     made = strategy(library("server"), sparsity=sparsity)
     grid = Grid({n: app([], target, sparsity) for n in (0, 1)})
-    made.start(grid, made.arrays, num_rounds=12)
+    made.start(grid, made.arrays, num_rounds=15)
     head = library("server").get(NAME)
     gone = np.linalg.norm(vector(head) - vector(target)) / np.linalg.norm(vector(start) - vector(target))
-    assert gone < 0.5
+    assert gone < 0.3
     whole = 4 * start.parameters
     # the first message to each node is the whole card; then there are two a round, and one change back
     assert np.mean(grid.down[2:]) < 0.1 * whole
@@ -138,14 +136,14 @@ def test_sparse_changes_come_to_the_target_with_a_fraction_of_the_bytes(library:
 
 
 def test_a_node_that_has_lost_its_state_gets_the_card_whole(library: Libraries) -> None:
-    made = strategy(library("server"))
-    grid = Grid({n: app([]) for n in (0, 1)})
+    made, seen = strategy(library("server")), (list[np.ndarray](), list[np.ndarray]())
+    grid = Grid({n: app(seen[n]) for n in (0, 1)})
     made.start(grid, made.arrays, num_rounds=2)
     grid.contexts[1].state = RecordDict()
     made.start(grid, made.arrays, num_rounds=1)
     assert library("server").versions(NAME)[-1].number == 4  # made of what the other sent
     made.start(grid, made.arrays, num_rounds=1)
-    assert received_card(grid.contexts[1]).sha256 == library("server").get(NAME).sha256
+    assert seen[1][-1].tobytes() == vector(library("server").get(NAME)).tobytes()
     assert library("server").versions(NAME)[-1].agent == "0+1"
 
 

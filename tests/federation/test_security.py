@@ -45,6 +45,11 @@ def serving(library: CardLibrary, **options: object) -> Iterator[FederationServe
         server.shutdown()
 
 
+def logged(library: CardLibrary) -> list[str | None]:
+    """Return why the server refused each exchange, and None of those that it held."""
+    return [row["code"] for row in library.store.dataset("sync_log").to_table().to_pylist()]
+
+
 def refused(code: str, act: Callable[[], object]) -> SyncError:
     with pytest.raises(SyncError) as caught:
         act()
@@ -130,12 +135,14 @@ def test_versions_that_do_not_follow_are_refused(library: Libraries, client: Cli
         assert "of at most" in str(refused("value", lambda: client("cy", server.location).push("skill")))
         refused("unknown", lambda: client("cy", server.location).pull("nothing"))
         assert library("server").hashes("skill") == [first.sha256]
+        assert logged(library("server")) == ["shape", "stale", "value", "unknown"]
 
 
 @pytest.mark.parametrize("name", ["a/b", "a\\b", "a@b", "\x00", "x" * 300, " "])
 def test_names_that_are_none_are_refused(library: Libraries, client: Clients, name: str) -> None:
     with serving(library("server")) as server:
         refused("unknown", lambda: client("ada", server.location).pull(name))
+        assert logged(library("server")) == ["unknown"]
 
 
 def test_too_much_is_refused(library: Libraries, client: Clients) -> None:
@@ -156,6 +163,7 @@ def test_too_much_is_refused(library: Libraries, client: Clients) -> None:
         refused("rate", lambda: client("cy", server.location).push("skill"))
     with serving(library("server"), limits=Limits(exchanges_at_once=0)) as server:
         refused("rate", lambda: client("cy", server.location).pull("skill"))
+    assert logged(library("server")) == ["size", "size", None, None, None, "rate", "rate", "rate"]
     with serving(library("server")) as server:
         small = client("bo", server.location, card_bytes=1000)
         refused("size", lambda: small.pull("skill"))
@@ -207,6 +215,7 @@ def test_an_offer_of_another_exchange_is_a_replay(library: Libraries) -> None:
         send = lambda: (send_parcel(again.channel, Parcel.whole(changed(first)), nonce=nonce, samples=1), again.channel.receive("verdict"))  # noqa: E731, E501 # fmt: skip
         refused("replay", send)
         assert library("server").hashes("skill") == [first.sha256]
+        assert "replay" in logged(library("server"))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -223,6 +232,7 @@ def test_numbers_that_are_none_are_refused(library: Libraries, value: float) -> 
         send_parcel(raw.channel, Parcel("f" * 64, (), bytes(content)), nonce=nonce, samples=1)
         assert "NaN" in str(refused("value", lambda: raw.channel.receive("verdict")))
         assert library("server").hashes("skill") == [first.sha256]
+        assert logged(library("server")) == ["value"]
 
 
 MESSAGES: list[tuple[str, dict[str, object]]] = [

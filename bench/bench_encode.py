@@ -34,12 +34,13 @@ from typing import Any
 import bench_encode_references as references
 import numpy as np
 
+from aios_db.engine.architectures.kinds import TEXT
+from aios_db.engine.architectures.sizes import kind_of
 from aios_db.engine.backends.cpu_features import cpu_features, onednn_report
 from aios_db.engine.backends.devices import find_device
 from aios_db.engine.catalog.find import find_model
-from aios_db.engine.encoders.arrow_engine import ArrowEngine
-from aios_db.engine.encoders.audio_encoder import AudioEncoder, Sound
-from aios_db.engine.encoders.image_encoder import ImageEncoder
+from aios_db.engine.encoders.audio_encoder import Sound
+from aios_db.engine.encoders.open_encoder import open_encoder
 from aios_db.engine.frontends.audio import decode_audio
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig
@@ -97,8 +98,8 @@ def read_texts(paths: Iterable[Path]) -> list[str]:
     return [text for group in zip(*shuffled, strict=False) for text in group]
 
 
-def kind_of(directory: Path) -> str:
-    return {"Whisper": "audio", "ViT": "image"}.get(ModelDirectory.open(directory).architecture or "", "text")
+def kind_name(directory: Path) -> str:
+    return (kind_of(ModelDirectory.open(directory)) or TEXT).name
 
 
 def read_sounds(paths: Iterable[Path], seconds: float, count: int) -> list[Sound]:
@@ -116,7 +117,7 @@ def read_sounds(paths: Iterable[Path], seconds: float, count: int) -> list[Sound
 
 
 def read_items(args: argparse.Namespace) -> Sequence[Any]:
-    kind = kind_of(find_model(args.model, args.models_dir))
+    kind = kind_name(find_model(args.model, args.models_dir))
     if kind == "text":
         return read_texts(args.data)[: args.items]
     if kind == "audio":
@@ -127,7 +128,7 @@ def read_items(args: argparse.Namespace) -> Sequence[Any]:
 
 def reference_encoders(args: argparse.Namespace, directory: Path) -> dict[str, Encode]:
     """Return what this engine is compared with, by name; what cannot run here is said and left out."""
-    kind = kind_of(directory)
+    kind = kind_name(directory)
     make = {
         "text": references.transformers_text,
         "audio": references.transformers_audio,
@@ -157,11 +158,11 @@ def reference_encoders(args: argparse.Namespace, directory: Path) -> dict[str, E
 
 def engine_encoders(args: argparse.Namespace, directory: Path) -> dict[str, Encode]:
     """Return this engine's back ends, or its one way on a device."""
-    kind = kind_of(directory)
+    kind = kind_name(directory)
     found: dict[str, Encode] = {}
     for name in args.backends if args.device == "cpu" else ["auto"]:
         backend, _, precision = name.partition("/")
-        engine: Any = {"text": ArrowEngine, "audio": AudioEncoder, "image": ImageEncoder}[kind](
+        engine = open_encoder(
             args.model,
             engine=EngineConfig(models_dir=args.models_dir),
             cpu=CpuConfig(backend=backend, precision=precision or "auto"),  # type: ignore[arg-type]

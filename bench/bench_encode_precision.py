@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_encode import environment, file_texts, kind_of
+from bench_encode import environment, file_texts, kind_name
 from numpy.typing import NDArray
 
 from aios_db.engine.catalog.find import find_model
-from aios_db.engine.encoders.arrow_engine import ArrowEngine
-from aios_db.engine.encoders.audio_encoder import AudioEncoder
-from aios_db.engine.encoders.image_encoder import ImageEncoder
+from aios_db.engine.encoders.open_encoder import open_encoder
 from aios_db.engine.frontends.audio import decode_audio
 from aios_db.schema.config import CpuConfig, EngineConfig
 
@@ -43,7 +41,7 @@ def encode_all(
 ) -> dict[str, NDArray[np.float32]]:
     """Return the vectors of ``items`` by their name, from ``backend`` ("openvino/int8")."""
     name, _, precision = backend.partition("/")
-    engine: Any = {"text": ArrowEngine, "audio": AudioEncoder, "image": ImageEncoder}[kind](
+    engine = open_encoder(
         args.model,
         engine=EngineConfig(models_dir=args.models_dir),
         cpu=CpuConfig(backend=name, precision=precision, min_cosine=0.0),  # type: ignore[arg-type]
@@ -69,7 +67,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    kind = kind_of(find_model(args.model, args.models_dir))
+    kind = kind_name(find_model(args.model, args.models_dir))
     items = {path.name: read_kind(path, kind, args.items) for path in args.data}
     where = environment()
     print(", ".join(f"{name} {number}" for name, number in where["versions"].items() if number))

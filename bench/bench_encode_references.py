@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aios_db.engine.architectures.clip import ClipImageEncoder
-from aios_db.engine.architectures.text import text_config
+from aios_db.engine.architectures.kinds import AUDIO, IMAGE
+from aios_db.engine.architectures.sizes import model_sizes
 from aios_db.engine.architectures.whisper import WhisperEncoder
 from aios_db.engine.backends.accelerator import half_precision
 from aios_db.engine.backends.openvino import import_openvino
@@ -78,7 +79,7 @@ def transformers_text(path: Path, variant: Variant) -> Encode:
 
     directory = ModelDirectory.open(path)
     file = WeightFile(directory.weights)
-    _, config = text_config(directory, file)
+    _, config = model_sizes(directory, file)
     model = BertModel(BertConfig(**config, attn_implementation=variant.attention), add_pooling_layer=False)
     state = {name: file.tensor(name).float() for name in file.layers if not name.startswith("pooler")}
     model.load_state_dict(state, strict=False)
@@ -151,7 +152,7 @@ def transformers_audio(path: Path, variant: Variant) -> Encode:
     from transformers import WhisperConfig, WhisperFeatureExtractor
     from transformers.models.whisper import modeling_whisper
 
-    opened = open_model(path, EngineConfig(), ("Whisper",))
+    opened = open_model(path, EngineConfig(), AUDIO)
     sizes, file = cast(WhisperEncoder, opened.module).config, opened.file
     config = WhisperConfig(
         d_model=sizes.hidden_size, encoder_layers=sizes.num_layers, num_mel_bins=sizes.num_mel_bins,
@@ -183,7 +184,7 @@ def transformers_images(path: Path, variant: Variant) -> Encode:
     """Return CLIPVisionModelWithProjection over this engine's pixels."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    opened = open_model(path, EngineConfig(), ("ViT",))
+    opened = open_model(path, EngineConfig(), IMAGE)
     sizes, file = cast(ClipImageEncoder, opened.module).config, opened.file
     config = CLIPVisionConfig(
         hidden_size=sizes.hidden_size, intermediate_size=sizes.intermediate_size, image_size=sizes.image_size,

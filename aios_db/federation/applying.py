@@ -33,11 +33,8 @@ def adapter(card: LoraCard, model: str | Path) -> Adapter:
     WeightsError
         The card is of another model: a module is missing or has other sizes.
     """
-    file = WeightFile(ModelDirectory.open(model).weights)
-    try:
+    with WeightFile(ModelDirectory.open(model).weights) as file:
         names = layer_names(card, file)
-    finally:
-        file.close()
     layers = {
         names[module]: LowRank(factors.a, factors.b, card.scale(module))
         for module, factors in card.modules.items()
@@ -60,8 +57,7 @@ def merge(card: LoraCard, model: str | Path, target: str | Path) -> Path:
     source, target = ModelDirectory.open(model), Path(target)
     if target.exists():
         raise OperationalError(f"{target} exists: choose another directory or remove it first")
-    file = WeightFile(source.weights)
-    try:
+    with WeightFile(source.weights) as file:
         names = layer_names(card, file)
         quantized = next(
             (name for name in names.values() if file.layers[f"{name}.weight"].is_quantized), None
@@ -87,8 +83,6 @@ def merge(card: LoraCard, model: str | Path, target: str | Path) -> Path:
             build.rename(target)
         finally:
             shutil.rmtree(build, ignore_errors=True)
-    finally:
-        file.close()
     return target
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aios_db.engine.architectures.adapters import Adapter, LowRank
-from aios_db.engine.architectures.text import text_config
+from aios_db.engine.architectures.kinds import TEXT
+from aios_db.engine.architectures.sizes import model_sizes, require_kind
 from aios_db.engine.encoders.batching import pad
 from aios_db.engine.frontends.tokenizer import TextTokenizer
 from aios_db.engine.weights.model_directory import ModelDirectory
@@ -98,8 +99,7 @@ def new_card(
     WeightsError
         No layer is called so.
     """
-    file = WeightFile(ModelDirectory.open(model).weights)
-    try:
+    with WeightFile(ModelDirectory.open(model).weights) as file:
         shapes = {
             layer.removesuffix(".weight"): info.shape
             for layer, info in sorted(file.layers.items())
@@ -108,8 +108,6 @@ def new_card(
             and layer.removesuffix(".weight").rpartition(".")[2] in target_modules
             and "pooler" not in layer
         }
-    finally:
-        file.close()
     if not shapes:
         raise WeightsError(f"{model} has no linear layer called {' or '.join(target_modules)}")
     generator = np.random.RandomState(seed)  # of all generators the one whose numbers never change
@@ -194,17 +192,15 @@ def _open(card: LoraCard, model: str | Path) -> tuple[nn.Module, TextTokenizer, 
     from aios_db.engine.quantization.subject import load_model
 
     directory = ModelDirectory.open(model)
-    file = WeightFile(directory.weights)
-    try:
-        _, config = text_config(directory, file)
+    with WeightFile(directory.weights) as file:
+        require_kind(directory, file, TEXT)
+        _, config = model_sizes(directory, file)
         if directory.tokenizer is None:
             raise NotSupportedError(f"{directory.path} has no tokenizer.json: it is no text model")
         if any(info.is_quantized for info in file.layers.values()):
             raise NotSupportedError(f"{directory.path} is quantized: train on the model that it was made of")
         names = layer_names(card, file)
-    finally:
-        file.close()
-    module = load_model(directory)
+        module = load_model(directory, file)
     layers = {names[name]: LowRank(each.a, each.b, card.scale(name)) for name, each in card.modules.items()}
     Adapter(card.version, layers).fit(module)
     return module, TextTokenizer(directory.tokenizer), int(config["max_seq_length"])
@@ -254,11 +250,8 @@ def _loss(first: Tensor, second: Tensor, batch: list[Pair], temperature: float) 
 
 
 def _read(card: LoraCard, module: nn.Module, model: str | Path) -> LoraCard:
-    file = WeightFile(ModelDirectory.open(model).weights)
-    try:
+    with WeightFile(ModelDirectory.open(model).weights) as file:
         names = layer_names(card, file)
-    finally:
-        file.close()
     arrays = {}
     for name, factors in card.modules.items():
         layer: Any = module.get_submodule(names[name])

@@ -15,6 +15,8 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aios_db.engine.architectures.kinds import TEXT
+from aios_db.engine.architectures.sizes import kind_of
 from aios_db.engine.catalog.find import MINILM, find_weights
 from aios_db.engine.catalog.fingerprint import fingerprint, tokenizer_fingerprint
 from aios_db.engine.catalog.install import install_minilm
@@ -39,7 +41,6 @@ from aios_db.store.lock import WriteLock
 
 log = logging.getLogger("aios_db.models")
 
-_SPACES = {"ViT": "image", "Whisper": "audio"}
 _FLOATS = {"torch.float32": "fp32", "torch.float16": "fp16"}
 
 
@@ -280,8 +281,7 @@ def report_row(report: ValidationReport, version: str) -> dict[str, Any]:
 
 
 def _describe(directory: ModelDirectory, report: ValidationReport | None) -> dict[str, Any]:
-    file = WeightFile(directory.weights)
-    try:
+    with WeightFile(directory.weights) as file:
         sha256 = fingerprint(directory.path, file)  # with a report, the gate has computed it again
         weights: Counter[str] = Counter()
         size = 0
@@ -289,15 +289,12 @@ def _describe(directory: ModelDirectory, report: ValidationReport | None) -> dic
             weights[info.quant_type or _FLOATS.get(info.dtype, info.dtype)] += info.num_params
             size += file.raw(name).nbytes if info.is_quantized else info.nbytes
         schema_version = f"V{file.version}"
-    finally:
-        file.close()
     recipe = directory.metadata.get("quantization")
-    architecture = directory.architecture or ""
-    language = "language" if architecture.endswith("ForCausalLM") else "text"
+    kind = kind_of(directory) or TEXT
     return {
         "version": f"{directory.name}@{sha256[:12]}",
         "name": directory.name,
-        "space": _SPACES.get(architecture, language),
+        "space": kind.name,
         "schema_version": schema_version,
         # Of most weights in the linear layers: embeddings often stay in more bits.
         "quant_type": _narrowest(weights),
@@ -323,8 +320,5 @@ def _narrowest(weights: Counter[str]) -> str:
 
 
 def _sha256(directory: ModelDirectory) -> str:
-    file = WeightFile(directory.weights)
-    try:
+    with WeightFile(directory.weights) as file:
         return fingerprint(directory.path, file)
-    finally:
-        file.close()

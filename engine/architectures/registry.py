@@ -1,38 +1,104 @@
-"""Which function builds which architecture. A new one is a file beside this one and a line here.
-
-A builder takes the model's configuration (``model_info`` or ``config`` of metadata.json, see
-`ModelDirectory.config`) and returns a ``torch.nn.Module`` whose ``state_dict`` keys are the tensor names of
-the weight file. It is called on the meta device; the weights are assigned later.
-"""
+"""The architectures that the engine knows. A new one is a file beside this one and a row here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aios_db.engine.architectures.kinds import AUDIO, IMAGE, LANGUAGE, TEXT, Kind, load
 from aios_db.schema.errors import NotSupportedError
 
 if TYPE_CHECKING:
     from torch import nn
 
-# The name in metadata.json: "module:function".
-BUILDERS: dict[str, str] = {
-    "BertModel": "aios_db.engine.architectures.bert:build",
-    "Whisper": "aios_db.engine.architectures.whisper:build",
-    "ViT": "aios_db.engine.architectures.clip:build",
-    "Qwen2ForCausalLM": "aios_db.engine.architectures.qwen2:build",
-    "LlamaForCausalLM": "aios_db.engine.architectures.qwen2:build",
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a model is, and its code: named as "module:name" and imported when it is used."""
+
+    kind: Kind
+    build: str
+    """``(config) -> torch.nn.Module``, whose ``state_dict`` keys are the tensor names of the weight file.
+
+    Called on the meta device; the weights are assigned later.
+    """
+    sizes: str
+    """``(directory, file) -> config``: what metadata.json says, completed from the shapes of the tensors."""
+    tensors: tuple[str, ...]
+    """By which a model without metadata.json is recognised: all of them, in the first such row."""
+    converters: Mapping[str, str] = field(default_factory=dict)
+    """The `Converter` of each Hugging Face ``model_type``."""
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "BertModel": Architecture(
+        kind=TEXT,
+        build="aios_db.engine.architectures.bert:build",
+        sizes="aios_db.engine.architectures.bert_sizes:bert_sizes",
+        tensors=("embeddings.word_embeddings.weight",),
+        converters={"bert": "aios_db.engine.convert.bert:CONVERTER"},
+    ),
+    "Whisper": Architecture(
+        kind=AUDIO,
+        build="aios_db.engine.architectures.whisper:build",
+        sizes="aios_db.engine.architectures.sizes:whisper_sizes",
+        tensors=("encoder.conv1.weight",),
+        converters={"whisper": "aios_db.engine.convert.whisper:CONVERTER"},
+    ),
+    "ViT": Architecture(
+        kind=IMAGE,
+        build="aios_db.engine.architectures.clip:build",
+        sizes="aios_db.engine.architectures.sizes:clip_sizes",
+        tensors=("visual_projection.weight",),
+        converters={
+            "clip": "aios_db.engine.convert.clip:CONVERTER",
+            "clip_vision_model": "aios_db.engine.convert.clip:CONVERTER",
+        },
+    ),
+    "Qwen2ForCausalLM": Architecture(
+        kind=LANGUAGE,
+        build="aios_db.engine.architectures.qwen2:build",
+        sizes="aios_db.engine.architectures.sizes:language_model_sizes",
+        tensors=("model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.bias"),
+        converters={"qwen2": "aios_db.engine.convert.qwen2:CONVERTER"},
+    ),
+    "LlamaForCausalLM": Architecture(
+        kind=LANGUAGE,
+        build="aios_db.engine.architectures.qwen2:build",
+        sizes="aios_db.engine.architectures.sizes:language_model_sizes",
+        tensors=("model.embed_tokens.weight",),
+        converters={"llama": "aios_db.engine.convert.qwen2:CONVERTER"},
+    ),
 }
+"""By the name in metadata.json."""
+
+
+def find_architecture(name: str) -> Architecture:
+    """Return the row of an architecture.
+
+    Raises
+    ------
+    NotSupportedError
+        None is registered under that name.
+    """
+    if name not in ARCHITECTURES:
+        raise NotSupportedError(f"architecture {name!r} is not one of {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
 
 
 def build_model(architecture: str, config: Mapping[str, Any]) -> nn.Module:
     """Build ``architecture`` without weights: its parameters are on the meta device.
 
+    Parameters
+    ----------
+    config
+        As `Architecture.sizes` makes it of ``model_info`` or ``config`` of metadata.json.
+
     Raises
     ------
     NotSupportedError
-        No builder is registered under that name.
+        No architecture is registered under that name.
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -47,9 +113,7 @@ def build_model(architecture: str, config: Mapping[str, Any]) -> nn.Module:
                 return args[0] if args else kwargs["tensor"]
             return func(*args, **kwargs)
 
-    if architecture not in BUILDERS:
-        raise NotSupportedError(f"architecture {architecture!r} is not one of {', '.join(BUILDERS)}")
-    module, function = BUILDERS[architecture].split(":")
+    build = load(find_architecture(architecture).build)
     with torch.device("meta"), SkipInit():
-        model: nn.Module = getattr(import_module(module), function)(config)
+        model: nn.Module = build(config)
     return model.eval().requires_grad_(False)

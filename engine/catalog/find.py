@@ -94,7 +94,5 @@ def _digest_in(directory: Path) -> str | None:
     except (ModelNotFoundError, WeightsError, OSError) as error:
         log.info("%s is no model: %s", directory, error)
         return None
-    try:
+    with file:
         return fingerprint(directory, file)
-    finally:
-        file.close()

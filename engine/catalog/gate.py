@@ -33,11 +33,8 @@ def require_valid(
 ) -> ValidationReport | None:
     """Return the passing report of a model directory; see `check`."""
     directory = ModelDirectory.open(path)
-    file = WeightFile(directory.weights)
-    try:
+    with WeightFile(directory.weights) as file:
         return check(directory, file, config, integers=integers)
-    finally:
-        file.close()
 
 
 def check(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_db.engine.architectures.adapters import Adapter
+from aios_db.engine.architectures.kinds import Kind
 from aios_db.engine.architectures.registry import build_model
-from aios_db.engine.architectures.sizes import model_sizes
+from aios_db.engine.architectures.sizes import model_sizes, require_kind
 from aios_db.engine.backends.devices import find_device
 from aios_db.engine.backends.protocol import Arrays, Program
 from aios_db.engine.catalog.find import find_model
@@ -23,7 +24,6 @@ from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.residency import ResidencyManager, shared_residency
 from aios_db.schema.config import CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
-from aios_db.schema.errors import NotSupportedError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -136,22 +136,18 @@ def require_usable(
 ) -> ValidationReport | None:
     """Ask the gate, as `open_model` does, whether the model directory ``path`` may be used; see `check`."""
     directory = ModelDirectory.open(path)
-    file = WeightFile(directory.weights)
-    try:
+    with WeightFile(directory.weights) as file:
         return check(directory, file, validation, integers=wants_integers(file, cpu, device))
-    finally:
-        file.close()
 
 
 def open_model(
     model: str | Path | Candidate,
     engine: EngineConfig,
-    architectures: Collection[str],
+    kind: Kind,
     *,
     cpu: CpuConfig = _CPU,
     device: DeviceConfig = _DEVICE,
     validation: ValidationConfig = _VALIDATION,
-    read_sizes: Callable[[ModelDirectory, WeightFile], tuple[str, Mapping[str, Any]]] = model_sizes,
     adapter: Adapter | None = None,
 ) -> OpenModel:
     """Open the model directory ``model`` (a path, or a name in ``engine.models_dir``).
@@ -166,8 +162,6 @@ def open_model(
         integers.
     validation
         What a quantized model's report must have reached. A `Candidate` is opened without one.
-    read_sizes
-        Returns the architecture and its sizes.
     adapter
         Changes that run beside the weights; its version stands behind that of the model.
 
@@ -176,7 +170,7 @@ def open_model(
     ModelNotFoundError
         There is no such model; the message says how to install it.
     NotSupportedError
-        The model is of none of ``architectures``.
+        The model is of another kind.
     ValidationError
         The model is quantized and has no report that lets it be used.
     WeightsError
@@ -187,10 +181,8 @@ def open_model(
     directory = ModelDirectory.open(find_model(str(named), engine.models_dir))
     file = WeightFile(directory.weights, mapped=engine.mmap)
     try:
-        architecture, config = read_sizes(directory, file)
-        if architecture not in architectures:
-            known = " or ".join(architectures)
-            raise NotSupportedError(f"{directory.path} holds {architecture}, not {known}")
+        require_kind(directory, file, kind)
+        architecture, config = model_sizes(directory, file)
         integers = wants_integers(file, cpu, device)
         if judged:
             check(directory, file, validation, integers=integers)

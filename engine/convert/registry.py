@@ -1,13 +1,14 @@
-"""Which converter reads which Hugging Face model. A new one is a file beside this one and a line here."""
+"""What a converter of Hugging Face models is, and which one reads which model; architectures name theirs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from aios_db.engine.architectures.kinds import load
+from aios_db.engine.architectures.registry import ARCHITECTURES
 from aios_db.schema.errors import NotSupportedError
 
 
@@ -28,17 +29,6 @@ class Converter:
     """Whether the model reads text, so that tokenizer.json belongs to it."""
 
 
-# config.json's model_type: "module:converter".
-CONVERTERS: dict[str, str] = {
-    "bert": "aios_db.engine.convert.bert:CONVERTER",
-    "clip": "aios_db.engine.convert.clip:CONVERTER",
-    "clip_vision_model": "aios_db.engine.convert.clip:CONVERTER",
-    "llama": "aios_db.engine.convert.qwen2:CONVERTER",
-    "qwen2": "aios_db.engine.convert.qwen2:CONVERTER",
-    "whisper": "aios_db.engine.convert.whisper:CONVERTER",
-}
-
-
 def find_converter(model_type: str) -> Converter:
     """Return the converter of a Hugging Face ``model_type``.
 
@@ -47,8 +37,8 @@ def find_converter(model_type: str) -> Converter:
     NotSupportedError
         None is registered.
     """
-    if model_type not in CONVERTERS:
-        raise NotSupportedError(f"model_type {model_type!r} is not one of {', '.join(CONVERTERS)}")
-    module, name = CONVERTERS[model_type].split(":")
-    converter: Converter = getattr(import_module(module), name)
+    converters = {key: name for row in ARCHITECTURES.values() for key, name in row.converters.items()}
+    if model_type not in converters:
+        raise NotSupportedError(f"model_type {model_type!r} is not one of {', '.join(sorted(converters))}")
+    converter: Converter = load(converters[model_type])
     return converter

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aios_db.engine.architectures.adapters import Adapter
 from aios_db.engine.architectures.bert_numpy import NumpyBert, can_run
-from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
+from aios_db.engine.architectures.kinds import TEXT
 from aios_db.engine.backends.protocol import Arrays
 from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.session import Session
@@ -85,11 +85,10 @@ class ArrowEngine(Encoder):
         opened = open_model(
             model,
             engine,
-            TEXT_ENCODERS,
+            TEXT,
             cpu=cpu,
             device=device,
             validation=validation,
-            read_sizes=text_config,
             adapter=adapter,
         )
         if opened.directory.tokenizer is None:

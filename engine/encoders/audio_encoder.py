@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.architectures.kinds import AUDIO
 from aios_db.engine.backends.protocol import Arrays
 from aios_db.engine.backends.session import Session
 from aios_db.engine.catalog.gate import Candidate
@@ -105,7 +106,7 @@ class AudioEncoder(Encoder):
         device: DeviceConfig = DEFAULTS.device,
         validation: ValidationConfig = DEFAULTS.validation,
     ) -> None:
-        opened = open_model(model, engine, ("Whisper",), cpu=cpu, device=device, validation=validation)
+        opened = open_model(model, engine, AUDIO, cpu=cpu, device=device, validation=validation)
         self._encoder = cast("WhisperEncoder", opened.module)
         sizes = self._encoder.config
         self._window_frames = sizes.max_source_positions

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.architectures.kinds import IMAGE
 from aios_db.engine.backends.protocol import Arrays
 from aios_db.engine.backends.session import Session
 from aios_db.engine.catalog.gate import Candidate
@@ -73,7 +74,7 @@ class ImageEncoder(Encoder):
         device: DeviceConfig = DEFAULTS.device,
         validation: ValidationConfig = DEFAULTS.validation,
     ) -> None:
-        opened = open_model(model, engine, ("ViT",), cpu=cpu, device=device, validation=validation)
+        opened = open_model(model, engine, IMAGE, cpu=cpu, device=device, validation=validation)
         config = cast("ClipImageEncoder", opened.module).config
         self.image_size = config.image_size
         self.dimension = config.projection_dim

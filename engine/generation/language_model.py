@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from aios_db.engine.architectures.kinds import LANGUAGE
 from aios_db.engine.backends.devices import Device
 from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.vram import VramReport
@@ -72,7 +73,7 @@ class LanguageModel:
         self._model = open_model(
             model,
             engine,
-            ("Qwen2ForCausalLM", "LlamaForCausalLM"),
+            LANGUAGE,
             cpu=cpu,
             device=device,
             validation=validation,

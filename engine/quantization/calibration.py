@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from aios_db.engine.architectures.clip import ClipImageEncoder
+from aios_db.engine.architectures.kinds import load, media_files
+from aios_db.engine.architectures.sizes import kind_of
 from aios_db.engine.architectures.whisper import WhisperEncoder
-from aios_db.engine.encoders.media_files import media_architecture, media_files
 from aios_db.engine.frontends.audio import decode_audio
 from aios_db.engine.frontends.image import load_pixels
 from aios_db.engine.frontends.log_mel import log_mel
@@ -55,42 +57,54 @@ class Calibration(Protocol):
         ...
 
 
-def open_calibration(directory: ModelDirectory, given: Sequence[str | Path]) -> Calibration:
-    """Return what of ``given`` suits the model and may be calibrated on: texts (str), or files and folders.
+def open_calibration(
+    directory: ModelDirectory, texts: Sequence[str], files: Sequence[str | Path]
+) -> Calibration:
+    """Return what of ``texts``, or of ``files`` and folders of them, the model may be calibrated on.
 
     Raises
     ------
     NotSupportedError
-        The model takes neither text nor sounds nor pictures.
+        The model is of no known kind, or should read text and has no tokenizer.
     """
-    if directory.tokenizer is not None:
-        texts = (each for each in given if isinstance(each, str))
-        return Texts(directory.tokenizer, calibration_side(texts))
-    architecture = media_architecture(directory)
-    if architecture is None:
-        raise NotSupportedError(
-            f"{directory.path} has no tokenizer, so it takes no text, and takes neither sounds nor pictures"
-        )
-    paths = media_files((each for each in given if isinstance(each, Path)), architecture)
-    return MediaFiles(calibration_files(paths))
+    kind = kind_of(directory)
+    if kind is None:
+        raise NotSupportedError(f"{directory.path} takes neither text nor sounds nor pictures")
+    if kind.takes_files:
+        given: Sequence[str] | Sequence[Path] = calibration_files(media_files(files, kind))
+    else:
+        if directory.tokenizer is None:
+            raise NotSupportedError(f"{directory.path} has no tokenizer, so it takes no text")
+        given = calibration_side(texts)
+    calibration: Calibration = load(kind.calibration)(directory, given)
+    return calibration
 
 
 class Texts:
-    """Texts for a text encoder or a language model."""
+    """Texts for a text encoder."""
 
-    def __init__(self, tokenizer: Path, texts: Sequence[str]) -> None:
-        self._tokenizer, self._texts = tokenizer, texts
+    causal = False
+
+    def __init__(self, directory: ModelDirectory, texts: Sequence[str]) -> None:
+        assert directory.tokenizer is not None
+        self._tokenizer, self._texts = directory.tokenizer, texts
         self.sha256 = texts_sha256(texts)
 
     def batches(self, model: nn.Module, *, tokens: int, seed: int) -> Sequence[Batch]:
         """Return whole texts and pieces of texts."""
-        return TrainingTexts(model, self._tokenizer, self._texts, tokens=tokens, seed=seed)
+        return TrainingTexts(self._tokenizer, self._texts, causal=self.causal, tokens=tokens, seed=seed)
 
 
-class MediaFiles:
-    """Sound files for Whisper, picture files for CLIP; at most 4,000, files that cannot be read left out."""
+class CausalTexts(Texts):
+    """Texts for a language model."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    causal = True
+
+
+class MediaFiles(ABC):
+    """Files of sounds or pictures; at most 4,000, those that cannot be read left out."""
+
+    def __init__(self, directory: ModelDirectory, files: Sequence[Path]) -> None:
         self._files = random.Random(0).sample(files, min(len(files), MOST_FILES))
         digest = hashlib.sha256()
         for file in self._files:
@@ -98,21 +112,32 @@ class MediaFiles:
         self.sha256 = digest.hexdigest()
 
     def batches(self, model: nn.Module, *, tokens: int, seed: int) -> list[Batch]:
-        """Return windows of several sounds each, or pictures."""
-        if isinstance(model, WhisperEncoder):
-            batches = list(self._sounds(model, tokens))
-        else:
-            assert isinstance(model, ClipImageEncoder)
-            batches = list(self._pictures(model, tokens))
+        """Return the files' content as batches in a mixed order."""
+        batches = list(self._batches(model, tokens))
         if not batches:
             raise DataError("quantization needs calibration files: there are none that can be read")
         random.Random(seed).shuffle(batches)
         return batches
 
-    def _sounds(self, model: WhisperEncoder, batch_tokens: int) -> Iterator[Batch]:
+    @abstractmethod
+    def _batches(self, model: Any, tokens: int) -> Iterator[Batch]: ...
+
+    def _decoded(self, decode: Callable[[bytes], NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        for file in self._files:
+            try:
+                yield decode(file.read_bytes())
+            except DataError as error:
+                log.warning("%s is left out of the calibration: %s", file, error)
+
+
+class Sounds(MediaFiles):
+    """Sounds for Whisper, several in each window."""
+
+    def _batches(self, model: WhisperEncoder, tokens: int) -> Iterator[Batch]:
         positions, mels = model.config.max_source_positions, model.config.num_mel_bins
-        count = max(1, batch_tokens // positions)
-        for windows in _chunks(_windows(self._decoded_sounds(), positions * FRAME), count):
+        count = max(1, tokens // positions)
+        sounds = self._decoded(lambda content: decode_audio(content, SAMPLE_RATE))
+        for windows in _chunks(_windows(sounds, positions * FRAME), count):
             samples = np.zeros((len(windows), positions * FRAME), np.float32)
             for row, window in zip(samples, windows, strict=True):
                 row[: window.size] = window
@@ -120,25 +145,16 @@ class MediaFiles:
             mask = torch.arange(positions) < ends
             yield Batch((log_mel(torch.from_numpy(samples), mels),), mask, int(mask.sum()))
 
-    def _decoded_sounds(self) -> Iterator[NDArray[np.float32]]:
-        for file in self._files:
-            try:
-                yield decode_audio(file.read_bytes(), SAMPLE_RATE)
-            except DataError as error:
-                log.warning("%s is left out of the calibration: %s", file, error)
 
-    def _pictures(self, model: ClipImageEncoder, batch_tokens: int) -> Iterator[Batch]:
+class Pictures(MediaFiles):
+    """Pictures for CLIP."""
+
+    def _batches(self, model: ClipImageEncoder, tokens: int) -> Iterator[Batch]:
         sizes = model.config
         positions = 1 + (sizes.image_size // sizes.patch_size) ** 2
-        for pixels in _chunks(self._decoded_pictures(sizes.image_size), max(1, batch_tokens // positions)):
-            yield Batch((torch.stack(pixels),), None, len(pixels) * positions)
-
-    def _decoded_pictures(self, size: int) -> Iterator[Tensor]:
-        for file in self._files:
-            try:
-                yield torch.from_numpy(load_pixels(file.read_bytes(), size))
-            except DataError as error:
-                log.warning("%s is left out of the calibration: %s", file, error)
+        pictures = self._decoded(lambda content: load_pixels(content, sizes.image_size))
+        for pixels in _chunks(pictures, max(1, tokens // positions)):
+            yield Batch((torch.from_numpy(np.stack(pixels)),), None, len(pixels) * positions)
 
 
 def _windows(sounds: Iterable[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:

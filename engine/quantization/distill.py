@@ -28,7 +28,6 @@ from aios_db.engine.quantization.subject import (
     divergence,
     fast_arithmetic,
     fast_type,
-    is_language_model,
 )
 from aios_db.engine.quantization.trainable import GridLinear
 
@@ -96,6 +95,8 @@ class Distillation:
         The quantized model, with rounded weights in its linear layers; changed by `run`.
     quantized
         Its quantized layers by name.
+    language_model
+        Whether the model scores tokens instead of embedding its input.
     """
 
     def __init__(
@@ -104,12 +105,14 @@ class Distillation:
         model: nn.Module,
         quantized: Mapping[str, Quantized],
         settings: DistillationSettings,
+        *,
+        language_model: bool,
     ) -> None:
         self.reference, self.model, self.settings = reference, model, settings
         self.quantized = dict(quantized)
         self.step = 0
         self._device = device_of(model)
-        self._language_model = is_language_model(model)
+        self._language_model = language_model
         self._on_grid: dict[str, GridLinear] = {}
         for name, layer in self.quantized.items():
             if layer.grid.bits == 2:

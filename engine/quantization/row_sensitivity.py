@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aios_db.engine.quantization.rounding import Grid, quantize
-from aios_db.engine.quantization.subject import Batch, device_of, fast_arithmetic, is_language_model
+from aios_db.engine.quantization.subject import Batch, device_of, fast_arithmetic
 
 _CACHED = 1 << 24  # values of single texts' gradients held at a time
 
@@ -29,6 +29,7 @@ def row_sensitivities(
     batches: Sequence[Batch],
     grid: Grid,
     *,
+    language_model: bool,
     seed: int,
     done: Callable[[int], None],
 ) -> dict[str, Tensor]:
@@ -42,6 +43,8 @@ def row_sensitivities(
         Layers of it by name.
     batches
         Each text in them counts as one.
+    language_model
+        Whether the model scores tokens instead of embedding its input.
     done
         Called after each batch, of two rounds, with the number of batches done.
     """
@@ -66,7 +69,8 @@ def row_sensitivities(
     texts = 0
     with _hooked(linears, watch) as run:
         for number, batch in enumerate(batches, 1):
-            _drawn(model, batch, run(model, batch), generator).backward()  # type: ignore[no-untyped-call]
+            output = run(model, batch)
+            _drawn(batch, output, generator, language_model=language_model).backward()  # type: ignore[no-untyped-call]
             texts += len(batch.arguments[0])
             done(len(batches) + number)
     return {name: total.cpu() / (2 * texts) for name, total in totals.items()}
@@ -112,10 +116,10 @@ def _row_sums(gradient: Tensor, x: Tensor, error: Tensor) -> Tensor:
     return total
 
 
-def _drawn(model: nn.Module, batch: Batch, output: Tensor, generator: torch.Generator) -> Tensor:
+def _drawn(batch: Batch, output: Tensor, generator: torch.Generator, *, language_model: bool) -> Tensor:
     """Return a scalar whose gradient's mean square is the output's Fisher information."""
     rows = batch.rows(output.float())
-    if is_language_model(model):
+    if language_model:
         likelihood = functional.log_softmax(rows, -1)
         drawn = torch.multinomial(likelihood.detach().exp().cpu(), 1, generator=generator)
         return likelihood.gather(1, drawn.to(rows.device)).sum()

@@ -16,7 +16,6 @@ from aios_db.engine.quantization.subject import (
     device_of,
     divergence,
     fast_arithmetic,
-    is_language_model,
 )
 
 
@@ -27,6 +26,7 @@ def sensitivities(
     *,
     grids: Mapping[str, Grid],
     settings: GptqSettings | None,
+    language_model: bool,
     done: Done,
     advanced: Callable[[Mapping[str, float]], None] | None = None,
 ) -> dict[str, float]:
@@ -38,6 +38,8 @@ def sensitivities(
         What the layers are fitted on.
     probes
         What the divergence is measured on: others.
+    language_model
+        Whether the model scores tokens instead of embedding its input.
     advanced
         Called after each block with what is measured so far.
     """
@@ -47,9 +49,8 @@ def sensitivities(
 
     def measure(name: str, quantized: Quantized, error: float) -> None:
         outputs = [_forward(model, probe) for probe in probes]
-        lm = is_language_model(model)
         result[name] = sum(
-            float(divergence(probe, a, b, language_model=lm))
+            float(divergence(probe, a, b, language_model=language_model))
             for probe, a, b in zip(probes, expected, outputs, strict=True)
         ) / len(probes)
         model.get_submodule(name).load_state_dict(reference.get_submodule(name).state_dict())

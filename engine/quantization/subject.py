@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.architectures.sizes import model_sizes
-from aios_db.engine.architectures.text import TEXT_ENCODERS, text_config
 from aios_db.engine.backends.accelerator import half_precision
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
@@ -57,15 +56,12 @@ class Batch:
         return hidden[self.mask]
 
 
-def load_model(directory: ModelDirectory) -> nn.Module:
+def load_model(directory: ModelDirectory, file: WeightFile) -> nn.Module:
     """Return the module of a model directory with float32 weights, views of the file where it can be mapped.
 
-    What is written into them stays in this process.
+    What is written into them stays in this process; they outlive the closing of ``file``.
     """
-    file = WeightFile(directory.weights)
     architecture, config = model_sizes(directory, file)
-    if architecture in TEXT_ENCODERS:
-        architecture, config = text_config(directory, file)
     model = build_model(architecture, config)
     weights = {name: file.tensor(name).to(torch.float32) for name, _ in model.named_parameters()}
     model.load_state_dict(weights, assign=True)
@@ -77,11 +73,6 @@ def copied(model: nn.Module) -> nn.Module:
     inside = set(map(id, blocks_of(model)[1].parameters()))
     tables = {id(each): each for each in model.parameters() if each.dim() > 1 and id(each) not in inside}
     return copy.deepcopy(model, tables)
-
-
-def is_language_model(model: nn.Module) -> bool:
-    """Whether the model scores tokens instead of embedding its input."""
-    return hasattr(model, "lm_head")
 
 
 def blocks_of(model: nn.Module) -> tuple[str, nn.ModuleList]:

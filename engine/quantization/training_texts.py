@@ -14,10 +14,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
 from aios_db.engine.frontends.tokenizer import TextTokenizer
-from aios_db.engine.quantization.subject import MAX_TOKENS, Batch, is_language_model, make_batch
+from aios_db.engine.quantization.subject import MAX_TOKENS, Batch, make_batch
 from aios_db.schema.errors import DataError
 
 _VARIANTS = 4
@@ -36,9 +34,9 @@ class TrainingTexts(Sequence[Batch]):
     """
 
     def __init__(
-        self, model: nn.Module, tokenizer: Path, texts: Sequence[str], *, tokens: int, seed: int
+        self, tokenizer: Path, texts: Sequence[str], *, causal: bool, tokens: int, seed: int
     ) -> None:
-        self._causal, self._tokens, self._seed = is_language_model(model), tokens, seed
+        self._causal, self._tokens, self._seed = causal, tokens, seed
         text_tokenizer = TextTokenizer(tokenizer)
         windows = [ids for parts in text_tokenizer.windows(texts, MAX_TOKENS, 0) for ids in parts]
         if not windows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,12 @@ from torch import Tensor, nn
 
 from aios_db.engine.quantization.report import LayerReport
 from aios_db.engine.quantization.rounding import Quantized, quantize_in_8_bits
-from aios_db.engine.quantization.subject import is_language_model
 from aios_db.engine.weights.int2 import planes_of
 from aios_db.engine.weights.layer import LayerInfo
-from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.quantized import dequantize, matrix_shape
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.stored import StoredTensor
 from aios_db.engine.weights.writer import write_weights
-from aios_db.schema.weights import WEIGHTS_FILE
 
 log = logging.getLogger("aios_db.engine.quantization")
 
@@ -30,16 +27,27 @@ _FP16_MAX = 60000.0
 _PART = 1 << 22  # values compared at a time
 
 
+@dataclass(frozen=True)
+class Written:
+    """What `write_v2` wrote."""
+
+    layers: tuple[LayerReport, ...]
+    file_bytes: int
+    sha256: str
+    """Of the content."""
+
+
 def write_v2(
-    target: Path,
-    source: ModelDirectory,
+    path: Path,
+    source: Path,
     model: nn.Module,
     quantized: Mapping[str, Quantized],
     *,
     kept: Collection[str] = (),
+    language_model: bool = False,
     zero_points: bool = False,
-) -> tuple[tuple[LayerReport, ...], int, str]:
-    """Write every tensor of ``source`` to ``target``: tables as int8, what else is not quantized as fp16.
+) -> Written:
+    """Write every tensor of the weight file ``source`` to ``path``: tables as int8, other floats as fp16.
 
     Parameters
     ----------
@@ -49,25 +57,21 @@ def write_v2(
         Quantized weights by tensor name.
     kept
         Weights that stay floats. With the quantized ones they count as linear layers in the report.
+    language_model
+        Whether the model scores tokens instead of embedding its input.
     zero_points
         Whether tables may have zero points, where these lower the error.
-
-    Returns
-    -------
-    tuple
-        What was written, the file's size in bytes and its content's SHA-256.
     """
     reports: list[LayerReport] = []
     parameters = dict(model.named_parameters())
     # A language model may multiply by its token table, which wants a scale for each row.
     looked_up = (
         set()
-        if is_language_model(model)
+        if language_model
         else {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
     )
-    file = WeightFile(source.weights)
 
-    def layers() -> Iterator[StoredTensor]:
+    def layers(file: WeightFile) -> Iterator[StoredTensor]:
         for name, info in file.layers.items():
             original = file.tensor(name).to(torch.float32)
             value = original if name not in parameters else parameters[name].detach()
@@ -81,10 +85,9 @@ def write_v2(
             file.release(name)
             yield layer
 
-    path = target / WEIGHTS_FILE
-    digest = write_weights(path, layers(), version=2)
-    file.close()
-    return tuple(reports), path.stat().st_size, digest
+    with WeightFile(source) as file:  # a mapping of its own: its pages are given back one by one
+        digest = write_weights(path, layers(file), version=2)
+    return Written(tuple(reports), path.stat().st_size, digest)
 
 
 def _floats(name: str, value: Tensor, dtype: str) -> StoredTensor:

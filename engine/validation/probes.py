@@ -13,11 +13,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.architectures.kinds import TEXT, load
+from aios_db.engine.architectures.sizes import kind_of
 from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.engine.encoders.audio_encoder import SAMPLE_RATE, AudioEncoder
+from aios_db.engine.encoders.encoder import Encoder
 from aios_db.engine.encoders.image_encoder import ImageEncoder
-from aios_db.engine.encoders.media_files import media_architecture
 from aios_db.engine.generation.causal import Reading
 from aios_db.engine.generation.language_model import LanguageModel
 from aios_db.engine.weights.model_directory import ModelDirectory
@@ -49,84 +51,72 @@ class VectorProbe(Protocol):
 _ALL = slice(None)
 
 
-class TextProbe:
-    """A text encoder."""
+class _EncoderProbe:
+    """An encoder; what it is shown is for the kinds to say."""
 
-    def __init__(self, model: Candidate, texts: Sequence[str], cpu: CpuConfig, device: DeviceConfig) -> None:
-        self._engine, self._texts = ArrowEngine(model, cpu=cpu, device=device), texts
-        self._engine.settle()
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        encoder.settle()
 
     @property
     def arithmetic(self) -> str:
         """What computed the vectors."""
-        return self._engine.arithmetic
+        return self._encoder.arithmetic
+
+    def close(self) -> None:
+        """Release the weights."""
+        self._encoder.close()
+
+
+class TextProbe(_EncoderProbe):
+    """A text encoder."""
+
+    def __init__(self, model: Candidate, texts: Sequence[str], cpu: CpuConfig, device: DeviceConfig) -> None:
+        self._engine, self._texts = ArrowEngine(model, cpu=cpu, device=device), texts
+        super().__init__(self._engine)
 
     def vectors(self, places: slice = _ALL) -> NDArray[np.float32]:
         """Return the texts' vectors."""
         return self._engine.encode(self._texts[places])
 
-    def close(self) -> None:
-        """Release the weights."""
-        self._engine.close()
 
-
-class SoundProbe:
+class SoundProbe(_EncoderProbe):
     """A sound encoder, shown files, or seeded noise where there are none."""
 
     def __init__(self, model: Candidate, files: Sequence[Path], cpu: CpuConfig, device: DeviceConfig) -> None:
-        self._encoder = AudioEncoder(model, cpu=cpu, device=device)
-        self._encoder.settle()
-        self._files = files
-        self._made = [] if files else _noises(self._encoder.window_samples)
-
-    @property
-    def arithmetic(self) -> str:
-        """What computed the vectors."""
-        return self._encoder.arithmetic
+        self._audio, self._files = AudioEncoder(model, cpu=cpu, device=device), files
+        self._made = [] if files else _noises(self._audio.window_samples)
+        super().__init__(self._audio)
 
     def vectors(self, places: slice = _ALL) -> NDArray[np.float32]:
         """Return the sounds' vectors."""
         if self._files:
-            return self._encoder.encode_audio([file.read_bytes() for file in self._files[places]])
-        return self._encoder.encode_audio([(each, SAMPLE_RATE) for each in self._made[places]])
-
-    def close(self) -> None:
-        """Release the weights."""
-        self._encoder.close()
+            return self._audio.encode_audio([file.read_bytes() for file in self._files[places]])
+        return self._audio.encode_audio([(each, SAMPLE_RATE) for each in self._made[places]])
 
 
-class PictureProbe:
+class PictureProbe(_EncoderProbe):
     """A picture encoder, shown files, or seeded noise where there are none."""
 
     def __init__(self, model: Candidate, files: Sequence[Path], cpu: CpuConfig, device: DeviceConfig) -> None:
-        self._encoder = ImageEncoder(model, cpu=cpu, device=device)
-        self._encoder.settle()
-        self._files = files
-        self._made = [] if files else _pictures(self._encoder.image_size)
-
-    @property
-    def arithmetic(self) -> str:
-        """What computed the vectors."""
-        return self._encoder.arithmetic
+        self._image, self._files = ImageEncoder(model, cpu=cpu, device=device), files
+        self._made = [] if files else _pictures(self._image.image_size)
+        super().__init__(self._image)
 
     def vectors(self, places: slice = _ALL) -> NDArray[np.float32]:
         """Return the pictures' vectors."""
         if self._files:
-            return self._encoder.encode_image([file.read_bytes() for file in self._files[places]])
-        return self._encoder.encode_pixels(self._made[places])
-
-    def close(self) -> None:
-        """Release the weights."""
-        self._encoder.close()
+            return self._image.encode_image([file.read_bytes() for file in self._files[places]])
+        return self._image.encode_pixels(self._made[places])
 
 
 class LossProbe:
-    """A causal language model."""
+    """A causal language model, which is read texts one by one."""
 
-    def __init__(self, directory: ModelDirectory, cpu: CpuConfig, device: DeviceConfig) -> None:
-        if directory.tokenizer is None:
-            raise WeightsError(f"{directory.path} has no tokenizer.json: its perplexity cannot be measured")
-        self._model = LanguageModel(Candidate(directory.path), cpu=cpu, device=device)
+    def __init__(self, model: Candidate, _: Sequence[str], cpu: CpuConfig, device: DeviceConfig) -> None:
+        if ModelDirectory.open(model.path).tokenizer is None:
+            raise WeightsError(f"{model.path} has no tokenizer.json: its perplexity cannot be measured")
+        self._model = LanguageModel(model, cpu=cpu, device=device)
 
     @property
     def arithmetic(self) -> str:
@@ -163,19 +153,10 @@ def open_probe(
     cpu, device
         Where and how it runs.
     """
-    architecture, candidate = media_architecture(directory), Candidate(directory.path)
-    if architecture == "Whisper":
-        return SoundProbe(candidate, files, cpu, device)
-    if architecture is not None:
-        return PictureProbe(candidate, files, cpu, device)
-    if (directory.architecture or "").endswith("ForCausalLM"):
-        return LossProbe(directory, cpu, device)
-    return TextProbe(candidate, texts, cpu, device)
-
-
-def is_media(directory: ModelDirectory) -> bool:
-    """Tell whether the model takes pictures or sound."""
-    return media_architecture(directory) is not None
+    kind = kind_of(directory) or TEXT  # whose encoder says what it is instead
+    shown = files if kind.takes_files else texts
+    probe: Probe = load(kind.probe)(Candidate(directory.path), shown, cpu, device)
+    return probe
 
 
 def _noises(window: int) -> list[NDArray[np.float32]]:

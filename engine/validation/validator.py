@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from aios_db.engine.architectures.kinds import Kind, media_files
+from aios_db.engine.architectures.sizes import kind_of
 from aios_db.engine.catalog.fingerprint import verified_fingerprint
-from aios_db.engine.catalog.gate import require_valid
+from aios_db.engine.catalog.gate import check
 from aios_db.engine.catalog.report import (
     PerplexityMetrics,
     Subject,
@@ -21,10 +22,8 @@ from aios_db.engine.catalog.report import (
     VectorMetrics,
     save_report,
 )
-from aios_db.engine.encoders.media_files import media_architecture, media_files
 from aios_db.engine.validation.measurement import Progress, measure
 from aios_db.engine.validation.page import render
-from aios_db.engine.validation.probes import is_media
 from aios_db.engine.validation.split import bundled_texts, validation_files, validation_side
 from aios_db.engine.validation.tensors import bits_per_weight, layer_errors
 from aios_db.engine.weights.model_directory import ModelDirectory
@@ -106,13 +105,14 @@ class PrecisionValidator:
             The report cannot be written.
         """
         before, after = ModelDirectory.open(original), ModelDirectory.open(candidate)
-        require_valid(before.path, self.config)
-        chosen = self._choose_files(before, files)
-        with _weights(before) as left, _weights(after) as right:
+        kind = kind_of(before)
+        chosen = self._choose_files(before, kind, files) if kind and kind.takes_files else []
+        with WeightFile(before.weights) as left, WeightFile(after.weights) as right:
+            check(before, left, self.config, integers=False)
             weights = sum(info.num_params for info in left.layers.values())
             subjects = _subject(before.name, left), _subject(name or after.name, right)
             layers = layer_errors(left, right)
-        given, bundled = ([], []) if is_media(before) else self._choose(texts, weights)
+        given, bundled = ([], []) if kind and kind.takes_files else self._choose(texts, weights)
         texts = [*given, *bundled]
         measured = measure((before, after), self._ways, texts, chosen, progress)
         failures = [*self._failures(measured.vectors), *measured.failures]
@@ -149,11 +149,8 @@ class PrecisionValidator:
         bundled = [text for text in bundled_texts() if text not in given] if len(given) < MIN_TEXTS else []
         return given, bundled[: max(0, MIN_TEXTS - len(given))]
 
-    def _choose_files(self, directory: ModelDirectory, files: Sequence[str | Path]) -> list[Path]:
-        architecture = media_architecture(directory)
-        if architecture is None:
-            return []
-        given = validation_files(media_files(files, architecture))
+    def _choose_files(self, directory: ModelDirectory, kind: Kind, files: Sequence[str | Path]) -> list[Path]:
+        given = validation_files(media_files(files, kind))
         if given and len(given) < MIN_FILES:
             log.warning("%d files are too few to validate on: %s is shown noise", len(given), directory.path)
             return []
@@ -200,15 +197,6 @@ def _subject(name: str, file: WeightFile) -> Subject:
     sha256 = verified_fingerprint(file)
     version = f"{name}@{sha256[:12]}"
     return Subject(version, sha256, file.path.stat().st_size, bits_per_weight(file, list(file.layers)))
-
-
-@contextmanager
-def _weights(directory: ModelDirectory) -> Iterator[WeightFile]:
-    file = WeightFile(directory.weights)
-    try:
-        yield file
-    finally:
-        file.close()
 
 
 def _log(report: ValidationReport, path: Path) -> None:

@@ -34,8 +34,7 @@ def describe_weights(path: str | Path) -> pa.Table:
         The file cannot be read.
     """
     path = Path(path)
-    file = WeightFile(ModelDirectory.open(path).weights if path.is_dir() else path)
-    try:
+    with WeightFile(ModelDirectory.open(path).weights if path.is_dir() else path) as file:
         rows = [
             {
                 "layer_name": info.name,
@@ -47,6 +46,4 @@ def describe_weights(path: str | Path) -> pa.Table:
             }
             for info in file.layers.values()
         ]
-    finally:
-        file.close()
     return pa.Table.from_pylist(rows, schema=DESCRIPTION)

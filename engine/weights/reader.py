@@ -234,6 +234,12 @@ class WeightFile:
         with self._lock:
             self._group = None
 
+    def __enter__(self) -> WeightFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the file. Tensors that still view the mapping keep it alive."""
         self.drop_cache()

@@ -35,16 +35,13 @@ def rewrite_weights(path: str | Path, *, compression: Compression = "none") -> b
     WeightsError
         The file cannot be read; it is left alone.
     """
-    file = WeightFile(path)
-    try:
+    with WeightFile(path) as file:
         if file.is_mapped and compression == "none":
             return False
         before = file.path.stat().st_size
         write_weights(
             file.path, _layers(file), version=2 if file.version == 2 else 1, compression=compression
         )
-    finally:
-        file.close()
     log.info("rewrote %s as %s: %d to %d bytes", path, compression, before, file.path.stat().st_size)
     return True
 

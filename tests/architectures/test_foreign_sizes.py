@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aios_db.engine.architectures.text import SIZES
+from aios_db.engine.architectures.bert_sizes import SIZES
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.schema.errors import WeightsError
 

@@ -136,12 +136,14 @@ def test_gptq_moves_the_integers_of_all_layers(tiny_bert: Path, tmp_path: Path, 
 def test_weights_come_to_rest_and_imitate_the_original_better(tiny_bert: Path, texts: list[str]) -> None:
     directory = ModelDirectory.open(tiny_bert)
     assert directory.tokenizer is not None
-    reference = load_model(directory)
+    reference = load_model(directory, WeightFile(directory.weights))
     model = copied(reference)
     linears = {name: linear for name, linear in block_linears(model).items() if "query" in name}
     quantized = {name: quantize(linear.weight, Grid(2)) for name, linear in linears.items()}
-    training = Distillation(reference, model, quantized, DistillationSettings(150, 0.02))
-    batches = TrainingTexts(reference, directory.tokenizer, texts, tokens=128, seed=0)
+    training = Distillation(
+        reference, model, quantized, DistillationSettings(150, 0.02), language_model=False
+    )
+    batches = TrainingTexts(directory.tokenizer, texts, causal=False, tokens=128, seed=0)
     grids = [module for module in model.modules() if isinstance(module, GridLinear)]
 
     def between(temperature: float) -> float:
@@ -174,9 +176,8 @@ def test_a_long_training_goes_more_slowly() -> None:
 def test_training_texts_are_seeded_pieces_and_whole_texts(tiny_bert: Path, texts: list[str]) -> None:
     directory = ModelDirectory.open(tiny_bert)
     assert directory.tokenizer is not None
-    model = load_model(directory)
-    batches = TrainingTexts(model, directory.tokenizer, texts, tokens=64, seed=3)
-    again = TrainingTexts(model, directory.tokenizer, texts, tokens=64, seed=3)
+    batches = TrainingTexts(directory.tokenizer, texts, causal=False, tokens=64, seed=3)
+    again = TrainingTexts(directory.tokenizer, texts, causal=False, tokens=64, seed=3)
     bodies = {tuple(int(word[4:]) + 4 for word in text.split()) for text in texts}
     pieces = 0
     for number in range(len(batches)):
@@ -191,7 +192,7 @@ def test_training_texts_are_seeded_pieces_and_whole_texts(tiny_bert: Path, texts
             assert all(4 <= token < 64 for token in body)  # no special token among those replaced
     assert pieces > len(batches)
     with pytest.raises(DataError, match="calibration texts"):
-        TrainingTexts(model, directory.tokenizer, [], tokens=64, seed=0)
+        TrainingTexts(directory.tokenizer, [], causal=False, tokens=64, seed=0)
 
 
 def test_pieces_are_of_one_text_or_of_two(
@@ -200,7 +201,7 @@ def test_pieces_are_of_one_text_or_of_two(
     monkeypatch.setattr(training_texts, "_REPLACED", 0.0)
     directory = ModelDirectory.open(tiny_bert)
     assert directory.tokenizer is not None
-    batches = TrainingTexts(load_model(directory), directory.tokenizer, texts, tokens=512, seed=0)
+    batches = TrainingTexts(directory.tokenizer, texts, causal=False, tokens=512, seed=0)
     bodies = [[int(word[4:]) + 4 for word in text.split()] for text in texts]
     known = {
         tuple(body[start:end])

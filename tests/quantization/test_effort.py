@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from aios_db.engine.architectures.registry import build_model
-from aios_db.engine.quantization import moments, quantizer
+from aios_db.engine.quantization import moments
 from aios_db.engine.quantization.effort import effort
 from aios_db.engine.quantization.layers import quantize_layers
 from aios_db.engine.quantization.moments import BlockWalk, Means
@@ -20,6 +20,7 @@ from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, Quantized, quantize
 from aios_db.engine.quantization.subject import Batch, block_linears, copied, load_model, make_batch
 from aios_db.engine.weights.model_directory import ModelDirectory
+from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 
 MINILM = {
@@ -62,7 +63,8 @@ def test_a_batch_is_shortened_by_whole_texts() -> None:
 
 @pytest.fixture
 def bert(tiny_bert: Path) -> nn.Module:
-    return load_model(ModelDirectory.open(tiny_bert))
+    directory = ModelDirectory.open(tiny_bert)
+    return load_model(directory, WeightFile(directory.weights))
 
 
 @pytest.fixture
@@ -147,7 +149,7 @@ def test_a_large_model_is_distilled_only_when_told_to(
     def large(linears: Any) -> Any:
         return dataclasses.replace(effort(linears), distilled=False)
 
-    monkeypatch.setattr(quantizer, "effort", large)
+    monkeypatch.setattr("aios_db.engine.quantization.job.effort", large)
     config = QuantizationConfig(
         target="int2", method="ptq", mixed_precision=False, distillation_tokens=128, calibration_tokens=200
     )

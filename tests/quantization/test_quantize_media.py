@@ -17,7 +17,7 @@ from aios_db.engine.catalog.gate import Candidate, require_valid
 from aios_db.engine.convert.model_writer import write_model
 from aios_db.engine.encoders.audio_encoder import AudioEncoder
 from aios_db.engine.encoders.image_encoder import ImageEncoder
-from aios_db.engine.quantization.calibration import MediaFiles
+from aios_db.engine.quantization.calibration import Sounds
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.subject import load_model
 from aios_db.engine.validation.split import calibration_files, validation_files
@@ -110,7 +110,7 @@ def test_int8_and_int2_from_files(
         ),
     }.items():
         target = tmp_path / f"{source.name}-{name}"
-        report = quantize_model(source, target, calibration=[folder], config=config)
+        report = quantize_model(source, target, files=[folder], config=config)
         kinds = {info.quant_type for info in WeightFile(target / "weights.parquet").layers.values()}
         assert ("int2" in kinds) == (name != "int8")
         assert report.bits_linear <= (9 if name == "int8" else 6)
@@ -143,8 +143,9 @@ def test_sounds_share_windows_and_silence_at_the_end_does_not_count(
     models: dict[str, Path], folders: dict[str, Path]
 ) -> None:
     files = sorted(folders["Whisper"].rglob("*.wav"))
-    model = load_model(ModelDirectory.open(models["Whisper"]))
-    batches = MediaFiles(files).batches(model, tokens=240, seed=0)
+    directory = ModelDirectory.open(models["Whisper"])
+    model = load_model(directory, WeightFile(directory.weights))
+    batches = Sounds(directory, files).batches(model, tokens=240, seed=0)
     windows = sum(len(batch.arguments[0]) for batch in batches)
     assert windows < len(files)  # several share one
     sounding = sum(soundfile.info(file).frames for file in files) / 320
@@ -156,9 +157,10 @@ def test_files_that_cannot_be_read_are_left_out(
     models: dict[str, Path], folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "broken.wav").write_bytes(b"no sound")
-    model = load_model(ModelDirectory.open(models["Whisper"]))
+    directory = ModelDirectory.open(models["Whisper"])
+    model = load_model(directory, WeightFile(directory.weights))
     with pytest.raises(DataError, match="none that can be read"):
-        MediaFiles([tmp_path / "broken.wav"]).batches(model, tokens=240, seed=0)
+        Sounds(directory, [tmp_path / "broken.wav"]).batches(model, tokens=240, seed=0)
     assert "broken.wav is left out" in caplog.text
     with pytest.raises(DataError, match="calibration files"):
         quantize_model(models["ViT"], tmp_path / "q", calibration=["a text"])

@@ -66,7 +66,7 @@ def counting_texts() -> list[str]:
 
 def loss(directory: Path, texts: list[str]) -> float:
     opened = ModelDirectory.open(directory)
-    model = load_model(opened)
+    model = load_model(opened, WeightFile(opened.weights))
     assert opened.tokenizer is not None
     total = 0.0
     for windows in TextTokenizer(opened.tokenizer).windows(texts, 128, 0):

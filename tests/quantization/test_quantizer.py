@@ -12,9 +12,10 @@ from torch import nn
 
 from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
-from aios_db.engine.quantization import quantizer
+from aios_db.engine.quantization import job
 from aios_db.engine.quantization.layers import quantize_layers
 from aios_db.engine.quantization.quantizer import quantize_model
+from aios_db.engine.quantization.report import QuantizationReport
 from aios_db.engine.quantization.subject import Batch
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
@@ -88,7 +89,7 @@ def test_report_and_files(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["q"]
 
 
-def quantized_linears(report: quantizer.QuantizationReport) -> set[str]:
+def quantized_linears(report: QuantizationReport) -> set[str]:
     return {layer.name.removesuffix(".weight") for layer in report.layers if layer.is_linear}
 
 
@@ -123,7 +124,7 @@ def test_a_killed_run_continues_to_the_same_result(
     stop: tuple[str, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(quantizer, "SAVE_EVERY", 10)
+    monkeypatch.setattr("aios_db.engine.quantization.steps.SAVE_EVERY", 10)
     steps: list[tuple[str, int]] = []
 
     def kill(what: str, done: int, total: int) -> None:
@@ -193,15 +194,15 @@ def test_sensitivity_that_is_given_is_not_measured_and_decides(
 def test_rounding_looks_at_fewer_tokens_than_gptq(
     tiny_bert: Path, tmp_path: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantizer, "_BATCH", 64)
-    monkeypatch.setitem(quantizer._ROUNDING_TOKENS, "int2", 200)
+    monkeypatch.setattr(job, "BATCH_TOKENS", 64)
+    monkeypatch.setitem(job._ROUNDING_TOKENS, "int2", 200)
     seen: list[int] = []
 
     def counted(reference: nn.Module, model: nn.Module, batches: list[Batch], **rest: Any) -> Any:
         seen.append(sum(batch.positions for batch in batches))
         return quantize_layers(reference, model, batches, **rest)
 
-    monkeypatch.setattr(quantizer, "quantize_layers", counted)
+    monkeypatch.setattr("aios_db.engine.quantization.steps.quantize_layers", counted)
     for method in ("ptq", "gptq"):
         config = dataclasses.replace(INT2, method=method, mixed_precision=False, calibration_tokens=500)
         quantize_model(tiny_bert, tmp_path / method, calibration=texts, config=config)

@@ -16,7 +16,6 @@ from torch import nn
 import aios_db
 from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
-from aios_db.engine.quantization import quantizer
 from aios_db.engine.quantization.allocation import rows_with_planes
 from aios_db.engine.quantization.gptq import GptqSettings, solve
 from aios_db.engine.quantization.quantizer import quantize_model
@@ -119,13 +118,15 @@ def mean_input(model: nn.Module, linear: nn.Module, batches: list[Batch]) -> tor
 
 def test_sensitivities_are_what_rounding_does(tiny_bert: Path, texts: list[str]) -> None:
     directory = ModelDirectory.open(tiny_bert)
-    model = load_model(directory)
+    model = load_model(directory, WeightFile(directory.weights))
     linears = block_linears(model)
     assert directory.tokenizer is not None
-    made = TrainingTexts(model, directory.tokenizer, texts, tokens=1024, seed=0)
+    made = TrainingTexts(directory.tokenizer, texts, causal=False, tokens=1024, seed=0)
     batches = [made[number] for number in range(8)]
     rounds: list[int] = []
-    rows = row_sensitivities(model, linears, batches, Grid(2), seed=0, done=rounds.append)
+    rows = row_sensitivities(
+        model, linears, batches, Grid(2), language_model=False, seed=0, done=rounds.append
+    )
     assert rounds == list(range(1, 17))
     predicted, measured = [], []
     for name, linear in linears.items():
@@ -271,7 +272,7 @@ def test_a_killed_run_continues_to_the_same_result(
     stop: tuple[str, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(quantizer, "SAVE_EVERY", 10)
+    monkeypatch.setattr("aios_db.engine.quantization.steps.SAVE_EVERY", 10)
 
     def kill(what: str, done: int, total: int) -> None:
         if (what, done) == stop:

@@ -11,7 +11,7 @@ import torch
 from aios_db.engine.backends.devices import Device
 from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
-from aios_db.engine.quantization import quantizer, workplace
+from aios_db.engine.quantization import workplace
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.workplace import CPU, on_device
 from aios_db.engine.weights.reader import WeightFile
@@ -81,7 +81,7 @@ def test_the_cpu_continues_where_the_gpu_failed(
 ) -> None:
     on_cpu = DeviceConfig(target="cpu")
     quantize_model(tiny_bert, tmp_path / "whole", calibration=texts, config=CONFIG, device=on_cpu)
-    monkeypatch.setattr(quantizer, "SAVE_EVERY", 10)
+    monkeypatch.setattr("aios_db.engine.quantization.steps.SAVE_EVERY", 10)
     monkeypatch.setattr(Device, "torch_name", "cpu")  # the CPU stands for a GPU, until it fails
     monkeypatch.setattr(workplace, "find_device", lambda config: Device("cuda", "stand-in"))
     steps: list[int] = []

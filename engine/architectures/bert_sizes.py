@@ -1,4 +1,4 @@
-"""The configuration of a text encoder, completed from the weights where metadata.json is silent."""
+"""The configuration of a BERT text encoder, completed from the weights where metadata.json is silent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.schema.errors import NotSupportedError, WeightsError
+from aios_db.schema.errors import WeightsError
 from aios_db.schema.weights import METADATA_FILE
 
 log = logging.getLogger("aios_db.engine.architectures")
@@ -19,29 +19,22 @@ DEFAULT_MAX_SEQ_LENGTH = 256
 MIN_SEQ_LENGTH = 8
 MAX_SEQ_LENGTH = 1 << 31  # some tokenizers say "no limit" by a large number; positions bound it
 
-TEXT_ENCODERS = ("BertModel",)
 SIZES = (
     "hidden_size", "vocab_size", "max_position_embeddings", "type_vocab_size", "intermediate_size",
     "num_hidden_layers", "num_attention_heads",
 )  # fmt: skip
 
 
-def text_config(directory: ModelDirectory, file: WeightFile) -> tuple[str, dict[str, Any]]:
-    """Return the architecture's name and its configuration, with ``max_seq_length``.
-
-    A directory without metadata.json is taken for BERT and its sizes are read off the tensors' shapes.
+def bert_sizes(directory: ModelDirectory, file: WeightFile) -> dict[str, Any]:
+    """Return the model's configuration, with ``max_seq_length``.
 
     Raises
     ------
-    NotSupportedError
-        The model is no text encoder.
     WeightsError
         The sizes are neither given nor to be found in the weights, or are no sizes.
     """
-    architecture, config = directory.architecture or "BertModel", dict(directory.config)
-    if architecture not in TEXT_ENCODERS:
-        raise NotSupportedError(f"{directory.path} holds {architecture}, not {' or '.join(TEXT_ENCODERS)}")
-    stored = _bert_sizes(file, assume_heads="num_attention_heads" not in config)
+    config = dict(directory.config)
+    stored = _stored_sizes(file, assume_heads="num_attention_heads" not in config)
     config = {**stored, **config}
     config.setdefault("max_seq_length", DEFAULT_MAX_SEQ_LENGTH)
     # More than the tensors have would be built before it is missed, 2**31 layers for hours.
@@ -53,7 +46,7 @@ def text_config(directory: ModelDirectory, file: WeightFile) -> tuple[str, dict[
     }
     _check(config, most, directory.path / METADATA_FILE)
     config["max_seq_length"] = min(config["max_seq_length"], config["max_position_embeddings"])
-    return architecture, config
+    return config
 
 
 def _check(config: Mapping[str, Any], most: Mapping[str, int], path: Path) -> None:
@@ -71,7 +64,7 @@ def _check(config: Mapping[str, Any], most: Mapping[str, int], path: Path) -> No
         raise WeightsError(f"{path}: layer_norm_eps is {eps!r}, not a small number")
 
 
-def _bert_sizes(file: WeightFile, assume_heads: bool) -> dict[str, Any]:
+def _stored_sizes(file: WeightFile, assume_heads: bool) -> dict[str, Any]:
     def shape(name: str) -> tuple[int, ...]:
         if name not in file.layers or len(file.layers[name].shape) != 2:
             raise WeightsError(f"{file.path}: layer {name!r} is missing or no matrix")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from aios_db.engine.weights.files import atomic_write
 
 log = logging.getLogger("aios_db.migrations")
 
@@ -49,9 +50,5 @@ class Journal:
         self._write()
 
     def _write(self) -> None:
-        new = self.directory / f"{_FILE}.new"
-        with new.open("w", encoding="utf-8") as file:
-            json.dump({"plan": self.plan, "done": self.done}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, self.directory / _FILE)
+        with atomic_write(self.directory / _FILE, forced=True, alone=True) as part:
+            part.write_text(json.dumps({"plan": self.plan, "done": self.done}), encoding="utf-8")

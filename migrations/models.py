@@ -22,6 +22,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from aios_db.engine.catalog.fingerprint import verified_fingerprint
+from aios_db.engine.weights.files import atomic_write
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.stored import StoredTensor
@@ -312,9 +313,8 @@ def _link(file: Path, target: Path) -> None:
     try:
         os.link(file, target)
     except OSError:
-        new = target.with_name(f".{target.name}.new")
-        shutil.copy2(file, new)
-        os.replace(new, target)
+        with atomic_write(target, alone=True) as part:
+            shutil.copy2(file, part)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
 
@@ -45,12 +45,9 @@ class Tokenizers:
         if digest is None or self.noted(version) is not None:
             return
         with self._lock.hold(), operational(f"writing {self._path}"):
-            new = self._path.with_suffix(".json.new")
-            with new.open("w", encoding="utf-8") as file:
-                json.dump({**self._read(), version: digest}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
+            content = json.dumps({**self._read(), version: digest}, indent=1)
+            with atomic_write(self._path, forced=True, alone=True) as part:
+                part.write_text(content, encoding="utf-8")
 
     def _read(self) -> dict[str, object]:
         try:

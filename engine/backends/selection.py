@@ -13,13 +13,12 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,7 @@ from aios_db.engine.backends.timing import (
     preferred,
     processor_seconds,
 )
+from aios_db.engine.weights.files import atomic_write
 from aios_db.schema.config import CpuConfig
 
 log = logging.getLogger("aios_db.engine.backends")
@@ -230,7 +230,7 @@ class CpuSelection:
                 pass  # not there yet, or damaged: computed below
         reference = _rows(self.standard, self._program)
         if path is not None:
-            _write(path, lambda part: np.save(part, reference))
+            _write(path, lambda file: np.save(file, reference))
         return reference
 
     def _adopt_remembered(self) -> Runner | None:
@@ -287,7 +287,7 @@ class CpuSelection:
         path = self._choice_file()
         if path is not None:
             text = json.dumps({"key": self._key(), "choice": dataclasses.asdict(choice)}, indent=1)
-            _write(path, lambda part: part.write_text(text, encoding="utf-8"))
+            _write(path, lambda file: file.write(text.encode()))
 
 
 def mean_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -312,13 +312,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let ``write`` fill a file that then takes the place of ``path``, whole; a failure is logged."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            part = Path(scratch) / path.name
-            write(part)
-            os.replace(part, path)
+        with atomic_write(path) as part, part.open("wb") as file:
+            write(file)
     except OSError as error:
         log.warning("%s cannot be written, so each process measures again: %s", path, error)

@@ -7,6 +7,7 @@ import json
 import logging
 from pathlib import Path
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.stored import ContentHash
 from aios_db.schema.errors import WeightsError
@@ -36,7 +37,8 @@ def fingerprint(directory: Path, file: WeightFile) -> str:
         pass  # none yet, or not ours: computed below
     digest = _digest(file)
     try:
-        cache.write_text(json.dumps({**state, "sha256": digest}), encoding="utf-8")
+        with atomic_write(cache) as part:
+            part.write_text(json.dumps({**state, "sha256": digest}), encoding="utf-8")
     except OSError as error:
         log.warning("%s cannot be written, so the weights are hashed at each start: %s", cache, error)
     return digest

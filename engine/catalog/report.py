@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.schema.errors import WeightsError
 
 REPORT_FILE = "validation.json"
@@ -160,6 +160,5 @@ def load_report(directory: Path) -> ValidationReport | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, path)
+    with atomic_write(path, alone=True) as part:
+        part.write_text(text, encoding="utf-8")

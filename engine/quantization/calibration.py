@@ -26,6 +26,7 @@ from aios_db.engine.quantization.checkpoint import texts_sha256
 from aios_db.engine.quantization.subject import Batch
 from aios_db.engine.quantization.training_texts import TrainingTexts
 from aios_db.engine.validation.split import calibration_files, calibration_side
+from aios_db.engine.weights.files import file_sha256
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.errors import DataError, NotSupportedError
 
@@ -108,7 +109,7 @@ class MediaFiles(ABC):
         self._files = random.Random(0).sample(files, min(len(files), MOST_FILES))
         digest = hashlib.sha256()
         for file in self._files:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+            digest.update(bytes.fromhex(file_sha256(file)))
         self.sha256 = digest.hexdigest()
 
     def batches(self, model: nn.Module, *, tokens: int, seed: int) -> list[Batch]:

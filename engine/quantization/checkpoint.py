@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from aios_db.engine.quantization.rounding import Grid, Quantized
+from aios_db.engine.weights.files import atomic_write
 
 log = logging.getLogger("aios_db.engine.quantization")
 
@@ -41,9 +41,8 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the file with ``state`` (tensors, numbers, strings, lists and dictionaries)."""
-        temporary = self.path.with_suffix(".tmp")
-        torch.save({**state, "task": self._task}, temporary)
-        os.replace(temporary, self.path)
+        with atomic_write(self.path, alone=True) as part:
+            torch.save({**state, "task": self._task}, part)
 
 
 def pack_quantized(layers: Mapping[str, Quantized]) -> dict[str, Any]:

@@ -9,8 +9,6 @@ file reads nothing else. It stays a standard Parquet file of the columns in `aio
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.engine.weights.format import BINARY_COLUMNS, CONTENT_KEY, INDEX_KEY, Compression
 from aios_db.engine.weights.seal import reserve_seal, seal_footer
 from aios_db.engine.weights.stored import ContentHash, StoredTensor, as_buffer, check_finite, checksum
@@ -64,19 +63,12 @@ def write_weights(
     """
     path = Path(path)
     checked = _checked(layers, version)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w+b") as file:
+    with atomic_write(path, forced=True) as part:
+        with part.open("w+b") as file:
             write = _write_mappable if compression == "none" else _write_compressed
             digest = write(file, checked, V1 if version == 1 else V2, compression)
             seal_footer(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        part.chmod(0o644)
     return digest
 
 

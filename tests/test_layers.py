@@ -83,6 +83,12 @@ def test_rooms_import_from_floors_below() -> None:
             assert floor[other] < floor[room], f"engine/{name}.py imports from {other}"
 
 
+def test_the_documentation_draws_the_floors() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = text.partition("which the same test keeps:\n\n")[2].partition("\n\n")[0]
+    assert [set(line.split()) for line in reversed(drawn.splitlines())] == FLOORS
+
+
 def test_no_modules_of_the_engine_import_each_other_in_a_circle() -> None:
     order: Iterable[str] = TopologicalSorter(engine_imports()).static_order()  # CycleError names the circle
     assert len(list(order)) > 100

@@ -1,1 +1,1 @@
-"""The engine's own model definitions: one file an architecture, named in `registry`."""
+"""The engine's own model definitions: one file per architecture, with a row in `registry`."""

@@ -19,8 +19,6 @@ class Kind:
 
     name: str
     """Also the name of the space in which one of its versions is active."""
-    takes: str
-    """Its inputs, in the plural, for messages."""
     encoder: str | None
     """The `Encoder` that serves it; None for models that make no vectors."""
     probe: str
@@ -38,14 +36,12 @@ class Kind:
 
 TEXT = Kind(
     name="text",
-    takes="texts",
     encoder="aios_db.engine.encoders.arrow_engine:ArrowEngine",
     probe="aios_db.engine.validation.probes:TextProbe",
     calibration="aios_db.engine.quantization.calibration:Texts",
 )
 AUDIO = Kind(
     name="audio",
-    takes="sounds",
     encoder="aios_db.engine.encoders.audio_encoder:AudioEncoder",
     probe="aios_db.engine.validation.probes:SoundProbe",
     calibration="aios_db.engine.quantization.calibration:Sounds",
@@ -53,7 +49,6 @@ AUDIO = Kind(
 )
 IMAGE = Kind(
     name="image",
-    takes="pictures",
     encoder="aios_db.engine.encoders.image_encoder:ImageEncoder",
     probe="aios_db.engine.validation.probes:PictureProbe",
     calibration="aios_db.engine.quantization.calibration:Pictures",
@@ -61,7 +56,6 @@ IMAGE = Kind(
 )
 LANGUAGE = Kind(
     name="language",
-    takes="texts",
     encoder=None,
     probe="aios_db.engine.validation.probes:LossProbe",
     calibration="aios_db.engine.quantization.calibration:CausalTexts",

@@ -1,1 +1,1 @@
-"""Ways to run a model: one file a back end behind `protocol`, named in `registry`, chosen by `selection`."""
+"""How and where models run: a file per back end behind `protocol`, named in `registry`; devices, sessions."""

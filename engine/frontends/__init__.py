@@ -1,1 +1,1 @@
-"""From media files to what the encoders read: samples and log-mel frames, pixels."""
+"""From texts and media files to what models read: token ids, samples and log-mel frames, pixels."""

@@ -6,10 +6,33 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aios_db.schema.errors import DataError, WeightsError
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 log = logging.getLogger("aios_db.engine.tokenizer")
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Return the tokenizer of a ``tokenizer.json`` file, which neither truncates nor pads.
+
+    Raises
+    ------
+    WeightsError
+        The file is no tokenizer.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust side raises plain Exception
+        raise WeightsError(f"{path} is no readable tokenizer: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 class TextTokenizer:
@@ -23,14 +46,7 @@ class TextTokenizer:
         WeightsError
             The file is no tokenizer.
         """
-        from tokenizers import Tokenizer
-
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the Rust side raises plain Exception
-            raise WeightsError(f"{path} is no readable tokenizer: {error}") from error
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        self._tokenizer = read_tokenizer(path)
         framed = self._tokenizer.encode("", add_special_tokens=True).ids
         # What the model expects around a text: [CLS] … [SEP] for BERT.
         self._before, self._after = framed[:1], framed[1:]

@@ -13,6 +13,7 @@ from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.vram import VramReport
 from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.catalog.open_model import open_model
+from aios_db.engine.frontends.tokenizer import read_tokenizer
 from aios_db.engine.generation.causal import Reading, Running, continuation, read, windows
 from aios_db.engine.generation.causal_session import CausalSession
 from aios_db.engine.generation.sampling import Sampler
@@ -68,8 +69,6 @@ class LanguageModel:
         device: DeviceConfig = DEFAULTS.device,
         validation: ValidationConfig = DEFAULTS.validation,
     ) -> None:
-        from tokenizers import Tokenizer
-
         self._model = open_model(
             model,
             engine,
@@ -81,12 +80,7 @@ class LanguageModel:
         path = self._model.directory.tokenizer
         if path is None:
             raise WeightsError(f"{self._model.directory.path} has no tokenizer.json: texts cannot be read")
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the Rust side raises plain Exception
-            raise WeightsError(f"{path} is no readable tokenizer: {error}") from error
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        self._tokenizer = read_tokenizer(path)
         sizes = cast("Qwen2ForCausalLM", self._model.module).config
         self.max_tokens, self._vocabulary = sizes.max_position_embeddings, sizes.vocab_size
         self._session = CausalSession(self._model, cpu, device, self._sample)

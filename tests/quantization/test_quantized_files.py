@@ -153,3 +153,22 @@ def test_a_flipped_byte_in_any_tensor_is_caught(quantized: Path, tmp_path: Path)
             except WeightsError as error:
                 assert name in str(error)
     assert unused == []
+
+
+def test_the_reader_opens_a_file_once_per_purpose(
+    tiny_bert: Path, tmp_path: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    plain = WeightFile.__init__
+
+    def watched(self: WeightFile, path: str | Path, **options: bool) -> None:
+        opened.append(Path(path))
+        plain(self, path, **options)
+
+    monkeypatch.setattr(WeightFile, "__init__", watched)
+    config = QuantizationConfig(target="int8", method="ptq")
+    quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=config)
+    source = tiny_bert / "weights.parquet"
+    # To quantize, to write what is not quantized, to be compared tensor by tensor, and by its vectors.
+    assert opened.count(source) == 4
+    assert len(opened) - opened.count(source) == 2  # of the new file the last two

@@ -1,12 +1,14 @@
 """What a process had still to do that was ended between its commits: the next one that writes does it.
 
 A call writes memories first and links second. The log of changes has which call was begun, at which versions;
-what is different now is what it wrote, and the links follow from that.
+what is different now is what it wrote, and the links follow from that. It is logged when they are written, so
+that a process that is ended meanwhile leaves it to the next one.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +23,7 @@ from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
 from aios_db.store.changes import Change
 from aios_db.store.commit import commit
-from aios_db.store.differences import Difference, difference, row_ids, where
+from aios_db.store.differences import Difference, difference, row_ids
 from aios_db.store.kept import kept
 from aios_db.store.linking import links_of_new, not_there
 from aios_db.store.lock import WriteLock
@@ -36,6 +38,10 @@ class Finishing(Undoing):
     """The part of `MemoryStore` that brings to its end what another process began."""
 
     _lock: WriteLock
+
+    if TYPE_CHECKING:  # what `MemoryStore` has
+
+        def _finish_without_scope(self) -> None: ...
 
     def _finish_broken_off(self) -> None:
         """Let a change come to its end whose process did not, unless somebody writes."""
@@ -57,27 +63,27 @@ class Finishing(Undoing):
         begun = self.change_log.unfinished(self._versions())
         if begun is None or begun.call in LINKED_OTHERWISE or begun.level[0] == self.memories.version:
             return
-        self.change_log.settle(self._versions())
         try:
-            done = difference(kept(self.memories, begun.level[0]), self.memories)
-            if not self._link_done(done, begun):
+            if self.scope:  # the links are those of memories that it does not see
+                self._finish_without_scope()
                 return
+            self._link_done(difference(kept(self.memories, begun.level[0]), self.memories), begun)
         except (Error, OSError, RuntimeError, ValueError) as error:
             logger.warning(
                 "%s: change %d was broken off before its links were written: %s; aios repair writes them",
                 self.path, begun.change_id, error, extra={"event": "broken_off"},
             )  # fmt: skip
             return
-        if begun.call != ERASE:  # of that, the files are to go, too
-            self.change_log.finished(begun.change_id, self.links.version, begun.counts)
+        # Of an erasure, the files are to go, too.
+        self.change_log.end(begun, self._versions(), complete=begun.call != ERASE)
         logger.warning(
             "%s: change %d, %s, was broken off after its memories; its links are written now",
             self.path, begun.change_id, begun.call,
             extra={"event": "change_finished", "change_id": begun.change_id},
         )  # fmt: skip
 
-    def _link_done(self, done: Difference, begun: Draft) -> bool:
-        """Write the links that follow from what a change did to memories; return whether that is all."""
+    def _link_done(self, done: Difference, begun: Draft) -> None:
+        """Write the links that follow from what a change did to memories."""
         begun.added, begun.updated, begun.deleted = len(done.added), len(done.old), len(done.deleted)
         if len(done.deleted):
             links, found = links_.delete_at(self.links, done.deleted["memory_id"].combine_chunks())
@@ -88,9 +94,8 @@ class Finishing(Undoing):
         # Memories of an export come with the times, and the links, that they had.
         stored = pc.greater_equal(done.added["created_at"], pa.scalar(begun.begun_at, TIMESTAMP))
         new = done.added.filter(stored)
-        known = self.index.find_ids(new["memory_id"].combine_chunks()) >= 0
-        if known.any():
-            rows = where(new, known).select(self.memories.schema.names)
+        if len(new):
+            rows = new.select(self.memories.schema.names)
             made = not_there(
                 self.links, links_of_new(self.memories, self.index, rows, self.config.links, KINDS)
             )
@@ -98,7 +103,6 @@ class Finishing(Undoing):
                 self._written(links=commit(self.links, made))
             begun.links += len(made)
             self._pending.relinked(made["source_id"].unique().to_pylist())
-        return bool(known.all())  # a store with a scope does not know the others
 
     def _relink_changed(self, done: Difference, begun: Draft) -> None:
         names = [each for each in done.new.column_names if each in self.memories.schema.names]

@@ -520,6 +520,13 @@ class MemoryStore(Erasing):
             self._finish_change()
             yield
 
+    def _finish_without_scope(self) -> None:
+        found = layout.open_directory(self.path, read_only=False, dimension=self.dimension, lock=self._lock)
+        whole = MemoryStore(self.path, found, self._lock, self.config, None, read_only=False)  # finishes it
+        whole.flush()
+        whole.abandon()
+        self._advance()
+
     def _advance(self) -> None:
         with self._moving:
             # The links first: every end of a link in that version is then among the memories.

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from store_helpers import memory_rows
 
+from aios_db.security.scope import Scope
 from aios_db.store import MemoryStore, links, writes
 from aios_db.store.change_log import ChangeLog
 
@@ -53,13 +54,10 @@ def _filled(open_store: Open, name: str) -> tuple[MemoryStore, list[str]]:
 
 
 def _broken_off(store: MemoryStore, ids: list[str], call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object, **__: object) -> Any:
-        raise Killed
-
     with monkeypatch.context() as patch:
         patch.setattr(ChangeLog, "end", lambda *_, **__: None)
-        patch.setattr(links, "delete_at", killed)
-        patch.setattr(writes, "link_new", killed)
+        patch.setattr(links, "delete_at", _killed)
+        patch.setattr(writes, "link_new", _killed)
         with pytest.raises(Killed):
             CALLS[call](store, ids)
 
@@ -90,6 +88,62 @@ def test_the_next_one_writes_the_links(
     other.flush()
     report = other.repair()
     assert (report.dangling_links, report.repeated_links, report.missing_links) == (0, 0, 0)
+
+
+def _killed(*_: object, **__: object) -> Any:
+    raise Killed
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_one_that_is_killed_while_it_finishes_leaves_it_to_the_next(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    whole, ids = _filled(open_store, "whole.aios")
+    CALLS[call](whole, ids)
+    _broken_off(*_filled(open_store, "killed.aios"), call, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryStore, "_link_done", _killed)
+        with pytest.raises(Killed):
+            open_store("killed.aios")
+    assert _links(open_store("killed.aios")) == _links(whole)
+
+
+@pytest.mark.parametrize("who", ["opens", "writes"])
+@pytest.mark.parametrize("call", CALLS)
+def test_somebody_elses_scope_finishes_what_it_does_not_see(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, call: str, who: str
+) -> None:
+    def filled(name: str) -> tuple[MemoryStore, list[str]]:
+        store = open_store(name, scope=Scope("ada"))
+        ids = store.remember(memory_rows(TEXTS, session_id="s"))
+        store.link(pa.table({"source_id": ids[:1], "target_id": ids[2:]}))
+        return store, ids
+
+    whole, ids = filled("whole.aios")
+    CALLS[call](whole, ids)
+    store, ids = filled("killed.aios")
+    other = open_store("killed.aios", scope=Scope("bo")) if who == "writes" else None
+    _broken_off(store, ids, call, monkeypatch)
+    other = other or open_store("killed.aios", scope=Scope("bo"))
+    other.remember(memory_rows(["a red lamp of Bo's"], session_id="s"))
+    assert other.memories.count_rows() == whole.memories.count_rows() + 1
+    assert _links(other) == _links(whole)
+    assert [each.call for each in other.changes()] == ["remember"]
+
+
+def test_a_batch_is_finished_once(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, ids = _filled(open_store, "agent.aios")
+    with store.as_one_change("import"):
+        store.remember(memory_rows(["one"], session_id="t"))
+        _broken_off(store, ids, "remember", monkeypatch)
+    other = open_store("agent.aios")
+    other.unlink(pa.table({"source_id": ["a"], "target_id": ["b"], "kind": ["user"]}))
+    open_store("agent.aios")
+    last = other.changes()[-1]
+    assert (last.call, last.complete, last.added) == ("import", True, 3)
+    assert caplog.text.count("its links are written now") == 1
 
 
 def test_what_was_whole_is_left_as_it_is(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:

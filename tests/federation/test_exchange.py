@@ -71,6 +71,7 @@ def test_an_agent_comes_to_its_goal_and_does_not_swing_around_it(library: Librar
         start = to_train(ada, "skill")
         trained = moved(start, (goal - vector(start)) / 2)
         ada.add(trained, origin="trained", parent=start.sha256)
+        assert to_train(ada, "skill").sha256 == trained.sha256  # what it owes is in it
         client("ada").sync("skill", sparsity=Sparsity(0.1, 2))
     gap = np.linalg.norm(vector(hub.get("skill")) - goal) / np.linalg.norm(vector(first) - goal)
     assert gap < 0.3

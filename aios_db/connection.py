@@ -23,7 +23,7 @@ from aios_db.fetching import Fetching
 from aios_db.memories import Memories
 from aios_db.moving import Moving
 from aios_db.parameters import Parameters, Texts
-from aios_db.plans import Surroundings
+from aios_db.plans import PlanEpoch
 from aios_db.provenance.connection import Provenance
 from aios_db.schema import errors
 from aios_db.schema.errors import InterfaceError, NotSupportedError, ProgrammingError
@@ -127,7 +127,7 @@ class Connection(Fetching, Memories, Moving, Provenance, Undoing):
         self._root = duckdb.connect()
         # A time without a zone is UTC in Python; the same text must not mean another hour in SQL.
         self._root.execute("SET GLOBAL TimeZone = 'UTC'")
-        self.surroundings, self.texts = Surroundings(), Texts(self._root)
+        self.plan_epoch, self.texts = PlanEpoch(), Texts(self._root)
         self._attachment = Attachment(self.store)
         self._attachment.install_functions(self._root)
         self.store.restrictions, self.store.source = self.restrictions, source

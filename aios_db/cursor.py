@@ -44,7 +44,7 @@ class Cursor(Fetching):
         self.tables = connection.newest_tables()
         database = connection._new_duckdb(self)
         self._duckdb: duckdb.DuckDBPyConnection | None = database
-        self._plans = Plans(connection.surroundings, connection.texts)
+        self._plans = Plans(connection.plan_epoch, connection.texts)
         self._transaction = Transaction(connection, database, self._plans)
         self._result = Result(database)
         self._execution = Execution(

@@ -38,7 +38,7 @@ _Key = tuple[str, tuple[str, ...] | None, tuple[str, ...]]  # a query, names and
 
 
 @dataclass
-class Surroundings:
+class PlanEpoch:
     """How often what a query means beside its text has changed in a DuckDB instance."""
 
     changes: int = 0
@@ -47,9 +47,9 @@ class Surroundings:
 class Plans:
     """The prepared retrieval queries of one DuckDB connection, the least recently used dropped first."""
 
-    def __init__(self, surroundings: Surroundings, texts: Texts) -> None:
-        self._surroundings, self._texts = surroundings, texts
-        self._changes = surroundings.changes  # when these plans were made
+    def __init__(self, epoch: PlanEpoch, texts: Texts) -> None:
+        self._epoch, self._texts = epoch, texts
+        self._changes = epoch.changes  # when these plans were made
         self._changing = False  # whether this connection made one in the transaction that is open
         self._names: OrderedDict[_Key, str] = OrderedDict()
         self._retrieving: dict[str, bool | None] = {}  # by query; None: seen once
@@ -84,8 +84,8 @@ class Plans:
     @contextmanager
     def around(self, database: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> Iterator[None]:
         """Drop plans that have lost their meaning; note when the statement to run takes it from others."""
-        if self._changes != self._surroundings.changes:
-            self._changes = self._surroundings.changes
+        if self._changes != self._epoch.changes:
+            self._changes = self._epoch.changes
             for name in self._names.values():
                 database.execute(f"DEALLOCATE {name}")
             self._names.clear()
@@ -101,13 +101,13 @@ class Plans:
 
     def meaning_changed(self) -> None:
         """Note that the same text may mean something else from here on."""
-        self._surroundings.changes += 1
+        self._epoch.changes += 1
         self._changing = True
 
     def transaction_ended(self) -> None:
         """Note that what the transaction changed is now seen by the others, or is undone."""
         if self._changing:
-            self._surroundings.changes += 1
+            self._epoch.changes += 1
             self._changing = False
 
     def _retrieves(self, database: duckdb.DuckDBPyConnection, query: str) -> bool:

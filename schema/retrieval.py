@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.filter_values import read
 
-Rows = NDArray[np.int64]
+RowIds = NDArray[np.int64]
 
 _LONGEST_KEPT = 4096  # characters
 
@@ -122,7 +122,7 @@ class Hits:
         float64 ``(n,)`` where memories are relative to others by the trust in them.
     """
 
-    row_ids: Rows
+    row_ids: RowIds
     scores: NDArray[np.float32]
     mean: float | NDArray[np.float64] = 0.0
     std: float | NDArray[np.float64] = 1.0

@@ -20,7 +20,7 @@ from aios_db.schema.deadlines import check
 from aios_db.schema.directions import directions, why_not
 from aios_db.schema.errors import DataError
 from aios_db.schema.memories import TIMESTAMP, returned_schema
-from aios_db.schema.retrieval import Filter, Hits, Rows
+from aios_db.schema.retrieval import Filter, Hits, RowIds
 from aios_db.schema.trust import ceilings
 from aios_db.udfs.functions import ScalarFunction
 
@@ -40,42 +40,42 @@ class Index(Protocol):
         """Return the memories with the highest BM25 scores, of all or of each class of trust."""
         ...
 
-    def vector_scores(self, vector: NDArray[np.float32], row_ids: Rows) -> Hits:
+    def vector_scores(self, vector: NDArray[np.float32], row_ids: RowIds) -> Hits:
         """Return the cosines of given memories."""
         ...
 
-    def keyword_scores(self, text: str, row_ids: Rows) -> Hits:
+    def keyword_scores(self, text: str, row_ids: RowIds) -> Hits:
         """Return the BM25 scores of given memories."""
         ...
 
     def spread(
         self,
-        row_ids: Rows,
+        row_ids: RowIds,
         scores: NDArray[np.float64],
         hops: int,
         where: Filter | None = None,
         most: int | None = None,
-    ) -> tuple[Rows, NDArray[np.float64], Rows]:
+    ) -> tuple[RowIds, NDArray[np.float64], RowIds]:
         """Let scores flow over the links."""
         ...
 
-    def neighbors(self, row_id: int, hops: int) -> tuple[Rows, Rows]:
+    def neighbors(self, row_id: int, hops: int) -> tuple[RowIds, RowIds]:
         """Return the memories some links away."""
         ...
 
-    def find_ids(self, memory_ids: Sequence[str] | pa.StringArray) -> Rows:
+    def find_ids(self, memory_ids: Sequence[str] | pa.StringArray) -> RowIds:
         """Return row ids, -1 for unknown."""
         ...
 
-    def trust(self, row_ids: Rows) -> NDArray[np.float32]:
+    def trust(self, row_ids: RowIds) -> NDArray[np.float32]:
         """Return the trust in memories."""
         ...
 
-    def memory_ids(self, row_ids: Rows) -> pa.StringArray:
+    def memory_ids(self, row_ids: RowIds) -> pa.StringArray:
         """Return memory_ids."""
         ...
 
-    def times(self, row_ids: Rows) -> NDArray[np.int64]:
+    def times(self, row_ids: RowIds) -> NDArray[np.int64]:
         """Return when the memories happened."""
         ...
 
@@ -411,7 +411,7 @@ def _texts(ids: pa.Array) -> pa.StringArray:
     return ids.fill_null("") if ids.null_count else ids
 
 
-def _known(store: Searchable, ids: pa.StringArray) -> tuple[Rows, pa.StringArray]:
+def _known(store: Searchable, ids: pa.StringArray) -> tuple[RowIds, pa.StringArray]:
     """Return row ids and memory_ids of those that exist, each once."""
     ids = _texts(ids)
     rows = store.index.find_ids(ids)
@@ -442,7 +442,7 @@ def _hits(index: Index, hits: Hits, beside: Hits | None, item: pa.StructType) ->
     return pa.StructArray.from_arrays(columns, fields=list(item))
 
 
-def _places(first: NDArray[np.int64], given: Rows, rows: Rows) -> pa.Array:
+def _places(first: NDArray[np.int64], given: RowIds, rows: RowIds) -> pa.Array:
     """Return where each of ``rows`` is among those given, from 1, NULL when it is not.
 
     ``given`` is ascending, and ``first`` the place of each, from 0.

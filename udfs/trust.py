@@ -10,18 +10,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.memories import returned_schema
-from aios_db.schema.retrieval import Filter, Rows
+from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.udfs.functions import ScalarFunction
 
 
 class Index(Protocol):
     """What is asked of the search index."""
 
-    def find_ids(self, memory_ids: pa.StringArray) -> Rows:
+    def find_ids(self, memory_ids: pa.StringArray) -> RowIds:
         """Return row ids, -1 for unknown."""
         ...
 
-    def trust(self, row_ids: Rows) -> NDArray[np.float32]:
+    def trust(self, row_ids: RowIds) -> NDArray[np.float32]:
         """Return the trust in memories."""
         ...
 
@@ -35,7 +35,7 @@ class Index(Protocol):
         """Return which memories are there, and of those the columns of `returned_schema`."""
         ...
 
-    def owners(self, row_ids: Rows, column: str) -> NDArray[np.uint64]:
+    def owners(self, row_ids: RowIds, column: str) -> NDArray[np.uint64]:
         """Return a key of a column's value, 0 where there is none."""
         ...
 

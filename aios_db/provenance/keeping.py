@@ -20,7 +20,6 @@ from aios_db.schema import quarantine_releases
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import NotSupportedError, ProgrammingError
 from aios_db.store.adopting import Adopting
-from aios_db.store.beside import Damaged
 from aios_db.store.commit import commit, delete
 from aios_db.store.durable import DurableTable
 
@@ -29,12 +28,6 @@ _ELSEWHERE = "was held where it was exported"
 
 class Keeping(Adopting):
     """Quarantine, and what takes a source back."""
-
-    damaged: Damaged
-
-    def dataset(self, table: str) -> lance.LanceDataset:
-        """Return the current snapshot of a table; `MemoryStore` has it."""
-        raise NotImplementedError
 
     def release(self, memory_ids: Sequence[str]) -> int:
         """Let memories out of quarantine, with the texts that they have; return how many were in it.

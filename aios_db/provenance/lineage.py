@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.rowtable import RowTable
 
-Find = Callable[[Sequence[str]], Rows]
+Find = Callable[[Sequence[str]], RowIds]
 """Returns the row id of each memory_id, -1 for unknown ones."""
 
 
@@ -32,7 +32,7 @@ class Lineage:
         for row in rows:
             self._origins.pop(row, None)
 
-    def settle(self, own: RowTable, find: Find) -> tuple[Rows, RowTable]:
+    def settle(self, own: RowTable, find: Find) -> tuple[RowIds, RowTable]:
         """Return the memories made of others, and the trust in all.
 
         That in a memory is the least of its ``own`` and that in what it was made of, which may have been made

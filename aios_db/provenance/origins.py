@@ -13,7 +13,7 @@ from aios_db.provenance.authority import authority, said
 from aios_db.provenance.policy import SourceTrust
 from aios_db.provenance.taking import inheriting
 from aios_db.schema.errors import IntegrityError
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.index import SearchIndex
 from aios_db.search.ranking import digest64
 
@@ -34,7 +34,7 @@ def missing_origins(memories: LanceDataset, index: SearchIndex) -> dict[str, flo
     return {name: share for (name, share), is_there in zip(most.items(), there, strict=True) if not is_there}
 
 
-def refuse_withdrawal(memories: LanceDataset, index: SearchIndex, source: str, gone: Rows) -> None:
+def refuse_withdrawal(memories: LanceDataset, index: SearchIndex, source: str, gone: RowIds) -> None:
     """Raise where a source would delete what memories of others were made of.
 
     They would keep what it said, without its trust, and taking the source back would not find them.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from aios_db.provenance.lineage import Find, Lineage
 from aios_db.provenance.patterns import suspicion
 from aios_db.provenance.policy import EVERY_SOURCE, SourceTrust
-from aios_db.schema.retrieval import Filter, Rows
+from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.search.levels import ENOUGH, FULLY, HELD, LITTLE, Classes, Level
 from aios_db.search.ranking import digest64
 from aios_db.search.rowtable import RowTable
@@ -39,7 +39,7 @@ _MANY = 256
 class Take(Protocol):
     """Returns rows of memories by row id, all columns or some."""
 
-    def __call__(self, row_ids: Rows, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+    def __call__(self, row_ids: RowIds, columns: Sequence[str] | None = None) -> pa.RecordBatch:
         """Return the rows in their order."""
         ...
 
@@ -114,11 +114,11 @@ class Standing:
         self._trust = RowTable(np.float32, 1.0)
         self._lineage = Lineage()
         self._reasons: dict[int, str] = {}
-        self._changed: list[Rows] | None = None  # None is all
+        self._changed: list[RowIds] | None = None  # None is all
         self._released: Releases = {}
         self._any_low = False
 
-    def changed(self, rows: Rows) -> None:
+    def changed(self, rows: RowIds) -> None:
         """Say that memories are new, or have become others."""
         if self._changed is not None:
             self._changed.append(rows)
@@ -154,11 +154,11 @@ class Standing:
         """Return the classes of trust that there are; ``everything`` is the totals of all memories."""
         return self.classes.levels(parts, everything)
 
-    def of(self, rows: Rows) -> NDArray[np.uint8]:
+    def of(self, rows: RowIds) -> NDArray[np.uint8]:
         """Return the class that each memory is in."""
         return self.classes.of(rows) if self._any_low else np.full(len(rows), FULLY, np.uint8)
 
-    def trust(self, rows: Rows) -> NDArray[np.float32]:
+    def trust(self, rows: RowIds) -> NDArray[np.float32]:
         """Return the trust in memories: the least of their own, of their source's and of their origins'."""
         return self._trust[rows]
 
@@ -182,14 +182,14 @@ class Standing:
         """Return the memories that are held, by row id, with the reason."""
         return self._reasons
 
-    def shown(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+    def shown(self, batch: pa.RecordBatch, rows: RowIds) -> pa.RecordBatch:
         """Return rows of memories with the trust that they have now."""
         if not self._any_low or not len(batch):
             return batch
         place = batch.schema.get_field_index("trust")
         return batch.set_column(place, batch.schema.field(place), pa.array(self.trust(rows)))
 
-    def _look(self, parts: Sequence[Part], rows: Rows) -> None:
+    def _look(self, parts: Sequence[Part], rows: RowIds) -> None:
         if not self._any_low:
             if all((self._of_source(part, at) >= 1).all() for part, at in _alive(parts, rows)):
                 return
@@ -221,7 +221,7 @@ class Standing:
         at = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
         return at, self._known[at] == hashes
 
-    def _learn(self, rows: Rows, hashes: NDArray[np.uint64]) -> None:
+    def _learn(self, rows: RowIds, hashes: NDArray[np.uint64]) -> None:
         """Read which sources hashes stand for."""
         distinct, first = np.unique(hashes, return_index=True)
         sources = self._rows(rows[first], ["source"]).column(0).to_pylist()
@@ -251,11 +251,11 @@ class Standing:
         self.classes.move(part, documents, classes)
 
 
-def _rows_of(parts: Sequence[Part]) -> Rows:
+def _rows_of(parts: Sequence[Part]) -> RowIds:
     return np.unique(np.concatenate([part.rows[part.alive] for part in parts]))
 
 
-def _alive(parts: Sequence[Part], rows: Rows) -> Iterator[tuple[Part, NDArray[np.int64]]]:
+def _alive(parts: Sequence[Part], rows: RowIds) -> Iterator[tuple[Part, NDArray[np.int64]]]:
     """Yield each part with the documents of some memories in it."""
     for part in parts:
         at = part.positions(rows)

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aios_db.schema.identity import TIME, any_time_key, external_key
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.keys import Keys
 
 
-def other_keys(batch: pa.RecordBatch, rows: Rows) -> Iterator[tuple[Keys, Rows]]:
+def other_keys(batch: pa.RecordBatch, rows: RowIds) -> Iterator[tuple[Keys, RowIds]]:
     """Yield keys of memories beside their row ids: names of the user's, and words at any time."""
     hashes = batch["content_hash"]
     named = batch["external_id"].is_valid()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.association_links import KINDS
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search import kernels
 from aios_db.search.linkrun import INCOMING, NO_LINKS, LinkRun, Links, at_both_ends, joined
 from aios_db.search.portable.links import Adjacency, More, entries
@@ -104,7 +104,7 @@ class LinkGraph:
         self._has_recent = RowTable(np.bool_, False)
         self._names = RowTable(np.uint64, 0)
 
-    def name(self, rows: Rows, names: NDArray[np.uint64]) -> None:
+    def name(self, rows: RowIds, names: NDArray[np.uint64]) -> None:
         """Say which memories have titles of one name (`labels.shared_name`), 0 for those without."""
         titled = names != 0
         self._names[rows[~titled & (self._names[rows] != 0)]] = np.uint64(0)
@@ -158,7 +158,7 @@ class LinkGraph:
         """Number of links outside the arrays."""
         return len(self._ends) + sum(map(len, self._runs))
 
-    def _more(self, rows: Rows) -> More:
+    def _more(self, rows: RowIds) -> More:
         """Return links outside the arrays of some memories: place in ``rows``, other end, weight, kind."""
         touched = np.flatnonzero(self._has_recent[rows])
         found = [
@@ -179,12 +179,12 @@ class LinkGraph:
 
     def spread(
         self,
-        rows: Rows,
+        rows: RowIds,
         scores: NDArray[np.float64],
         hops: int,
-        counted: Callable[[Rows, NDArray[np.float64]], NDArray[np.float64]] | None = None,
-        among: Callable[[Rows], NDArray[np.bool_]] | None = None,
-    ) -> tuple[Rows, NDArray[np.float64], Rows]:
+        counted: Callable[[RowIds, NDArray[np.float64]], NDArray[np.float64]] | None = None,
+        among: Callable[[RowIds], NDArray[np.bool_]] | None = None,
+    ) -> tuple[RowIds, NDArray[np.float64], RowIds]:
         """Let activation flow over the links.
 
         Each hop, a memory sends its activation over its links, weakened by their weight and gain. What turns
@@ -265,7 +265,7 @@ class LinkGraph:
         self._arrays.weights[self._arrays.entries[row]] = weight
 
 
-def _leading_to(among: Callable[[Rows], NDArray[np.bool_]], links: More) -> More:
+def _leading_to(among: Callable[[RowIds], NDArray[np.bool_]], links: More) -> More:
     """Return those links that lead to some memories."""
     origins, targets, weights, kinds = links
     keep = among(targets)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 
 Keys: TypeAlias = "Sequence[str] | pa.StringArray"
 _BYTES = 16
@@ -35,7 +35,7 @@ class KeyTable:
         int64 row ids beside them.
     """
 
-    def __init__(self, digests: NDArray[np.bytes_] | None = None, rows: Rows | None = None) -> None:
+    def __init__(self, digests: NDArray[np.bytes_] | None = None, rows: RowIds | None = None) -> None:
         self._digests = np.empty(0, _TYPE) if digests is None else digests
         self._rows = np.empty(0, np.int64) if rows is None else rows
         self._recent: dict[bytes, int] = {}
@@ -44,11 +44,11 @@ class KeyTable:
         """Map each key to its row id."""
         self._recent.update(zip(digests_of(keys).tolist(), rows, strict=True))
 
-    def find(self, keys: Keys) -> Rows:
+    def find(self, keys: Keys) -> RowIds:
         """Return int64 ``(len(keys),)``: the row id last added for each key, or -1."""
         return self.find_digests(digests_of(keys))
 
-    def find_digests(self, wanted: NDArray[np.bytes_]) -> Rows:
+    def find_digests(self, wanted: NDArray[np.bytes_]) -> RowIds:
         """Return what `find` returns for the keys of these digests."""
         found = np.full(len(wanted), -1, np.int64)
         if len(self._digests) and len(wanted):
@@ -65,7 +65,7 @@ class KeyTable:
         copied._recent = dict(self._recent)
         return copied
 
-    def packed(self) -> tuple[NDArray[np.bytes_], Rows]:
+    def packed(self) -> tuple[NDArray[np.bytes_], RowIds]:
         """Return all keys as the two arrays that `__init__` takes."""
         recent = np.array(list(self._recent), _TYPE)
         order = np.argsort(recent)

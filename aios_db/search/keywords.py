@@ -10,7 +10,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Filter, Rows
+from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.search import kernels
 from aios_db.search.part import Part
 from aios_db.search.portable.keywords import Norm
@@ -99,7 +99,7 @@ class KeywordScorer:
         self._documents = max(collection.documents, 1)
         self._moments: tuple[float, float] | None = None
 
-    def search(self, k: int, where: Filter | None) -> tuple[Rows, NDArray[np.float32]]:
+    def search(self, k: int, where: Filter | None) -> tuple[RowIds, NDArray[np.float32]]:
         """Return the best ``k`` memories that hold a term and pass the filter, and their scores."""
         return best_of_parts([self._search_part(part, k, where) for part in self._lists], k)
 
@@ -127,7 +127,7 @@ class KeywordScorer:
             self._moments = mean, math.sqrt(variance) or 1.0
         return self._moments
 
-    def _search_part(self, part: Part, k: int, where: Filter | None) -> tuple[Rows, NDArray[np.float32]]:
+    def _search_part(self, part: Part, k: int, where: Filter | None) -> tuple[RowIds, NDArray[np.float32]]:
         if not self._weights.size or k == 0 or len(part) == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         allowed = part.matching(where)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Filter, Rows
+from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.search.keywords import holding_any
 from aios_db.search.labels import HAS_TITLE
 from aios_db.search.part import Part
@@ -50,7 +50,7 @@ class Kinship(Viewing):
         near = (row_ids >= 0) & (cosines >= least)
         return np.where(near, row_ids, -1), np.where(near, cosines, np.float32(0))
 
-    def labelled(self, label: int, limit: int) -> Rows:
+    def labelled(self, label: int, limit: int) -> RowIds:
         """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
         with self._lock:
             dead = sum(part.dead for part in self._view.parts)
@@ -60,7 +60,7 @@ class Kinship(Viewing):
             rows = rows[self._view.passes(rows)]
             return rows if len(rows) <= limit else np.empty(0, np.int64)
 
-    def label_rows(self, label: int) -> Rows:
+    def label_rows(self, label: int) -> RowIds:
         """Return the rows of the memories with a label, deleted ones among them."""
         with self._lock:
             return self._view.labels.rows(label)
@@ -75,12 +75,12 @@ class Kinship(Viewing):
         with self._lock:
             return self._view.labels.present(labels)
 
-    def title_names(self, row_ids: Rows) -> NDArray[np.uint64]:
+    def title_names(self, row_ids: RowIds) -> NDArray[np.uint64]:
         """Return what the titles of one name have in common (`labels.shared_name`), 0 without a title."""
         with self._lock:
             return self._view.column("names", row_ids)
 
-    def labelled_around(self, label: int, rows: Rows, count: int, where: Filter) -> Rows:
+    def labelled_around(self, label: int, rows: RowIds, count: int, where: Filter) -> RowIds:
         """Return the rows of the memories with a label, from ``count`` before ``rows`` to ``count`` behind.
 
         Ascending; ``where`` leaves out memories that had the label before they were changed.
@@ -93,7 +93,7 @@ class Kinship(Viewing):
             inside = found[first:last]
             return np.concatenate([before, inside[self._view.passes(inside, where)], behind])
 
-    def holding_all(self, text: str, limit: int) -> Rows:
+    def holding_all(self, text: str, limit: int) -> RowIds:
         """Return the rows of the memories that hold every word of ``text``; none when more than ``limit``."""
         words = self._view.analyzer.query(text, self._view.totals.present_languages)
         if not words:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.phrases import title_keys, title_name
 from aios_db.search.postings import Counts, Docs, GrowingPostings, Postings
 from aios_db.search.ranking import digest64
@@ -101,7 +101,7 @@ class Labels:
             if length or self.recent.length(label)
         ]
 
-    def rows(self, label: int, before: int | None = None) -> Rows:
+    def rows(self, label: int, before: int | None = None) -> RowIds:
         """Return the rows, ascending, of the memories with a label; only those below ``before``."""
         docs = np.concatenate([self._segment.get(label)[0], self.recent.get(label)[0]])
         if before is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.rowtable import RowTable
 from aios_db.search.totals import Totals
 
@@ -50,12 +50,12 @@ class Level:
         """Return which documents of a part are of the class, None for all."""
         return None if self._only else self._mask(part, own=True)
 
-    def has(self, rows: Rows) -> NDArray[np.bool_]:
+    def has(self, rows: RowIds) -> NDArray[np.bool_]:
         """Tell which memories are of the class."""
         found: NDArray[np.bool_] = self._classes[rows] == self.number
         return found
 
-    def counts(self, rows: Rows) -> NDArray[np.bool_]:
+    def counts(self, rows: RowIds) -> NDArray[np.bool_]:
         """Tell which memories are of the class or one above."""
         found: NDArray[np.bool_] = self._classes[rows] <= self.number
         return found
@@ -108,7 +108,7 @@ class Classes:
         """Take documents of a part out that are no longer there."""
         self.move(part, documents, _NONE)
 
-    def of(self, rows: Rows) -> NDArray[np.uint8]:
+    def of(self, rows: RowIds) -> NDArray[np.uint8]:
         """Return the class of each memory, a number above all where it is not there."""
         return self._of[rows]
 

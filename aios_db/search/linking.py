@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.config import LinksConfig
-from aios_db.schema.retrieval import Filter, Rows
+from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.search.graph import SIMILAR, kind_code
 from aios_db.search.labels import name_label, session_label, title_label
 from aios_db.search.phrases import mention_shares, possible_mentions, title_keys
@@ -32,7 +32,7 @@ _FEW_MENTIONING = 8  # a name in so many texts is rare; in four times as many, i
 class NewMemories:
     """Memories just written and already in the index, as parallel columns in the order they were written."""
 
-    rows: Rows
+    rows: RowIds
     texts: Sequence[str]
     titles: Sequence[str | None]
     user_ids: Sequence[str | None]
@@ -46,8 +46,8 @@ class NewMemories:
 class ProposedLinks:
     """Links by row id, as parallel columns; ``kinds`` are codes, places in `association_links.KINDS`."""
 
-    sources: Rows
-    targets: Rows
+    sources: RowIds
+    targets: RowIds
     kinds: NDArray[np.uint8]
     weights: NDArray[np.float32]
 
@@ -56,7 +56,7 @@ Link = tuple[int, int, float]
 
 
 def propose_links(
-    index: Linkable, new: NewMemories, config: LinksConfig, texts_of: Callable[[Rows], Sequence[str]]
+    index: Linkable, new: NewMemories, config: LinksConfig, texts_of: Callable[[RowIds], Sequence[str]]
 ) -> ProposedLinks:
     """Return the links that new memories should get, each pair of memories and kind once.
 
@@ -149,7 +149,7 @@ def _mentioned_titles(index: Linkable, new: NewMemories) -> Iterator[Link]:
 
 
 def _mentions_of_new_titles(
-    index: Linkable, new: NewMemories, texts_of: Callable[[Rows], Sequence[str]]
+    index: Linkable, new: NewMemories, texts_of: Callable[[RowIds], Sequence[str]]
 ) -> Iterator[Link]:
     """Link an older memory whose text mentions a new title."""
     first = int(new.rows.min()) if len(new.rows) else 0

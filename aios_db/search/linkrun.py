@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 
 
 @dataclass(frozen=True)
 class Links:
     """Links as columns: Lance row id, both ends' row ids, weight and code of the kind."""
 
-    rows: Rows
-    sources: Rows
-    targets: Rows
+    rows: RowIds
+    sources: RowIds
+    targets: RowIds
     weights: NDArray[np.float32]
     kinds: NDArray[np.uint8]
 
@@ -74,7 +74,7 @@ class LinkRun:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def neighbors(self, rows: Rows) -> tuple[Rows, Rows, NDArray[np.float32], NDArray[np.uint8]]:
+    def neighbors(self, rows: RowIds) -> tuple[RowIds, RowIds, NDArray[np.float32], NDArray[np.uint8]]:
         """Return links of some memories: position in ``rows``, other end, weight (0 when deleted), kind."""
         starts = np.searchsorted(self._ends, rows)
         lengths = np.searchsorted(self._ends, rows, side="right") - starts

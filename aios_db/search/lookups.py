@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.keys import Keys, digests_of, heads
 from aios_db.search.linkrun import Links
 from aios_db.search.view import Viewing
@@ -20,24 +20,24 @@ class Lookups(Viewing):
     with_counts: Callable[[pa.RecordBatch], pa.RecordBatch]
     """Adds to the rows of `memories` what is counted elsewhere."""
 
-    def find_ids(self, memory_ids: Keys) -> Rows:
+    def find_ids(self, memory_ids: Keys) -> RowIds:
         """Return the row id of each memory_id, or -1."""
         with self._lock:
             return self._view.find_ids(memory_ids)
 
-    def find_digests(self, digests: NDArray[np.bytes_]) -> Rows:
+    def find_digests(self, digests: NDArray[np.bytes_]) -> RowIds:
         """Return the row id of each memory named by the digest of its memory_id, or -1; see `digests_of`."""
         with self._lock:
             return self._view.living(self._view.ids.find_digests(digests))
 
-    def find_content(self, hashes: Keys) -> Rows:
+    def find_content(self, hashes: Keys) -> RowIds:
         """Return the row id of a memory with each content hash, or -1."""
         with self._lock:
             rows = self._view.living(self._view.hashes.find(hashes))
             same = self._view.column("hashes", rows) == heads(digests_of(hashes))  # else it has changed since
             return np.where(same, rows, -1)
 
-    def find_other(self, keys: Keys) -> Rows:
+    def find_other(self, keys: Keys) -> RowIds:
         """Return the row id of the memory last put with each of the `other_keys`, or -1.
 
         A memory that was changed is still found under the keys it had.
@@ -45,7 +45,7 @@ class Lookups(Viewing):
         with self._lock:
             return self._view.living(self._view.others.find(keys))
 
-    def memory_ids(self, row_ids: Rows) -> pa.StringArray:
+    def memory_ids(self, row_ids: RowIds) -> pa.StringArray:
         """Return the memory_id of each row id."""
         with self._lock:
             names = self._view.column("ids", row_ids)
@@ -59,7 +59,7 @@ class Lookups(Viewing):
             self._view.note_names(found, row_ids)
         return found
 
-    def times(self, row_ids: Rows) -> NDArray[np.int64]:
+    def times(self, row_ids: RowIds) -> NDArray[np.int64]:
         """Return when each memory happened, or was stored: microseconds since 1970."""
         with self._lock:
             return self._view.column("times", row_ids)
@@ -74,7 +74,7 @@ class Lookups(Viewing):
             rows = rows[known]
             return known, standing.shown(self.with_counts(view.stored.take(rows)), rows)
 
-    def trust(self, row_ids: Rows) -> NDArray[np.float32]:
+    def trust(self, row_ids: RowIds) -> NDArray[np.float32]:
         """Return the trust in each memory, as it is now, 1 for unknown ones."""
         with self._lock:
             view, standing = self._view, self._view.standing
@@ -93,11 +93,11 @@ class Lookups(Viewing):
                 for name, row in zip(self.memory_ids(rows).to_pylist(), rows.tolist(), strict=True)
             }
 
-    def users(self, row_ids: Rows) -> NDArray[np.uint64]:
+    def users(self, row_ids: RowIds) -> NDArray[np.uint64]:
         """Return a key of the user of each memory, 0 where it has none."""
         return self.owners(row_ids, "user_id")
 
-    def owners(self, row_ids: Rows, column: str) -> NDArray[np.uint64]:
+    def owners(self, row_ids: RowIds, column: str) -> NDArray[np.uint64]:
         """Return a key of the ``user_id`` or ``agent_id`` of each memory, 0 where it has none."""
         with self._lock:
             return self._view.column(column, row_ids)
@@ -108,7 +108,7 @@ class Lookups(Viewing):
             columns = (part.columns["user_id"] for part in self._view.parts)
             return any(bool(((each != 0) & (each != user)).any()) for each in columns)
 
-    def living(self, row_ids: Rows) -> NDArray[np.bool_]:
+    def living(self, row_ids: RowIds) -> NDArray[np.bool_]:
         """Tell of which rows the index has a memory."""
         with self._lock:
             return self._view.passes(row_ids)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Filter, Rows
+from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.search import kernels
 from aios_db.search.centroids import Centroids, spherical_k_means
 from aios_db.search.lists import Contiguous, Lists, Scattered, best_in_lists, best_of
@@ -23,7 +23,7 @@ _PROBES = 4  # lists in which the neighbours of one of many vectors are looked f
 _FEW_ROWS = 2048
 _MANY_PAIRS = 1 << 24  # of vectors to compare, from which on making lists takes less time
 _ROWS_IN_LIST, _SAMPLE, _ROUNDS = 128, 32, 3
-Found = tuple[Rows, NDArray[np.float32]]
+Found = tuple[RowIds, NDArray[np.float32]]
 
 
 def search(

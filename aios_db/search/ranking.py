@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 
 
 def digest64(text: str) -> int:
@@ -28,7 +28,7 @@ def sorted_unique(values: NDArray[Any]) -> NDArray[Any]:
     return ordered[keep]
 
 
-def best(row_ids: Rows, scores: NDArray[np.float32], k: int) -> tuple[Rows, NDArray[np.float32]]:
+def best(row_ids: RowIds, scores: NDArray[np.float32], k: int) -> tuple[RowIds, NDArray[np.float32]]:
     """Return the ``k`` highest scores with their rows, best first, ties by row id."""
     if k < len(scores):
         threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
@@ -39,8 +39,8 @@ def best(row_ids: Rows, scores: NDArray[np.float32], k: int) -> tuple[Rows, NDAr
 
 
 def best_of_parts(
-    found: Sequence[tuple[Rows, NDArray[np.float32]]], k: int
-) -> tuple[Rows, NDArray[np.float32]]:
+    found: Sequence[tuple[RowIds, NDArray[np.float32]]], k: int
+) -> tuple[RowIds, NDArray[np.float32]]:
     """Return the ``k`` best of what `best` found in each of some parts."""
     if len(found) == 1:
         return found[0]

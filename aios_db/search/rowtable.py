@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 
 
 class RowTable:
@@ -31,7 +31,7 @@ class RowTable:
         """The values by row, as far as any was set."""
         return self._values
 
-    def __getitem__(self, rows: Rows) -> NDArray[Any]:
+    def __getitem__(self, rows: RowIds) -> NDArray[Any]:
         """Return the value of each row, in their order."""
         values = self._values
         if len(values) == 0:
@@ -39,22 +39,22 @@ class RowTable:
         inside = (rows >= 0) & (rows < len(values))
         return np.where(inside, values[np.where(inside, rows, 0)], self._default)
 
-    def __setitem__(self, rows: Rows, value: Any) -> None:
+    def __setitem__(self, rows: RowIds, value: Any) -> None:
         """Set the value of each row; of a row named twice the last one stays."""
         self._grow(rows)
         self._values[rows] = value
 
-    def add(self, rows: Rows, values: Any) -> None:
+    def add(self, rows: RowIds, values: Any) -> None:
         """Add to the value of each row; a row named twice gets both."""
         self._grow(rows)
         np.add.at(self._values, rows, values)
 
-    def lower(self, rows: Rows, values: Any) -> None:
+    def lower(self, rows: RowIds, values: Any) -> None:
         """Lower the value of each row to another one where that is less; named twice, to the least."""
         self._grow(rows)
         np.minimum.at(self._values, rows, values)
 
-    def keys(self) -> Rows:
+    def keys(self) -> RowIds:
         """Return the rows whose value is not the default, ascending."""
         return np.flatnonzero(self._values != self._default)
 
@@ -64,7 +64,7 @@ class RowTable:
         copied._values = self._values.copy()
         return copied
 
-    def _grow(self, rows: Rows) -> None:
+    def _grow(self, rows: RowIds) -> None:
         needed = int(rows.max(initial=-1)) + 1
         if needed > len(self._values):
             grown = np.full(max(needed, len(self._values) * 5 // 4), self._default, self._values.dtype)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aios_db.engine.backends.blas import single_threaded
 from aios_db.schema.errors import ProgrammingError
-from aios_db.schema.retrieval import Filter, Hits, Rows
+from aios_db.schema.retrieval import Filter, Hits, RowIds
 from aios_db.schema.trust import capped, ceilings
 from aios_db.search import kernels
 from aios_db.search.levels import Level
@@ -56,7 +56,7 @@ class Searching(Viewing):
             of = lambda level: query.scorer(level).search(k, self._resolved(where, level))  # noqa: E731
             return self._of_levels(of, query.moments, None if by_trust else k)
 
-    def vector_scores(self, vector: NDArray[np.float32], row_ids: Rows) -> Hits:
+    def vector_scores(self, vector: NDArray[np.float32], row_ids: RowIds) -> Hits:
         """Return the cosines of given memories with a ``vector``, in their order; 0 for unknown ones."""
         vector = checked_query(vector, self.dimension)
         scores = np.zeros(len(row_ids), np.float32)
@@ -65,7 +65,7 @@ class Searching(Viewing):
                 scores[inside] = kernels.vectors.products(part.vectors, at, vector)
             return self._relative(row_ids, scores, self._view.vector_query(vector).moments)
 
-    def keyword_scores(self, text: str, row_ids: Rows) -> Hits:
+    def keyword_scores(self, text: str, row_ids: RowIds) -> Hits:
         """Return the BM25 scores of given memories for ``text``, in their order; 0 for unknown ones."""
         scores = np.zeros(len(row_ids), np.float32)
         with self._lock:
@@ -78,12 +78,12 @@ class Searching(Viewing):
 
     def spread(
         self,
-        row_ids: Rows,
+        row_ids: RowIds,
         scores: NDArray[np.float64],
         hops: int,
         where: Filter | None = None,
         most: int | None = None,
-    ) -> tuple[Rows, NDArray[np.float64], Rows]:
+    ) -> tuple[RowIds, NDArray[np.float64], RowIds]:
         """Let scores flow over the links (`LinkGraph.spread`); only memories that pass are returned.
 
         They flow to memories that are trusted as much or less, and never to those trusted more. ``most``
@@ -108,7 +108,7 @@ class Searching(Viewing):
         order = np.argsort(rows, kind="stable")
         return rows[order], arrived[order], distances[order]
 
-    def neighbors(self, row_id: int, hops: int) -> tuple[Rows, Rows]:
+    def neighbors(self, row_id: int, hops: int) -> tuple[RowIds, RowIds]:
         """Return the memories up to ``hops`` links away and their distances, nearest first."""
         with self._lock:
             self._view.standing.look(self._view.parts)
@@ -117,7 +117,7 @@ class Searching(Viewing):
         order = np.lexsort((rows[keep], distances[keep]))
         return rows[keep][order], distances[keep][order]
 
-    def classes(self, row_ids: Rows) -> NDArray[np.uint8]:
+    def classes(self, row_ids: RowIds) -> NDArray[np.uint8]:
         """Return the class of trust that each memory is in, a place among those of `levels`."""
         with self._lock:
             self._view.standing.look(self._view.parts)
@@ -148,7 +148,9 @@ class Searching(Viewing):
         told = np.array([moments(level) for level in levels]).repeat([len(each[0]) for each in found], axis=0)
         return Hits(rows[order], scores[order], *told[order].T)
 
-    def _relative(self, rows: Rows, scores: NDArray[np.float32], moments: Callable[[Level], Moments]) -> Hits:
+    def _relative(
+        self, rows: RowIds, scores: NDArray[np.float32], moments: Callable[[Level], Moments]
+    ) -> Hits:
         """Return scores of memories with what they are relative to, by the class of each."""
         levels = self._levels()
         if len(levels) == 1:
@@ -159,7 +161,7 @@ class Searching(Viewing):
         return Hits(rows, scores, *told.T)
 
     @staticmethod
-    def _of_level(levels: Sequence[Level], rows: Rows, level: Level) -> NDArray[np.bool_]:
+    def _of_level(levels: Sequence[Level], rows: RowIds, level: Level) -> NDArray[np.bool_]:
         """Tell which memories are of a class; those of none, which are held, are of the last."""
         if len(levels) == 1:
             return np.ones(len(rows), np.bool_)
@@ -178,14 +180,14 @@ class Searching(Viewing):
         within = where.values.get("within")
         return where if within is None else where.replaced(within=self._view.find_ids(within))
 
-    def _trusted(self, rows: Rows, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _trusted(self, rows: RowIds, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores of memories as they count: under their ceilings."""
         return capped(scores, ceilings(self._view.standing.trust(rows)))
 
 
 def _strongest(
-    rows: Rows, arrived: NDArray[np.float64], distances: Rows, most: int | None
-) -> tuple[Rows, NDArray[np.float64], Rows]:
+    rows: RowIds, arrived: NDArray[np.float64], distances: RowIds, most: int | None
+) -> tuple[RowIds, NDArray[np.float64], RowIds]:
     """Return what was reached, and of that which was not given only the ``most`` where most arrived."""
     if most is None:
         return rows, arrived, distances

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aios_db.schema.memories import returned_schema
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -44,10 +44,10 @@ def delta(  # noqa: PLR0917
     dataset: LanceDataset,
     since: int,
     columns: tuple[str, ...],
-    known: Callable[[], Rows],
+    known: Callable[[], RowIds],
     appended: pa.Table | None = None,
     where: pc.Expression | None = None,
-) -> tuple[Rows, Iterator[pa.RecordBatch]]:
+) -> tuple[RowIds, Iterator[pa.RecordBatch]]:
     """Return the row ids deleted after version ``since``, and the rows inserted or updated after it.
 
     Parameters
@@ -169,7 +169,7 @@ def _row_ids(fragment: LanceFragment) -> list[int]:
     return row_ids
 
 
-def deleted(dataset: LanceDataset, since: int, known: Callable[[], Rows]) -> Rows:
+def deleted(dataset: LanceDataset, since: int, known: Callable[[], RowIds]) -> RowIds:
     """Return the row ids deleted after version ``since``.
 
     When that version has been cleaned up, they are those of ``known()`` that the table no longer has.

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.memories import returned_schema
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.rowtable import RowTable
 
 _SCHEMA = returned_schema()
@@ -37,7 +37,7 @@ class StoredRows:
         Returns the document of each row id, or -1.
     """
 
-    def __init__(self, batches: Sequence[pa.RecordBatch], documents: Callable[[Rows], Rows]) -> None:
+    def __init__(self, batches: Sequence[pa.RecordBatch], documents: Callable[[RowIds], RowIds]) -> None:
         self._documents = documents
         self._batches = list(batches)
         self._segment_batches = len(self._batches)
@@ -52,7 +52,7 @@ class StoredRows:
         if len(self._batches) - self._segment_batches > _MOST_RECENT:
             self._merge_recent()
 
-    def take(self, row_ids: Rows, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+    def take(self, row_ids: RowIds, columns: Sequence[str] | None = None) -> pa.RecordBatch:
         """Return the rows of memories that are there, in their order: all columns, or some."""
         place = self._place[row_ids]
         old = np.flatnonzero(place < 0)
@@ -74,7 +74,7 @@ class StoredRows:
         copied._place = self._place.copy()
         return copied
 
-    def blocks(self, row_ids: Rows) -> list[pa.RecordBatch]:
+    def blocks(self, row_ids: RowIds) -> list[pa.RecordBatch]:
         """Return the rows of a new segment's documents, in few batches."""
         batches: list[pa.RecordBatch] = []
         waiting: list[pa.RecordBatch] = []
@@ -86,7 +86,7 @@ class StoredRows:
                 waiting.append(block)
         return [*batches, pa.concat_batches(waiting)] if waiting else batches
 
-    def _without_overflow(self, row_ids: Rows) -> Iterator[pa.RecordBatch]:
+    def _without_overflow(self, row_ids: RowIds) -> Iterator[pa.RecordBatch]:
         try:
             yield self.take(row_ids)
         except pa.ArrowInvalid:  # more text than one array holds
@@ -115,7 +115,7 @@ class StoredRows:
         ]
         return pa.concat_batches(pieces).take(pa.array(np.argsort(order, kind="stable")))
 
-    def _add(self, row_ids: Rows, batch: pa.RecordBatch) -> None:
+    def _add(self, row_ids: RowIds, batch: pa.RecordBatch) -> None:
         self._place[row_ids] = (len(self._batches) << 32) | np.arange(len(row_ids))
         self._batches.append(batch)
         self._recent += len(row_ids)

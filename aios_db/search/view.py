@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.provenance.standing import Standing
-from aios_db.schema.retrieval import Filter, Rows
+from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.search import kernels
 from aios_db.search.analyzer import Analyzer
 from aios_db.search.build import State
@@ -90,7 +90,7 @@ class View:
 
     # Rows
 
-    def find_ids(self, memory_ids: Keys) -> Rows:
+    def find_ids(self, memory_ids: Keys) -> RowIds:
         """Return the row id of each memory_id, or -1."""
         if len(memory_ids) <= _FEW_NAMES and isinstance(memory_ids, pa.Array):
             rows = self._just_named.find(memory_ids)
@@ -98,23 +98,23 @@ class View:
                 return self.living(rows)
         return self.living(self.ids.find(memory_ids))
 
-    def note_names(self, memory_ids: pa.StringArray, row_ids: Rows) -> None:
+    def note_names(self, memory_ids: pa.StringArray, row_ids: RowIds) -> None:
         """Remember the row ids of a few memory_ids, which are about to be looked up."""
         if len(memory_ids) <= _FEW_NAMES:
             self._just_named.put(memory_ids, row_ids)
 
-    def living(self, rows: Rows) -> Rows:
+    def living(self, rows: RowIds) -> RowIds:
         """Return the row ids, -1 in the place of those of which there is no memory."""
         return np.where(self.passes(rows), rows, -1)
 
-    def passes(self, rows: Rows, where: Filter | None = None) -> NDArray[np.bool_]:
+    def passes(self, rows: RowIds, where: Filter | None = None) -> NDArray[np.bool_]:
         """Tell which memories are there and pass a filter."""
         passed = np.zeros(len(rows), np.bool_)
         for part, at, inside in self.living_in_parts(rows):
             passed[inside] = part.matching(where, at)
         return passed
 
-    def living_in_parts(self, rows: Rows) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[np.int64]]]:
+    def living_in_parts(self, rows: RowIds) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[np.int64]]]:
         """Yield each part with the documents in it that are alive, and their places in ``rows``."""
         for part in self.parts:
             at = part.positions(rows)
@@ -123,7 +123,7 @@ class View:
             if len(inside):
                 yield part, at[inside], inside
 
-    def first_passing(self, rows: Rows, count: int, where: Filter) -> Rows:
+    def first_passing(self, rows: RowIds, count: int, where: Filter) -> RowIds:
         """Return the first ``count`` of some rows that pass, however many lie between."""
         passing, size = rows[:0], 4 * count
         while len(passing) < count and len(rows):
@@ -131,18 +131,18 @@ class View:
             passing = np.concatenate([passing, some[self.passes(some, where)]])
         return passing[:count]
 
-    def has_known(self, rows: Rows) -> NDArray[np.bool_]:
+    def has_known(self, rows: RowIds) -> NDArray[np.bool_]:
         """Tell of which rows there is a memory, or was one that is deleted."""
         known = np.zeros(len(rows), np.bool_)
         for part in self.parts:
             known |= part.positions(rows) >= 0
         return known
 
-    def all_rows(self) -> Rows:
+    def all_rows(self) -> RowIds:
         """Return the row ids of all memories."""
         return np.concatenate([part.rows[part.alive] for part in self.parts])
 
-    def column(self, name: str, rows: Rows) -> NDArray[Any]:
+    def column(self, name: str, rows: RowIds) -> NDArray[Any]:
         """Return a column's value of each row, 0 of unknown ones."""
         at = self.segment.positions(rows)
         if (at >= 0).all() and not len(self.growing):

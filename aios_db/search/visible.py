@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Filter, Rows
+from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.search.index import SearchIndex
 from aios_db.search.part import Part
 
@@ -27,7 +27,7 @@ class Linkable(Protocol):
         """Return those of the labels that any memory has."""
         ...
 
-    def title_names(self, row_ids: Rows) -> NDArray[np.uint64]:
+    def title_names(self, row_ids: RowIds) -> NDArray[np.uint64]:
         """Return what the titles of one name have in common, 0 without a title."""
         ...
 
@@ -35,7 +35,7 @@ class Linkable(Protocol):
         """Return the names in a memory's text."""
         ...
 
-    def labelled(self, label: int, limit: int) -> Rows:
+    def labelled(self, label: int, limit: int) -> RowIds:
         """Return the rows with a label; none when more than ``limit``."""
         ...
 
@@ -43,11 +43,11 @@ class Linkable(Protocol):
         """Return how many memories have a label."""
         ...
 
-    def labelled_around(self, label: int, rows: Rows, count: int, where: Filter) -> Rows:
+    def labelled_around(self, label: int, rows: RowIds, count: int, where: Filter) -> RowIds:
         """Return the rows with a label from before ``rows`` to behind."""
         ...
 
-    def holding_all(self, text: str, limit: int) -> Rows:
+    def holding_all(self, text: str, limit: int) -> RowIds:
         """Return the rows that hold every word; none when more than ``limit``."""
         ...
 
@@ -77,7 +77,7 @@ class Visible:
         self.present_labels, self.title_names = index.present_labels, index.title_names
         self.names = index.names
 
-    def labelled(self, label: int, limit: int) -> Rows:
+    def labelled(self, label: int, limit: int) -> RowIds:
         """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
         return self._few(self._index.labelled(label, _MOST), limit)
 
@@ -85,12 +85,12 @@ class Visible:
         """Return how many memories have a label, deleted ones among them."""
         return len(self._seen(self._index.label_rows(label)))
 
-    def labelled_around(self, label: int, rows: Rows, count: int, where: Filter) -> Rows:
+    def labelled_around(self, label: int, rows: RowIds, count: int, where: Filter) -> RowIds:
         """Return the rows with a label, from ``count`` before ``rows`` to ``count`` behind."""
         within = self._index.standing.seen_from(where, self._trust)
         return self._index.labelled_around(label, rows, count, within)
 
-    def holding_all(self, text: str, limit: int) -> Rows:
+    def holding_all(self, text: str, limit: int) -> RowIds:
         """Return the rows of the memories that hold every word; none when more than ``limit``."""
         return self._few(self._index.holding_all(text, _MOST), limit)
 
@@ -104,13 +104,13 @@ class Visible:
 
         return self._index.nearest(vectors, k, least, among)
 
-    def _few(self, rows: Rows, limit: int) -> Rows:
+    def _few(self, rows: RowIds, limit: int) -> RowIds:
         rows = self._seen(rows)
         return rows if len(rows) <= limit else rows[:0]
 
-    def _seen(self, rows: Rows) -> Rows:
+    def _seen(self, rows: RowIds) -> RowIds:
         return rows[self._is_seen(self._index.users(rows), rows)]
 
-    def _is_seen(self, users: NDArray[np.uint64], rows: Rows) -> NDArray[np.bool_]:
+    def _is_seen(self, users: NDArray[np.uint64], rows: RowIds) -> NDArray[np.bool_]:
         seen: NDArray[np.bool_] = (users == 0) | (users == self._user)
         return seen & (self._index.classes(rows) <= self._trust)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search import source
 from aios_db.search.attributes import attributes
 from aios_db.search.contents import other_keys
@@ -74,7 +74,7 @@ class Writer:
         for keys, of_key in other_keys(batch, rows):
             view.others.add(keys, of_key.tolist())
 
-    def kill(self, rows: Rows) -> None:
+    def kill(self, rows: RowIds) -> None:
         """Take memories out."""
         for part, at, _ in self._view.living_in_parts(rows):
             part.kill(at)
@@ -110,10 +110,10 @@ class Writer:
             weights = batch["weight"].to_numpy()
             graph.put(Links(rows[known], sources[known], targets[known], weights[known], kinds[known]))
 
-    def _row_of_each(self, column: pa.StringArray) -> Rows:
+    def _row_of_each(self, column: pa.StringArray) -> RowIds:
         """Return `View.find_ids` of a column in which most ids are repeated."""
         encoded = column.dictionary_encode()
-        rows: Rows = self._view.find_ids(encoded.dictionary)[encoded.indices.to_numpy()]
+        rows: RowIds = self._view.find_ids(encoded.dictionary)[encoded.indices.to_numpy()]
         return rows
 
     def _seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -145,7 +145,7 @@ class Writer:
         self._view.totals.add(growing, np.arange(first, len(growing)))
         self._view.graph.name(values["rows"], values["names"])
 
-    def _label(self, batch: pa.RecordBatch, rows: Rows, before: dict[int, dict[int, int]]) -> None:
+    def _label(self, batch: pa.RecordBatch, rows: RowIds, before: dict[int, dict[int, int]]) -> None:
         """Give memories the labels that links are found by, in the place of those they had before."""
         named = ("title", "text", "user_id", "agent_id", "session_id")
         columns = (batch[name].to_pylist() for name in named)
@@ -153,7 +153,7 @@ class Writer:
             self._view.phrases[row] = names = phrases(text)
             self._view.labels.add(row, memory_labels(title, names, *scope), before.get(row))
 
-    def _labels_of(self, rows: Rows) -> dict[int, dict[int, int]]:
+    def _labels_of(self, rows: RowIds) -> dict[int, dict[int, int]]:
         """Return the labels of living memories, as they were when these were put."""
         columns = self._view.stored.take(rows)
         names = (columns[name].to_pylist() for name in ("title", "text", "user_id", "agent_id", "session_id"))

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.security.scope import Scope
 
 _LINKS = "association_links"
@@ -18,7 +18,7 @@ _LINKS = "association_links"
 class Index(Protocol):
     """A search index that knows the memories of the scope only."""
 
-    def find_ids(self, memory_ids: Sequence[str] | pa.StringArray) -> Rows:
+    def find_ids(self, memory_ids: Sequence[str] | pa.StringArray) -> RowIds:
         """Return row ids, -1 for unknown."""
         ...
 

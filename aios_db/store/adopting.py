@@ -20,9 +20,9 @@ from aios_db.store.adoptable import adoptable, check_links
 from aios_db.store.commit import commit
 from aios_db.store.embedding import embed_missing
 from aios_db.store.known import Stored
+from aios_db.store.link_writes import LinkWrites
 from aios_db.store.links import between
 from aios_db.store.turns import external_keys
-from aios_db.store.writes import Writes
 
 logger = logging.getLogger("aios_db.store")
 
@@ -42,7 +42,7 @@ class Adopted:
     """For those of another id here, from the id given to the one here."""
 
 
-class Adopting(Writes):
+class Adopting(LinkWrites):
     """The part of `MemoryStore` that takes in what another database exported."""
 
     def adopt(

@@ -6,7 +6,6 @@ import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from aios_db.schema.changes import ERASE
 from aios_db.schema.errors import NotSupportedError
@@ -21,10 +20,6 @@ logger = logging.getLogger("aios_db.store")
 
 class Erasing(Finishing):
     """`erase`, and what it asks of the rest of the store."""
-
-    if TYPE_CHECKING:  # what `MemoryStore` has
-
-        def _write_pending(self, *, everything: bool = False) -> None: ...
 
     def erase(self, memories: Sequence[str] | Selection) -> EraseReport:
         """Delete memories, by their ids or selected, so that no file of the database holds them.

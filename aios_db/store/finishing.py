@@ -8,7 +8,6 @@ that a process that is ended meanwhile leaves it to the next one.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +23,9 @@ from aios_db.store.change_log import Draft
 from aios_db.store.changes import Change
 from aios_db.store.commit import commit
 from aios_db.store.differences import Difference, difference, row_ids
+from aios_db.store.directory import open_directory
 from aios_db.store.kept import kept
 from aios_db.store.linking import links_of_new, not_there
-from aios_db.store.lock import WriteLock
 from aios_db.store.undoing import Undoing
 
 logger = logging.getLogger("aios_db.store")
@@ -36,12 +35,6 @@ _UPDATE = "update"
 
 class Finishing(Undoing):
     """The part of `MemoryStore` that brings to its end what another process began."""
-
-    _lock: WriteLock
-
-    if TYPE_CHECKING:  # what `MemoryStore` has
-
-        def _finish_without_scope(self) -> None: ...
 
     def _finish_broken_off(self) -> None:
         """Let a change come to its end whose process did not, unless somebody writes."""
@@ -55,6 +48,10 @@ class Finishing(Undoing):
                 pass
         except OperationalError as error:
             logger.warning("a change that was broken off is not finished yet: %s", error)
+
+    def _finish_begun(self) -> None:
+        self._finish_undo()
+        self._finish_change()
 
     def _finish_change(self) -> None:
         """Make the links of a change that was broken off; under the write lock, at the newest."""
@@ -103,6 +100,13 @@ class Finishing(Undoing):
                 self._written(links=commit(self.links, made))
             begun.links += len(made)
             self._pending.relinked(made["source_id"].unique().to_pylist())
+
+    def _finish_without_scope(self) -> None:
+        found = open_directory(self.path, read_only=False, dimension=self.dimension, lock=self._lock)
+        whole = type(self)(self.path, found, self._lock, self.config, None, read_only=False)  # finishes it
+        whole.flush()
+        whole.abandon()
+        self._advance()
 
     def _relink_changed(self, done: Difference, begun: Draft) -> None:
         names = [each for each in done.new.column_names if each in self.memories.schema.names]

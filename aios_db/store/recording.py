@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import Any
 
 import lance
 
+from aios_db.schema import association_links, memories
 from aios_db.schema.changes import LINKED_OTHERWISE, ChangeRecord
-from aios_db.security.scope import Scope
-from aios_db.store.change_log import ChangeLog, Draft, Versions
+from aios_db.schema.database import INDEX, table_path
+from aios_db.search.source import NOTHING, Appended
+from aios_db.store.change_log import Draft, Versions
 from aios_db.store.durable import DurableTable
-from aios_db.store.origin import Origins
+from aios_db.store.reading import Reading
 from aios_db.store.snapshot import newest
 
 
@@ -25,21 +28,17 @@ class OneChange(threading.local):
     draft: Draft | None = None
 
 
-class Recording:
+class Recording(Reading):
     """The part of `MemoryStore` that logs what the rest of it changes."""
 
-    scope: Scope
-    memories: lance.LanceDataset
-    links: lance.LanceDataset
-    origins: Origins
-    change_log: ChangeLog
-    _durable: Mapping[str, DurableTable]
-    _unforced: dict[str, lance.LanceDataset] | None
-    _one: OneChange
-
-    if TYPE_CHECKING:  # what `MemoryStore` has
-
-        def _writing(self, doing: str) -> AbstractContextManager[None]: ...
+    def __init__(self, *opened: Any, **how: Any) -> None:
+        super().__init__(*opened, **how)
+        self._one = OneChange()
+        self._unforced: dict[str, lance.LanceDataset] | None = None
+        self._durable: Mapping[str, DurableTable] = {
+            table: DurableTable(table_path(self.path, table))
+            for table in (memories.TABLE, association_links.TABLE)
+        }
 
     def changes(self) -> list[ChangeRecord]:
         """Return the changes in the log, in their order; with a scope, those of connections of that scope."""
@@ -120,3 +119,25 @@ class Recording:
 
     def _versions(self) -> Versions:
         return self.memories.version, self.links.version
+
+    def renew_index(self, memories: lance.LanceDataset, links: lance.LanceDataset) -> None:
+        """Move to versions of the tables with an index that is made anew; the caller has the write lock."""
+        with self._moving:
+            shutil.rmtree(self.path / INDEX, ignore_errors=True)
+            index = self._new_index()
+            index.sync(memories, links)
+            self.index = index  # a reader finds the old one or the new one, never an empty one
+            self._written(memories, links)
+
+    def _written(
+        self,
+        memories_: lance.LanceDataset | None = None,
+        links: lance.LanceDataset | None = None,
+        appended: Appended = NOTHING,
+    ) -> None:
+        """Move to versions that this process wrote, when they are on the disk if that is promised."""
+        if self.config.storage.durability == "full":
+            for table, dataset in ((memories, memories_), (association_links, links)):
+                if dataset is not None:
+                    self._force_table(table.TABLE, dataset)
+        self._move(memories_, links, appended)

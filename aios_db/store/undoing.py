@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
 from uuid import uuid4
 
 import numpy as np
@@ -22,7 +20,6 @@ from aios_db.store.commit import exchange
 from aios_db.store.confirming import check_confirmed
 from aios_db.store.differences import Difference, difference, row_ids, rows_at
 from aios_db.store.embedding import embed_missing
-from aios_db.store.history import History
 from aios_db.store.kept import kept
 from aios_db.store.owed import OwedLinks, forget_owed, owed_links
 from aios_db.store.reversal import Reversal, conflicts, evidence, reversal
@@ -35,14 +32,6 @@ _VECTOR = "text_embedding"
 
 class Undoing(Keeping):
     """The part of `MemoryStore` that takes changes back."""
-
-    history: History
-    path: Path
-    read_only: bool
-
-    if TYPE_CHECKING:  # what `MemoryStore` has
-
-        def _compacting(self) -> AbstractContextManager[None]: ...
 
     def undo(self, change_id: int, *, dry_run: bool = False, confirm: bool = False) -> UndoReport:
         """Bring the rows that a change wrote back to what they were before it.

@@ -5,63 +5,42 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-import lance
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import uuid_utils
 from numpy.typing import NDArray
 
-from aios_db.models.following import Following
-from aios_db.provenance.authority import Trusts, authority, over_others, refuse_beyond
 from aios_db.provenance.origins import refuse_withdrawal
-from aios_db.provenance.policy import SourceTrust
-from aios_db.provenance.taking import CONTENT, Repeated, inheriting, of_source, with_source
-from aios_db.schema.association_links import KINDS
-from aios_db.schema.config import Config
-from aios_db.schema.errors import Error, ProgrammingError
-from aios_db.schema.memories import WRITABLE
+from aios_db.provenance.taking import Repeated, of_source, with_source
+from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.sources import PYTHON
-from aios_db.search.index import SearchIndex
-from aios_db.search.ranking import digest64
-from aios_db.search.source import NOTHING, Appended
-from aios_db.security.scope import Scope
+from aios_db.search.source import Appended
 from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
-from aios_db.store.changes import NO_CHANGE, Change
+from aios_db.store.changes import NO_CHANGE
 from aios_db.store.commit import commit, delete
 from aios_db.store.confirming import check_confirmed
-from aios_db.store.embedding import Encoder, embed_missing
+from aios_db.store.embedding import embed_missing
 from aios_db.store.groups import grouped
-from aios_db.store.known import become, chosen, find_known, reworded
-from aios_db.store.linking import link_new
-from aios_db.store.maintenance import Maintenance
-from aios_db.store.pending import Pending, count_accesses
-from aios_db.store.recording import Recording
-from aios_db.store.rows import check_lengths, complete, normalise
+from aios_db.store.guarding import is_named
+from aios_db.store.known import find_known, reworded
+from aios_db.store.relinking import BULK
+from aios_db.store.renewing import Renewing, with_columns
+from aios_db.store.rows import check_lengths, normalise
 from aios_db.store.selection import Selection
-from aios_db.store.strongest import write_first
 from aios_db.store.turns import (
     Turns,
     content_identities,
     external_keys,
-    fold_again,
     folded,
     settled,
-    with_external,
 )
 from aios_db.store.update import Update
 
 logger = logging.getLogger("aios_db.store")
 
-_BULK = 4_096
-_STAYING = ("memory_id", "created_at", "association_links")
-"""What a memory keeps that is said again by who is trusted more: all else becomes what a new one has."""
 _CONFIRM = (
     "forget(…, confirm=True) in Python, forget(memory_id, confirm := true) or forget_all(…, confirm := true) "
     "in SQL, also in the place of a DELETE, --yes in the shell"
@@ -80,43 +59,8 @@ class _Look:
     """Rows that need a vector."""
 
 
-class Writes(Recording):
-    """The part of `MemoryStore` that changes memories; the rest of it is what this class declares."""
-
-    path: Path
-    config: Config
-    dimension: int
-    scope: Scope
-    trust: SourceTrust
-    source: str | None
-    memories: lance.LanceDataset
-    links: lance.LanceDataset
-    index: SearchIndex
-    _encoder: Encoder | None
-    _following: Following
-    _pending: Pending
-    _maintenance: Maintenance
-    _loaded_at: float
-
-    if TYPE_CHECKING:  # what `MemoryStore` has
-
-        @property
-        def encoder(self) -> Encoder:
-            """The text encoder."""
-
-        def refresh(self) -> None:
-            """Move to the newest version."""
-
-        def _check_writable(self) -> None: ...
-
-        def _writing(self, doing: str) -> AbstractContextManager[None]: ...
-
-        def _written(
-            self,
-            memories_: lance.LanceDataset | None = None,
-            links: lance.LanceDataset | None = None,
-            appended: Appended = NOTHING,
-        ) -> None: ...
+class Writes(Renewing):
+    """The part of `MemoryStore` that changes memories."""
 
     def remember(
         self,
@@ -168,12 +112,12 @@ class Writes(Recording):
             return []
         check_lengths(dict(zip(given.column_names, given.columns, strict=True)), self._most_bytes)
         contents = content_identities(given, turns or Turns(), append=append, fold=fold)
-        given = _with(given, content_hash=pa.array(contents, pa.string()))
+        given = with_columns(given, content_hash=pa.array(contents, pa.string()))
         external = external_keys(given)
         keys = [key or content for key, content in zip(external, contents, strict=True)]
         distinct, of_row = grouped(given, keys, [key is not None for key in external])
         if fold:
-            distinct = _with(distinct, **folded(given, of_row, len(distinct)))
+            distinct = with_columns(distinct, **folded(given, of_row, len(distinct)))
         # What has a name of its own becomes what is given, as a whole.
         distinct = with_source(distinct, entry, distinct["external_id"].is_valid().combine_chunks())
         self.refresh()
@@ -192,7 +136,7 @@ class Writes(Recording):
                 self._following.record(self._encoder)
             if append:
                 hashes = settled(distinct["content_hash"].to_pylist(), self._is_known)
-                distinct = _with(distinct, content_hash=pa.array(hashes, pa.string()))
+                distinct = with_columns(distinct, content_hash=pa.array(hashes, pa.string()))
             ids = self._store(distinct, look, np.bincount(of_row), draft, append=append, entry=entry)
         self._maintenance.notify()
         return [ids[place] for place in of_row]
@@ -299,79 +243,11 @@ class Writes(Recording):
         self._keep_from_takeovers(distinct, known, entry)
         repeated = self._repeated(distinct, known, entry)
         wanting = (known < 0) | repeated.outdone
-        replaced = np.flatnonzero(~wanting & _is_named(distinct))
+        replaced = np.flatnonzero(~wanting & is_named(distinct))
         if len(replaced):
             stored = self.memories._take_rows(known[replaced].tolist(), columns=["title", "text"])
             wanting[replaced] |= reworded(stored, distinct.take(pa.array(replaced)))
         return _Look(self.memories.version, known, repeated, wanting)
-
-    def _repeated(self, distinct: pa.Table, known: NDArray[np.int64], entry: str) -> Repeated:
-        """Return what becomes of the memories that are ``known``."""
-        found = Repeated(np.zeros(len(known), np.bool_), np.zeros(len(known), np.bool_))
-        old = np.flatnonzero(known >= 0)
-        if not len(old):
-            return found
-        rows, again = known[old], inheriting(distinct.take(pa.array(old)), self.index)
-        shares = self._authority_over(rows, authority(again, entry, self.trust))
-        first = shares
-        if self.trust.active:
-            first = authority(self.memories._take_rows(rows.tolist(), columns=["source"]), "", self.trust)
-        among = Repeated.between(again, shares, first, self.index.trust(rows), _is_named(again))
-        found.outdone[old], found.kept[old] = among.outdone, among.kept
-        return found
-
-    def _keep_from_takeovers(self, distinct: pa.Table, known: NDArray[np.int64], entry: str) -> None:
-        """Refuse rows that would replace what is trusted more than their source.
-
-        One that only has the content of such a memory, and a name of its own, is another: it is not known.
-        """
-        shares = self._authority_over(known, authority(distinct, entry, self.trust))
-        places = np.flatnonzero((known >= 0) & _is_named(distinct))
-        places = places[shares[places] < self.index.trust(known[places])]
-        if not len(places):
-            return
-        names = self.memories._take_rows(known[places].tolist(), columns=["external_id"])["external_id"]
-        own = places[names.is_valid().to_numpy()]
-        if len(own):
-            place = int(own[0])
-            source, name = (distinct[column][place].as_py() for column in ("source", "external_id"))
-            told = f"the memory with the external_id {name!r}"
-            trust = self.index.trust(known[own[:1]])
-            refuse_beyond(source or entry, shares[own[:1]], trust, "replace", lambda _: told)
-        known[places] = -1
-
-    def _authority_over(self, rows: NDArray[np.int64], shares: Trusts) -> Trusts:
-        """Return the authority over memories, given the trust in who would change them."""
-        if self.source is None:
-            return shares
-        return over_others(shares, self.index.owners(rows, "source") == np.uint64(digest64(self.source)))
-
-    def _refuse_beyond(self, rows: NDArray[np.int64], doing: str) -> None:
-        """Raise where all that this store writes has one source, and that may not change a memory."""
-        if self.source is not None and len(rows):
-            shares = np.full(len(rows), self.trust.of(self.source), np.float32)
-            refuse_beyond(
-                self.source,
-                self._authority_over(rows, shares),
-                self.index.trust(rows),
-                doing,
-                lambda place: str(self.index.memory_ids(rows[[place]])[0]),
-            )
-
-    def _refuse_links_beyond(self, sources: Sequence[str], targets: Sequence[str]) -> None:
-        """Raise where a link would join two memories of which both are trusted more than the store's source.
-
-        What one end of a link says goes only to what is trusted as much or less.
-        """
-        if self.source is not None:
-            trust = [self.index.trust(self.index.find_ids(list(ends))) for ends in (sources, targets)]
-            refuse_beyond(
-                self.source,
-                np.full(len(sources), self.trust.of(self.source), np.float32),
-                np.minimum(*trust),
-                "change the link of",
-                lambda place: f"{sources[place]} and {targets[place]}",
-            )
 
     def _store(
         self,
@@ -412,126 +288,13 @@ class Writes(Recording):
             self._link(new, draft)
         self._relink(*change.to_link(), draft)
         self._relink(known[look.repeated.outdone], None, draft)
-        if len(new) >= _BULK:
+        if len(new) >= BULK:
             self._loaded_at = time.monotonic()
             if self.index.needs_save_now:
                 self.index.save()
         return list(ids)
 
-    def _new(self, rows: pa.Table, ids: list[str], given: NDArray[np.int64], entry: str) -> pa.Table:
-        """Return rows as they are stored when nobody said them before."""
-        rows = inheriting(with_source(rows, entry), self.index)
-        hashes = with_external(rows["content_hash"].to_pylist(), external_keys(rows))
-        rows = _with(rows, content_hash=pa.array(hashes, pa.string()))
-        return complete(rows, ids, given - 1, self.memories.schema)
-
     def _note_first(self, draft: Draft, new: pa.Table) -> None:
         """Note the row of the first memory that a change adds."""
         if draft.first_row is None and len(new):
             draft.first_row = int(self.index.find_ids(new["memory_id"][:1].to_pylist())[0])
-
-    def _renewed(
-        self,
-        again: pa.Table,
-        rows: NDArray[np.int64],
-        repeated: Repeated,
-        given: NDArray[np.int64],
-        *,
-        append: bool,
-        entry: str,
-    ) -> tuple[list[str], Change]:
-        """Return the ids of memories that are remembered again, and what changes of them."""
-        replaced = _is_named(again)
-        fold = "times" in again.column_names
-        outdone = bool(repeated.outdone.any())
-        said, again = again, inheriting(again, self.index)
-        names = [name for name in WRITABLE if again[name].null_count < len(again) and name not in CONTENT]
-        if replaced.any() or "media_type" in names:
-            names = [*WRITABLE, "modalities"]
-        if "text_embedding" in names:
-            names.append("text_weight_version")
-        if fold:
-            names = [*dict.fromkeys([*names, "occurred_at"]), "times", "occurrences"]
-        if outdone:
-            names = [name for name in self.memories.schema.names if name not in _STAYING]
-        read = [*dict.fromkeys(["memory_id", "content_hash", "access_count", "last_access_at", *names])]
-        stored = self.memories._take_rows(rows.tolist(), columns=read)
-        ids = stored["memory_id"].to_pylist()
-        columns = become(stored, again, again["content_hash"].to_pylist(), replaced)
-        if fold:
-            columns |= fold_again(stored, again, append=append)
-        kept = pa.array(repeated.kept)
-        columns = {name: chosen(_one(stored[name]), each, kept) for name, each in columns.items()}
-        counts = {
-            name: _one(each) for name, each in count_accesses(stored, np.where(replaced, 0, given)).items()
-        }
-        if outdone:
-            new, anew = self._new(said, ids, given, entry), pa.array(repeated.outdone)
-            for name in names:
-                of = counts if name in counts else columns
-                of[name] = chosen(_one(new[name]), of.get(name, _one(stored[name])), anew)
-        return ids, Change.between(rows, stored, columns, counts)
-
-    def _link(self, new: pa.Table, draft: Draft) -> None:
-        """Link new memories; they are stored already, so a failure costs their links and no more."""
-        try:
-            links, made = link_new(self.memories, self.links, self.index, new, self.config.links)
-            self._written(links=links, appended=Appended(links=made))
-            draft.links += len(made)
-            sources = made["source_id"].unique()
-            if len(new) >= _BULK:
-                names = new["memory_id"].combine_chunks()
-                self._written(memories_=write_first(self.memories, self.index.find_ids(names), names, made))
-                sources = sources.filter(pc.invert(pc.is_in(sources, names)))
-            self._pending.relinked(sources.to_pylist())
-        except (Error, OSError, RuntimeError, ValueError) as error:
-            logger.warning(
-                "memories stored without their links: %s",
-                error,
-                extra={"database": str(self.path), "memories": len(new)},
-            )
-
-    def _relink(self, row_ids: NDArray[np.int64], kinds: Sequence[str] | None, draft: Draft) -> None:
-        """Make anew the links of these kinds of changed memories; with None, all, those made by hand go.
-
-        The memories are stored already, so a failure costs these links and no more.
-        """
-        if not len(row_ids):
-            return
-        try:
-            rows = self.memories._take_rows(row_ids.tolist())
-            names = rows["memory_id"].combine_chunks()
-            links, found = links_.delete_at(self.links, names, kinds, staying=True)
-            self._written(links=links)
-            links, made = link_new(
-                self.memories, self.links, self.index, rows, self.config.links, kinds=kinds or KINDS
-            )
-            self._written(links=links)
-            draft.links += len(found) + len(made)
-            self._pending.relinked([*found.unique().to_pylist(), *made["source_id"].unique().to_pylist()])
-        except (Error, OSError, RuntimeError, ValueError) as error:
-            logger.warning(
-                "memories changed without their links: %s; aios repair removes what points nowhere",
-                error,
-                extra={"database": str(self.path), "memories": len(row_ids)},
-            )
-
-
-def _is_named(rows: pa.Table) -> NDArray[np.bool_]:
-    """Tell which rows bring a name of the user's: they replace the memory that has it."""
-    found: NDArray[np.bool_] = rows["external_id"].is_valid().to_numpy()
-    return found
-
-
-def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _with(table: pa.Table, **columns: pa.Array) -> pa.Table:
-    """Return the table with these columns, new ones or in the place of old ones."""
-    for name, values in columns.items():
-        if name in table.column_names:
-            table = table.set_column(table.schema.get_field_index(name), name, values)
-        else:
-            table = table.append_column(name, values)
-    return table

@@ -34,7 +34,7 @@ def test_what_has_just_been_written_is_exported_and_backed_up(
             con.store.touch(ids[:2])
             monkeypatch.setattr(con.store.recalls, "flush", full)
         else:
-            monkeypatch.setattr("aios_db.store.store.write_column", full)
+            monkeypatch.setattr("aios_db.store.deferring.write_column", full)
         with caplog.at_level(logging.WARNING, "aios_db"):
             exported = con.export(tmp_path / "exported")
             saved = con.backup(tmp_path / "kept")

@@ -198,7 +198,7 @@ def test_the_doctor_tells_what_was_forgotten_from_what_was_not_linked(aios, monk
     assert links() == ["note"]
 
     with aios_db.connect("agent.aios") as con:
-        monkeypatch.setattr("aios_db.store.writes.link_new", _killed)
+        monkeypatch.setattr("aios_db.store.relinking.link_new", _killed)
         with pytest.raises(KeyboardInterrupt):
             con.remember("row 5", text_embedding=vectors[5], session_id="s")
     assert links() == ["problem"]

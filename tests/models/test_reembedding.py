@@ -23,7 +23,7 @@ from aios_db.models.activation import BackgroundActivation, activate
 from aios_db.models.reembedding import Reembedding
 from aios_db.schema.config import Config, EngineConfig, StorageConfig
 from aios_db.schema.errors import ProgrammingError
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.store import MemoryStore
 
 ROOT = Path(__file__).parents[2]
@@ -225,7 +225,7 @@ def real_store(path: Path, model: Path, **options: Any) -> MemoryStore:
     return MemoryStore.open(path, config=config, encoder=LazyEncoder(config), **options)
 
 
-def texts_of(store: MemoryStore, row_ids: Rows) -> list[str]:
+def texts_of(store: MemoryStore, row_ids: RowIds) -> list[str]:
     """The texts that the table holds under these row ids."""
     texts: list[str] = store.memories._take_rows(row_ids.tolist(), columns=["text"])["text"].to_pylist()
     return texts

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.store import MemoryStore
 
 DIMENSION = 16
@@ -37,14 +37,14 @@ def unit(text: str) -> NDArray[np.float32]:
 
 
 def memory_rows(texts: Sequence[str], **columns: Any) -> pa.Table:
-    """Rows with vectors; a scalar column value holds for every row."""
+    """RowIds with vectors; a scalar column value holds for every row."""
     given = {
         name: value if isinstance(value, list) else [value] * len(texts) for name, value in columns.items()
     }
     return pa.table({"text": list(texts), "text_embedding": [unit(text) for text in texts], **given})
 
 
-def ids_in_table(store: MemoryStore, row_ids: Rows) -> list[str]:
+def ids_in_table(store: MemoryStore, row_ids: RowIds) -> list[str]:
     """Return the memory_ids that the table holds under these row ids."""
     rows = store.memories._take_rows(row_ids.tolist(), columns=["memory_id"])
     ids: list[str] = rows["memory_id"].to_pylist()

@@ -248,7 +248,7 @@ def test_a_failed_link_write_keeps_the_memory_and_says_so(
     def broken(*_: object) -> None:
         raise OSError("No space left on device (os error 28)")
 
-    monkeypatch.setattr("aios_db.store.writes.link_new", broken)
+    monkeypatch.setattr("aios_db.store.relinking.link_new", broken)
     (memory_id,) = store.remember(memory_rows(["a"]))
     assert store.index.find_ids([memory_id]).tolist() == [0]
     assert "stored without their links" in caplog.text

@@ -253,7 +253,7 @@ def test_repair_links_what_a_killed_writer_stored_and_did_not_link(
         for number, texts in enumerate(calls):
             with monkeypatch.context() as patch:
                 if number == lost:
-                    patch.setattr("aios_db.store.writes.link_new", killed)
+                    patch.setattr("aios_db.store.relinking.link_new", killed)
                 store.remember(memory_rows(texts, session_id="s"))
         return store
 

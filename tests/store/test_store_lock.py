@@ -49,7 +49,7 @@ def test_a_writer_waits_for_its_own_maintenance_as_long_as_it_takes(
         assert go_on.wait(60)
         return arguments[0]
 
-    monkeypatch.setattr("aios_db.store.store.write_column", slow)
+    monkeypatch.setattr("aios_db.store.deferring.write_column", slow)
     store.remember(memory_rows(["a", "b"], session_id="s"))
     maintenance, _ = in_a_thread(store.maintain)
     assert inside.wait(60)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.postings import Counts, Docs
 from aios_db.search.ranking import best as best_of
 from aios_db.search.ranking import sorted_unique
@@ -51,10 +51,10 @@ def best(  # noqa: PLR0917
     bounds: NDArray[np.float64],
     norm: Norm,
     lengths: NDArray[np.int32],
-    rows: Rows,
+    rows: RowIds,
     allowed: NDArray[np.bool_] | None,
     k: int,
-) -> tuple[Rows, NDArray[np.float32]]:
+) -> tuple[RowIds, NDArray[np.float32]]:
     """Return the documents with the highest scores.
 
     Parameters

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.association_links import KINDS
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.ranking import sorted_unique
 
 Adjacency = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]
-More = tuple[Rows, Rows, NDArray[np.float32], NDArray[np.uint8]]
-Seeds = tuple[Rows, NDArray[np.float64]]
+More = tuple[RowIds, RowIds, NDArray[np.float32], NDArray[np.uint8]]
+Seeds = tuple[RowIds, NDArray[np.float64]]
 
 _INCOMING = 128
 _NEXT_IN_SESSION, _SIMILAR, _SAME_ENTITY, _RECALLED_TOGETHER = map(
@@ -23,14 +23,14 @@ _MENTIONED = len(KINDS) + 1  # the gain of a memory that mentions the sender's t
 
 
 def step(  # noqa: PLR0917
-    rows: Rows,
+    rows: RowIds,
     activation: NDArray[np.float64],
     seeds: Seeds,
     adjacency: Adjacency,
     more: More,
     names: NDArray[np.uint64],
     gains: NDArray[np.float32],
-) -> tuple[Rows, NDArray[np.float64]]:
+) -> tuple[RowIds, NDArray[np.float64]]:
     """Let each of some rows send its activation over its links.
 
     Parameters
@@ -77,7 +77,7 @@ def step(  # noqa: PLR0917
     return reached, total + most
 
 
-def entries(rows: Rows, adjacency: Adjacency, more: More) -> More:
+def entries(rows: RowIds, adjacency: Adjacency, more: More) -> More:
     """Return all links of the rows that were not deleted: place in ``rows``, target, weight and kind."""
     offsets, all_targets, all_weights, all_kinds = adjacency
     known = np.flatnonzero(rows < len(offsets) - 1)
@@ -97,8 +97,8 @@ def entries(rows: Rows, adjacency: Adjacency, more: More) -> More:
 
 
 def _shares(  # noqa: PLR0917
-    origins: Rows,
-    targets: Rows,
+    origins: RowIds,
+    targets: RowIds,
     weights: NDArray[np.float32],
     back: NDArray[np.bool_],
     names: NDArray[np.uint64],
@@ -134,7 +134,7 @@ def _shares(  # noqa: PLR0917
     return shares
 
 
-def _scores(seeds: Seeds, rows: Rows) -> NDArray[np.float64]:
+def _scores(seeds: Seeds, rows: RowIds) -> NDArray[np.float64]:
     """Return the score of each row, 0 where it has none."""
     known, scores = seeds
     if not len(known):
@@ -144,13 +144,13 @@ def _scores(seeds: Seeds, rows: Rows) -> NDArray[np.float64]:
 
 
 def merge(  # noqa: PLR0917
-    rows: Rows,
+    rows: RowIds,
     arrived: NDArray[np.float64],
     distances: NDArray[np.int64],
-    frontier: Rows,
+    frontier: RowIds,
     activation: NDArray[np.float64],
     hop: int,
-) -> tuple[Rows, NDArray[np.float64], NDArray[np.int64]]:
+) -> tuple[RowIds, NDArray[np.float64], NDArray[np.int64]]:
     """Add what arrived at distance ``hop`` to what arrived before; rows are ascending in both."""
     merged = sorted_unique(np.concatenate([rows, frontier]))
     totals = np.zeros(len(merged))
@@ -162,7 +162,7 @@ def merge(  # noqa: PLR0917
     return merged, totals, steps
 
 
-def _values(table: NDArray[np.uint64], rows: Rows) -> NDArray[np.uint64]:
+def _values(table: NDArray[np.uint64], rows: RowIds) -> NDArray[np.uint64]:
     """Return the value of each row, 0 beyond the end of the table."""
     found = np.zeros(len(rows), table.dtype)
     known = np.flatnonzero(rows < len(table))

@@ -7,7 +7,7 @@ from itertools import repeat
 import numpy as np
 import pyarrow as pa
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 
 _MOST = 8192
 
@@ -25,12 +25,12 @@ class Names:
         """Forget all."""
         self._rows.clear()
 
-    def put(self, names: pa.StringArray, rows: Rows) -> None:
+    def put(self, names: pa.StringArray, rows: RowIds) -> None:
         """Remember the row id of each of some memory_ids."""
         if len(self._rows) > _MOST:
             self._rows.clear()
         self._rows.update(zip(names.to_pylist(), rows.tolist(), strict=True))
 
-    def find(self, names: pa.StringArray) -> Rows:
+    def find(self, names: pa.StringArray) -> RowIds:
         """Return int64 ``(len(names),)``: the row id of each, or -1 where it is not known, as of null."""
         return np.fromiter(map(self._rows.get, names.to_pylist(), repeat(-1)), np.int64, len(names))

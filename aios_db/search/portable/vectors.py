@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.schema.retrieval import Rows
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.ranking import best
 
 
 def nearest(  # noqa: PLR0917
     vectors: NDArray[np.float32],
-    rows: Rows,
+    rows: RowIds,
     allowed: NDArray[np.bool_] | None,
     spans: NDArray[np.int64],
     query: NDArray[np.float32],
     k: int,
-) -> tuple[Rows, NDArray[np.float32]]:
+) -> tuple[RowIds, NDArray[np.float32]]:
     """Return the rows with the greatest inner products with a query in some slices of a matrix.
 
     Parameters

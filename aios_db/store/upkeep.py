@@ -1,0 +1,104 @@
+"""The part of `MemoryStore` that keeps it in order: compaction, clean-up, repair, exchanged vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import lance
+import pyarrow as pa
+
+from aios_db.engine.weights.pressure import give_back_freed
+from aios_db.schema import memories
+from aios_db.schema.changes import REEMBED
+from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows
+from aios_db.store.erasing import Erasing
+from aios_db.store.failures import operational
+from aios_db.store.linking import link_missing
+from aios_db.store.repair import RepairReport, repair
+from aios_db.store.snapshot import handle
+
+
+class Upkeep(Erasing):
+    """What maintenance does, and what can be asked for."""
+
+    def maintain(self) -> None:
+        """Write what is pending, compact what has become fragmented and save the index when it has grown."""
+        self._finish_broken_off()
+        self._write_pending()
+        with operational(f"compacting {self.path}"):
+            self.refresh()
+            tables = self.memories, self.links
+            compacted = compact_if_due(tables, self._lock, self.path, self.config.storage, self._cleaned)
+            self.refresh()
+            if compacted:
+                give_back_freed()  # hundreds of commits leave the heap in pieces
+            if not self.index.needs_save:
+                return
+            if self._loading() and not self._closing:
+                self._maintenance.notify()
+            else:
+                self.index.save()
+
+    def optimize(self) -> None:
+        """Compact both tables whole, drop old versions and save the search index."""
+        self._check_writable()
+        self._write_pending(everything=True)
+        with self._compacting(), operational(f"compacting {self.path}"):
+            self.refresh()
+            for dataset in (self.memories, self.links):
+                written = compact(dataset, self._lock, everything=True)
+                index_new_rows(written, self._lock, 0)
+                clean_up(written, self.config.storage)
+            self.refresh()
+            self.index.save()
+
+    def repair(self) -> RepairReport:
+        """Rebuild what is derived and remove what points nowhere; see `RepairReport`."""
+        self._check_writable()
+        self.scope.refuse("repair")
+        self._write_pending()
+        with self._changing("repair", "repairing") as draft:
+            memories_, links, report = repair(self.memories, self.links)
+            self.renew_index(memories_, links)
+            links, made = link_missing(self.memories, self.links, self.index, self.config.links)
+            self._written(links=links)
+            self._pending.relinked(made["source_id"].unique().to_pylist())
+            draft.links = report.dangling_links + report.repeated_links + len(made)
+            self.index.save()
+        self._write_pending()
+        return replace(report, missing_links=len(made))
+
+    def replace_vectors(self, replacement: Callable[[lance.LanceDataset], pa.Table]) -> int:
+        """Exchange text vectors in one commit; return how many.
+
+        Parameters
+        ----------
+        replacement
+            Called with the newest memories, under the write lock; returns ``memory_id``, ``text_embedding``
+            and ``text_weight_version`` of those to change.
+        """
+        self._check_writable()
+        with self._changing(REEMBED, "exchanging the vectors of") as draft:
+            vectors = replacement(self.memories)
+            draft.updated = len(vectors)
+            if len(vectors):
+                written = handle(self.memories)
+                written.merge_insert(memories.KEY).when_matched_update_all().execute(vectors)
+                self._written(memories_=written)
+                self._following.outdated()
+        return len(vectors)
+
+    @contextmanager
+    def held(self) -> Iterator[tuple[lance.LanceDataset, lance.LanceDataset]]:
+        """Yield the newest memories and links, level with each other, which are not cleaned up meanwhile."""
+        self.flush_if_possible()
+        if self.read_only:
+            self.refresh()
+            yield self.memories, self.links
+            return
+        with self._compacting():
+            with self._writing("reading"):
+                found = self.memories, self.links
+            yield found

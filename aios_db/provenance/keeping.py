@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -144,10 +143,6 @@ class Keeping(Adopting):
             {tuple(row.values()) for row in each.select(key).to_pylist()} for each in (old, made)
         )
         return len(before ^ after)
-
-    def renew_index(self, memories: lance.LanceDataset, links: lance.LanceDataset) -> None:
-        """Move to versions of the tables with an index that is made anew; `MemoryStore` has it."""
-        raise NotImplementedError
 
     def _refuse_of_source(self, what: str) -> None:
         if self.source is not None:

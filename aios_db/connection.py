@@ -23,9 +23,9 @@ from aios_db.fetching import Fetching
 from aios_db.memories import Memories
 from aios_db.moving import Moving
 from aios_db.parameters import Parameters, Texts
+from aios_db.pep249 import Pep249Errors
 from aios_db.plans import PlanEpoch
 from aios_db.provenance.connection import Provenance
-from aios_db.schema import errors
 from aios_db.schema.errors import InterfaceError, NotSupportedError, ProgrammingError
 from aios_db.security.restrictions import Restrictions
 from aios_db.security.scope import EVERYTHING, Scope
@@ -47,7 +47,7 @@ MEMORY = ":memory:"
 _T = TypeVar("_T")
 
 
-class Connection(Fetching, Memories, Moving, Provenance, Undoing):
+class Connection(Fetching, Memories, Moving, Provenance, Undoing, Pep249Errors):
     """A database of memories.
 
     ``execute``, ``sql``, ``begin`` and the fetch methods work on a cursor that each thread has for itself, so
@@ -80,18 +80,6 @@ class Connection(Fetching, Memories, Moving, Provenance, Undoing):
     SchemaVersionError
         A newer aios_db made the database.
     """
-
-    # PEP 249's optional extension: the exceptions as attributes.
-    Warning = errors.Warning
-    Error = errors.Error
-    InterfaceError = errors.InterfaceError
-    DatabaseError = errors.DatabaseError
-    DataError = errors.DataError
-    OperationalError = errors.OperationalError
-    IntegrityError = errors.IntegrityError
-    InternalError = errors.InternalError
-    ProgrammingError = errors.ProgrammingError
-    NotSupportedError = errors.NotSupportedError
 
     def __init__(
         self,

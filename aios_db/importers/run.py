@@ -23,29 +23,22 @@ from aios_db.importers.base import (
     Source,
     UnreadableError,
     first_line,
-    shorten,
 )
 from aios_db.importers.formats import find_format, format_names
 from aios_db.importers.journal import Journal
 from aios_db.importers.naming import SourceNames
 from aios_db.importers.options import checked_options
-from aios_db.importers.replacing import Naming, is_unchanged, remove_gone, stored
+from aios_db.importers.replacing import Naming, remove_gone
 from aios_db.importers.report import FileReport, ImportReport
 from aios_db.importers.sources import check_paths, find_sources
-from aios_db.schema.errors import DataError, IntegrityError, ProgrammingError
+from aios_db.importers.storing import BATCH_ROWS, Storing
+from aios_db.schema.errors import ProgrammingError
 from aios_db.security.scope import defaults_in
-from aios_db.store.rows import normalise
-from aios_db.store.tables import table_from
-from aios_db.store.turns import Turns
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
 
 log = logging.getLogger("aios_db.importers")
-
-BATCH_ROWS = 512
-RELATED_WEIGHT = 0.5  # a relation the source states; how strong, it does not say
-
 
 Progress = Callable[[str, float, ImportReport], None]
 """Called after each batch with the file's name, the share of it that is done, and the report so far."""
@@ -195,13 +188,9 @@ class _Run:
     sync: bool
     seen: set[str] = field(default_factory=set)
     """Names of the files that are there, whether they could be read or not."""
-    turns: Turns = field(default_factory=Turns)
-    """Equal turns of the file that is read: it is stored in batches, and is one transcript."""
 
     def __post_init__(self) -> None:
-        import uuid_utils
-
-        self._begun = str(uuid_utils.uuid7())  # ids are made in the order of time
+        self._storing = Storing(self.con)
         self.names = SourceNames(self.database, self._was_imported)
 
     def import_export(self, path: Path) -> None:
@@ -322,8 +311,7 @@ class _Run:
     ) -> None:
         naming = Naming(source.name, self.defaults)
         done = [naming.named(row)[0] for row in _rows(islice(records, journal.done))]
-        self.turns = Turns()
-        self._count_turns(done)
+        self._storing.begin_file(done)
         related = [(row.key, row.related) for row in done if row.key and row.related]
         while batch := _next_batch(source, records):
             rows, ids, refused = self._import_batch(batch, naming, report)
@@ -333,7 +321,7 @@ class _Run:
             journal.commit(journal.done + len(batch), keyed)
             if self.progress:
                 self.progress(source.name, batch[-1].progress, self._so_far(report))
-        report.links += self._link(related, journal.ids)
+        report.links += self._storing.link(related, journal.ids)
         if self.sync and not report.rejected:  # of a file that was read in part, nothing is known to be gone
             report.removed += remove_gone(self.con, source.name, naming.names, self.defaults)
 
@@ -352,7 +340,7 @@ class _Run:
                 report.skipped += 1
                 report.skip_reasons[record.reason] += 1
                 log.info("%s: skipped: %s", record.location, record.reason)
-        ids, refused = self._store(rows, report)
+        ids, refused = self._storing.store(rows, report)
         rejected = [record for record in batch if isinstance(record, Rejected)] + refused
         report.read += len(batch)
         report.merged += equal
@@ -366,77 +354,6 @@ class _Run:
         total.add(self.report)
         total.add(report)
         return total
-
-    def _store(self, rows: Sequence[Row], report: FileReport) -> tuple[list[str | None], list[Rejected]]:
-        """Store what is new or changed; return ids, None for a row the database refuses, and the refused."""
-        before = stored(self.con, rows)
-        ids: list[str | None] = [memory["memory_id"] if memory else None for memory in before]
-        changed = [
-            place
-            for place, (row, memory) in enumerate(zip(rows, before, strict=True))
-            if memory is None or not is_unchanged(memory, row.fields)
-        ]
-        report.merged += len(rows) - len(changed)
-        remembered, refused = self._remember([rows[place] for place in changed], report)
-        for place, memory_id in zip(changed, remembered, strict=True):
-            ids[place] = memory_id
-            if memory_id is not None and before[place] is not None:
-                report.replaced += 1
-            elif memory_id is not None and memory_id > self._begun:
-                report.stored += 1
-            elif memory_id is not None:
-                report.merged += 1  # a memory of its content that had no name
-        return ids, refused
-
-    def _remember(self, rows: Sequence[Row], report: FileReport) -> tuple[list[str | None], list[Rejected]]:
-        """Write rows and return their ids, None for a row the database refuses, and the refused."""
-        if not rows:
-            return [], []
-        try:
-            return [*self.con.remember([row.fields for row in rows], turns=self.turns)], []
-        except (DataError, IntegrityError, ProgrammingError) as error:
-            if len(rows) > 1:  # One bad row must not hold back the batch: halve until it stands alone.
-                middle = len(rows) // 2
-                left, refused_left = self._remember(rows[:middle], report)
-                right, refused_right = self._remember(rows[middle:], report)
-                return left + right, refused_left + refused_right
-            (row,) = rows
-            if "text_embedding" in row.fields:  # of another model: the text is embedded anew
-                report.warnings["text_embedding is not of this database's model; the text was embedded"] += 1
-                fields = {name: value for name, value in row.fields.items() if name != "text_embedding"}
-                return self._remember([replace(row, fields=fields)], report)
-            reason = first_line(error).removeprefix("row 0: ")
-            source = row.fields.get("source")
-            return [None], [Rejected(row.location, reason, shorten(row.fields), row.progress, source)]
-
-    def _count_turns(self, rows: Sequence[Row]) -> None:
-        """Count the turns that an earlier run stored; what the database refused was none."""
-        for start in range(0, len(rows), BATCH_ROWS):
-            batch = rows[start : start + BATCH_ROWS]
-            try:
-                given = table_from([row.fields for row in batch])
-                self.turns.skip(normalise(given, self.con.store.dimension))
-            except (DataError, ProgrammingError):
-                if len(batch) > 1:
-                    for row in batch:
-                        self._count_turns([row])
-
-    def _link(self, related: Sequence[tuple[str, tuple[str, ...]]], ids: Mapping[str, str]) -> int:
-        import pyarrow as pa
-
-        # A memory of an earlier run may have been forgotten since.
-        there = {
-            key
-            for key, row in zip(ids, self.con.store.index.find_ids([*ids.values()]), strict=True)
-            if row >= 0
-        }
-        ends = [(key, other) for key, others in related for other in others if {key, other} <= there]
-        pairs = dict.fromkeys((ids[key], ids[other]) for key, other in ends if ids[key] != ids[other])
-        links = [
-            {"source_id": source, "target_id": target, "kind": "user", "weight": RELATED_WEIGHT}
-            for source, target in pairs
-        ]
-        return self.con.store.link(pa.Table.from_pylist(links)) if links else 0
 
     def _set_aside(self, report: FileReport, rejected: Sequence[Rejected]) -> None:
         """Keep records that cannot be imported in a file."""

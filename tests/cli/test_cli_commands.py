@@ -219,7 +219,7 @@ def test_doctor_finds_changed_weights(aios, tmp_path, minilm_dir, monkeypatch):
     monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "models"))
     found = {finding["check"]: finding for finding in aios("doctor", "--json").json}
     assert found["text model"]["status"] == "problem"
-    assert "have changed" in found["text model"]["detail"]
+    assert "it is damaged" in found["text model"]["detail"]
 
 
 def test_models(aios, tmp_path, minilm_dir, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from store_helpers import memory_rows
 
 from aios_db.security.scope import Scope
-from aios_db.store import MemoryStore, links, writes
+from aios_db.store import MemoryStore, links, relinking, writes
 from aios_db.store.change_log import ChangeLog
 
 Open = Callable[..., MemoryStore]
@@ -57,7 +57,7 @@ def _broken_off(store: MemoryStore, ids: list[str], call: str, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(ChangeLog, "end", lambda *_, **__: None)
         patch.setattr(links, "delete_at", _killed)
-        patch.setattr(writes, "link_new", _killed)
+        patch.setattr(relinking, "link_new", _killed)
         with pytest.raises(Killed):
             CALLS[call](store, ids)
 

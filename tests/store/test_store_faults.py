@@ -262,7 +262,7 @@ def test_pending_work_survives_a_failed_write(store: MemoryStore, monkeypatch: p
     def broken(*_: object) -> None:
         raise OSError("Input/output error")
 
-    for place in ("recalls.FramedLog.append", "store.write_pairs", "store.write_column"):
+    for place in ("recalls.FramedLog.append", "deferring.write_pairs", "deferring.write_column"):
         with monkeypatch.context() as patch:
             patch.setattr(f"aios_db.store.{place}", broken)
             with pytest.raises(OperationalError, match="Input/output error"):

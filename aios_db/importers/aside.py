@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aios_db.importers.base import Format, Record, Rejected, Row, Source, parse_json, shorten
+from aios_db.importers.options import zone_called
 from aios_db.importers.records import make_record
 from aios_db.importers.rows import read_row
+from aios_db.schema.errors import ProgrammingError
 from aios_db.security.permissions import open_private, write_private
 
 
@@ -46,10 +48,10 @@ def read(source: Source) -> Iterator[Record]:
         try:
             entry = parse_json(line)
             file, place, content = str(entry["file"]), str(entry["place"]), entry["record"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            there = _as_then(source.named(file), entry.get("time_zone"))
+        except (ValueError, KeyError, TypeError, RecursionError, ProgrammingError) as error:
             yield Rejected(location, f"is no rejected record: {error}", shorten(line), progress)
             continue
-        there = source.named(file)
         if isinstance(content, str):
             try:
                 content = parse_json(content)
@@ -65,14 +67,22 @@ def read(source: Source) -> Iterator[Record]:
             yield from read_row(there, content, f"{file}:{place}", progress, f"{file}:{place}")
 
 
-def noted(source: Source) -> dict[str, tuple[str, str | None]]:
-    """Return, by location, the file of each record of a file of rejected ones, and the source noted."""
+class Noted(NamedTuple):
+    """What a file of rejected records says of one, beside the record."""
+
+    file: str
+    source: str | None = None
+    time_zone: str | None = None
+
+
+def noted(source: Source) -> dict[str, Noted]:
+    """Return, by location, what is noted of each record of a file of rejected ones."""
     found = {}
     for line in source.text.split("\n"):
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             entry = parse_json(line)
-            file = str(entry["file"])
-            found[f"{file}:{entry['place']}"] = file, str(entry.get("source") or "") or None
+            file, said_by, time_zone = str(entry["file"]), entry.get("source"), entry.get("time_zone")
+            found[f"{file}:{entry['place']}"] = Noted(file, str(said_by or "") or None, time_zone)
     return found
 
 
@@ -85,11 +95,20 @@ def of_source(record: Record, source: str | None) -> Record:
     return replace(record, fields={**record.fields, "source": source}) if isinstance(record, Row) else record
 
 
+def _as_then(source: Source, time_zone: str | None) -> Source:
+    """Return the source with the time zone that the records' import had, unless the user says one now."""
+    if time_zone is None or source.options.time_zone is not None:
+        return source
+    return replace(source, options=replace(source.options, zone=zone_called(time_zone)))
+
+
 def _entry(file: str, record: Rejected) -> dict[str, Any]:
     place = record.location.removeprefix(file).lstrip(": ")
     source = {"source": record.source} if record.source and record.source != file else {}
+    zone = {"time_zone": record.time_zone} if record.time_zone else {}
     return {
-        "file": file, "place": place, "reason": record.reason, **source, "record": _parsed(record.content)
+        "file": file, "place": place, "reason": record.reason, **source, **zone,
+        "record": _parsed(record.content),
     }  # fmt: skip
 
 

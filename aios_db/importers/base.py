@@ -51,6 +51,8 @@ class Rejected:
     progress: float = 1.0
     source: str | None = None
     """Where it comes from, of an import that has one source."""
+    time_zone: str | None = None
+    """The zone of its times that name none, of an import that was told one."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ class Options:
     """Names of fields in the files by our columns: ``{"text": "body"}``."""
     zone: tzinfo = timezone.utc
     """The zone of times that name none."""
+
+    @property
+    def time_zone(self) -> str | None:
+        """The name of the zone that the user said, or None."""
+        return None if self.zone is timezone.utc else str(self.zone)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from datetime import timezone
+from datetime import timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 from aios_db.importers.base import Options
@@ -26,10 +26,14 @@ def checked_options(
             raise LookupError
     except LookupError:
         raise ProgrammingError(f"there is no text encoding {encoding!r}; utf-8 and cp1252 are two") from None
+    return Options(encoding, header, dict(mapping or {}), zone_called(time_zone))
+
+
+def zone_called(name: str | None) -> tzinfo:
+    """Return the time zone of a name, UTC for None, or raise `ProgrammingError` when there is none."""
     try:
-        zone = ZoneInfo(time_zone) if time_zone is not None else timezone.utc
+        return ZoneInfo(name) if name is not None else timezone.utc
     except (KeyError, ValueError, OSError):
         raise ProgrammingError(
-            f"there is no time zone {time_zone!r}; Europe/Lisbon and America/New_York are two"
+            f"there is no time zone {name!r}; Europe/Lisbon and America/New_York are two"
         ) from None
-    return Options(encoding, header, dict(mapping or {}), zone)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timezone
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_db.exports.reading import Taken, is_export, read_export
 from aios_db.importers.archives import is_archive, unpacked
-from aios_db.importers.aside import RETRY, Aside, noted, of_source
+from aios_db.importers.aside import RETRY, Aside, Noted, noted, of_source
 from aios_db.importers.base import (
     Format,
     Options,
@@ -219,14 +218,15 @@ class _Run:
         report = FileReport(name=source.name, format=RETRY.name)
         known = noted(source)
 
-        def place(record: Record) -> tuple[str, str | None]:
-            return known.get(record.location, (record.location.partition(":")[0], None))
+        def place(record: Record) -> Noted:
+            return known.get(record.location, Noted(record.location.partition(":")[0]))
 
-        for (file, said_by), records in groupby(RETRY.read(source), key=place):
-            naming = Naming(file, self.defaults)
-            while batch := [of_source(each, said_by) for each in islice(records, BATCH_ROWS)]:
+        for note, records in groupby(RETRY.read(source), key=place):
+            naming = Naming(note.file, self.defaults)
+            time_zone = source.options.time_zone or note.time_zone
+            while batch := [of_source(each, note.source) for each in islice(records, BATCH_ROWS)]:
                 _, _, refused = self._import_batch(batch, naming, report)
-                failed += [(file, record) for record in refused]
+                failed += [(note.file, replace(record, time_zone=time_zone)) for record in refused]
         self.aside.replace(failed)
         self.report.rejected_path = str(self.aside.path) if failed else None
         self.report.include(report)
@@ -247,8 +247,8 @@ class _Run:
     def _journal(self, source: Source, chosen: Format) -> Journal:
         options = source.options
         how = [source.name, options.encoding, options.header, sorted(options.mapping.items())]
-        if options.zone is not timezone.utc:
-            how.append(str(options.zone))
+        if options.time_zone is not None:
+            how.append(options.time_zone)
         return Journal.open(self.database, source.sha256(), f"{chosen.name} {how}", self.defaults)
 
     def skip(self, name: str, reason: str) -> None:
@@ -277,7 +277,7 @@ class _Run:
         except (UnreadableError, OSError, RecursionError, MemoryError, ValueError) as error:
             broken = _unreadable(source, error)
             log.warning("%s: %s", broken.location, broken.reason)
-            self._set_aside(report, [broken])
+            self._set_aside(report, [broken], source)
             report.read += 1
             report.rejected += 1
         finally:
@@ -315,7 +315,7 @@ class _Run:
         related = [(row.key, row.related) for row in done if row.key and row.related]
         while batch := _next_batch(source, records):
             rows, ids, refused = self._import_batch(batch, naming, report)
-            self._set_aside(report, refused)
+            self._set_aside(report, refused, source)
             keyed = {row.key: memory for row, memory in zip(rows, ids, strict=True) if row.key and memory}
             related += [(row.key, row.related) for row in rows if row.key and row.related]
             journal.commit(journal.done + len(batch), keyed)
@@ -355,11 +355,14 @@ class _Run:
         total.add(report)
         return total
 
-    def _set_aside(self, report: FileReport, rejected: Sequence[Rejected]) -> None:
+    def _set_aside(self, report: FileReport, rejected: Sequence[Rejected], source: Source) -> None:
         """Keep records that cannot be imported in a file."""
         if rejected:
-            source = self.con.store.source
-            self.aside.add(report.name, [replace(each, source=source or each.source) for each in rejected])
+            said_by, time_zone = self.con.store.source, source.options.time_zone
+            self.aside.add(
+                report.name,
+                [replace(each, source=said_by or each.source, time_zone=time_zone) for each in rejected],
+            )
             self.report.rejected_path = str(self.aside.path)
 
 

@@ -138,3 +138,20 @@ def test_a_retry_has_the_source_that_its_import_had(tmp_path, minilm_dir):
         assert (report := retry_rejected(user, aside)).stored == 2 and report.rejected == 1
         found = user.execute("SELECT text, source FROM memories ORDER BY text").fetchall()
     assert found == [("The key is under the pot.", "user"), ("a page", "web:x"), ("page", "web:x")]
+
+
+def test_a_retry_reads_times_in_the_zone_of_the_import(con, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"txet": "one", "when": "2024-07-01 12:00"}')
+    assert import_path(con, tmp_path / "in.jsonl", time_zone="America/New_York").rejected == 1
+    aside = tmp_path / "agent.aios.rejected.jsonl"
+    for _ in range(2):  # what fails again keeps it
+        assert retry_rejected(con, aside).rejected == 1
+    mended = aside.read_text().replace("txet", "text")
+    wrong = mended.replace("America/New_York", "Nowhere/City")
+    aside.write_text(wrong)
+    assert retry_rejected(con, aside).rejected == 1
+    for said, hour in ((None, 16), ("Europe/Lisbon", 11)):  # what is said now counts
+        aside.write_text(mended)
+        assert retry_rejected(con, aside, time_zone=said).rejected == 0
+        ((found,),) = con.execute("SELECT occurred_at FROM memories").fetchall()
+        assert (found.hour, found.utcoffset().total_seconds()) == (hour, 0)

@@ -196,6 +196,8 @@ class CpuSelection:
             reference, rows = self._reference(), _rows(runner, self._program)
             cosine = mean_cosine(rows, reference)
         except Exception as error:
+            if not threading.main_thread().is_alive():  # the process ends, which is no fault of the back end
+                raise
             log.warning("back end %s in %s failed for %s: %s", name, precision, self._program.name, error)
             return None
         if not cosine > self._cpu.min_cosine:

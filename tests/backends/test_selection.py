@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +226,16 @@ def test_a_back_end_that_cannot_be_built_is_replaced(
     batches = rows(3)
     assert np.allclose(session.run(batches)[0], expected(batches), atol=1e-6)
     assert "illegal instruction" in caplog.text
+
+
+def test_the_end_of_the_process_is_no_fault_of_a_back_end(
+    fast: type[Fast], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast.fails_at = "prepare"
+    monkeypatch.setattr(selection.threading, "main_thread", threading.Thread)  # it has ended
+    with pytest.raises(RuntimeError):
+        selection.CpuSelection(make_program(tmp_path), CpuConfig()).tune()
+    assert not list(tmp_path.glob("choice-*")) and not caplog.records
 
 
 def test_a_back_end_that_fails_in_a_call_is_replaced_for_the_whole_call(

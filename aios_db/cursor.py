@@ -95,13 +95,17 @@ class Cursor(Fetching):
         return self
 
     def executemany(self, operation: str, seq_of_parameters: Sequence[Parameters]) -> Cursor:
-        """Run a statement once for each set of parameters; `rowcount` is the sum. No result is kept."""
+        """Run a statement once for each set of parameters; no result is kept.
+
+        `rowcount` is the sum, or -1 where one of the statements did not say how many rows it changed.
+        """
         total = self._change_many(operation, seq_of_parameters)
         if total is None:
             total = 0
             for parameters in seq_of_parameters:
                 self.execute(operation, parameters)
-                total += max(self._result.rowcount, 0)
+                changed = self._result.rowcount
+                total = -1 if min(changed, total) < 0 else total + changed
                 with self._reading():
                     self._result.drain()
         self._result.forget()
@@ -209,7 +213,7 @@ class Cursor(Fetching):
         self._result.forget()
         with self._running(self._connection.restrictions.timeout_s):
             self._see_newest()
-            *earlier, last = database.extract_statements(query or NO_ROWS)
+            *earlier, last = database.extract_statements(query) or database.extract_statements(NO_ROWS)
             for statement in earlier:
                 self._execution.run(statement, None)
                 self._see_newest()

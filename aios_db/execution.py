@@ -87,7 +87,7 @@ class Execution:
         self._connection.store.origins.begin(statement.query)
         self._see_newest()
         self._change(target, statement, sets)
-        return max(self._result.rowcount, 0)
+        return self._result.rowcount if sets else 0
 
     def relation(self, statement: duckdb.Statement, parameters: Parameters | None) -> duckdb.DuckDBPyRelation:
         """Return a lazy relation of a query, or one of the result of a statement that has to run at once."""

@@ -198,7 +198,7 @@ def test_every_statement_runs_many_times(con: aios_db.Connection, kind: str, tmp
     assert cursor.executemany(sql, [[], []]) is cursor
     assert cursor.description is None
     if rowcount < 0:
-        assert cursor.rowcount == 0
+        assert cursor.rowcount == -1
     with pytest.raises(aios_db.ProgrammingError, match="no result"):
         cursor.fetchall()
 
@@ -212,7 +212,10 @@ def test_parameters_reach_every_kind(con: aios_db.Connection) -> None:
     )
     assert con.executemany("DELETE FROM t WHERE a IN (?, ?)", [[7, 8], [1, 2]]).rowcount == 4
     assert con.execute("FROM t").fetchall() == [(3, None)]
-    assert con.executemany("SELECT forget(?)", [["x"], ["y"]]).rowcount == 0
+    assert con.executemany("SELECT forget(?)", [["x"], ["y"]]).rowcount == -1
+    returning = "INSERT INTO memories (text) VALUES (?) RETURNING text"
+    assert con.executemany(returning, [["x"], ["y"]]).rowcount == -1  # as in `execute`, and not none
+    assert con.executemany(returning, []).rowcount == 0
     assert con.execute("SELECT forget($who), $who", {"who": "x"}).fetchone() == (False, "x")
 
 

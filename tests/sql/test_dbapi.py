@@ -437,3 +437,8 @@ def test_an_error_that_was_handled_keeps_nothing_alive(con: aios_db.Connection, 
     left = ask()
     gc.collect()
     assert left() is None
+
+
+@pytest.mark.parametrize("sql", ["", " ; ", "-- nothing", "/* nothing */;"])
+def test_no_statement_is_a_relation_without_rows(con: aios_db.Connection, sql: str) -> None:
+    assert con.sql(sql).fetchall() == []

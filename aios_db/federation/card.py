@@ -160,7 +160,7 @@ class LoraCard:
         try:
             given = json.loads(self.metadata.get("alpha_pattern") or "{}")
             alphas = {str(name): float(value) for name, value in given.items()}
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise DataError(f"card {self.name!r}: alpha_pattern is no JSON object of numbers") from error
         if not all(map(math.isfinite, alphas.values())):
             raise DataError(f"card {self.name!r}: alpha_pattern holds NaN or infinity")

@@ -126,7 +126,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OperationalError(f"cannot read {path}: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is no JSON: {error}") from error
     if not isinstance(config, dict):
         raise WeightsError(f"{path} is no JSON object")

@@ -75,7 +75,7 @@ def _read_metadata(path: Path) -> Mapping[str, Any]:
     except FileNotFoundError:
         log.warning("%s is missing: the architecture is inferred from the weights", path)
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(metadata, dict):
         raise WeightsError(f"{path} holds a {type(metadata).__name__}, not an object")

@@ -87,6 +87,14 @@ def test_a_missing_metadata_file_is_a_warning(
     assert np.abs(engine.encode(TEXTS) - expected).max() < 1e-5
 
 
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, "9" * 5000])
+def test_metadata_that_is_no_json_is_an_error(minilm_dir: Path, tmp_path: Path, content: str) -> None:
+    model = legacy_minilm(minilm_dir, tmp_path / "minilm")
+    (model / "metadata.json").write_text(content)
+    with pytest.raises(WeightsError, match="cannot be read as JSON"):
+        ModelDirectory.open(model)
+
+
 @pytest.mark.skipif(not LEGACY.is_dir(), reason="the older converters' files are not on this machine")
 @pytest.mark.parametrize(
     ("name", "architecture", "hidden"),

@@ -135,6 +135,19 @@ def test_adapters_that_are_more_than_lora_are_refused(tmp_path: Path, setting: d
         read_peft(tmp_path / "adapter")
 
 
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, "9" * 5000])
+def test_a_configuration_that_is_no_json_is_refused(tmp_path: Path, content: str) -> None:
+    write_peft(card(), tmp_path / "adapter")
+    (tmp_path / "adapter" / "adapter_config.json").write_text(content)
+    with pytest.raises(WeightsError, match="is no JSON"):
+        read_peft(tmp_path / "adapter")
+
+
+def test_nested_alphas_are_refused() -> None:
+    with pytest.raises(DataError, match="alpha_pattern"):
+        replace(card(), metadata={"alpha_pattern": "[" * 100_000})
+
+
 def test_broken_peft_directories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OperationalError, match="adapter_config"):
         read_peft(tmp_path)

@@ -20,6 +20,7 @@ from aios_db.schema.database import MARKER
 from aios_db.schema.errors import ModelNotFoundError, OperationalError
 from aios_db.store.durable import force_file, force_tree
 from aios_db.store.failures import operational
+from aios_db.store.marker import keep_copy, parsed
 
 logger = logging.getLogger("aios_db.backup")
 
@@ -81,6 +82,7 @@ def restore(
                 target.objects.copy(entry, _inside(making, entry.path))
             if not (making / MARKER).is_file():
                 raise OperationalError(f"the backup {manifest.id} holds no {MARKER}")
+            keep_copy(making, parsed(making / MARKER))
             check_counts(making, manifest.tables)
             force_tree(making)
             installed, missing = _models(manifest, target, config or Config())

@@ -12,6 +12,7 @@ from backup_helpers import SMALL, content, rows
 from filelock import FileLock
 
 from aios_db.backup import Target, backup, manifest, restore, verify
+from aios_db.checking import check
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError, ProgrammingError
 from aios_db.store import MemoryStore
@@ -39,6 +40,7 @@ def test_a_restored_database_is_what_the_backup_was_made_of(store, tmp_path):
     restored = restore(tmp_path / "backups", tmp_path / "again.aios", config=SMALL)
 
     assert made.tables["memories"].rows == 27
+    assert check(tmp_path / "again.aios").whole
     assert restored.tables == made.tables
     assert (restored.files, restored.bytes) == (made.files, made.bytes)
     assert content(tmp_path / "again.aios") == before

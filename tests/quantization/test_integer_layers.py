@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from aios_db.engine.architectures import integer_layers
 from aios_db.engine.architectures.integer_layers import IntegerEmbedding, IntegerLinear, use_integers
 from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
-from aios_db.engine.quantization import integer_layers
 from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.engine.quantization.rounding import Grid, quantize
 from aios_db.engine.weights.lazy import LazyModel

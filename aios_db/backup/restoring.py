@@ -9,18 +9,23 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import lance
+
 from aios_db.backup.lineage import Lineage
 from aios_db.backup.manifest import Manifest, TableState
 from aios_db.backup.models import install
 from aios_db.backup.opening import check_counts, opened
 from aios_db.backup.target import Target
 from aios_db.engine.catalog.find import find_weights
+from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.config import Config
-from aios_db.schema.database import MARKER
+from aios_db.schema.database import MARKER, table_path
 from aios_db.schema.errors import ModelNotFoundError, OperationalError
+from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.store.durable import force_file, force_tree
 from aios_db.store.failures import operational
 from aios_db.store.marker import keep_copy, parsed
+from aios_db.store.repair import repair
 
 logger = logging.getLogger("aios_db.backup")
 
@@ -84,6 +89,8 @@ def restore(
                 raise OperationalError(f"the backup {manifest.id} holds no {MARKER}")
             keep_copy(making, parsed(making / MARKER))
             check_counts(making, manifest.tables)
+            if {MEMORIES, LINKS} <= manifest.tables.keys():
+                _settle(making)
             force_tree(making)
             installed, missing = _models(manifest, target, config or Config())
             making.rename(place)
@@ -94,6 +101,20 @@ def restore(
         manifest.id, str(place), manifest.tables, len(manifest.files),
         sum(each.size for each in manifest.files), tuple(installed), tuple(missing),
     )  # fmt: skip
+
+
+def _settle(directory: Path) -> None:
+    """Bring the link column to what the links say, and remove links without an end.
+
+    Who wrote while the backup was made writes both a moment after the memories, and is not here to do it.
+    """
+    memories, links = (lance.dataset(table_path(directory, table)) for table in (MEMORIES, LINKS))
+    _, _, mended = repair(memories, links)
+    if mended.link_columns or mended.dangling_links:
+        logger.info(
+            "%d link columns and %d links were on their way when the backup was made",
+            mended.link_columns, mended.dangling_links,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from aios_db.store.commit import commit, delete
 from aios_db.store.strongest import COLUMN, group
@@ -47,9 +48,20 @@ def repair(
     links = delete(links, np.concatenate([dangling, repeated]).astype(np.int64))
 
     column = group(found.filter(pc.is_in(found["_rowid"], first)), ids)
-    differs = np.array(
-        [was != now for was, now in zip(stored[COLUMN].to_pylist(), column.to_pylist(), strict=True)], bool
-    )
+    differs = _differing(stored[COLUMN].combine_chunks(), column)
     row_ids = stored["_rowid"].to_numpy()[differs].astype(np.int64)
     memories = commit(memories, None, row_ids, {COLUMN: column.filter(pa.array(differs))})
     return memories, links, RepairReport(len(dangling), len(repeated), len(row_ids))
+
+
+def _differing(was: pa.ListArray, now: pa.ListArray) -> NDArray[np.bool_]:
+    """Tell which lists of links are not the same."""
+    lengths = [pc.fill_null(pc.list_value_length(each), -1).to_numpy() for each in (was, now)]
+    differs: NDArray[np.bool_] = lengths[0] != lengths[1]
+    alike = np.flatnonzero(~differs)
+    one, other = (each.take(pa.array(alike)) for each in (was, now))
+    parents = pc.list_parent_indices(one).to_numpy()
+    for left, right in zip(one.flatten().flatten(), other.flatten().flatten(), strict=True):
+        unequal = pc.coalesce(pc.not_equal(left, right), pc.not_equal(left.is_null(), right.is_null()))
+        differs[alike[parents[unequal.to_numpy(zero_copy_only=False)]]] = True
+    return differs

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 
+import lance
 import pytest
 from backup_helpers import SMALL, content, rows
 from filelock import FileLock
@@ -52,6 +54,23 @@ def test_a_restored_database_is_what_the_backup_was_made_of(store, tmp_path):
     with_more.optimize()
     assert (with_more.stats().memories, with_more.repair().dangling_links) == (28, 0)
     with_more.close()
+
+
+def test_what_a_writer_had_yet_to_write_is_made_up_for(store, tmp_path):
+    patient = replace(SMALL, storage=replace(SMALL.storage, maintenance_delay_s=3600))
+    writer = MemoryStore.open(store.path, config=patient)
+    ids = writer.remember(rows([f"Bo answers {number}" for number in range(5)], session_id="t"))
+    lance.dataset(store.path / "memories.lance").delete(f"memory_id = '{ids[0]}'")  # its links stay
+    backup(store.path, tmp_path / "backups", config=SMALL)
+    assert not check(store.path).whole
+    restore(tmp_path / "backups", tmp_path / "again.aios", config=SMALL)
+    assert check(tmp_path / "again.aios").faults == ()
+    again = MemoryStore.open(tmp_path / "again.aios", config=SMALL)
+    assert again.stats().memories == 31
+    report = again.repair()
+    assert (report.dangling_links, report.link_columns) == (0, 0)
+    again.close()
+    writer.close()
 
 
 def test_a_second_backup_copies_only_what_is_new(store, tmp_path):

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from aios_db.federation.card import LoraCard
 from aios_db.federation.card_files import card_bytes, card_from_bytes
 from aios_db.federation.delta import Delta
+from aios_db.federation.upkeep import keep_small
 from aios_db.schema import lora_cards
 from aios_db.schema.database import LOCK, table_path
 from aios_db.schema.errors import ProgrammingError, ReadOnlyError
@@ -183,6 +184,7 @@ class CardLibrary:
                 dataset.delete((pc.field("name") == card.name) & (pc.field("number") <= last))
             if self.store.config.storage.durability == "full":
                 self._durable.force(dataset)
+        keep_small(self.store, dataset)
         log.info("added card %s", version.version, extra={"origin": origin, "number": number})
         return version
 

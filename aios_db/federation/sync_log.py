@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import lance
 import pyarrow as pa
 
+from aios_db.federation.upkeep import keep_small
 from aios_db.schema import sync_log
 from aios_db.schema.database import table_path
 
@@ -62,6 +63,8 @@ def record(store: MemoryStore, report: SyncReport) -> None:
         return
     try:
         row = pa.Table.from_pylist([asdict(report)], schema=sync_log.SCHEMA)
-        lance.write_dataset(row, table_path(store.path, sync_log.TABLE), mode="append")
+        written = lance.write_dataset(row, table_path(store.path, sync_log.TABLE), mode="append")
     except (OSError, pa.ArrowException, RuntimeError, ValueError) as error:
         log.error("the exchange of %s cannot be noted in %s: %s", report.card, store.path, error)
+    else:
+        keep_small(store, written)

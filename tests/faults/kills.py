@@ -50,6 +50,10 @@ def template(path: Path) -> Path:
     return path
 
 
+MAY_BE_UNLINKED = ("rollback_source", "forget", "delete", "erase")
+"""The first is to be done again; of the others, `repair` links what had all its links with what is gone."""
+
+
 def kill(database: Path, folder: Path, command: str, seed: int, after_s: float) -> Outcome:
     """Kill a writer ``after_s`` seconds after its first acknowledgement, and read what it left."""
     path = folder / "agent.aios"
@@ -70,7 +74,7 @@ def kill(database: Path, folder: Path, command: str, seed: int, after_s: float) 
         found = _state(con)
         lost = [words for change in done for words in _missing(change, found)]
         torn = [] if last is None or _is_whole(last, found) else [f"half of {last}"]
-        torn += _inconsistent(con, may_be_unlinked=command == "rollback_source")  # it is to be done again
+        torn += _inconsistent(con, may_be_unlinked=command in MAY_BE_UNLINKED)
     for change in (each for each in (*done, last or {}) if "restored" in each):
         restored = Path(change["restored"])
         if restored.exists():

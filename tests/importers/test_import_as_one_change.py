@@ -74,7 +74,7 @@ def test_what_others_write_in_between_is_a_change_of_its_own(files: list[Path], 
         assert _state(con)[0] == [("of another",)]
 
 
-def test_a_batch_that_breaks_off_makes_the_import_one_that_is_not_complete(
+def test_the_next_one_finishes_the_batch_that_breaks_off(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "agent.aios"
@@ -92,9 +92,10 @@ def test_a_batch_that_breaks_off_makes_the_import_one_that_is_not_complete(
         monkeypatch.setattr(con.store.change_log, "end", end_unless_killed)
         with pytest.raises(KeyboardInterrupt):
             import_files(con, files)
+        con.store.abandon()
     with aios_db.connect(path, config=CONFIG) as con:
         con.remember([{"text": "later", "text_embedding": np.eye(8)[0].tolist()}])
         told = [(each.change_id, each.call, each.complete) for each in con.history()[::-1]]
-        assert told == [(1, "import", False), (2, "remember", True)]
+        assert told == [(1, "import", True), (2, "remember", True)]
         con.undo(1)
         assert _state(con)[0] == [("later",)]

@@ -62,7 +62,7 @@ class Execution:
         self._refuse(statement)
         if statement.type == duckdb.StatementType.TRANSACTION:
             self._transaction.statement(statement.query)
-            self._result.is_empty()
+            self._result.set_empty()
             return
         target = dml.target_of(statement)
         if target is not None:
@@ -122,9 +122,9 @@ class Execution:
             keep()
             writes.refuse_lost(statement, bound)
             if row:
-                self._result.is_count(int(row[0]))
+                self._result.set_count(int(row[0]))
             else:
-                self._result.is_empty()
+                self._result.set_empty()
         elif duckdb.ExpectedResultType.QUERY_RESULT in statement.expected_result_type:
             if called and not bound:
                 raise writes.misplaced(called)
@@ -134,11 +134,11 @@ class Execution:
                 self._carry_out(statement, parameters, bound)
             elif self._connection.restrictions.max_rows is not None:
                 self._limit(keep)
-            self._result.is_of_query()
+            self._result.set_query()
             if statement.type == duckdb.StatementType.EXECUTE:
                 writes.refuse_prepared(self._result.description or [])
         else:
-            self._result.is_empty()
+            self._result.set_empty()
 
     def _carry_out(self, statement: duckdb.Statement, parameters: Parameters | None, bound: Bound) -> None:
         """Write what a SELECT that has run asks for; the result is then what the calls returned."""
@@ -175,11 +175,11 @@ class Execution:
             )
         writes.refuse_lost(statement, bound)
         if returned is None:
-            self._result.is_count(count)
+            self._result.set_count(count)
         else:
             rows, columns = returned
             self._result.read_back(*writes.readable(rows.columns, columns))
-            self._result.is_of_query()
+            self._result.set_query()
 
     def _limit(self, keep: Callable[[], None]) -> None:
         """Read the result that a statement has, as far as it may go, and keep what it changed."""

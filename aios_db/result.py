@@ -47,18 +47,18 @@ class Result:
         self.is_there = self.in_memory = False
         self._at_first_fetch, self.description, self.rowcount = "", None, -1
 
-    def is_of_query(self) -> None:
+    def set_query(self) -> None:
         """Take what DuckDB has just executed."""
         self.description = [tuple(column) for column in self._database.description or []]
         self.is_there = True
 
-    def is_count(self, rows: int) -> None:
+    def set_count(self, rows: int) -> None:
         """Make how many rows a statement changed the result, as DuckDB does."""
         self.rowcount = rows
         self.description = [("Count", duckdb.sqltypes.BIGINT, None, None, None, None, None)]
         self.is_there, self._at_first_fetch = True, _COUNT.format(rows)
 
-    def is_empty(self) -> None:
+    def set_empty(self) -> None:
         """Let a fetch find no rows, as in DuckDB, behind a statement that returns none."""
         self.is_there, self._at_first_fetch = True, NO_ROWS
 

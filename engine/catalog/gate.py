@@ -18,23 +18,12 @@ from aios_db.schema.errors import ValidationError
 
 log = logging.getLogger("aios_db.engine.validation")
 
-_CONFIG = ValidationConfig()  # frozen
-
 
 @dataclass(frozen=True)
 class Candidate:
     """A model that is opened to be judged or measured, and not for its answers to be used."""
 
     path: Path
-
-
-def require_valid(
-    path: str | Path, config: ValidationConfig = _CONFIG, *, integers: bool = False
-) -> ValidationReport | None:
-    """Return the passing report of a model directory; see `check`."""
-    directory = ModelDirectory.open(path)
-    with WeightFile(directory.weights) as file:
-        return check(directory, file, config, integers=integers)
 
 
 def check(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_gate import require_valid
 
-from aios_db.engine.catalog.gate import require_valid
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.migrations.models import migrate_models, prune
 from aios_db.schema.config import QuantizationConfig, ValidationConfig

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from model_gate import require_valid
 
 from aios_db.cli import main
 from aios_db.engine.architectures.registry import build_model
-from aios_db.engine.catalog.gate import Candidate, require_valid
+from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.convert.model_writer import write_model
 from aios_db.engine.encoders.audio_encoder import AudioEncoder
 from aios_db.engine.encoders.image_encoder import ImageEncoder

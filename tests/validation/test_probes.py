@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from model_gate import require_valid
 
-from aios_db.engine.catalog.gate import require_valid
 from aios_db.engine.convert.llama2c import convert_llama2c
 from aios_db.engine.validation.validator import PrecisionValidator, validate_version
 from aios_db.schema.errors import WeightsError

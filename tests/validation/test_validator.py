@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from model_gate import require_valid
 
-from aios_db.engine.catalog.gate import require_valid
 from aios_db.engine.catalog.report import ValidationReport, load_report
 from aios_db.engine.validation import tensors
 from aios_db.engine.validation.split import bundled_texts, calibration_side, validation_side

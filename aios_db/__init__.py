@@ -34,6 +34,7 @@ from aios_db.schema.errors import (
     Warning,
     WeightsError,
 )
+from aios_db.version import __version__ as __version__
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
     from aios_db.recollection import Recollection
     from aios_db.salvaging import SalvageReport
     from aios_db.store.turns import Turns
-
-__version__ = "0.1.0"
 
 # Read once, when torch loads: OpenMP's threads sleep while they wait for each other. By default they spin,
 # and beside other work the one that is waited for gets no processor while the others burn theirs.

@@ -92,3 +92,46 @@ def test_the_documentation_draws_the_floors() -> None:
 def test_no_modules_of_the_engine_import_each_other_in_a_circle() -> None:
     order: Iterable[str] = TopologicalSorter(engine_imports()).static_order()  # CycleError names the circle
     assert len(list(order)) > 100
+
+
+def package_files() -> dict[str, Path]:
+    """Return the modules of the package by their full names."""
+    tops = {"aios_db": ROOT / "aios_db"} | {f"aios_db.{each}": ROOT / each for each in MAY_IMPORT}
+    linked = {ROOT / "aios_db" / each for each in MAY_IMPORT}
+    return {
+        ".".join((name, *file.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): file
+        for name, folder in tops.items()
+        for file in folder.rglob("*.py")
+        if linked.isdisjoint(file.parents)
+    }
+
+
+def run_imports(source: Path, known: set[str]) -> set[str]:
+    """Return the ``known`` modules that a module imports when it is imported or when its functions run.
+
+    What is imported for type checkers alone is left out. ``from package import module`` counts as the module.
+    """
+    found: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            nodes.extend(node.orelse)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(inner & known)
+            if not inner <= known:
+                found.add(node.module or "")
+        else:
+            nodes.extend(ast.iter_child_nodes(node))
+    return found & known
+
+
+def test_no_modules_of_the_package_need_each_other_in_a_circle() -> None:
+    files = package_files()
+    # The package itself names everything that users import, and the command line opens databases through it.
+    graph = {name: run_imports(file, files.keys() - {"aios_db"}) for name, file in files.items()}
+    order: Iterable[str] = TopologicalSorter(graph).static_order()
+    assert len(list(order)) > 400

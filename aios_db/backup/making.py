@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from aios_db import __version__
 from aios_db.backup.lineage import Lineage
 from aios_db.backup.manifest import Manifest, TableState, next_id
 from aios_db.backup.models import copied_models, known_models
@@ -25,6 +24,7 @@ from aios_db.schema.errors import OperationalError, ProgrammingError
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
 from aios_db.store.marker import identify, is_marker, read_marker
+from aios_db.version import __version__
 
 logger = logging.getLogger("aios_db.backup")
 

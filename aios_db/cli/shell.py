@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from aios_db.cli.completion import DELIMITERS, Completer
+from aios_db.cli.results import FORMATS, print_result, run_statements
 from aios_db.cli.running import Runner
-from aios_db.cli.sql import FORMATS, print_result, run_statements
 from aios_db.cli.statements import is_blank, split_complete
 from aios_db.schema.errors import Error
 from aios_db.security.permissions import FILE_MODE

@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aios_db.cli.options import DATABASE_VARIABLE, Session, with_database
-from aios_db.cli.output import print_csv, print_json_rows
+from aios_db.cli.results import FORMATS, run_statements
 from aios_db.cli.running import Runner
-from aios_db.cli.tables import print_lines, print_markdown, print_table
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
-
-FORMATS = {
-    "table": print_table,
-    "line": print_lines,
-    "csv": print_csv,
-    "json": print_json_rows,
-    "markdown": print_markdown,
-}
 
 
 @click.command(
@@ -65,35 +56,6 @@ def sql(
             script = sys.stdin.read() if statement is None else statement
             runner = Runner(con.cursor())
             runner.run(lambda: run_statements(runner, script, format_, echo=echo))
-
-
-def run_statements(runner: Runner, script: str, format_: str, *, echo: bool = False) -> None:
-    """Run every statement of a script and print each result that has rows to show."""
-    import duckdb
-
-    from aios_db.duckdb_errors import translated
-
-    cursor = runner.cursor
-    with translated(cursor.connection.errors):
-        statements = [statement.query for statement in duckdb.extract_statements(script)]
-    for statement in statements:
-        if echo:
-            click.echo(f"\n{statement.strip()}\n")
-        cursor.execute(statement)
-        print_result(runner, format_)
-
-
-def print_result(runner: Runner, format_: str) -> None:
-    """Print the rows of the cursor's result, or how many rows its statement changed.
-
-    The number goes where it is no part of what a program reads.
-    """
-    cursor = runner.cursor
-    if cursor.rowcount >= 0:
-        plural = "" if cursor.rowcount == 1 else "s"
-        click.echo(f"{cursor.rowcount} row{plural}", err=format_ not in {"table", "line"})
-    elif cursor.description:
-        FORMATS[format_]([column[0] for column in cursor.description], runner.rows())
 
 
 def _open(session: Session, *, read_only: bool, restricted: bool, source: str | None) -> Connection:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aios_db import __version__
 from aios_db.exports.layout import (
     ABOUT,
     FORMAT,
@@ -35,6 +34,7 @@ from aios_db.schema import memories as memories_table
 from aios_db.schema.errors import OperationalError
 from aios_db.store.durable import force_file, force_tree
 from aios_db.store.failures import operational
+from aios_db.version import __version__
 
 if TYPE_CHECKING:
     from lance import LanceDataset

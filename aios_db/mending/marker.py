@@ -8,7 +8,6 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 
-from aios_db import __version__
 from aios_db.schema import memories
 from aios_db.schema.database import FORMAT_VERSION, MARKER, table_path
 from aios_db.schema.errors import OperationalError, SchemaVersionError
@@ -16,6 +15,7 @@ from aios_db.schema.tables import BESIDE
 from aios_db.store.durable import VERSIONS
 from aios_db.store.failures import DAMAGED, operational
 from aios_db.store.marker import COPY, Marker, Unreadable, parsed, write_marker
+from aios_db.version import __version__
 
 _ID = re.compile("[0-9a-f]{32}")
 

@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from aios_db import __version__
 from aios_db.migrations.tables import ensure_table
 from aios_db.schema import association_links, memories
 from aios_db.schema.database import BEGUN, CHANGES, FORMAT_VERSION, INDEX, LOCK, MARKER, RECALLS, table_path
@@ -28,6 +27,7 @@ from aios_db.store.kept import ASIDE
 from aios_db.store.lock import WriteLock
 from aios_db.store.marker import COPY, Marker, has_marker, keep_copy, read_marker, remedy, write_marker
 from aios_db.store.torn import go_back, is_torn, lost_newest, torn_versions
+from aios_db.version import __version__
 
 logger = logging.getLogger("aios_db.store")
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aios_db import __version__
 from aios_db.schema.database import FORMAT_VERSION, MARKER, table_path
 from aios_db.schema.errors import OperationalError, SchemaVersionError
 from aios_db.schema.memories import TABLE as MEMORIES
@@ -18,6 +17,7 @@ from aios_db.security.permissions import open_private
 from aios_db.store.durable import force_file
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
+from aios_db.version import __version__
 
 logger = logging.getLogger("aios_db.store")
 

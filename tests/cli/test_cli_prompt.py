@@ -76,7 +76,7 @@ _INTERRUPTED_TWICE = f"""
 import os, signal, threading
 import aios_db
 from aios_db.cli.running import Runner
-from aios_db.cli.sql import run_statements
+from aios_db.cli.results import run_statements
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with aios_db.connect(":memory:") as con:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import aios_db
+from aios_db.cli.results import FORMATS, print_result
 from aios_db.cli.running import Runner
-from aios_db.cli.sql import FORMATS, print_result
 from aios_db.cli.tables import fold, print_lines, print_markdown, print_table, width_of
 
 

@@ -43,6 +43,10 @@ class Fields(TypedDict, total=False):
     derived_from: Sequence[str] | None
     metadata: Mapping[str, Any] | str | None
     external_id: Name
+    valid_until: Moment
+    superseded_by: Name
+    expires_at: Moment
+    pinned: bool | None
 
 
 class Selectors(TypedDict, total=False):
@@ -90,6 +94,10 @@ class Memory:
     external_id: str | None
     times: list[datetime] | None
     occurrences: int
+    valid_until: datetime | None
+    superseded_by: str | None
+    expires_at: datetime | None
+    pinned: bool
 
 
 _COLUMNS = tuple(Memory.__dataclass_fields__)

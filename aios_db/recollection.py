@@ -60,6 +60,8 @@ class Recollection:
     source: str | None
     metadata: dict[str, Any] | None
     external_id: str | None
+    valid_until: datetime | None
+    superseded_by: str | None
     trust: float
     """In it and in its source, as it is now."""
 

@@ -9,7 +9,13 @@ from importlib import import_module
 from pathlib import Path
 
 # A new migration is a module beside this one and a line here.
-MODULES = ("m0002_weight_versions", "m0003_identity", "m0004_federation", "m0005_quarantine")
+MODULES = (
+    "m0002_weight_versions",
+    "m0003_identity",
+    "m0004_federation",
+    "m0005_quarantine",
+    "m0006_lifecycle",
+)
 
 Steps = Callable[[Path], Iterator[str]]
 """Changes the database directory it is given; yields the name of each step that is done.

@@ -15,7 +15,10 @@ KINDS = (
     "derived_from",
     "recalled_together",
     "user",
+    "superseded_by",
 )
+NAMED = ("derived_from", "superseded_by")
+"""Kinds whose other end is named in a column of the memory that they start at, which has the kind's name."""
 
 SCHEMA = pa.schema(
     [

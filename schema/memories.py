@@ -20,6 +20,14 @@ IDENTITY_FIELDS = (
     pa.field("occurrences", pa.int64(), nullable=False),  # and how often
 )
 
+# Added by format 6.
+LIFECYCLE_FIELDS = (
+    pa.field("valid_until", TIMESTAMP),  # since when it is no longer so; NULL where it is
+    pa.field("superseded_by", pa.string()),  # the memory_id of what says what is so instead
+    pa.field("expires_at", TIMESTAMP),  # from when on it is not recalled, and is deleted some time later
+    pa.field("pinned", pa.bool_(), nullable=False),  # never evicted
+)
+
 LINK_STRUCT = pa.struct([("target_id", pa.string()), ("kind", pa.string()), ("weight", pa.float32())])
 
 
@@ -54,6 +62,7 @@ def memories_schema(dimension: int) -> pa.Schema:
             pa.field("metadata", pa.string()),  # JSON object
             pa.field("association_links", pa.list_(LINK_STRUCT)),  # derived from the link table
             *IDENTITY_FIELDS,
+            *LIFECYCLE_FIELDS,
         ]
     )
 
@@ -70,7 +79,7 @@ def returned_schema() -> pa.Schema:
 WRITABLE = (
     "kind", "title", "text", "media", "media_uri", "media_type", "text_embedding", "session_id", "agent_id",
     "user_id", "speaker", "occurred_at", "tier", "importance", "source", "trust", "derived_from", "metadata",
-    "external_id",
+    "external_id", *(each.name for each in LIFECYCLE_FIELDS),
 )  # fmt: skip
 
 # Two rows with equal content in one scope are one memory.

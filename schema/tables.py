@@ -6,6 +6,7 @@ from types import ModuleType
 
 from aios_db.schema import (
     association_links,
+    consolidation_log,
     lora_cards,
     quarantine_releases,
     schema_migrations,
@@ -23,6 +24,7 @@ RECORDS: dict[str, ModuleType] = {
         lora_cards,
         sync_log,
         quarantine_releases,
+        consolidation_log,
     )
 }
 """By its name, the module of each table of records: its ``SCHEMA``, and its ``KEY``, which no rows share."""

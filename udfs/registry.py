@@ -32,12 +32,24 @@ TABLES = (
     "schema_migrations",
     "lora_cards",
     "sync_log",
+    "consolidation_log",
 )
 
 VIEWS = ("changes", "quarantined")
 """Views that are no tables."""
 
-TOPICS = ("views", "embed", "media", "memory", "quarantine", "recall", "history", "weights", "federation")
+TOPICS = (
+    "views",
+    "embed",
+    "media",
+    "memory",
+    "quarantine",
+    "recall",
+    "history",
+    "weights",
+    "federation",
+    "lifecycle",
+)
 _BY_SOURCE = "best_of_sources"
 
 

@@ -154,6 +154,7 @@ _SQL = {
     pa.int64(): "BIGINT",
     pa.int32(): "INTEGER",
     TIMESTAMP: "TIMESTAMPTZ",
+    pa.bool_(): "BOOLEAN",
 }
 
 

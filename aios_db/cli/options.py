@@ -134,6 +134,10 @@ _COLUMNS = (
     click.option("--source", help="Where it comes from."),
     click.option("--metadata", help="A JSON object."),
     click.option("--external-id", help="Your own name for it: remembered again, it replaces the memory."),
+    click.option("--valid-until", help="Since when it is no longer so, such as 2024-05-01."),
+    click.option("--superseded-by", help="The memory_id of what is so instead."),
+    click.option("--expires-at", help="From when on it is not recalled."),
+    click.option("--pinned/--not-pinned", default=None, help="Never evict it."),
 )
 
 

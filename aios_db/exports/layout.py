@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from aios_db.schema import association_links, memories
+from aios_db.store.rows import DEFAULTS
 
 FORMAT = 1
 ABOUT, MEMORIES, LINKS = "export.json", "memories.parquet", "association_links.parquet"
@@ -40,6 +41,13 @@ def exported_columns(dimension: int) -> pa.Schema:
     """Return the columns of a memory and of its release, which exports of earlier versions do not have."""
     return pa.schema([*memory_columns(dimension), *RELEASED])
 
+
+LATER: dict[str, Any] = {
+    **dict.fromkeys(RELEASED.names),
+    **dict.fromkeys(each.name for each in memories.LIFECYCLE_FIELDS),
+    "pinned": DEFAULTS["pinned"],
+}
+"""The columns that exports of earlier versions do not have, and what they would have in them."""
 
 LINK_COLUMNS: pa.Schema = association_links.SCHEMA
 
@@ -66,6 +74,7 @@ def from_json(values: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
     unknown = values.keys() - set(schema.names)
     if unknown:
         raise ValueError(f"there is no column {sorted(unknown)[0]!r}")
+    values = {**LATER, **values}
     return {
         each.name: None if values.get(each.name) is None else _reader(each.type)(values[each.name])
         for each in schema

@@ -18,6 +18,7 @@ from aios_db.exports.layout import (
     ABOUT,
     FORMAT,
     KEY,
+    LATER,
     LINK_COLUMNS,
     LINKS,
     MEMORIES,
@@ -175,11 +176,11 @@ class _Directory:
         try:
             with pq.ParquetFile(self._path / name) as file:
                 given = file.schema_arrow.names
-                earlier = [name for name in RELEASED.names if name not in given]
+                earlier = [name for name in LATER if name not in given]
                 names = [name for name in schema.names if name not in earlier]
                 for batch in file.iter_batches(_BATCH_ROWS, columns=names):
                     columns = [
-                        pa.nulls(len(batch), each.type)
+                        pa.repeat(pa.scalar(LATER[each.name], each.type), len(batch))
                         if each.name in earlier
                         else batch[each.name].cast(each.type)
                         for each in schema

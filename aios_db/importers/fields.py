@@ -245,6 +245,12 @@ def _ids(value: Any) -> list[str]:
     raise ValueError("must be a list of memory ids")
 
 
+def _truth(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("must be true or false")
+
+
 _CHECKS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
         "importance": _share,
@@ -253,6 +259,9 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "text_embedding": _vector,
         "media": _media,
         "derived_from": _ids,
+        "valid_until": parse_time,
+        "expires_at": parse_time,
+        "pinned": _truth,
     }
 )
 

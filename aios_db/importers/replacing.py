@@ -20,7 +20,7 @@ _CONTENT = (
     "source", "derived_from", "metadata",
 )  # fmt: skip
 # What the user, or the database itself, may have changed since: only a value in the file counts.
-_MAY_DIFFER = ("tier", "importance", "trust")
+_MAY_DIFFER = ("tier", "importance", "trust", "valid_until", "superseded_by", "expires_at", "pinned")
 _SAME = ("kind", "title", "text", "speaker", "media_uri", "session_id", "user_id", "agent_id")
 
 

@@ -19,6 +19,7 @@ from aios_db.salvaging.report import Losses
 from aios_db.salvaging.tables import Row
 from aios_db.schema.errors import DataError
 from aios_db.schema.identity import HEX
+from aios_db.schema.memories import LIFECYCLE_FIELDS
 from aios_db.store.adoptable import checked
 from aios_db.store.rows import DEFAULTS
 
@@ -50,6 +51,7 @@ class SalvagedMemories:
         self._repairs = {
             "metadata": None, "external_id": None, "text_embedding": None, "occurred_at": None, "times": None,
             "derived_from": None, "media_type": None, "access_count": 0, "occurrences": 1, "content_hash": "",
+            **{each.name: None for each in LIFECYCLE_FIELDS if each.nullable},
             **DEFAULTS,
         }  # fmt: skip
         self.ids: set[str] = set()

@@ -45,6 +45,18 @@ class MemoriesWall:
         return rows.set_column(place, rows.schema.field(place), kept.cast(links.type))
 
 
+class ScopeWall:
+    """Lets the rows of a scope through, by the columns that say whose they are."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self.columns = tuple(scope.values)
+
+    def visible(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows that may be seen."""
+        return self._scope.seen(rows)
+
+
 class LinksWall:
     """Lets the links through of which both ends are in the scope."""
 

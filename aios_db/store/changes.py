@@ -20,6 +20,7 @@ _FOLLOW = {
     "same_entity": {"title", "text", "speaker", "user_id", "agent_id"},
     "next_in_session": {*SCOPE},
     "derived_from": {"derived_from"},
+    "superseded_by": {"superseded_by"},
 }
 
 

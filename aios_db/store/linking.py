@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.schema.association_links import KINDS, SCHEMA
+from aios_db.schema.association_links import KINDS, NAMED, SCHEMA
 from aios_db.schema.config import LinksConfig
 from aios_db.search.graph import NEXT_IN_SESSION, kind_code
 from aios_db.search.index import SearchIndex
@@ -20,7 +20,6 @@ from aios_db.search.visible import Visible
 from aios_db.store.commit import commit
 from aios_db.store.links import stored_links
 
-_NONE = np.empty(0, np.int64)
 _KEY = ("source_id", "target_id", "kind")
 
 
@@ -118,32 +117,38 @@ def links_of_new(
 
     proposed = _within_walls(index, new, config, texts_of)
     wanted = np.isin(proposed.kinds, [kind_code(each) for each in kinds])
-    made, origins = _lineage(index, new) if "derived_from" in kinds else (_NONE, _NONE)
-    first = np.concatenate([proposed.sources[wanted], made])
-    second = np.concatenate([proposed.targets[wanted], origins])
+    named = [(kind_code(each), *_named(index, new, each)) for each in NAMED if each in kinds]
+    first = np.concatenate([proposed.sources[wanted], *(sources for _, sources, _ in named)])
+    second = np.concatenate([proposed.targets[wanted], *(targets for _, _, targets in named)])
     if not len(first):
         return SCHEMA.empty_table()
     ends = np.unique(np.concatenate([first, second]))
     names = index.memory_ids(ends)
-    codes = np.concatenate([proposed.kinds[wanted], np.full(len(made), kind_code("derived_from"), np.uint8)])
+    codes = np.concatenate(
+        [proposed.kinds[wanted], *(np.full(len(each), code, np.uint8) for code, each, _ in named)]
+    )
+    weights = np.concatenate([proposed.weights[wanted], np.ones(len(first) - int(wanted.sum()), np.float32)])
     return stored_links(
         names.take(pa.array(np.searchsorted(ends, first))),
         names.take(pa.array(np.searchsorted(ends, second))),
         pa.array(KINDS).take(pa.array(codes)),
-        pa.array(np.concatenate([proposed.weights[wanted], np.ones(len(made), np.float32)])),
+        pa.array(weights),
     )
 
 
-def _lineage(index: SearchIndex, new: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the row ids of new memories and of the memories they were made from, pair by pair.
+def _named(index: SearchIndex, new: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the row ids of new memories and of those that a column of theirs names, pair by pair.
 
-    An origin that is not there, or no longer, has no link; its id stays in ``derived_from``.
+    One that is not there, or no longer, has no link; its id stays in the column.
     """
-    column = new["derived_from"].combine_chunks()
+    column = new[name].combine_chunks()
     if column.null_count == len(column):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    made = pc.list_parent_indices(column).to_pylist()
-    pairs = list(dict.fromkeys(zip(made, column.flatten().to_pylist(), strict=True)))
+    if pa.types.is_list(column.type):
+        made, names = pc.list_parent_indices(column).to_pylist(), column.flatten().to_pylist()
+    else:
+        made, names = np.flatnonzero(column.is_valid()).tolist(), column.drop_null().to_pylist()
+    pairs = list(dict.fromkeys(zip(made, names, strict=True)))
     origins = index.find_ids([origin or "" for _, origin in pairs])
     rows = index.find_ids(new["memory_id"].combine_chunks())[[row for row, _ in pairs]]
     users, theirs = index.users(rows), index.users(origins)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aios_db.schema.association_links import SCHEMA
+from aios_db.schema.association_links import NAMED, SCHEMA
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.store.commit import commit, delete
 
@@ -188,8 +188,8 @@ def delete_at(
 ) -> tuple[lance.LanceDataset, pa.ChunkedArray]:
     """Delete every link, or those of some kinds, that starts or ends at these memories.
 
-    Where the memories are ``staying``, so do links of the kind `derived_from` that end there: they follow
-    from the other memory.
+    Where the memories are ``staying``, so do links of the kinds `NAMED` that end there: they follow from the
+    other memory.
 
     Returns
     -------
@@ -199,7 +199,7 @@ def delete_at(
     starts = pc.field("source_id").isin(memory_ids)
     ends = starts | pc.field("target_id").isin(memory_ids)
     if staying:
-        ends = ends & (starts | (pc.field("kind") != "derived_from"))
+        ends = ends & (starts | ~pc.field("kind").isin(NAMED))
     if kinds is not None:
         ends = ends & pc.field("kind").isin(list(kinds))
     found = dataset.to_table(columns=["source_id"], filter=ends, with_row_id=True)

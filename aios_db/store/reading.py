@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.schema import association_links, memories
+from aios_db.schema import association_links, consolidation_log, memories
 from aios_db.schema.retrieval import RowIds
-from aios_db.security.walls import LinksWall, MemoriesWall
+from aios_db.security.walls import LinksWall, MemoriesWall, ScopeWall
 from aios_db.store.failures import operational
 from aios_db.store.known import Stored
 from aios_db.store.opened import OpenDatabase
@@ -46,13 +46,15 @@ class Reading(OpenDatabase):
             return measured
         return replace(measured, memories=len(self.index), links=self.index.link_count)
 
-    def wall(self, table: str) -> MemoriesWall | LinksWall | None:
+    def wall(self, table: str) -> MemoriesWall | LinksWall | ScopeWall | None:
         """Return what a view of a table leaves out; None where it shows all."""
-        if not self.scope or table not in (memories.TABLE, association_links.TABLE):
+        if not self.scope:
             return None
         if table == memories.TABLE:
             return MemoriesWall(self.scope, lambda: self.index)
-        return LinksWall(lambda: self.index)
+        if table == association_links.TABLE:
+            return LinksWall(lambda: self.index)
+        return ScopeWall(self.scope) if table == consolidation_log.TABLE else None
 
     def _whole(self, rows: RowIds) -> tuple[NDArray[np.bool_], pa.Table]:
         """Return which row ids are not -1, and all columns of those, as a reader sees them."""

@@ -18,7 +18,7 @@ from aios_db.store.tables import check_columns, plain
 from aios_db.store.values import json_object, text_of, timestamps
 from aios_db.store.vectors import unit_vectors
 
-DEFAULTS = {"kind": "message", "tier": "short", "importance": 0.5, "trust": 1.0}
+DEFAULTS = {"kind": "message", "tier": "short", "importance": 0.5, "trust": 1.0, "pinned": False}
 """What a new memory has in columns that its caller leaves out."""
 
 
@@ -98,8 +98,8 @@ def _coerce(given: pa.ChunkedArray, field: pa.Field) -> pa.Array:
     column = plain(given)
     if field.name == "text_embedding":
         return unit_vectors(column, field.type.list_size)
-    if field.name == "occurred_at":
-        return timestamps(column)
+    if field.type == TIMESTAMP:
+        return timestamps(column, field.name)
     if field.name == "metadata":
         return pa.array(
             [json_object(value, row) for row, value in enumerate(column.to_pylist())], pa.string()

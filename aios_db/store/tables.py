@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aios_db.schema.errors import DataError, ProgrammingError
-from aios_db.schema.memories import KEY, WRITABLE, memories_schema
-from aios_db.store.values import is_missing, json_object, moment, text_of
+from aios_db.schema.memories import KEY, TIMESTAMP, WRITABLE, memories_schema
+from aios_db.store.values import is_missing, json_object, read_moment, text_of
 
 _UNREADABLE = (
     pa.ArrowException,
@@ -194,13 +194,18 @@ def _text_reader(name: str) -> Callable[[Any, int], Any]:
     return lambda value, row: text_of(value, name, row, words=words)
 
 
+def _time_reader(name: str) -> Callable[[Any, int], Any]:
+    return lambda value, row: read_moment(value, f"row {row}: {name}")
+
+
+_TIMES = tuple(each.name for each in memories_schema(1) if each.name in UPDATABLE and each.type == TIMESTAMP)
 _TEXTS = tuple(
     each.name for each in memories_schema(1) if each.name in UPDATABLE and each.type == pa.string()
 )
 _READERS: dict[str, Callable[[Any, int], Any]] = {
     **{name: _text_reader(name) for name in sorted(_TEXTS)},
     "metadata": json_object,
-    "occurred_at": moment,
+    **{name: _time_reader(name) for name in _TIMES},
     "text_embedding": _vector,
     "derived_from": _names,
 }

@@ -26,8 +26,15 @@ _LONGEST = 80  # characters of a value in an error
 _ISO = re.compile(r"\d{4}-?(?:\d\d-?\d\d|W)(?!\d)")
 
 
-def timestamps(column: pa.Array) -> pa.Array:
+def timestamps(column: pa.Array, name: str) -> pa.Array:
     """Return a column of dates, timestamps, numbers or strings as UTC timestamps in microseconds.
+
+    Parameters
+    ----------
+    column
+        NULL is no time.
+    name
+        What the caller calls it, for the error.
 
     Raises
     ------
@@ -35,14 +42,14 @@ def timestamps(column: pa.Array) -> pa.Array:
         With the row's number, for what is no moment, or one outside of the years 1 to 9999, which Python
         could not read again.
     """
-    found = _timestamps(column)
+    found = _timestamps(column, name)
     ticks = pc.fill_null(found.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
     for row in np.flatnonzero((ticks < _FIRST) | (ticks > _LAST)):
-        raise DataError(f"row {row}: occurred_at is outside of the years 1 to 9999")
+        raise DataError(f"row {row}: {name} is outside of the years 1 to 9999")
     return found
 
 
-def _timestamps(column: pa.Array) -> pa.Array:
+def _timestamps(column: pa.Array, name: str) -> pa.Array:
     type_ = column.type
     if pa.types.is_null(type_):
         return column.cast(TIMESTAMP)
@@ -52,11 +59,14 @@ def _timestamps(column: pa.Array) -> pa.Array:
         try:
             return column.cast(TIMESTAMP if zoned else pa.timestamp("us"), safe=not finer).cast(TIMESTAMP)
         except pa.ArrowInvalid as error:
-            raise DataError(f"occurred_at is outside of the years 1 to 9999: {error}") from error
+            raise DataError(f"{name} is outside of the years 1 to 9999: {error}") from error
     if isinstance(type_, pa.BaseExtensionType):
-        raise DataError(f"occurred_at is a column of {type_}; use timestamps")
+        raise DataError(f"{name} is a column of {type_}; use timestamps")
     return pa.array(
-        [None if is_missing(value) else moment(value, row) for row, value in enumerate(column.to_pylist())],
+        [
+            None if is_missing(value) else read_moment(value, f"row {row}: {name}")
+            for row, value in enumerate(column.to_pylist())
+        ],
         TIMESTAMP,
     )
 
@@ -66,11 +76,6 @@ def is_missing(value: object) -> bool:
     if value is None or type(value).__name__ in {"NaTType", "NAType"}:
         return True
     return isinstance(value, np.datetime64) and bool(np.isnat(value))
-
-
-def moment(value: object, row: int) -> datetime:
-    """Read the ``occurred_at`` of one row; see `read_moment`."""
-    return read_moment(value, f"row {row}: occurred_at")
 
 
 def read_moment(value: object, name: str) -> datetime:

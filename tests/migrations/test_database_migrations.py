@@ -30,15 +30,18 @@ from aios_db.schema.errors import (
 from aios_db.store import MemoryStore
 
 NEW_TABLES = ("weight_versions", "validation_reports", "schema_migrations")
-LATER_TABLES = ("quarantine_releases",)
+LATER_TABLES = ("quarantine_releases", "consolidation_log")
 ENDS = ("verified", "recorded", "switched")
 STEPS = [
     *(f"made table {table}" for table in NEW_TABLES), *ENDS,
     "added columns", "counted occurrences", "dated messages", *ENDS,
     "made table lora_cards", "made table sync_log", *ENDS,
     "made table quarantine_releases", *ENDS,
+    "added columns", "made table consolidation_log", *ENDS,
 ]  # fmt: skip
-NEW_COLUMNS = ["external_id", "times", "occurrences"]
+NEW_COLUMNS = [
+    "external_id", "times", "occurrences", "valid_until", "superseded_by", "expires_at", "pinned",
+]  # fmt: skip
 DAY = datetime(2024, 5, 1, tzinfo=timezone.utc)
 CONFIG = Config(storage=StorageConfig(dimension=4))
 
@@ -108,7 +111,7 @@ def test_memories_of_an_old_database_are_known_again(old: Path) -> None:
     store = MemoryStore.open(old, config=CONFIG)
     assert store.remember(rows) == [row["memory_id"] for row in before]
     assert store.memories.schema == fresh.memories.schema
-    told = ["text", "content_hash", "external_id", "times", "occurrences"]
+    told = ["text", "content_hash", *NEW_COLUMNS]
     told_by = [each.memories.to_table(columns=told).sort_by("text").to_pylist() for each in (store, fresh)]
     assert told_by[0] == told_by[1]
     store.close()
@@ -129,17 +132,19 @@ def test_an_old_database_is_refused_with_the_command_that_helps(old: Path) -> No
 def test_migrate_brings_an_old_database_to_the_newest_format(old: Path) -> None:
     before = content(old)
     steps: list[str] = []
-    names = ["m0002_weight_versions", "m0003_identity", "m0004_federation", "m0005_quarantine"]
+    names = [
+        "m0002_weight_versions", "m0003_identity", "m0004_federation", "m0005_quarantine", "m0006_lifecycle",
+    ]  # fmt: skip
     assert [each.name for each in pending(old)] == names
     assert not list(old.glob("schema_migrations*"))  # pending only reads
-    assert [each.number for each in migrate(old, on_step=steps.append)] == [2, 3, 4, 5]
+    assert [each.number for each in migrate(old, on_step=steps.append)] == [2, 3, 4, 5, 6]
     assert steps == STEPS
     assert [(each.number, each.name) for each in applied(old)] == [*enumerate(names, 2)]
     assert pending(old) == [] and migrate(old) == []
     after = content(old)
     assert sorted(map(unchanged, after["memories"][1])) == sorted(map(unchanged, before["memories"][1]))
     assert len(after["memories"][1]) == 20
-    assert after["marker"]["format_version"] == FORMAT_VERSION == 5
+    assert after["marker"]["format_version"] == FORMAT_VERSION == 6
     store = MemoryStore.open(old, config=CONFIG)
     assert store.stats().memories == 20
     store.close()
@@ -152,8 +157,8 @@ def test_the_newest_format_is_that_of_the_last_migration() -> None:
 
 def test_to_stops_early_and_never_goes_back(old: Path) -> None:
     assert pending(old, to=1) == [] and migrate(old, to=1) == []
-    with pytest.raises(ProgrammingError, match="there is no format 6"):
-        pending(old, to=6)
+    with pytest.raises(ProgrammingError, match="there is no format 7"):
+        pending(old, to=7)
     migrate(old, to=2)
     with pytest.raises(ProgrammingError, match="only go forward, not to 1"):
         migrate(old, to=1)
@@ -260,4 +265,4 @@ def test_killed_at_each_step_it_finishes_when_run_again(old: Path, tmp_path: Pat
         assert content(path) == expected
         successes += 1
         shutil.rmtree(path)
-    assert successes == len(STEPS) == 21
+    assert successes == len(STEPS) == 26

@@ -47,7 +47,7 @@ class Tables:
         schema = memories_schema(DIMENSION)
         defaults: dict[str, Any] = {
             "kind": "message", "modalities": ["text"], "created_at": NOW, "tier": "short", "access_count": 0,
-            "importance": 0.5, "trust": 1.0, "occurrences": 1,
+            "importance": 0.5, "trust": 1.0, "occurrences": 1, "pinned": False,
         }  # fmt: skip
         full = []
         for memory in memories:

@@ -100,7 +100,7 @@ def test_columns_and_their_order(con):
         "kind", "title", "media_uri", "media_type", "modalities", "text_weight_version", "session_id",
         "agent_id", "user_id", "speaker", "occurred_at", "created_at", "tier", "access_count",
         "last_access_at", "importance", "source", "trust", "derived_from", "metadata",
-        "external_id", "occurrences",
+        "external_id", "occurrences", "valid_until", "superseded_by", "expires_at", "pinned",
     ]  # fmt: skip
 
 

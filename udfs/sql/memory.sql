@@ -10,12 +10,14 @@
 CREATE MACRO remember(
     content, title := NULL, kind := NULL, session_id := NULL, agent_id := NULL, user_id := NULL, speaker := NULL,
     occurred_at := NULL, tier := NULL, importance := NULL, source := NULL, metadata := NULL,
-    trust := NULL, external_id := NULL
+    trust := NULL, external_id := NULL, valid_until := NULL, superseded_by := NULL, expires_at := NULL, pinned := NULL
 ) AS struct_extract({'written': {'aios remember': {
     'text': content::VARCHAR, 'title': title::VARCHAR, 'kind': kind::VARCHAR, 'session_id': session_id::VARCHAR,
     'agent_id': agent_id::VARCHAR, 'user_id': user_id::VARCHAR, 'speaker': speaker::VARCHAR,
     'occurred_at': occurred_at::TIMESTAMPTZ, 'tier': tier::VARCHAR, 'importance': importance::FLOAT,
-    'source': source::VARCHAR, 'metadata': metadata::JSON::VARCHAR, 'trust': trust::FLOAT, 'external_id': external_id::VARCHAR
+    'source': source::VARCHAR, 'metadata': metadata::JSON::VARCHAR, 'trust': trust::FLOAT, 'external_id': external_id::VARCHAR,
+    'valid_until': valid_until::TIMESTAMPTZ, 'superseded_by': superseded_by::VARCHAR,
+    'expires_at': expires_at::TIMESTAMPTZ, 'pinned': pinned::BOOLEAN
 }}}, aios_writes('remember'));
 
 -- Deletes a memory and its links; true when there was one. A statement that deletes more of them than

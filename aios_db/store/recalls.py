@@ -104,9 +104,9 @@ class Recalls:
             content = _packed(self._new, self._new_pairs, self._since if self._pairs else _now())
             self._log.append(content)
             self._new, self._new_pairs = {}, Counter()
-            if self._log.size > max(2 * self._first, _LEAST_REWRITTEN):
-                self._keep(living)
-                self._log.rewrite(_packed(self._written, self._pairs, self._since))
+            is_long = self._log.size > max(2 * self._first, _LEAST_REWRITTEN)
+        if is_long:
+            self._rewrite(living)
 
     def take_pairs(self) -> Counter[Pair]:
         """Take all pairs out of the log and return them; whoever cannot write them gives them `back`."""
@@ -151,13 +151,19 @@ class Recalls:
         written, new = self._written.get(name, (0, 0)), self._new.get(name, (0, 0))
         return written[0] + new[0], max(written[1], new[1])
 
-    def _keep(self, living: Callable[[NDArray[np.bytes_]], NDArray[np.bool_]]) -> None:
-        names = sorted({*self._written, *(each for pair in self._pairs for each in pair)})
+    def _rewrite(self, living: Callable[[NDArray[np.bytes_]], NDArray[np.bool_]]) -> None:
+        with self._lock:
+            names = sorted({*self._written, *(each for pair in self._pairs for each in pair)})
+        # The index is asked without the lock: whoever holds the index's asks for this one, for `with_counts`.
         alive = living(np.array(names, "S16")).tolist()
         gone = {name for name, is_there in zip(names, alive, strict=True) if not is_there}
-        for name in gone & self._written.keys():
-            del self._written[name]
-        self._pairs = Counter({pair: times for pair, times in self._pairs.items() if gone.isdisjoint(pair)})
+        with self._lock, self._log.writing():
+            for name in gone & self._written.keys():
+                del self._written[name]
+            self._pairs = Counter(
+                {pair: times for pair, times in self._pairs.items() if gone.isdisjoint(pair)}
+            )
+            self._log.rewrite(_packed(self._written, self._pairs, self._since))
 
     def _begin(self) -> None:
         self._written, self._pairs, self._since, self._first = {}, Counter(), 0, 0

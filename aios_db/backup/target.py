@@ -13,7 +13,9 @@ from filelock import FileLock, Timeout
 
 from aios_db.backup.manifest import FORMAT, Manifest
 from aios_db.backup.objects import Objects
+from aios_db.engine.weights.files import atomic_write
 from aios_db.schema.errors import OperationalError
+from aios_db.security.permissions import write_private
 from aios_db.store.durable import force_file
 from aios_db.store.failures import operational
 
@@ -51,7 +53,7 @@ class Target:
             raise OperationalError(f"{self.path} is a file; backups are kept in a directory")
         with operational(f"making {self.path}"):
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if foreign := sorted({each.name for each in self.path.iterdir()} - {_MARKER + ".new", _LOCK}):
+            if foreign := sorted({each.name for each in self.path.iterdir()} - {f".{_MARKER}.new", _LOCK}):
                 raise OperationalError(
                     f"{self.path} holds {foreign[0]!r} and no backups; give an empty directory, or a new one"
                 )
@@ -131,10 +133,6 @@ class Target:
 
 
 def _write(place: Path, text: str) -> None:
-    new = place.with_suffix(".json.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(place)
+    with atomic_write(place, forced=True, alone=True) as part:
+        write_private(part, text)
     force_file(place.parent)

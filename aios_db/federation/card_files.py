@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.federation.card import Array, Factors, LoraCard
 from aios_db.schema.errors import DataError, OperationalError, WeightsError
 
@@ -40,15 +39,8 @@ def write_card(card: LoraCard, path: str | Path) -> Path:
     """
     path = Path(path)
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(card_bytes(card))
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        with atomic_write(path, forced=True) as part:
+            part.write_bytes(card_bytes(card))
     except OSError as error:
         raise OperationalError(f"cannot write {path}: {error}") from error
     return path

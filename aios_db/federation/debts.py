@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.federation.card import LoraCard
 from aios_db.federation.delta import moved
 from aios_db.federation.feedback import Feedback
@@ -49,10 +49,8 @@ class Debts:
         path = self._path(name)
         try:
             self._directory.mkdir(exist_ok=True)
-            new = path.with_suffix(".new")
-            with new.open("wb") as file:
+            with atomic_write(path, alone=True) as part, part.open("wb") as file:
                 np.save(file, residual, allow_pickle=False)
-            os.replace(new, path)
         except OSError as error:
             log.warning("%s cannot be written, what is owed will be forgotten: %s", path, error)
 

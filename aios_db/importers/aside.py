@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.importers.base import Format, Record, Rejected, Row, Source, parse_json, shorten
 from aios_db.importers.options import zone_called
 from aios_db.importers.records import make_record
@@ -35,9 +35,8 @@ class Aside:
         if not entries:
             self.path.unlink(missing_ok=True)
             return
-        beside = self.path.with_name(self.path.name + ".new")
-        write_private(beside, "".join(json.dumps(_entry(*each)) + "\n" for each in entries))
-        os.replace(beside, self.path)
+        with atomic_write(self.path, alone=True) as part:
+            write_private(part, "".join(json.dumps(_entry(*each)) + "\n" for each in entries))
 
 
 def read(source: Source) -> Iterator[Record]:

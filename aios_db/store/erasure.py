@@ -15,6 +15,7 @@ from typing import Any
 
 import lance
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.security.permissions import write_private
 from aios_db.store.compaction import rewrite_fragments
 from aios_db.store.kept import remove_versions
@@ -113,9 +114,8 @@ def without_rejected(path: Path, texts: Sequence[str]) -> int:
     lines = path.read_text("utf-8", errors="replace").splitlines(keepends=True)
     kept = [line for line in lines if not _mentions(line, texts)]
     if len(kept) < len(lines):
-        new = path.with_name(path.name + ".new")
-        write_private(new, "".join(kept))
-        new.replace(path)
+        with atomic_write(path, alone=True) as part:
+            write_private(part, "".join(kept))
     return len(lines) - len(kept)
 
 
@@ -159,9 +159,8 @@ def _without(path: Path, change: Callable[[dict[str, Any]], dict[str, Any] | Non
             changed += 1
             kept += [] if new is None else [json.dumps(new) + "\n"]
     if changed:
-        beside = path.with_name(path.name + ".new")
-        write_private(beside, "".join(kept))
-        beside.replace(path)
+        with atomic_write(path, alone=True) as part:
+            write_private(part, "".join(kept))
     return changed
 
 

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.security.permissions import open_private
 
 logger = logging.getLogger("aios_db.store")
@@ -123,12 +124,12 @@ class FramedLog:
         self.catch_up()
 
     def _replace(self, frames: bytes) -> None:
-        new = self.path.with_suffix(".new")
-        with open_private(new, "wb") as file:
+        # Forced, else a loss of power may leave an empty file in the place of all records.
+        with (
+            atomic_write(self.path, forced=True, alone=True) as part,
+            open_private(part, "wb") as file,
+        ):
             file.write(_MAGIC + uuid.uuid4().bytes + frames)
-            file.flush()
-            os.fsync(file.fileno())  # else a loss of power may leave an empty file in the place of all counts
-        os.replace(new, self.path)
 
 
 def damaged_bytes(path: Path) -> list[tuple[int, int]]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.schema.database import FORMAT_VERSION, MARKER, table_path
 from aios_db.schema.errors import OperationalError, SchemaVersionError
 from aios_db.schema.memories import TABLE as MEMORIES
-from aios_db.security.permissions import open_private
+from aios_db.security.permissions import write_private
 from aios_db.store.durable import force_file
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
@@ -167,10 +167,6 @@ def _id_in(content: dict[str, Any]) -> str | None:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    new = path.with_name(path.name + ".new")
-    with open_private(new, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    with atomic_write(path, forced=True, alone=True) as part:
+        write_private(part, json.dumps(content, indent=2))
     force_file(path.parent)

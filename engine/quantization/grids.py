@@ -61,8 +61,8 @@ def _measure_layers(job: Job, batches: Sequence[Batch]) -> dict[str, float]:
     known: dict[str, float] = dict(job.state.get("sensitivity", {}))
     left = [name for name in job.linears if name not in known]
     if left:
-        fitted = batches[_PROBES : _PROBES + -(-job.effort.measured // BATCH_TOKENS)] or batches
-        probes = [batch.shortened(job.effort.probed // _PROBES) for batch in batches[:_PROBES]]
+        fitted = batches[_PROBES : _PROBES + -(-job.budget.measured // BATCH_TOKENS)] or batches
+        probes = [batch.shortened(job.budget.probed // _PROBES) for batch in batches[:_PROBES]]
 
         def save(measured: Mapping[str, float]) -> None:
             job.keep(sensitivity={**known, **measured})
@@ -78,7 +78,7 @@ def _measure_layers(job: Job, batches: Sequence[Batch]) -> dict[str, float]:
 
 def _measure_rows(job: Job, batches: Sequence[Batch]) -> dict[str, Tensor]:
     if "row_sensitivity" not in job.state:
-        shown = [batch.first(_TEXTS_OF_A_BATCH).shortened(job.effort.probed) for batch in batches[:_DRAWN]]
+        shown = [batch.first(_TEXTS_OF_A_BATCH).shortened(job.budget.probed) for batch in batches[:_DRAWN]]
 
         def done(count: int) -> None:
             job.progress("measuring sensitivity", count, 2 * len(shown))

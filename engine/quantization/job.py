@@ -9,9 +9,9 @@ import torch
 
 from aios_db.engine.architectures.kinds import LANGUAGE
 from aios_db.engine.architectures.sizes import kind_of
+from aios_db.engine.quantization.budget import calibration_budget
 from aios_db.engine.quantization.calibration import Calibration
 from aios_db.engine.quantization.checkpoint import Checkpoint
-from aios_db.engine.quantization.effort import effort
 from aios_db.engine.quantization.gptq import GptqSettings
 from aios_db.engine.quantization.rounding import Grid, Quantized
 from aios_db.engine.quantization.subject import Batch, block_linears, load_model
@@ -34,7 +34,7 @@ class Job:
         The original, in float32 on ``device``.
     linears : dict[str, nn.Linear]
         Its linear layers inside blocks, by name.
-    effort : Effort
+    budget : Budget
         How much of the calibration it is shown.
     language_model : bool
         Whether it scores tokens instead of embedding its input.
@@ -56,7 +56,7 @@ class Job:
         self.language_model = kind_of(directory) is LANGUAGE
         self.reference = load_model(directory, file).to(device)
         self.linears = block_linears(self.reference)
-        self.effort = effort(self.linears.values())
+        self.budget = calibration_budget(self.linears.values())
         self._calibration, self._checkpoint = calibration, checkpoint
         self._state = checkpoint.load()
         if sensitivity:
@@ -81,7 +81,7 @@ class Job:
         batches = self.batches(BATCH_TOKENS)
         wanted = self.config.calibration_tokens
         if wanted < 0:
-            wanted = self.effort.solved
+            wanted = self.budget.solved
         if self.config.method == "ptq":
             wanted = min(wanted, _ROUNDING_TOKENS[self.config.target])
         taken, tokens = [], 0

@@ -19,13 +19,13 @@ from aios_db.engine.catalog.fingerprint import fingerprint
 from aios_db.engine.catalog.gate import check
 from aios_db.engine.quantization.calibration import open_calibration
 from aios_db.engine.quantization.checkpoint import Checkpoint
+from aios_db.engine.quantization.device_fallback import on_device
 from aios_db.engine.quantization.job import Job
 from aios_db.engine.quantization.report import QuantizationReport
 from aios_db.engine.quantization.rounding import PER_TENSOR
 from aios_db.engine.quantization.steps import Outcome, run
 from aios_db.engine.quantization.subject import block_linears
 from aios_db.engine.quantization.v2 import Written, write_v2
-from aios_db.engine.quantization.workplace import on_device
 from aios_db.engine.validation.measurement import Progress
 from aios_db.engine.validation.validator import PrecisionValidator
 from aios_db.engine.weights.model_directory import ModelDirectory

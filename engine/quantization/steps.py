@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from aios_db.engine.quantization.checkpoint import pack_quantized, unpack_quantized
+from aios_db.engine.quantization.device_fallback import CPU
 from aios_db.engine.quantization.distill import Distillation, DistillationSettings
 from aios_db.engine.quantization.grids import choose_grids
 from aios_db.engine.quantization.job import Job
 from aios_db.engine.quantization.layers import put_back, quantize_layers
 from aios_db.engine.quantization.rounding import Grid, Quantized
 from aios_db.engine.quantization.subject import Batch, copied
-from aios_db.engine.quantization.workplace import CPU
 
 log = logging.getLogger("aios_db.engine.quantization")
 
@@ -86,7 +86,7 @@ def _steps(job: Job) -> int:
         return 0
     steps = job.config.distillation_steps
     if steps < 0:
-        if job.effort.distilled:
+        if job.budget.distilled:
             return _STEPS[job.config.method]
         log.warning("a model of this size is not distilled unless a number of steps is given")
         return 0

@@ -72,4 +72,8 @@ def test_a_damage_is_found_or_harmless(database: Path, tmp_path: Path, attempt: 
                 assert str(place) in str(error), what
                 assert path.parts[0] == "memories.lance", what
         elif path.name not in HARMLESS:
-            assert answers(place) == right, what
+            found, known = answers(place), dict(right)
+            if how == "missing" and path.parent.name == "_versions":  # as a clean-up leaves it
+                assert all(each in known["versions"] for each in found.pop("versions")), what
+                del known["versions"]
+            assert found == known, what

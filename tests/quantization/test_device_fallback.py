@@ -11,9 +11,9 @@ import torch
 from aios_db.engine.backends.devices import Device
 from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
-from aios_db.engine.quantization import workplace
+from aios_db.engine.quantization import device_fallback
+from aios_db.engine.quantization.device_fallback import CPU, on_device
 from aios_db.engine.quantization.quantizer import quantize_model
-from aios_db.engine.quantization.workplace import CPU, on_device
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import CpuConfig, DeviceConfig, QuantizationConfig
 from aios_db.schema.errors import DataError, DeviceError
@@ -26,7 +26,7 @@ no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA devi
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workplace, "find_device", lambda config: Device("rocm", "stand-in"))
+    monkeypatch.setattr(device_fallback, "find_device", lambda config: Device("rocm", "stand-in"))
 
 
 def test_a_gpu_computes(gpu: None) -> None:
@@ -38,7 +38,7 @@ def test_without_a_gpu_the_cpu_computes() -> None:
 
 
 def test_vulkan_does_not_quantize(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(workplace, "find_device", lambda config: Device("vulkan", "stand-in"))
+    monkeypatch.setattr(device_fallback, "find_device", lambda config: Device("vulkan", "stand-in"))
     assert on_device(lambda place: place, DeviceConfig()) == CPU
     assert "not quantized there" in caplog.text
 
@@ -83,7 +83,7 @@ def test_the_cpu_continues_where_the_gpu_failed(
     quantize_model(tiny_bert, tmp_path / "whole", calibration=texts, config=CONFIG, device=on_cpu)
     monkeypatch.setattr("aios_db.engine.quantization.steps.SAVE_EVERY", 10)
     monkeypatch.setattr(Device, "torch_name", "cpu")  # the CPU stands for a GPU, until it fails
-    monkeypatch.setattr(workplace, "find_device", lambda config: Device("cuda", "stand-in"))
+    monkeypatch.setattr(device_fallback, "find_device", lambda config: Device("cuda", "stand-in"))
     steps: list[int] = []
 
     def progress(what: str, done: int, total: int) -> None:

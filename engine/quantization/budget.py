@@ -14,7 +14,7 @@ _DISTILLED = 128_000_000
 
 
 @dataclass(frozen=True)
-class Effort:
+class Budget:
     """Tokens, patches or frames that the steps of a quantization look at, and whether it distils."""
 
     solved: int
@@ -27,7 +27,7 @@ class Effort:
     distilled: bool
 
 
-def effort(linears: Iterable[nn.Linear]) -> Effort:
+def calibration_budget(linears: Iterable[nn.Linear]) -> Budget:
     """Return what suits a model with these linear layers: all of it, or less in proportion to their weights.
 
     A layer of d inputs has a Hessian of d x d, so GPTQ is shown 4 d tokens however large the model is; to be
@@ -37,7 +37,7 @@ def effort(linears: Iterable[nn.Linear]) -> Effort:
     weights = sum(layer.weight.numel() for layer in layers)
     widest = max(layer.in_features for layer in layers)
     share = min(1.0, _UNSPARED / weights)
-    return Effort(
+    return Budget(
         solved=min(240_000, max(round(240_000 * share), 4 * widest)),
         measured=min(36_864, max(round(36_864 * share), widest)),
         probed=max(round(4096 * share**2), 128),

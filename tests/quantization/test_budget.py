@@ -13,7 +13,7 @@ from torch import nn
 
 from aios_db.engine.architectures.registry import build_model
 from aios_db.engine.quantization import moments
-from aios_db.engine.quantization.effort import effort
+from aios_db.engine.quantization.budget import calibration_budget
 from aios_db.engine.quantization.layers import quantize_layers
 from aios_db.engine.quantization.moments import BlockWalk, Means
 from aios_db.engine.quantization.quantizer import quantize_model
@@ -36,7 +36,7 @@ QWEN = {
 
 def test_a_small_model_is_shown_everything_and_a_large_one_less() -> None:
     small, large = (
-        effort(block_linears(build_model(str(sizes["architecture"]), sizes)).values())
+        calibration_budget(block_linears(build_model(str(sizes["architecture"]), sizes)).values())
         for sizes in (MINILM, QWEN)
     )
     assert (small.solved, small.measured, small.probed, small.distilled) == (240_000, 36_864, 4096, True)
@@ -48,7 +48,7 @@ def test_a_small_model_is_shown_everything_and_a_large_one_less() -> None:
 
 def test_a_layer_of_many_inputs_is_shown_four_tokens_for_each() -> None:
     wide = nn.Linear(50_000, 50_000, bias=False, device="meta")
-    assert effort([wide]).solved == 200_000
+    assert calibration_budget([wide]).solved == 200_000
 
 
 def test_a_batch_is_shortened_by_whole_texts() -> None:
@@ -147,9 +147,9 @@ def test_a_large_model_is_distilled_only_when_told_to(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def large(linears: Any) -> Any:
-        return dataclasses.replace(effort(linears), distilled=False)
+        return dataclasses.replace(calibration_budget(linears), distilled=False)
 
-    monkeypatch.setattr("aios_db.engine.quantization.job.effort", large)
+    monkeypatch.setattr("aios_db.engine.quantization.job.calibration_budget", large)
     config = QuantizationConfig(
         target="int2", method="ptq", mixed_precision=False, distillation_tokens=128, calibration_tokens=200
     )

@@ -9,8 +9,6 @@ import pyarrow as pa
 
 from aios_db.schema.memories import TIMESTAMP
 
-VIEW = "changes"
-
 ERASE, REEMBED = "erase", "reembed"
 FINAL = {
     ERASE: "what was erased is in no file any more",

@@ -8,7 +8,6 @@ from aios_db.schema.memories import TIMESTAMP
 
 TABLE = "lora_cards"
 KEY = "card_id"
-ORIGINS = ("new", "trained", "file", "pulled", "pushed", "received", "aggregated")
 CONTENT = ("card", "delta")
 """The columns with bytes, which the view leaves out."""
 
@@ -20,7 +19,8 @@ SCHEMA = pa.schema(
         pa.field("version", pa.string(), nullable=False),  # name@ and 12 hex digits of sha256
         pa.field("sha256", pa.string(), nullable=False),  # of what the card does
         pa.field("parent_sha256", pa.string()),  # of the version that it was made of
-        pa.field("origin", pa.string(), nullable=False),  # of ORIGINS
+        pa.field("origin", pa.string(), nullable=False),
+        # new, trained, file, pulled, pushed, received or aggregated
         pa.field("agent", pa.string()),  # who made or sent it
         pa.field("base_model", pa.string()),  # the weight version that it is for
         pa.field("rank", pa.int32(), nullable=False),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_DATABASE = "agent.aios"
 DATABASE_VARIABLE = "AIOS_DB"
 
-EXIT_FAILED, EXIT_USAGE, EXIT_SET_ASIDE, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_FAILED, EXIT_SET_ASIDE, EXIT_INTERRUPTED = 1, 3, 130  # 2 is click's own, for usage
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -6,13 +6,25 @@ import re
 from dataclasses import asdict
 
 from aios_db.schema.config import RecallConfig
-from aios_db.udfs import embed, federation, history, macros, media, memory, retrieval, trust, weights
+from aios_db.udfs import (
+    compression,
+    embed,
+    federation,
+    history,
+    macros,
+    media,
+    memory,
+    retrieval,
+    trust,
+    weights,
+)
 from aios_db.udfs.functions import ScalarFunction
 from aios_db.udfs.listing import listing
 from aios_db.udfs.writing import DeferredWrite
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     *embed.FUNCTIONS,
+    *compression.FUNCTIONS,
     *media.FUNCTIONS,
     *memory.FUNCTIONS,
     *history.FUNCTIONS,
@@ -49,6 +61,7 @@ TOPICS = (
     "weights",
     "federation",
     "lifecycle",
+    "compression",
 )
 _BY_SOURCE = "best_of_sources"
 

@@ -16,6 +16,7 @@ from aios_db.schema.sources import PYTHON
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from aios_db.lifecycle.compression.packing import Packed
     from aios_db.memory import Fields, Name, Selectors
     from aios_db.store.erasure import EraseReport
     from aios_db.store.selection import Selection
@@ -251,6 +252,19 @@ class Memories:
         """
         self._check_writable()
         self.store.optimize()
+
+    def compress(self) -> Packed:
+        """Compress the memories of the tiers that the configuration's `compression` names, and `optimize`.
+
+        By itself it happens whenever the tables are compacted.
+
+        Returns
+        -------
+        Packed
+            How many were compressed now, and how many keep a vector that no model can make again.
+        """
+        self._check_writable()
+        return self.store.compress()
 
     def link(self, source_id: str, target_id: str, kind: str = "user", weight: float = 1.0) -> None:
         """Link two memories; an existing link of that kind gets one more evidence and the greater weight.

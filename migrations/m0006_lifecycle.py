@@ -22,6 +22,8 @@ def add_lifecycle(directory: Path) -> Iterator[str]:
         dataset.add_columns(empty)
     if "pinned" in {each.name for each in missing}:
         dataset.add_columns({"pinned": "false"})
+    if memories.CODE_FIELD.name not in dataset.schema.names:
+        dataset.add_columns(memories.CODE_FIELD)
     yield "added columns"
     ensure_table(directory, consolidation_log.TABLE, consolidation_log.SCHEMA, [])
     yield f"made table {consolidation_log.TABLE}"

@@ -29,6 +29,7 @@ Shares = tuple[tuple[str, float], ...]
 
 CpuBackend = Literal["auto", "standard", "compile", "ipex", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
+VectorPrecision = Literal["float32", "float16", "int8", "bits", "none"]
 Durability = Literal["full", "normal"]
 Language = Literal[
     "auto", "arabic", "armenian", "basque", "catalan", "czech", "danish", "dutch", "english", "estonian",
@@ -169,6 +170,20 @@ class RecallConfig:
 
 
 @dataclass(frozen=True)
+class CompressionConfig:
+    """What `compress` keeps of memories, by tier; see lifecycle.md."""
+
+    short: VectorPrecision = "float32"
+    """What is kept of the vectors of short-term memories: all numbers, in fewer bits, or none."""
+    long: VectorPrecision = "float32"
+    """The same of long-term memories."""
+    archived: VectorPrecision = "bits"
+    """The same of archived memories."""
+    text: Literal["zstd", "fsst"] = "zstd"
+    """How texts are compressed on the disk: Zstandard in blocks of 32 KiB, or FSST, each by itself."""
+
+
+@dataclass(frozen=True)
 class TrustConfig:
     """How much a memory counts, by where it came from; see docs/security.md."""
 
@@ -188,7 +203,13 @@ class TrustConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Keyword search."""
+    """The search index."""
+
+    index: Literal["mapped", "memory"] = "mapped"
+    """Where the index is kept: in files, which are mapped, or in memory alone.
+
+    In memory it takes no disk, and is made of the tables each time the database is opened.
+    """
 
     language: Language = "auto"
     """Language of the memories, whose stemmer is used; ``auto`` tells it from each text.
@@ -291,6 +312,7 @@ class Config:
     links: LinksConfig = field(default_factory=LinksConfig)
     recall: RecallConfig = field(default_factory=RecallConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
+    compression: CompressionConfig = field(default_factory=CompressionConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)

@@ -28,6 +28,12 @@ LIFECYCLE_FIELDS = (
     pa.field("pinned", pa.bool_(), nullable=False),  # never evicted
 )
 
+# Added by format 6, too: what a compressed memory has in the place of text_embedding; see vector_codes.py.
+CODE_FIELD = pa.field("text_code", pa.binary())
+
+DERIVED = ("association_links", CODE_FIELD.name)
+"""What follows from the link table, and from the text: exports and comparisons leave it out."""
+
 LINK_STRUCT = pa.struct([("target_id", pa.string()), ("kind", pa.string()), ("weight", pa.float32())])
 
 
@@ -63,13 +69,14 @@ def memories_schema(dimension: int) -> pa.Schema:
             pa.field("association_links", pa.list_(LINK_STRUCT)),  # derived from the link table
             *IDENTITY_FIELDS,
             *LIFECYCLE_FIELDS,
+            CODE_FIELD,
         ]
     )
 
 
 def returned_schema() -> pa.Schema:
     """Return the columns that searches return: all but the media's bytes, the vector and what is derived."""
-    left_out = {"media", "text_embedding", "content_hash", "association_links", "times"}
+    left_out = {"media", "text_embedding", "content_hash", "times", *DERIVED}
     return pa.schema(
         [pa.field(each.name, each.type) for each in memories_schema(1) if each.name not in left_out]
     )

@@ -23,13 +23,16 @@ ABOUT, MEMORIES, LINKS = "export.json", "memories.parquet", "association_links.p
 KEY = "aios_export"
 SHA256 = "sha256"
 """Of all lines after the first, in a file of JSON lines; of each Parquet file, in a directory."""
-_DERIVED = "association_links"
 
 
 def memory_columns(dimension: int) -> pa.Schema:
-    """Return the columns of a memory in an export: all but what is derived from the links."""
+    """Return the columns of a memory in an export: all but what is derived."""
     return pa.schema(
-        [each.remove_metadata() for each in memories.memories_schema(dimension) if each.name != _DERIVED]
+        [
+            each.remove_metadata()
+            for each in memories.memories_schema(dimension)
+            if each.name not in memories.DERIVED
+        ]
     )
 
 

@@ -16,7 +16,7 @@ import lance
 import pyarrow as pa
 
 from aios_db.schema.errors import ProgrammingError
-from aios_db.schema.memories import KEY
+from aios_db.schema.memories import CODE_FIELD, KEY
 from aios_db.store.embedding import Encoder, encode, text_to_embed
 from aios_db.store.failures import operational
 from aios_db.store.store import MemoryStore
@@ -99,7 +99,7 @@ class Reembedding:
         version = self._version.replace("'", "''")
         rows = memories.to_table(
             columns=[KEY, "content_hash", "title", "text"],
-            filter="text_embedding IS NOT NULL AND "
+            filter="(text_embedding IS NOT NULL OR text_code IS NOT NULL) AND "
             f"(text_weight_version IS NULL OR text_weight_version <> '{version}')",
         )
         texts = [
@@ -148,5 +148,6 @@ def _matching(wanted: pa.Table, vectors: pa.Table, version: str) -> pa.Table:
             KEY: chosen[KEY],
             "text_embedding": chosen["text_embedding"],
             "text_weight_version": pa.array([version] * len(chosen), pa.string()),
+            CODE_FIELD.name: pa.nulls(len(chosen), CODE_FIELD.type),
         }
     )

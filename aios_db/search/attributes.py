@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.schema.memories import SCOPE
+from aios_db.schema.memories import CODE_FIELD, SCOPE
+from aios_db.schema.vector_codes import decode
 from aios_db.search.keys import digests_of, heads
 from aios_db.search.labels import shared_name
 from aios_db.search.marks import LISTS, OBJECTS
@@ -27,6 +28,8 @@ def attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
     vectors = np.zeros((len(batch), embeddings.type.list_size), np.float32)
     given = embeddings.is_valid().to_numpy(zero_copy_only=False)
     vectors[given] = embeddings.drop_null().flatten().to_numpy().reshape(-1, vectors.shape[1])
+    coded = np.flatnonzero(batch[CODE_FIELD.name].is_valid().to_numpy(zero_copy_only=False))
+    vectors[coded] = decode(batch[CODE_FIELD.name].take(pa.array(coded)), vectors.shape[1])
     times = pc.coalesce(batch["occurred_at"], batch["created_at"]).cast(pa.int64())
     hashed = {name: _hashed(batch[name]) for name in HASHED}
     hashes = heads(digests_of(batch["content_hash"]))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from aios_db.provenance.origins import missing_origins, renamed, trust_of
 from aios_db.provenance.taking import of_source
 from aios_db.schema.errors import ModelNotFoundError
+from aios_db.schema.memories import DERIVED
 from aios_db.search.source import Appended
 from aios_db.store.adoptable import adoptable, check_links
 from aios_db.store.commit import commit
@@ -26,7 +27,6 @@ from aios_db.store.turns import external_keys
 
 logger = logging.getLogger("aios_db.store")
 
-_COLUMN = "association_links"  # derived from the link table
 _KEY = ("source_id", "target_id", "kind")
 
 
@@ -57,7 +57,7 @@ class Adopting(LinkWrites):
         Parameters
         ----------
         given
-            All columns of `memories_schema` but ``association_links``, in their types.
+            All columns of `memories_schema` that are not derived, in their types.
         released
             ``released_text`` and ``released_at`` of each that was let out of quarantine. New memories are out
             of it with the same text, unless all that this store writes has one source: that is not to judge.
@@ -94,7 +94,7 @@ class Adopting(LinkWrites):
                 self._following.record(self._encoder)
             schema = self.memories.schema
             columns = [
-                pa.nulls(len(new), each.type) if each.name == _COLUMN else new[each.name] for each in schema
+                pa.nulls(len(new), each.type) if each.name in DERIVED else new[each.name] for each in schema
             ]
             new = pa.table(columns, schema=schema)
             written = commit(self.memories, new)

@@ -9,9 +9,11 @@ from uuid import uuid4
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from lance.fragment import FragmentMetadata, RowIdSequence, write_fragments
 from numpy.typing import NDArray
 
+from aios_db.schema.memories import CODE_FIELD
 from aios_db.store.snapshot import handle
 from aios_db.store.torn import check_written
 
@@ -173,10 +175,20 @@ def _put(
 ) -> None:
     """Add to ``operation`` new fragments whose rows have these ids."""
     start = 0
-    for new in write_fragments(rows, dataset):
+    for new in write_fragments(_with_true_codes(rows), dataset):
         new.row_id_meta = RowIdSequence(row_ids[start : start + new.physical_rows]).to_inline_metadata()
         start += new.physical_rows
         operation.new_fragments.append(new)
+
+
+def _with_true_codes(rows: pa.Table) -> pa.Table:
+    """Return rows without the codes of vectors that are there, or are of another text."""
+    place = rows.schema.get_field_index(CODE_FIELD.name)
+    if place < 0 or rows[place].null_count == len(rows):
+        return rows
+    true = pc.and_(rows["text_embedding"].is_null(), rows["text_weight_version"].is_valid())
+    codes = pc.if_else(true, rows[place], pa.scalar(None, CODE_FIELD.type))
+    return rows.set_column(place, rows.schema.field(place), codes)
 
 
 def by_fragment(addresses: NDArray[np.uint64]) -> list[tuple[int, NDArray[np.uint64]]]:

@@ -22,6 +22,7 @@ from lance.fragment import FragmentMetadata
 from lance.optimize import Compaction
 
 from aios_db.schema.config import StorageConfig
+from aios_db.store.cold import cold_fragments
 from aios_db.store.durable import DurableTable
 from aios_db.store.kept import remove_versions
 from aios_db.store.lock import WriteLock
@@ -105,7 +106,7 @@ def _options(dataset: lance.LanceDataset, *, everything: bool) -> Any:
     return {
         "target_rows_per_fragment": _TARGET_ROWS,
         "materialize_deletions_threshold": _DELETED_SHARE,
-        "excluded_fragment_ids": large,
+        "excluded_fragment_ids": [*large, *(each.fragment_id for each in cold_fragments(dataset))],
         "num_threads": 1,
     }
 

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.memories import DERIVED
 from aios_db.search.source import changed, deleted
 from aios_db.store.changes import differs
 
-DERIVED = ("association_links",)
 _VECTOR, _MADE_BY = "text_embedding", "text_weight_version"
 _ID = "_rowid"
 
@@ -86,7 +86,7 @@ def row_ids(rows: pa.Table) -> NDArray[np.int64]:
 def unlike(first: pa.Table, second: pa.Table, ignoring: Collection[str] = ()) -> NDArray[np.bool_]:
     """Tell which rows of two tables of equal length differ.
 
-    Columns that are derived do not count, nor do vectors of one text that other weights have made.
+    Columns that are derived do not count, nor do vectors that weights have made of one text.
     """
     found = np.zeros(len(first), np.bool_)
     for name in first.column_names:
@@ -94,8 +94,14 @@ def unlike(first: pa.Table, second: pa.Table, ignoring: Collection[str] = ()) ->
             continue
         other = differs(first[name], second[name]) if len(first) else found
         if name == _VECTOR:
-            other &= ~differs(first[_MADE_BY], second[_MADE_BY]) if len(first) else other
+            other &= _is_given(first) & _is_given(second)
         found |= other
+    return found
+
+
+def _is_given(rows: pa.Table) -> NDArray[np.bool_]:
+    """Tell of which rows the vector is the user's own, and not made of the text."""
+    found: NDArray[np.bool_] = rows[_MADE_BY].is_null().to_numpy()
     return found
 
 

@@ -218,8 +218,10 @@ class OpenDatabase:
 
     def _new_index(self) -> SearchIndex:
         directory = self.path / layout.INDEX
+        if self.scope:
+            directory /= self.scope.directory
         index = SearchIndex.open(
-            directory / self.scope.directory if self.scope else directory,
+            directory if self.config.search.index == "mapped" else None,
             self.dimension,
             self.config.search.language,
             self.scope,

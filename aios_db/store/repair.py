@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.schema.memories import CODE_FIELD
 from aios_db.store.commit import commit, delete
 from aios_db.store.strongest import COLUMN, group
 
@@ -37,7 +38,7 @@ def repair(
 
     Both tables' keys are read whole; the datasets are the newest, under the write lock.
     """
-    stored = memories.to_table(columns=["memory_id", COLUMN], with_row_id=True)
+    stored = memories.to_table(columns=["memory_id", COLUMN, CODE_FIELD.name], with_row_id=True)
     ids = stored["memory_id"].combine_chunks()
     found = links.to_table(columns=_LINK, with_row_id=True)
     whole = pc.and_(pc.is_in(found["source_id"], ids), pc.is_in(found["target_id"], ids))
@@ -49,6 +50,7 @@ def repair(
 
     column = group(found.filter(pc.is_in(found["_rowid"], first)), ids)
     differs = _differing(stored[COLUMN].combine_chunks(), column)
+    differs &= stored[CODE_FIELD.name].is_null().to_numpy()  # compressed ones do without
     row_ids = stored["_rowid"].to_numpy()[differs].astype(np.int64)
     memories = commit(memories, None, row_ids, {COLUMN: column.filter(pa.array(differs))})
     return memories, links, RepairReport(len(dangling), len(repeated), len(row_ids))

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.schema.memories import LINK_STRUCT
+from aios_db.schema.memories import CODE_FIELD, LINK_STRUCT
 from aios_db.store.commit import commit, patch
 
 COLUMN = "association_links"
@@ -23,11 +23,13 @@ def write_strongest(
 ) -> lance.LanceDataset:
     """Bring the column up to date for these memories and return the version written.
 
-    The datasets are the newest, under the write lock.
+    Compressed memories do without. The datasets are the newest, under the write lock.
     """
     if not len(row_ids):
         return memories
-    stored = memories._take_rows(row_ids.tolist(), columns=["memory_id", "_rowid", "_rowaddr"])
+    names = ["memory_id", CODE_FIELD.name, "_rowid", "_rowaddr"]
+    stored = memories._take_rows(row_ids.tolist(), columns=names)
+    stored = stored.filter(stored[CODE_FIELD.name].is_null())
     column = strongest_links(links, stored["memory_id"].combine_chunks())
     row_ids = stored["_rowid"].to_numpy().astype(np.int64)
     dense = _in_dense_fragments(stored["_rowaddr"].to_numpy())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError, IntegrityError, ProgrammingError
 from aios_db.schema.identity import NUMBER
-from aios_db.schema.memories import KEY, SCOPE, WRITABLE, memories_schema
+from aios_db.schema.memories import CODE_FIELD, KEY, SCOPE, WRITABLE, memories_schema
 from aios_db.search.index import SearchIndex
 from aios_db.store.changes import Change, differs
 from aios_db.store.known import Stored, reworded
@@ -31,7 +31,8 @@ _IDENTITY = {
     "kind", "title", "text", "speaker", "media", "media_uri", "occurred_at", "external_id", *SCOPE,
 }  # fmt: skip
 _VECTOR = ("text_embedding", "text_weight_version")
-_READ = (*WRITABLE, "text_weight_version", "modalities", "content_hash", "times")
+_READ = (*WRITABLE, "text_weight_version", "modalities", "content_hash")
+_READ_ONLY = ("times", CODE_FIELD.name)
 
 
 class Update:
@@ -89,8 +90,8 @@ class Update:
         unknown = [each for each, row in zip(self.memory_ids, self._rows, strict=True) if row < 0]
         if unknown:
             raise ProgrammingError(f"cannot update: no memory {', '.join(unknown[:5])}")
-        self.stored = memories._take_rows(self._rows.tolist(), columns=list(_READ))
-        columns = {name: self.stored[name].combine_chunks() for name in _READ if name != "times"}
+        self.stored = memories._take_rows(self._rows.tolist(), columns=[*_READ, *_READ_ONLY])
+        columns = {name: self.stored[name].combine_chunks() for name in _READ}
         brought = np.zeros(len(self.memory_ids), np.bool_)
         for ids, given in self._parts:
             places = np.array([self._place[each] for each in ids], np.int64)
@@ -100,7 +101,7 @@ class Update:
                 brought[places] = True
                 columns["text_weight_version"] = _cleared(columns["text_weight_version"], brought)
         check_values(columns)
-        wanting = reworded(self.stored, columns) & ~brought
+        wanting = (reworded(self.stored, columns) | self._is_promoted(columns["tier"])) & ~brought
         for name in _VECTOR:
             columns[name] = _cleared(columns[name], wanting)
         if made is not None:
@@ -114,6 +115,12 @@ class Update:
         table = pa.table({**columns, "content_hash": derived["content_hash"]})
         hashes = self._identities(table, index, Stored(memories, index))
         return table.set_column(table.schema.get_field_index("content_hash"), "content_hash", hashes), wanting
+
+    def _is_promoted(self, tiers: pa.Array) -> NDArray[np.bool_]:
+        """Tell which compressed memories come into another tier, and are to have their vector again."""
+        leaves = pc.not_equal(self.stored["tier"], tiers)
+        found: NDArray[np.bool_] = pc.and_(leaves, self.stored[CODE_FIELD.name].is_valid()).to_numpy()
+        return found
 
     @property
     def row_ids(self) -> NDArray[np.int64]:

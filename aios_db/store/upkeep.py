@@ -10,6 +10,7 @@ import lance
 import pyarrow as pa
 
 from aios_db.engine.weights.pressure import give_back_freed
+from aios_db.lifecycle.compression.packing import Packed, pack
 from aios_db.schema import memories
 from aios_db.schema.changes import REEMBED
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows
@@ -33,6 +34,7 @@ class Upkeep(Erasing):
             compacted = compact_if_due(tables, self._lock, self.path, self.config.storage, self._cleaned)
             self.refresh()
             if compacted:
+                self._pack()
                 give_back_freed()  # hundreds of commits leave the heap in pieces
             if not self.index.needs_save:
                 return
@@ -53,6 +55,21 @@ class Upkeep(Erasing):
                 clean_up(written, self.config.storage)
             self.refresh()
             self.index.save()
+
+    def compress(self) -> Packed:
+        """Compress memories of the tiers that `compression` names, and `optimize`."""
+        self._check_writable()
+        self.scope.refuse("compress")
+        self._write_pending()
+        packed = self._pack()
+        self.optimize()
+        return packed
+
+    def _pack(self) -> Packed:
+        with self._writing("compressing memories of"):
+            memories_, packed = pack(self.memories, self.config.compression)
+            self._written(memories_=memories_)
+        return packed
 
     def repair(self) -> RepairReport:
         """Rebuild what is derived and remove what points nowhere; see `RepairReport`."""
@@ -76,8 +93,8 @@ class Upkeep(Erasing):
         Parameters
         ----------
         replacement
-            Called with the newest memories, under the write lock; returns ``memory_id``, ``text_embedding``
-            and ``text_weight_version`` of those to change.
+            Called with the newest memories, under the write lock; returns ``memory_id``, ``text_embedding``,
+            ``text_weight_version`` and ``text_code`` of those to change.
         """
         self._check_writable()
         with self._changing(REEMBED, "exchanging the vectors of") as draft:

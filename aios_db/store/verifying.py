@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from aios_db.schema.errors import DataError, OperationalError
 from aios_db.schema.identity import HEX
+from aios_db.schema.memories import DERIVED
 from aios_db.store.adoptable import check_links, checked, is_off
-from aios_db.store.differences import DERIVED
 
 _CHANGED = "its content is not what its content_hash says"
 _OFF = "its vector is not of length 1"

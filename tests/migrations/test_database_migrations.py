@@ -41,6 +41,7 @@ STEPS = [
 ]  # fmt: skip
 NEW_COLUMNS = [
     "external_id", "times", "occurrences", "valid_until", "superseded_by", "expires_at", "pinned",
+    "text_code",
 ]  # fmt: skip
 DAY = datetime(2024, 5, 1, tzinfo=timezone.utc)
 CONFIG = Config(storage=StorageConfig(dimension=4))

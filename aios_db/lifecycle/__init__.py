@@ -1,0 +1,1 @@
+"""The life of a memory: what becomes of it after it was written."""

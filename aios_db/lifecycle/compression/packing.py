@@ -1,0 +1,154 @@
+"""Memories of a tier in fewer bytes on the disk: a code in the place of the vector, apart from the others.
+
+The text stays, bit for bit, so that what is packed is found by its words and its code, and has its whole
+vector again when it is embedded again (`MemoryStore.update`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from aios_db.schema.config import CompressionConfig, VectorPrecision
+from aios_db.schema.memories import CODE_FIELD, LINK_STRUCT
+from aios_db.schema.tiers import TIERS
+from aios_db.schema.vector_codes import PRECISIONS, decode, encode, precision_of
+from aios_db.store.cold import cold_fragments
+from aios_db.store.commit import commit
+from aios_db.store.compaction import mergeable
+from aios_db.store.vectors import as_numpy
+
+_ENCODING: dict[str, str | None] = {
+    "lance-encoding:compression": "zstd",
+    "lance-encoding:compression-level": "3",
+    "lance-encoding:structural-encoding": "miniblock",
+    "lance-encoding:minichunk-size": "32768",
+}
+"""Of the texts: 64 to 300 turns of a talk are one block."""
+_BATCH_ROWS = 16_384
+_DELETED = 10  # a fragment is written anew when one in so many rows is deleted
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `pack` did."""
+
+    memories: int
+    """How many have a code now that had a vector, or a longer code, before."""
+    kept: int
+    """How many keep a vector that they were given, and that no model can make again."""
+
+
+def pack(memories: lance.LanceDataset, config: CompressionConfig) -> tuple[lance.LanceDataset, Packed]:
+    """Give memories of the tiers that say so a code in the place of their vector, in one commit.
+
+    Parameters
+    ----------
+    memories
+        The newest version, under the write lock.
+    config
+        What each tier keeps.
+
+    Returns
+    -------
+    lance.LanceDataset
+        The version written; ``memories`` itself where there was nothing to do.
+    Packed
+        How many.
+    """
+    memories = _with_text_encoding(memories, config)
+    rows, codes, kept = _to_pack(memories, config)
+    apart = _small_cold_rows(memories, len(rows))
+    apart = np.setdiff1d(apart, rows)
+    moved = np.concatenate([rows, apart])
+    if not len(rows) and not len(apart):
+        return memories, Packed(0, kept)
+    order = np.argsort(moved)
+    stored = memories._take_rows(apart.tolist(), columns=[CODE_FIELD.name])
+    all_codes = pa.concat_arrays([codes, stored[CODE_FIELD.name].combine_chunks()])
+    vectors = memories.schema.field("text_embedding").type
+    changes: Mapping[str, pa.Array] = {
+        "text_embedding": pa.nulls(len(moved), vectors),
+        "association_links": pa.nulls(len(moved), pa.list_(LINK_STRUCT)),
+        CODE_FIELD.name: all_codes.take(pa.array(order)),
+    }
+    return commit(memories, None, moved[order], changes), Packed(len(rows), kept)
+
+
+def _with_text_encoding(memories: lance.LanceDataset, config: CompressionConfig) -> lance.LanceDataset:
+    """Have what is written from now on compress texts as configured."""
+    wanted = _ENCODING if config.text == "zstd" else {}
+    found = memories.schema.field("text").metadata or {}
+    known = {each.decode() for each in found}
+    if known.intersection(_ENCODING) == wanted.keys():
+        return memories
+    memories.update_field_metadata({"text": wanted}, replace=True)
+    return memories
+
+
+def _to_pack(
+    memories: lance.LanceDataset, config: CompressionConfig
+) -> tuple[NDArray[np.int64], pa.Array, int]:
+    """Return rows and their new codes, and of how many the vector was given and stays."""
+    dimension = memories.schema.field("text_embedding").type.list_size
+    rows: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    codes: list[pa.Array] = [pa.nulls(0, pa.binary())]
+    kept = 0
+    columns = ["text_embedding", CODE_FIELD.name, "text_weight_version", "_rowid"]
+    for tier in TIERS:
+        precision: VectorPrecision = getattr(config, tier)
+        if precision == "float32":
+            continue
+        found = memories.to_table(columns=[], filter=f"tier = '{tier}'", with_row_id=True)["_rowid"]
+        for start in range(0, len(found), _BATCH_ROWS):
+            some = found[start : start + _BATCH_ROWS].to_pylist()
+            batch = memories._take_rows(some, columns=columns).combine_chunks()
+            given = batch["text_weight_version"].is_null().to_numpy()
+            kept += int((given & batch["text_embedding"].is_valid().to_numpy()).sum())
+            batch = batch.filter(pa.array(_is_finer(batch, precision, dimension) & ~given))
+            rows.append(batch["_rowid"].to_numpy().astype(np.int64))
+            codes.append(encode(_vectors(batch, dimension), precision))
+    return np.concatenate(rows), pa.concat_arrays(codes), kept
+
+
+def _is_finer(batch: pa.Table, precision: VectorPrecision, dimension: int) -> NDArray[np.bool_]:
+    """Tell which memories keep more of their vector than a precision does."""
+    order = {each: place for place, each in enumerate(PRECISIONS)}
+    lengths = pc.fill_null(pc.binary_length(batch[CODE_FIELD.name]), -1).to_numpy()
+    places = {
+        size: order["float32"] if size < 0 else order[precision_of(size, dimension)]
+        for size in np.unique(lengths).tolist()
+    }
+    finer = np.array([places[size] < order[precision] for size in lengths.tolist()], np.bool_)
+    some: NDArray[np.bool_] = batch["text_embedding"].is_valid().to_numpy() | (lengths >= 0)
+    return finer & some
+
+
+def _vectors(batch: pa.Table, dimension: int) -> NDArray[np.float32]:
+    vectors = decode(batch[CODE_FIELD.name].combine_chunks(), dimension)
+    there = batch["text_embedding"].is_valid().to_numpy()
+    if there.any():
+        vectors[there] = as_numpy(batch["text_embedding"].filter(pa.array(there)))
+    return vectors
+
+
+def _small_cold_rows(memories: lance.LanceDataset, new: int) -> NDArray[np.int64]:
+    """Return the rows of cold fragments that are to be one with ``new`` rows; by tiers, as a compaction."""
+    cold = cold_fragments(memories)
+    sizes = [each.count_rows() for each in cold]
+    start = mergeable([*sizes, new] if new else sizes)
+    merged = [
+        each
+        for place, each in enumerate(cold)
+        if place >= start or each.num_deletions * _DELETED > each.metadata.physical_rows
+    ]
+    if len(merged) + bool(new) < 2 and not any(each.num_deletions for each in merged):
+        return np.empty(0, np.int64)
+    found = [each.scanner(columns=[], with_row_id=True).to_table()["_rowid"].to_numpy() for each in merged]
+    return np.concatenate([np.empty(0, np.int64), *found]).astype(np.int64)

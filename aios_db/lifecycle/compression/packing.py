@@ -22,6 +22,7 @@ from aios_db.schema.vector_codes import PRECISIONS, decode, encode, precision_of
 from aios_db.store.cold import cold_fragments
 from aios_db.store.commit import commit
 from aios_db.store.compaction import mergeable
+from aios_db.store.snapshot import handle
 from aios_db.store.vectors import as_numpy
 
 _ENCODING: dict[str, str | None] = {
@@ -62,13 +63,13 @@ def pack(memories: lance.LanceDataset, config: CompressionConfig) -> tuple[lance
     Packed
         How many.
     """
-    memories = _with_text_encoding(memories, config)
     rows, codes, kept = _to_pack(memories, config)
     apart = _small_cold_rows(memories, len(rows))
     apart = np.setdiff1d(apart, rows)
     moved = np.concatenate([rows, apart])
     if not len(rows) and not len(apart):
         return memories, Packed(0, kept)
+    memories = _with_text_encoding(memories, config)
     order = np.argsort(moved)
     stored = memories._take_rows(apart.tolist(), columns=[CODE_FIELD.name])
     all_codes = pa.concat_arrays([codes, stored[CODE_FIELD.name].combine_chunks()])
@@ -88,8 +89,9 @@ def _with_text_encoding(memories: lance.LanceDataset, config: CompressionConfig)
     known = {each.decode() for each in found}
     if known.intersection(_ENCODING) == wanted.keys():
         return memories
-    memories.update_field_metadata({"text": wanted}, replace=True)
-    return memories
+    written = handle(memories)
+    written.update_field_metadata({"text": wanted}, replace=True)
+    return written
 
 
 def _to_pack(

@@ -115,7 +115,7 @@ class Attachment:
         try:
             self._show_tables(connection, reader, schema)
             objects = registry.sql_objects(
-                self.store.config.recall, by_source=self.store.trust.active and self.store.source_share < 1
+                self.store.config, by_source=self.store.trust.active and self.store.source_share < 1
             )
             with self.guard.watching(lambda _: None):  # DuckDB binds what it is to keep
                 macros.create(connection, objects, schema, self.suffix)

@@ -20,6 +20,7 @@ from aios_db.cursor import Cursor, Row
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
 from aios_db.fetching import Fetching
+from aios_db.lifecycle.connection import Living
 from aios_db.memories import Memories
 from aios_db.moving import Moving
 from aios_db.parameters import Parameters, Texts
@@ -47,7 +48,7 @@ MEMORY = ":memory:"
 _T = TypeVar("_T")
 
 
-class Connection(Fetching, Memories, Moving, Provenance, Undoing, Pep249Errors):
+class Connection(Fetching, Living, Memories, Moving, Provenance, Undoing, Pep249Errors):
     """A database of memories.
 
     ``execute``, ``sql``, ``begin`` and the fetch methods work on a cursor that each thread has for itself, so

@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import pyarrow as pa
 
 from aios_db.schema.errors import ProgrammingError
-from aios_db.schema.filters import CONDITIONS, Comparison, Filters
+from aios_db.schema.filters import CONDITIONS, TIMES, Filters
 from aios_db.schema.retrieval import Filter
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -29,10 +29,11 @@ class Options(Filters, total=False):
     keyword_weight: Annotated[float | None, "weight of the words"]
     graph_weight: Annotated[float | None, "weight of what arrives over links"]
     recency_weight: Annotated[float | None, "weight of how recent a memory is"]
+    superseded_penalty: Annotated[float | None, "what is taken off the score of what no longer holds"]
+    principle_penalty: Annotated[float | None, "what is taken off the score of a principle"]
 
 
 _WHOLE = ("k", "hops")
-_TIMES = (Comparison.SINCE, Comparison.UNTIL, Comparison.AS_OF)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _number(name: str, value: Any) -> int | float:
 
 
 def _condition(name: str, value: Any) -> Any:
-    if CONDITIONS[name].comparison not in _TIMES:
+    if CONDITIONS[name].comparison not in TIMES:
         return value
     from aios_db.store.values import read_moment
 

@@ -167,6 +167,86 @@ class RecallConfig:
     """Weight of the score that arrives over links."""
     recency_weight: NonNegative = 0.0
     """Weight of recency."""
+    superseded_penalty: NonNegative = 2.0
+    """Taken off the score of a memory that no longer holds (``valid_until``)."""
+    principle_penalty: NonNegative = 4.0
+    """Taken off the score of a principle, which stands beside what it was made of and takes its place."""
+
+
+@dataclass(frozen=True)
+class HeatConfig:
+    """How warm a memory is: `memory_heat` and the view `tiers`."""
+
+    half_life_s: Annotated[float, Range(1)] = 604_800.0
+    """In so many seconds after it was used last, a memory's recency halves."""
+    recency_weight: NonNegative = 0.5
+    """Weight of how long ago it was used."""
+    frequency_weight: NonNegative = 0.3
+    """Weight of how often it was recalled."""
+    content_weight: NonNegative = 0.2
+    """Weight of how rare its words are in the store (TF-IDF)."""
+    hot: Share = 0.5
+    """A memory is hot with at least this heat."""
+    cold: Share = 0.2
+    """A memory is cold with less than this heat."""
+
+
+@dataclass(frozen=True)
+class ConsolidationConfig:
+    """What becomes of short-term memories; see docs/lifecycle.md."""
+
+    policy: Literal["archive", "delete"] = "archive"
+    """What becomes of memories of which a principle was made."""
+    schedule: str = "0 3 * * *"
+    """When the consolidator runs, as a cron expression in local time; empty is never."""
+    pressure_rows: NonNegativeInt = 0
+    """It also runs when so many memories are in the short tier; 0 is never."""
+    pressure_bytes: NonNegativeInt = 0
+    """It also runs when the database takes so many bytes on the disk; 0 is never."""
+    check_interval_s: Annotated[float, Range(0.05)] = 60.0
+    """How often the consolidator looks whether there is pressure."""
+    min_age_s: NonNegative = 3_600.0
+    """The consolidator leaves alone what was stored less than so long ago; by hand, all is taken."""
+    min_cluster: Annotated[int, Range(2)] = 3
+    """Least memories of a principle."""
+    max_cluster: Annotated[int, Range(2)] = 12
+    """Most memories of a principle."""
+    min_affinity: NonNegative = 0.4
+    """Least weight of the links by which two memories belong together."""
+    sentences: PositiveInt = 3
+    """Most sentences of a principle that quotes."""
+    max_loss: Share = 0.05
+    """A consolidation that loses more than this share of what past queries had found is refused."""
+    past_queries: NonNegativeInt = 256
+    """How many past queries are kept to measure that, up to twice as many; 0 keeps none."""
+
+
+@dataclass(frozen=True)
+class LlmConfig:
+    """A language model that writes principles; without one, they quote."""
+
+    provider: Literal["none", "ollama", "claude", "openai"] = "none"
+    """Who answers; ``openai`` is every endpoint that speaks its protocol."""
+    model: str = ""
+    """The model's name there."""
+    base_url: str = ""
+    """Where it is; by default the provider's own address, for Ollama ``http://127.0.0.1:11434``."""
+    api_key_variable: str = ""
+    """Environment variable with the key; by default ``ANTHROPIC_API_KEY`` or ``OPENAI_API_KEY``."""
+    stream: bool = False
+    """Take the answer in pieces, as it comes."""
+    timeout_s: Annotated[float, Range(0.1)] = 60.0
+    """How long an answer may take."""
+    retries: NonNegativeInt = 3
+    """How often a request is made again when the model is busy, or cannot be reached."""
+    backoff_s: NonNegative = 1.0
+    """Wait before the first of these; it doubles with each."""
+    max_tokens: PositiveInt = 400
+    """Most tokens of an answer."""
+    tokens_per_run: PositiveInt = 200_000
+    """Most tokens, both ways, of one consolidation run; what is left is quoted."""
+    requests_per_minute: PositiveInt = 60
+    """Most requests in a minute."""
 
 
 @dataclass(frozen=True)
@@ -311,6 +391,9 @@ class Config:
     storage: StorageConfig = field(default_factory=StorageConfig)
     links: LinksConfig = field(default_factory=LinksConfig)
     recall: RecallConfig = field(default_factory=RecallConfig)
+    heat: HeatConfig = field(default_factory=HeatConfig)
+    consolidation: ConsolidationConfig = field(default_factory=ConsolidationConfig)
+    llm: LlmConfig = field(default_factory=LlmConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
     compression: CompressionConfig = field(default_factory=CompressionConfig)
     search: SearchConfig = field(default_factory=SearchConfig)

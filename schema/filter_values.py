@@ -174,5 +174,6 @@ _READERS: dict[Comparison, Callable[[str, Any], Any]] = {
     Comparison.SINCE: _microseconds,
     Comparison.UNTIL: _microseconds,
     Comparison.AS_OF: _microseconds,
+    Comparison.VALID_AT: _microseconds,
     Comparison.HOLDS: _json,
 }

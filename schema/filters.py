@@ -35,6 +35,7 @@ class Comparison(Enum):
     UNTIL = "the memory's time is earlier"
     WITHIN = "the memory is one of those named"
     AS_OF = "the memory was known then"
+    VALID_AT = "the memory held then"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ _least = partial(Condition, comparison=Comparison.AT_LEAST)
 _trusted = partial(Condition, comparison=Comparison.TRUSTED)
 _since = partial(Condition, comparison=Comparison.SINCE)
 _until = partial(Condition, comparison=Comparison.UNTIL)
+_valid_at = partial(Condition, comparison=Comparison.VALID_AT)
 _as_of = partial(Condition, comparison=Comparison.AS_OF)
 _within = partial(Condition, comparison=Comparison.WITHIN)
 
@@ -86,6 +88,9 @@ class Filters(TypedDict, total=False):
     metadata: Annotated[Values, _holds("metadata", doc="only where the metadata has these values")]
     min_importance: Annotated[Number, _least("importance", doc="only what is at least so important, 0 to 1")]
     min_trust: Annotated[Number, _trusted("trust", doc="only what is trusted at least so much, 0 to 1")]
+    valid_at: Annotated[
+        Time, _valid_at("valid_until", doc="only what held at this time: said by then, and not superseded")
+    ]
     within: Annotated[Texts, _within("memory_id", doc="only the memories with these ids")]
     as_of: Annotated[Time, _as_of("created_at", doc="what was known at this time, as it was then")]
 
@@ -94,6 +99,9 @@ def _conditions() -> dict[str, Condition]:
     hints = get_type_hints(Filters, include_extras=True)
     return {name: get_args(hint)[-1] for name, hint in hints.items()}
 
+
+TIMES = (Comparison.SINCE, Comparison.UNTIL, Comparison.AS_OF, Comparison.VALID_AT)
+"""Comparisons with a time, which the index takes in microseconds since 1970."""
 
 CONDITIONS: Mapping[str, Condition] = _conditions()
 """The filters by name, in the order of the SQL macros' arguments."""

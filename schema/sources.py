@@ -5,6 +5,8 @@ from __future__ import annotations
 from aios_db.schema.errors import ProgrammingError
 
 PYTHON, SQL, SHELL = "python", "sql", "cli"
+CONSOLIDATION = "consolidation"
+"""The source of principles; what counts of it is the least of the trust in their own sources."""
 ENTRIES = (PYTHON, SQL, SHELL)
 
 

@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-from aios_db.schema.filters import CONDITIONS, Comparison
+from aios_db.schema.filters import CONDITIONS, TIMES
 
 # Microseconds; infinity has none, and is refused by its name.
 _MOMENT = (
     "list_transform([{0}::TIMESTAMPTZ], lambda given: coalesce(epoch_us(given)::VARCHAR, given::VARCHAR))[1]"
 )
-_FIELDS = {Comparison.SINCE: _MOMENT, Comparison.UNTIL: _MOMENT, Comparison.AS_OF: _MOMENT}
+_FIELDS = dict.fromkeys(TIMES, _MOMENT)
 
 
 def written_out(text: str) -> str:

@@ -17,7 +17,7 @@ import duckdb
 
 from aios_db.udfs import filters
 
-_CREATE = re.compile(r"\bCREATE\s+(?P<kind>MACRO|VIEW)\s+(?P<name>\w+)", re.IGNORECASE)
+_CREATE = re.compile(r'\bCREATE\s+(?P<kind>MACRO|VIEW)\s+"?(?P<name>\w+)"?', re.IGNORECASE)
 _FUNCTION = re.compile(r"\baios_\w+")
 # The lines right before a statement, up to what is indented.
 _COMMENT = re.compile(r"^-- \S.*\n(?:-- \S.*\n)*(?=(?:--.*\n)*\Z)", re.MULTILINE)
@@ -104,7 +104,7 @@ def drop(connection: duckdb.DuckDBPyConnection, objects: tuple[SqlObject, ...]) 
     """Drop the temporary objects that `create` made."""
     for item in reversed(objects):
         kind = "VIEW" if item.kind == "VIEW" else ("MACRO TABLE" if item.is_table else "MACRO")
-        connection.execute(f"DROP {kind} IF EXISTS temp.main.{item.name}")
+        connection.execute(f"DROP {kind} IF EXISTS temp.main.{quoted(item.name)}")
 
 
 def quoted(name: str) -> str:
@@ -114,14 +114,14 @@ def quoted(name: str) -> str:
 
 def _placed(item: SqlObject, names: set[str], schema: str | None) -> str:
     if schema is None:
-        return _CREATE.sub(f"CREATE OR REPLACE TEMP {item.kind} {item.name}", item.statement, count=1)
+        return _CREATE.sub(f"CREATE OR REPLACE TEMP {item.kind} {quoted(item.name)}", item.statement, count=1)
     prefix = quoted(schema) + "."
     head = _CREATE.match(item.statement)
     assert head is not None  # `load` found it there
     body = item.statement[head.end() :]
     if not item.calls:
-        return f"CREATE OR REPLACE {item.kind} {prefix}{item.name}{body}"
+        return f"CREATE OR REPLACE {item.kind} {prefix}{quoted(item.name)}{body}"
     calls = "|".join(sorted(names, key=len, reverse=True))
     body = re.sub(rf"(?<![\w.\"'])({calls})(?=\s*\()", lambda match: prefix + match[1], body)
     body = re.sub(r"(?<=\bFROM )lance_\w+", lambda match: prefix + match[0], body)
-    return f"CREATE OR REPLACE {item.kind} {prefix}{item.name}{body}"
+    return f"CREATE OR REPLACE {item.kind} {prefix}{quoted(item.name)}{body}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 
-from aios_db.schema.config import RecallConfig
+from aios_db.schema.config import Config
 from aios_db.udfs import (
     compression,
     embed,
     federation,
     history,
+    lifecycle,
     macros,
     media,
     memory,
@@ -32,6 +33,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     *trust.FUNCTIONS,
     *weights.FUNCTIONS,
     *federation.FUNCTIONS,
+    *lifecycle.FUNCTIONS,
 )
 
 DEFERRED: tuple[DeferredWrite, ...] = memory.DEFERRED
@@ -47,7 +49,7 @@ TABLES = (
     "consolidation_log",
 )
 
-VIEWS = ("changes", "quarantined")
+VIEWS = ("changes", "quarantined", "tiers")
 """Views that are no tables."""
 
 TOPICS = (
@@ -66,17 +68,25 @@ TOPICS = (
 _BY_SOURCE = "best_of_sources"
 
 
-_DEFAULTS = RecallConfig()
+_DEFAULTS = Config()
+_PLAN = ("min_cluster", "max_cluster", "min_affinity")
 
 
-def sql_objects(recall: RecallConfig = _DEFAULTS, *, by_source: bool = False) -> tuple[macros.SqlObject, ...]:
+def sql_objects(config: Config = _DEFAULTS, *, by_source: bool = False) -> tuple[macros.SqlObject, ...]:
     """Return every macro and view of ``udfs/sql`` in the order to create them, with configured defaults.
 
     ``by_source`` limits what one source may have of an answer.
     """
+    configured = {
+        "recall": asdict(config.recall),
+        "memory_heat": asdict(config.heat),
+        "consolidation_plan": {name: getattr(config.consolidation, name) for name in _PLAN},
+    }
     instead = {item.name: item for item in macros.load(_BY_SOURCE)} if by_source else {}
     objects = [
-        macros.with_defaults(item, asdict(recall)) if item.name == "recall" else instead.get(item.name, item)
+        macros.with_defaults(item, configured[item.name])
+        if item.name in configured
+        else instead.get(item.name, item)
         for topic in TOPICS
         for item in macros.load(topic)
     ]

@@ -79,6 +79,14 @@ class Index(Protocol):
         """Return when the memories happened."""
         ...
 
+    def ends(self, row_ids: RowIds) -> NDArray[np.int64]:
+        """Return until when the memories hold."""
+        ...
+
+    def has(self, row_ids: RowIds, column: str, value: str) -> NDArray[np.bool_]:
+        """Return which memories have a value in a column."""
+        ...
+
     def memories(
         self, memory_ids: Sequence[str] | pa.StringArray
     ) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
@@ -123,6 +131,10 @@ class Searchable(Protocol):
         """Note that memories were recalled together."""
         ...
 
+    def asked(self, text: str, where: str, found: Sequence[str]) -> None:
+        """Note a question, its filter and what it found."""
+        ...
+
 
 _FILTER = "VARCHAR"  # as `memory_filter` returns it
 _HIT = [("memory_id", pa.string()), ("score", pa.float64()), ("standard_score", pa.float64())]
@@ -140,6 +152,9 @@ _REACHED = pa.struct(
         ("age", pa.float64()),
         ("given", pa.int32()),
         ("ceiling", pa.float64()),
+        ("archived", pa.bool_()),
+        ("principle", pa.bool_()),
+        ("superseded", pa.bool_()),
     ]
 )
 _NEIGHBOR = pa.struct([("memory_id", pa.string()), ("distance", pa.int32())])
@@ -273,10 +288,19 @@ def spread(  # noqa: PLR0917 - one argument a column
             pa.array(time.time() - times / 1e6),
             _places(first, rows, reached),
             pa.array(ceilings(index.trust(reached))),
+            pa.array(index.has(reached, "tier", "archived")),
+            pa.array(index.has(reached, "kind", "principle")),
+            pa.array(index.ends(reached) <= _looked_at(where)),
         ]
         return pa.StructArray.from_arrays(columns, fields=list(_REACHED))
 
     return _each_row(_REACHED, one, memory_ids, scores, hops, _filters(wheres), most)
+
+
+def _looked_at(where: Filter) -> int:
+    """Return the time that a question is about, in microseconds: now, or when it looks back to."""
+    given = (where.values.get(name) for name in ("valid_at", "as_of"))
+    return next((each for each in given if each is not None), time.time_ns() // 1000)
 
 
 def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Array:
@@ -324,9 +348,10 @@ def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array, wheres: p
     for text, name, is_known in zip(texts.to_pylist(), memory_ids.to_pylist(), known.tolist(), strict=True):
         if is_known:
             together.setdefault(text, []).append(name)
-    for each in together.values() if not any(times) else ():
+    for text, each in together.items() if not any(times) else ():
         check()
         store.touch(each)
+        store.asked(text, filters[0].text(), each)
     rows = _struct(found)
     return rows if known.all() else rows.take(pa.array(np.cumsum(known) - 1, mask=~known))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from aios_db.checking.faults import Faults
-from aios_db.schema.database import CHANGES, MARKER, OWED, RECALLS
+from aios_db.schema.database import CHANGES, MARKER, OWED, QUERIES, RECALLS
 from aios_db.schema.errors import OperationalError
 from aios_db.store.change_log import begun_after
 from aios_db.store.framed_log import damaged_bytes
@@ -18,6 +18,7 @@ from aios_db.store.marker import COPY, Marker, parsed
 
 _MARKER = "aios repair writes it anew"
 _COUNTS = "the counts in it are lost; the log is written anew as it grows"
+_QUERIES = "consolidations are measured on the rest of the past queries; delete it"
 _CHANGES = "the changes in it cannot be listed or undone; the log is written anew as it grows"
 _CHANGES_GONE = "changes that were in it can be neither listed nor undone; the next one begins it anew"
 _OWED = "whoever opens the database or writes next finishes it"
@@ -40,7 +41,7 @@ def check_marker(faults: Faults, schema: pa.Schema | None) -> None:
 def check_files(faults: Faults) -> None:
     """Read what lies beside the tables, as far as it is there."""
     database = faults.database
-    for name, lost in ((RECALLS, _COUNTS), (CHANGES, _CHANGES)):
+    for name, lost in ((RECALLS, _COUNTS), (CHANGES, _CHANGES), (QUERIES, _QUERIES)):
         path = database / name
         for start, end in _damaged(path) if path.exists() else ():
             faults.file(path, f"cannot be read in its bytes {start} to {end}", lost)

@@ -37,6 +37,7 @@ COMMANDS = {
     "salvage": "aios_db.cli.salvaging:salvage",
     "optimize": "aios_db.cli.database:optimize",
     "migrate": "aios_db.cli.migrating:migrate",
+    "consolidator": "aios_db.cli.consolidator:consolidator",
     "models": "aios_db.cli.models:models",
     "warm": "aios_db.cli.tuning:warm",
     "cards": "aios_db.cli.cards:cards",

@@ -55,6 +55,7 @@ Examples:
 @click.option("--keyword-weight", type=float, help="Weight of the words.")
 @click.option("--graph-weight", type=float, help="Weight of what arrives over links.")
 @click.option("--recency-weight", type=float, help="Weight of how recent a memory is.")
+@click.option("--superseded-penalty", type=float, help="What is taken off the score of what no longer holds.")
 @with_json
 @with_database
 @click.pass_obj

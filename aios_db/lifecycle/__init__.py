@@ -1,1 +1,1 @@
-"""The life of a memory: what becomes of it after it was written."""
+"""The life of a memory: heat, consolidation, what supersedes what, compression and eviction."""

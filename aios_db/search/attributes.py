@@ -21,6 +21,8 @@ _ODD = (
     2 * np.random.default_rng(1).integers(1 << 62, size=1 << 16, dtype=np.uint64) + 1
 )  # checksum of a vector
 
+FOREVER = np.iinfo(np.int64).max
+
 
 def attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
     """Return the columns of `part.COLUMNS` that need no analysis."""
@@ -49,6 +51,7 @@ def attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
         "hashes": hashes,
         "names": np.array([shared_name(title) for title in titles], np.uint64),
         "times": times.to_numpy(),
+        "ends": pc.fill_null(batch["valid_until"].cast(pa.int64()), FOREVER).to_numpy(),
         **hashed,
         **{name: batch[name].to_numpy(zero_copy_only=False) for name in NUMBERS},
     }

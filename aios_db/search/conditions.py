@@ -58,6 +58,10 @@ def _is_until(part: Part, _: str, time: int, documents: Documents) -> NDArray[np
     return part.columns["times"][documents] < time
 
 
+def _is_valid_at(part: Part, _: str, time: int, documents: Documents) -> NDArray[np.bool_]:
+    return (part.columns["times"][documents] <= time) & (part.columns["ends"][documents] > time)
+
+
 def _is_within(part: Part, _: str, rows: NDArray[np.int64], documents: Documents) -> NDArray[np.bool_]:
     at = part.positions(rows)
     mask = np.zeros(len(part), np.bool_)
@@ -80,4 +84,5 @@ PASSED: dict[Comparison, Callable[[Part, str, Any, Documents], NDArray[np.bool_]
     Comparison.UNTIL: _is_until,
     Comparison.WITHIN: _is_within,
     Comparison.AS_OF: _is_there,
+    Comparison.VALID_AT: _is_valid_at,
 }

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from aios_db.provenance.standing import Standing
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.analyzer import AUTO, Analyzer
 from aios_db.search.build import merge
 from aios_db.search.kinship import Kinship
+from aios_db.search.linkrun import Links
 from aios_db.search.lookups import Lookups
 from aios_db.search.part import Part
 from aios_db.search.searching import Searching
@@ -163,6 +167,29 @@ class SearchIndex(Lookups, Kinship, Searching):
                     self._use(segment)
                 if self._tables is not None:
                     self._catch_up(*self._tables)
+
+    # What would be: of an index that follows no table any more
+
+    def rows(self) -> RowIds:
+        """Return the row ids of all memories."""
+        with self._lock:
+            return self._view.all_rows()
+
+    def suppose(self, rows: Iterable[pa.RecordBatch], gone: RowIds | None = None) -> None:
+        """Put rows, with `source.MEMORY_COLUMNS` and ``_rowid``, and take others out, as if a table had."""
+        with self._lock:
+            writer = Writer(self._view, self.scope)
+            self._view.forget_queries()
+            if gone is not None:
+                writer.kill(gone)
+            for batch in rows:
+                writer.put(batch)
+
+    def suppose_links(self, links: Links) -> None:
+        """Put links, as if the table had them."""
+        with self._lock:
+            self._view.forget_queries()
+            self._view.graph.put(links)
 
     # Inside
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aios_db.schema.retrieval import RowIds
 from aios_db.search.keys import Keys, digests_of, heads
 from aios_db.search.linkrun import Links
+from aios_db.search.ranking import digest64
 from aios_db.search.view import Viewing
 
 
@@ -63,6 +64,17 @@ class Lookups(Viewing):
         """Return when each memory happened, or was stored: microseconds since 1970."""
         with self._lock:
             return self._view.column("times", row_ids)
+
+    def ends(self, row_ids: RowIds) -> NDArray[np.int64]:
+        """Return until when each memory holds: microseconds since 1970, `FOREVER` where nothing ends it."""
+        with self._lock:
+            return self._view.column("ends", row_ids)
+
+    def has(self, row_ids: RowIds, column: str, value: str) -> NDArray[np.bool_]:
+        """Tell which memories have this value in a column that filters compare."""
+        with self._lock:
+            found: NDArray[np.bool_] = self._view.column(column, row_ids) == np.uint64(digest64(value))
+        return found
 
     def memories(self, memory_ids: Keys) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
         """Return which memories are there, and of those the columns of `returned_schema`, in their order."""

@@ -29,10 +29,11 @@ COLUMNS: dict[str, npt.DTypeLike] = {
     "hashes": np.uint64,  # beginning of the content hash's digest, see `KeyTable`
     "names": np.uint64,  # hash of the title's name, which several memories may have; 0 without a title
     "times": np.int64,  # microseconds since 1970: occurred_at, or created_at
+    "ends": np.int64,  # valid_until, the greatest number there is where that is NULL
     **dict.fromkeys(HASHED, np.uint64),  # 0 for a missing value
     **dict.fromkeys(NUMBERS, np.float32),
 }
-ATTRIBUTES = ("times", *HASHED, *NUMBERS)  # change in place: nothing is derived from them
+ATTRIBUTES = ("times", "ends", *HASHED, *NUMBERS)  # change in place: nothing is derived from them
 _FEW = 16
 _NOWHERE = np.empty(0, np.int64)
 

@@ -45,7 +45,7 @@ logger = logging.getLogger("aios_db.search")
 # 10: recall does not share a link's gain; 11: moments by percents of the mean length
 # 12: names of titles, and which end of a link its entry is at
 # 14: segment.json has a checksum of its own
-# 16: links of the kind superseded_by
+# 16: links of the kind superseded_by, and until when memories hold
 FORMAT = 16
 _POINTER = "CURRENT"
 _ROWS = "rows.arrow"

@@ -23,8 +23,9 @@ def commit(
     inserted: pa.Table | None = None,
     row_ids: NDArray[np.int64] | None = None,
     changes: Mapping[str, pa.Array] | None = None,
+    gone: NDArray[np.int64] | None = None,
 ) -> lance.LanceDataset:
-    """Insert rows and change others; readers see both or neither.
+    """Insert rows, change others and delete some; readers see all of it or nothing.
 
     Lance's `merge_insert` finds the rows to change by a scan of the key, and `update` has one expression
     for all rows. Here the changed rows are written as a new fragment that carries their row ids over, and
@@ -40,6 +41,8 @@ def commit(
         int64 ``(n,)``, the rows to change, all present, without repeats.
     changes
         For each changed column its ``n`` new values, in the order of ``row_ids``.
+    gone
+        int64 ``(m,)``, the rows to delete, all present, without repeats, none of them among ``row_ids``.
 
     Returns
     -------
@@ -49,9 +52,13 @@ def commit(
     operation = lance.LanceOperation.Update()
     if inserted is not None and len(inserted):
         operation.new_fragments += write_fragments(inserted, dataset)
+    old = [np.empty(0, np.uint64)]
     if row_ids is not None and changes and len(row_ids):
-        _move(dataset, operation, row_ids, changes)
-    if not operation.new_fragments:
+        old.append(_rewrite(dataset, operation, row_ids, changes))
+    if gone is not None and len(gone):
+        old.append(dataset._take_rows(gone.tolist(), columns=["_rowaddr"])["_rowaddr"].to_numpy())
+    _remove(dataset, operation, np.concatenate(old))
+    if not (operation.new_fragments or operation.updated_fragments or operation.removed_fragment_ids):
         return dataset
     check_written(Path(dataset.uri), [*operation.new_fragments, *operation.updated_fragments])
     change = operation if operation.updated_fragments or operation.removed_fragment_ids else None
@@ -143,18 +150,19 @@ def delete(dataset: lance.LanceDataset, row_ids: NDArray[np.int64]) -> lance.Lan
     return written
 
 
-def _move(
+def _rewrite(
     dataset: lance.LanceDataset,
     operation: lance.LanceOperation.Update,
     row_ids: NDArray[np.int64],
     changes: Mapping[str, pa.Array],
-) -> None:
-    """Add to ``operation`` the changed rows as new fragments, and their deletion from the old ones."""
+) -> NDArray[np.uint64]:
+    """Add to ``operation`` the changed rows as new fragments; return where they are now."""
     schema = dataset.schema
     rows = dataset._take_rows(row_ids.tolist(), columns=[*schema.names, "_rowid", "_rowaddr"])
-    _remove(dataset, operation, rows["_rowaddr"].to_numpy())
     columns = [changes[name] if name in changes else rows[name] for name in schema.names]
     _put(dataset, operation, pa.table(columns, schema=schema), rows["_rowid"].to_pylist())
+    addresses: NDArray[np.uint64] = rows["_rowaddr"].to_numpy()
+    return addresses
 
 
 def _remove(

@@ -44,6 +44,13 @@ class Deferring(Recording):
             self.recalls.add(memory_ids, apart(self.index, memory_ids, self.scope, ceiling))
             self._maintenance.notify()
 
+    def asked(self, text: str, where: str, found: Sequence[str]) -> None:
+        """Note that a question, with a filter as JSON, found these memories, best first."""
+        self._check_open()
+        self.queries.add(text, where, found, self.scope.values)
+        if self.queries.unwritten:
+            self._maintenance.notify()
+
     def flush(self) -> None:
         """Write recall counts and the derived link column now, and not a moment later."""
         self._check_open()
@@ -65,6 +72,7 @@ class Deferring(Recording):
         recalls, due_s = self.recalls, self.config.storage.link_recalled_s
         with operational(f"writing recall counts of {self.path}"):
             recalls.flush(self._is_there)
+            self.queries.flush()
         if recalls.pairs and (everything or recalls.waiting_s >= due_s or recalls.pairs >= _MOST_PAIRS):
             self._link_recalled()
         relinked = self._pending.drain()

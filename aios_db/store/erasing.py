@@ -60,6 +60,7 @@ class Erasing(Finishing):
         before = erasure.files_of(self.path)
         size = erasure.size_of(before)
         self._forget(chosen, draft, confirm=True)
+        self.queries.forget()  # a question may hold what is erased
         memories_, links = erasure.rewrite(self.memories), erasure.rewrite(self.links)
         self.renew_index(memories_, links)
         self.index.save()

@@ -20,6 +20,7 @@ from aios_db.search.visible import Visible
 from aios_db.store.commit import commit
 from aios_db.store.links import stored_links
 
+_NONE = np.empty(0, np.int64)
 _KEY = ("source_id", "target_id", "kind")
 
 
@@ -115,7 +116,7 @@ def links_of_new(
         texts: list[str] = memories._take_rows(row_ids.tolist(), columns=["text"])["text"].to_pylist()
         return texts
 
-    proposed = _within_walls(index, new, config, texts_of)
+    proposed = _within_walls(index, _not_summing_up(new), config, texts_of)
     wanted = np.isin(proposed.kinds, [kind_code(each) for each in kinds])
     named = [(kind_code(each), *_named(index, new, each)) for each in NAMED if each in kinds]
     first = np.concatenate([proposed.sources[wanted], *(sources for _, sources, _ in named)])
@@ -156,6 +157,12 @@ def _named(index: SearchIndex, new: pa.Table, name: str) -> tuple[NDArray[np.int
     return rows[linked], origins[linked]
 
 
+def _not_summing_up(new: pa.Table) -> pa.Table:
+    """Return the memories that are no principles: these are linked with what they were made of only."""
+    made = pc.and_(pc.equal(new["kind"], "principle"), new["derived_from"].is_valid())
+    return new.filter(pc.invert(made)) if pc.any(made).as_py() else new
+
+
 def _within_walls(
     index: SearchIndex, new: pa.Table, config: LinksConfig, texts_of: Callable[[NDArray[np.int64]], list[str]]
 ) -> ProposedLinks:
@@ -164,6 +171,8 @@ def _within_walls(
     What they are is as if there were no others: a memory of nobody is linked with such only, and how one is
     linked does not follow from what is trusted less.
     """
+    if not len(new):
+        return ProposedLinks(_NONE, _NONE, _NONE.astype(np.uint8), _NONE.astype(np.float32))
     rows = index.find_ids(new["memory_id"].combine_chunks())
     users, classes = index.users(rows), index.classes(rows)
     found = []

@@ -14,6 +14,7 @@ from pathlib import Path
 import lance
 from filelock import FileLock, Timeout
 
+from aios_db.lifecycle.past_queries import PastQueries
 from aios_db.models.following import Following
 from aios_db.models.versions import WeightVersions
 from aios_db.provenance.policy import SourceTrust
@@ -21,6 +22,7 @@ from aios_db.provenance.releases import Releases
 from aios_db.provenance.standing import Standing
 from aios_db.schema import association_links, memories, quarantine_releases
 from aios_db.schema.config import Config
+from aios_db.schema.database import QUERIES
 from aios_db.schema.errors import InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
@@ -65,6 +67,8 @@ class OpenDatabase:
         What SQL functions may read besides the database.
     recalls
         How often memories were recalled, which the tables do not say.
+    queries
+        A sample of what was asked.
     damaged
         Tables beside the memories that cannot be read; while there are any, nothing is written.
     trust
@@ -103,6 +107,9 @@ class OpenDatabase:
         self.change_log = ChangeLog(path, config.storage.keep_changes)
         with operational(f"opening {path}"):
             self.recalls = Recalls(path / layout.RECALLS, read_only=self.read_only)
+            self.queries = PastQueries(
+                path / QUERIES, config.consolidation.past_queries, read_only=self.read_only
+            )
         with operational(f"opening {path}"):
             self._session = lance.Session(  # type: ignore[attr-defined]
                 index_cache_size_bytes=config.storage.index_cache_bytes,

@@ -32,7 +32,7 @@ class MemoryStore(Upkeep):
     Its parts lie in files of their own, each of which stands on those before: `OpenDatabase` (the snapshot),
     `Reading`, `Recording` (changes and their log), `Deferring` (what is written a moment later), `Writes`,
     `LinkWrites`, `Adopting` (exports), `Keeping` (quarantine and sources), `Undoing`, `Finishing` (what was
-    broken off), `Erasing` and `Upkeep`.
+    broken off), `Erasing`, `Consolidating` and `Upkeep`.
     """
 
     _logging: Callable[[], object]
@@ -114,7 +114,9 @@ class MemoryStore(Upkeep):
         self._maintenance.stop()
         try:
             self._closing = True
-            if not self.read_only and (self._pending or self.recalls.unwritten or self.index.needs_save):
+            if not self.read_only and (
+                self._pending or self.recalls.unwritten or self.queries.unwritten or self.index.needs_save
+            ):
                 self.maintain()
         except Error as error:
             logger.warning("closed without writing recall counts: %s", error)

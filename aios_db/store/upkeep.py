@@ -10,18 +10,18 @@ import lance
 import pyarrow as pa
 
 from aios_db.engine.weights.pressure import give_back_freed
+from aios_db.lifecycle.committing import Consolidating
 from aios_db.lifecycle.compression.packing import Packed, pack
 from aios_db.schema import memories
 from aios_db.schema.changes import REEMBED
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows
-from aios_db.store.erasing import Erasing
 from aios_db.store.failures import operational
 from aios_db.store.linking import link_missing
 from aios_db.store.repair import RepairReport, repair
 from aios_db.store.snapshot import handle
 
 
-class Upkeep(Erasing):
+class Upkeep(Consolidating):
     """What maintenance does, and what can be asked for."""
 
     def maintain(self) -> None:

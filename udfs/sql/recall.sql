@@ -48,7 +48,8 @@ SELECT unnest(aios_score(unit_vector(vector), content, ids), recursive := true);
 -- which of the given ones it is, from 1. Of one given twice the first score counts. `ceiling` is what its score cannot
 -- exceed, by the trust in it: infinity where it is trusted fully. `most` leaves only that many of
 -- those that were not given, of each class of trust the ones where most arrived. Scores flow to what is trusted as much
--- or less, and never to what is trusted more.
+-- or less, and never to what is trusted more. `archived` says that a memory is in that tier, `superseded` that it no longer
+-- holds now, or at the time that is looked back to.
 CREATE MACRO spread(ids, scores, hops := 1, /* filters */, filter := NULL, most := NULL) AS TABLE
 SELECT unnest(aios_spread(ids, scores, whole_number('hops', hops)::INTEGER,
     aios_filter(/* given filters */, filter), coalesce(most, -1)), recursive := true);
@@ -85,12 +86,12 @@ CREATE MACRO best_of(ranked, k, filter := NULL) AS ranked[:k];
 --                  standardised scores, so that they can be added
 --   2. fused:      all of them, with their weighted sums
 --   3. reached:    what arrives over links from those that are better than average
---   4. ranked:     the sum of all parts, under the ceiling of what is not trusted fully (schema/trust.py), cut to k; ties
---                  by memory_id, that is by time
+--   4. ranked:     the sum of all parts, less what no longer holds gives up, under the ceiling of what is not trusted fully (schema/trust.py), cut to k; of
+--                  equal ones what is archived comes last, then by memory_id, that is by time
 --   5.             their rows; that they were recalled together is counted, and strengthens their links
 CREATE MACRO recall(
     query, k := 10, hops := 1, /* filters */, filter := NULL, min_score := NULL,
-    vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0
+    vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0, superseded_penalty := 2.0, principle_penalty := 4.0
 ) AS TABLE
 WITH asked AS MATERIALIZED (
     SELECT *, embed(left(content, 8192)) AS vector, search_depth(most) AS depth
@@ -101,7 +102,9 @@ WITH asked AS MATERIALIZED (
             'vector': finite_number('vector_weight', vector_weight, 0),
             'keyword': finite_number('keyword_weight', keyword_weight, 0),
             'graph': finite_number('graph_weight', graph_weight, 0),
-            'recency': finite_number('recency_weight', recency_weight, 0)
+            'recency': finite_number('recency_weight', recency_weight, 0),
+            'superseded': finite_number('superseded_penalty', superseded_penalty, 0),
+            'principle': finite_number('principle_penalty', principle_penalty, 0)
         }
     )) AS given(content, conditions, most, links, least, weights)
     WHERE CASE WHEN content IS NULL THEN false WHEN regexp_matches(content, '[^\s\p{Z}]') THEN true
@@ -120,10 +123,12 @@ fused AS MATERIALIZED (
     FROM candidates, asked
 ),
 reached AS MATERIALIZED (
-    SELECT content, conditions, most, least, memory_id, distance, graph_score,
+    SELECT content, conditions, most, least, memory_id, distance, graph_score, archived,
         coalesce(vector_scores[given], 0) AS vector_score, coalesce(keyword_scores[given], 0) AS keyword_score,
         exp(-greatest(age, 0) / (30 * 86400)) AS recency_score,
-        coalesce(scores[given], 0) + weights.graph * graph_score + weights.recency * recency_score AS uncapped,
+        coalesce(scores[given], 0) + weights.graph * graph_score + weights.recency * recency_score
+            - CASE WHEN superseded THEN weights.superseded ELSE 0 END
+            - CASE WHEN principle THEN weights.principle ELSE 0 END AS uncapped,
         uncapped / (1 + greatest(uncapped, 0) / ceiling) AS score
     FROM (
         SELECT * EXCLUDE (ids), unnest(aios_spread(ids, scores, links::INTEGER, conditions, depth), recursive := true)
@@ -134,7 +139,7 @@ ranked AS MATERIALIZED (
     SELECT best_of(list({
         'content': content, 'conditions': conditions, 'memory_id': memory_id, 'score': score, 'vector_score': vector_score,
         'keyword_score': keyword_score, 'graph_score': graph_score, 'recency_score': recency_score, 'links': distance
-    } ORDER BY score DESC, memory_id), any_value(most), filter := any_value(conditions)) AS best
+    } ORDER BY score DESC, archived, memory_id), any_value(most), filter := any_value(conditions)) AS best
     FROM reached
     WHERE score >= least
 )

@@ -1,0 +1,137 @@
+"""What a consolidation would do to recall, on the own past queries: before anything is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from aios_db.lifecycle.asking import Asking
+from aios_db.lifecycle.past_queries import PastQuery
+from aios_db.lifecycle.principles import Principle
+from aios_db.schema.association_links import KINDS
+from aios_db.schema.memories import KEY
+from aios_db.search.graph import kind_code
+from aios_db.search.linkrun import Links
+from aios_db.search.source import MEMORY_COLUMNS
+from aios_db.store.linking import links_of_new
+
+if TYPE_CHECKING:
+    from aios_db.search.index import SearchIndex
+    from aios_db.store.store import MemoryStore
+
+_RECALL = "SELECT memory_id, derived_from FROM recall(?, filter := ?, k := {})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Evidence recall: of what past queries found, the share that `recall` finds."""
+
+    queries: int
+    before: float | None
+    after: float | None
+
+    @property
+    def loss(self) -> float:
+        """How much of it is lost; 0 where nothing was asked yet."""
+        return 0.0 if self.before is None or self.after is None else self.before - self.after
+
+
+NOTHING_ASKED = Comparison(0, None, None)
+
+
+def compare(
+    store: MemoryStore,
+    principles: Sequence[Principle],
+    rows: pa.Table,
+    policy: str,
+    queries: Sequence[PastQuery],
+) -> Comparison:
+    """Return how recall does now, and with a consolidation.
+
+    A memory that a query had found counts as found when it is returned, or a principle that is derived
+    from it.
+
+    Parameters
+    ----------
+    principles
+        Of one owner.
+    rows
+        They as rows of `memories`, with their vectors.
+    policy
+        ``archive`` or ``delete``.
+    queries
+        Those whose findings that are gone by now do not count.
+    """
+    store.refresh()
+    asked = [
+        (each, still)
+        for each in queries
+        if (
+            still := [
+                name
+                for name, row in zip(each.found, store.index.find_ids(each.found), strict=True)
+                if row >= 0
+            ]
+        )
+    ]
+    if not asked:
+        return NOTHING_ASKED
+    sources = [each.memory_id for principle in principles for each in principle.cluster.sources]
+    before = _found(store, store.index, asked)
+    after = _found(store, _supposed(store, rows, sources, policy), asked)
+    return Comparison(len(asked), before, after)
+
+
+def of_owner(queries: Sequence[PastQuery], owner: Mapping[str, str | None]) -> list[PastQuery]:
+    """Return the queries that may see the memories of an owner."""
+    return [
+        each
+        for each in queries
+        if all(owner[name] is None or owner[name] == value for name, value in each.scope.items())
+    ]
+
+
+def _found(store: MemoryStore, index: SearchIndex, asked: Sequence[tuple[PastQuery, list[str]]]) -> float:
+    shares = []
+    with Asking(store, index) as asking:
+        for query, wanted in asked:
+            where = {**query.scope, **json.loads(query.filter or "{}")}
+            rows = asking.table(
+                _RECALL.format(len(query.found)), [query.text, json.dumps(where) if where else ""]
+            )
+            returned = set(rows[KEY].to_pylist())
+            returned.update(name for names in rows["derived_from"].to_pylist() for name in names or ())
+            shares.append(sum(name in returned for name in wanted) / len(wanted))
+    return float(np.mean(shares))
+
+
+def _supposed(store: MemoryStore, new: pa.Table, sources: Sequence[str], policy: str) -> SearchIndex:
+    """Return an index as it would be after a consolidation; the store's own stays as it is."""
+    index = store.new_index()
+    index.sync(store.memories, store.links)
+    rows = index.find_ids(list(sources))
+    first = int(index.rows().max(initial=-1)) + 1
+    row_ids = pa.array(np.arange(first, first + len(new)), pa.uint64())
+    added = new.select(MEMORY_COLUMNS).append_column("_rowid", row_ids).combine_chunks().to_batches()
+    archived = store.memories._take_rows(rows.tolist(), columns=[*MEMORY_COLUMNS, "_rowid"])
+    at = archived.schema.get_field_index("tier")
+    archived = archived.set_column(at, "tier", pa.array(["archived"] * len(archived), pa.string()))
+    if policy == "delete":
+        index.suppose(added, rows)
+    else:
+        index.suppose([*added, *archived.combine_chunks().to_batches()])
+    made = links_of_new(store.memories, index, new, store.config.links, KINDS)
+    first_ends, second_ends = (
+        index.find_ids(made[name].combine_chunks()) for name in ("source_id", "target_id")
+    )
+    kinds = np.array([kind_code(each) for each in made["kind"].to_pylist()], np.uint8)
+    start = int(index.links().rows.max(initial=-1)) + 1
+    index.suppose_links(
+        Links(np.arange(start, start + len(made)), first_ends, second_ends, made["weight"].to_numpy(), kinds)
+    )
+    return index

@@ -1,0 +1,99 @@
+"""The part of a `Connection` that consolidates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aios_db.schema.errors import ProgrammingError
+
+if TYPE_CHECKING:
+    from aios_db.lifecycle.consolidator import BackgroundConsolidator
+    from aios_db.schema.changes import UndoReport
+    from aios_db.schema.consolidations import Report
+    from aios_db.store.store import MemoryStore
+
+
+class Living:
+    """What becomes of memories; `Connection` is the rest."""
+
+    store: MemoryStore
+
+    if TYPE_CHECKING:
+
+        def _check_open(self) -> None: ...
+
+        def _check_writable(self) -> None: ...
+
+    def consolidate(self, *, dry_run: bool = False, **options: Any) -> list[Report]:
+        """Make a principle of each cluster of short-term memories, and archive what it was made of.
+
+        Parameters
+        ----------
+        dry_run
+            Write nothing, and say what would be done; a connection that is read-only can do that, too.
+        **options
+            Over the configuration's section ``consolidation``: ``min_age_s`` (0), ``min_cluster``,
+            ``max_cluster``, ``min_affinity``, ``max_clusters`` (all) and ``policy``, which is ``archive`` or
+            ``delete``.
+
+        Returns
+        -------
+        list of Report
+            One for each commit, which is of memories of one user and agent. A ``refused`` one would lose more
+            of what past queries found than ``consolidation.max_loss``, and was not committed.
+
+        Raises
+        ------
+        ProgrammingError, DataError
+            An option makes no sense.
+        NotSupportedError
+            The connection was opened with a ``source``.
+        """
+        self._check_open() if dry_run else self._check_writable()
+        return self.store.consolidate(options, dry_run=dry_run)
+
+    def undo_consolidation(self, consolidation: str | Report, *, confirm: bool = False) -> UndoReport:
+        """Take a consolidation back: its principles go, and what they were made of is as it was.
+
+        Parameters
+        ----------
+        consolidation
+            The ``consolidation_id`` of a row of `consolidation_log`, or what `consolidate` returned.
+        confirm
+            Delete more than ``storage.confirm_forget`` principles, too.
+
+        Raises
+        ------
+        ProgrammingError
+            There is none, or it wrote nothing, or is undone already.
+        OperationalError
+            Its sources were deleted, and the versions from before are kept no longer.
+        """
+        self._check_writable()
+        name = getattr(consolidation, "consolidation_id", consolidation)
+        if not isinstance(name, str):
+            raise ProgrammingError(f"undo_consolidation: {consolidation!r} is no consolidation")
+        return self.store.undo_consolidation(name, confirm=confirm)
+
+    def consolidator(self, *, background: bool = True) -> BackgroundConsolidator:
+        """Start a consolidator in a process of its own, with this connection's configuration.
+
+        It consolidates by ``consolidation.schedule`` and under storage pressure, until it is stopped. There
+        is one for a database: another one ends at once, with a message.
+
+        Parameters
+        ----------
+        background
+            True; in this process, call `consolidate`.
+
+        Raises
+        ------
+        NotSupportedError
+            The connection is that of a user or an agent.
+        """
+        from aios_db.lifecycle.consolidator import BackgroundConsolidator
+
+        self._check_writable()
+        if not background:
+            raise ProgrammingError("consolidator: it runs in a process of its own; here, call consolidate()")
+        return BackgroundConsolidator(self.store)

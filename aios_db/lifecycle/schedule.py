@@ -1,0 +1,137 @@
+"""When a consolidation is due: by the clock, or because there is too much."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aios_db.schema.errors import ConfigError, OperationalError
+
+if TYPE_CHECKING:
+    from aios_db.schema.config import ConsolidationConfig
+    from aios_db.store.store import MemoryStore
+
+STATE = "consolidator.json"
+
+
+class Schedule:
+    """The triggers of one database's consolidator.
+
+    What was done is in ``consolidator.json``, so that a run that was missed while none was there is made up.
+
+    Parameters
+    ----------
+    store
+        The database.
+    config
+        Its triggers.
+
+    Raises
+    ------
+    ConfigError
+        ``consolidation.schedule`` is no cron expression.
+    OperationalError
+        It is one, and what reads it is not installed.
+    """
+
+    def __init__(self, store: MemoryStore, config: ConsolidationConfig) -> None:
+        self._store, self._config = store, config
+        self._path = store.path / STATE
+        self._state = _read(self._path)
+        self._since = self._state.get("scheduled_at") or datetime.now(timezone.utc).timestamp()
+        self._left: tuple[int, int] | None = None
+        if config.schedule:
+            next_time(config.schedule, self._since)
+
+    def begin(self) -> None:
+        """Note which process this is."""
+        self._write(
+            pid=os.getpid(), host=socket.gethostname(), started_at=datetime.now(timezone.utc).timestamp()
+        )
+
+    def due(self, now: float) -> str | None:
+        """Return the trigger of what is due at a time, in seconds since 1970, or None."""
+        if self._config.schedule and now >= next_time(self._config.schedule, self._since):
+            return "schedule"
+        return "pressure" if self._is_under_pressure() else None
+
+    def done(self, trigger: str, now: float) -> None:
+        """Note that a consolidation was run."""
+        if trigger == "schedule":
+            self._since = now
+            self._write(scheduled_at=now)
+        self._left = self._measured()  # under the same pressure it would do the same again
+
+    def _is_under_pressure(self) -> bool:
+        config = self._config
+        if not config.pressure_rows and not config.pressure_bytes:
+            return False
+        found = self._measured()
+        if found == self._left:
+            return False
+        rows, size = found
+        return bool(
+            (config.pressure_rows and rows >= config.pressure_rows)
+            or (config.pressure_bytes and size >= config.pressure_bytes)
+        )
+
+    def _measured(self) -> tuple[int, int]:
+        """Return how many memories are in the short tier, and the bytes of all files where these count."""
+        self._store.refresh()
+        rows = int(self._store.memories.count_rows(filter="tier = 'short'"))
+        return rows, _bytes_of(self._store.path) if self._config.pressure_bytes else 0
+
+    def _write(self, **changes: Any) -> None:
+        self._state |= changes
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps(self._state), "utf-8")
+        os.replace(new, self._path)
+
+
+def next_time(expression: str, after: float) -> float:
+    """Return when a cron expression is due next, in local time; seconds since 1970.
+
+    Raises
+    ------
+    ConfigError
+        It is none.
+    OperationalError
+        croniter is not installed.
+    """
+    try:
+        from croniter import croniter
+        from croniter.croniter import CroniterError
+    except ImportError as error:
+        raise OperationalError(
+            "consolidation.schedule needs croniter: pip install 'aios_db[consolidator]', or set it to ''"
+        ) from error
+    try:
+        return float(croniter(expression, datetime.fromtimestamp(after).astimezone()).get_next(float))
+    except (CroniterError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"consolidation.schedule is {expression!r}, no cron expression: {error}; '0 3 * * *' is every "
+            "night at 3"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _bytes_of(directory: Path) -> int:
+    size = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            try:
+                size += os.stat(os.path.join(place, name)).st_size
+            except OSError:  # it is gone
+                continue
+    return size

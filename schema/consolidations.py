@@ -1,0 +1,34 @@
+"""What a consolidation says it did, or would do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Report:
+    """One consolidation: of the memories of one owner, in one commit."""
+
+    consolidation_id: str | None
+    """Its place in `consolidation_log`; None of a dry run."""
+    state: str
+    """``committed``, ``refused`` or ``broken_off``; of a dry run ``planned`` or ``refused``."""
+    user_id: str | None
+    agent_id: str | None
+    clusters: int
+    """Principles that were made, each of one cluster."""
+    memories: int
+    """Those that they were made of, which are archived now, or deleted."""
+    model: str
+    fallbacks: int
+    """Principles that the model did not write, or not well enough; they are extractive."""
+    input_tokens: int
+    output_tokens: int
+    queries: int
+    """Own past queries on which recall was compared."""
+    recall_before: float | None
+    """Share of what these had found that recall finds still."""
+    recall_after: float | None
+    """The same with the consolidation; what a principle is derived from counts as found with it."""
+    duration_s: float
+    note: str | None

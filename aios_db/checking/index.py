@@ -21,7 +21,7 @@ from aios_db.schema.database import INDEX
 from aios_db.search import checksums
 from aios_db.search.analyzer import Analyzer
 from aios_db.search.attributes import attributes
-from aios_db.search.graph import kind_code
+from aios_db.search.graph import flow_code
 from aios_db.search.index import SearchIndex
 from aios_db.search.marks import marks
 from aios_db.search.part import Part
@@ -124,7 +124,7 @@ class IndexChecks:
         """Take in some links, to be compared at the `end`."""
         ends = [self._index.find_ids(batch[name]) for name in ("source_id", "target_id")]
         known = (ends[0] >= 0) & (ends[1] >= 0)
-        kinds = np.array([kind_code(kind) for kind in batch["kind"].to_pylist()], np.uint8)
+        kinds = np.array([flow_code(kind) for kind in batch["kind"].to_pylist()], np.uint8)
         columns = (batch["_rowid"].to_numpy().astype(np.int64), *ends, batch["weight"].to_numpy(), kinds)
         with np.errstate(over="ignore"):
             self._links += _links_sum(*(each[known] for each in columns))

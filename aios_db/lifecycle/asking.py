@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from aios_db.attachment import Attachment
 from aios_db.closing import close_duckdb
 from aios_db.duckdb_errors import translated
+from aios_db.schema.memories import TABLE as MEMORIES
+from aios_db.udfs import functions, macros, registry, writing
+from aios_db.udfs.live import LiveDataset
 
 if TYPE_CHECKING:
     from aios_db.search.index import SearchIndex
@@ -47,18 +49,38 @@ class Asking:
     """
 
     def __init__(self, store: MemoryStore, index: SearchIndex | None = None) -> None:
-        supposed: Any = Supposed(store, index or store.index)
-        self._attachment = Attachment(supposed)
+        store.refresh()
+        self._store, self._errors = store, functions.ErrorBook()
+        self._guard = writing.WriteGuard(self._errors, {})
         self._duckdb = duckdb.connect(config={"threads": 1})
         self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
-        store.refresh()
-        self._attachment.install_functions(self._duckdb)
-        self._attachment.install_objects(self._duckdb, partial(_current, store))
+        self._calls = self._install(Supposed(store, index or store.index))
 
     def table(self, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """Return the rows of a query."""
-        with translated(self._attachment.errors), self._attachment.guard.watching(lambda _: None):
+        with translated(self._errors), self._guard.watching(lambda _: None):
             return self._duckdb.execute(query, list(parameters)).to_arrow_table()
+
+    def _install(self, supposed: Supposed) -> list[Callable[..., Any]]:
+        """Make functions, views and macros; return what DuckDB calls, which is to be kept."""
+        store, guard = self._store, self._guard
+        calls = functions.install(
+            self._duckdb, registry.FUNCTIONS, lambda: supposed, store.dimension, self._errors,
+            called=guard.called, postpone=guard.postpone,
+        )  # fmt: skip
+        create_function: Any = self._duckdb.create_function
+        for name, function in ((writing.MARK, guard.bind), (writing.SITE, guard.site)):
+            create_function(name, function, ["VARCHAR"], "VARCHAR", side_effects=False)
+        for table in registry.TABLES:
+            counts = (lambda: store.recalls) if table == MEMORIES else None
+            reader = partial(store.dataset, table)
+            self._duckdb.register(
+                f"lance_{table}", LiveDataset(reader, counts, store.wall(table), self._errors.record)
+            )
+        by_source = store.trust.active and store.source_share < 1
+        with guard.watching(lambda _: None):
+            macros.create(self._duckdb, registry.sql_objects(store.config, by_source=by_source), None)
+        return calls
 
     def __enter__(self) -> Asking:
         return self
@@ -67,7 +89,3 @@ class Asking:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         close_duckdb(self._duckdb)
-
-
-def _current(store: MemoryStore, table: str) -> Any:
-    return store.dataset(table)

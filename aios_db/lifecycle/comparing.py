@@ -15,7 +15,7 @@ from aios_db.lifecycle.past_queries import PastQuery
 from aios_db.lifecycle.principles import Principle
 from aios_db.schema.association_links import KINDS
 from aios_db.schema.memories import KEY
-from aios_db.search.graph import kind_code
+from aios_db.search.graph import flow_code
 from aios_db.search.linkrun import Links
 from aios_db.search.source import MEMORY_COLUMNS
 from aios_db.store.linking import links_of_new
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aios_db.search.index import SearchIndex
     from aios_db.store.store import MemoryStore
 
+_ROUNDING = 1e-9
 _RECALL = "SELECT memory_id, derived_from FROM recall(?, filter := ?, k := {})"
 
 
@@ -32,6 +33,8 @@ class Comparison:
     """Evidence recall: of what past queries found, the share that `recall` finds."""
 
     queries: int
+    found: int
+    """Memories that they had found."""
     before: float | None
     after: float | None
 
@@ -40,8 +43,12 @@ class Comparison:
         """How much of it is lost; 0 where nothing was asked yet."""
         return 0.0 if self.before is None or self.after is None else self.before - self.after
 
+    def loses_more(self, share: float) -> bool:
+        """Tell whether more is lost than a share; a single memory is no share, unless nothing may be lost."""
+        return self.loss > (max(share, 1 / self.found) if share and self.found else share) + _ROUNDING
 
-NOTHING_ASKED = Comparison(0, None, None)
+
+NOTHING_ASKED = Comparison(0, 0, None, None)
 
 
 def compare(
@@ -84,7 +91,7 @@ def compare(
     sources = [each.memory_id for principle in principles for each in principle.cluster.sources]
     before = _found(store, store.index, asked)
     after = _found(store, _supposed(store, rows, sources, policy), asked)
-    return Comparison(len(asked), before, after)
+    return Comparison(len(asked), sum(len(still) for _, still in asked), before, after)
 
 
 def of_owner(queries: Sequence[PastQuery], owner: Mapping[str, str | None]) -> list[PastQuery]:
@@ -129,7 +136,7 @@ def _supposed(store: MemoryStore, new: pa.Table, sources: Sequence[str], policy:
     first_ends, second_ends = (
         index.find_ids(made[name].combine_chunks()) for name in ("source_id", "target_id")
     )
-    kinds = np.array([kind_code(each) for each in made["kind"].to_pylist()], np.uint8)
+    kinds = np.array([flow_code(each) for each in made["kind"].to_pylist()], np.uint8)
     start = int(index.links().rows.max(initial=-1)) + 1
     index.suppose_links(
         Links(np.arange(start, start + len(made)), first_ends, second_ends, made["weight"].to_numpy(), kinds)

@@ -89,7 +89,7 @@ def _consolidated(
     most = store.config.consolidation.max_loss
     entry = Consolidation(
         consolidation_id=str(uuid_utils.uuid7()),
-        state="refused" if compared.loss > most else "planned" if dry_run else "begun",
+        state="refused" if compared.loses_more(most) else "planned" if dry_run else "begun",
         trigger=trigger,
         **owner,
         policy=policy,
@@ -134,7 +134,7 @@ def _committed(
 
 def _note(principles: Sequence[Principle], compared: Comparison, most: float) -> str | None:
     said = list(dict.fromkeys(note for each in principles for note in each.notes))
-    if compared.loss > most:
+    if compared.loses_more(most):
         said.insert(
             0,
             f"{compared.loss:.3f} of what {compared.queries} past queries had found would be found no more; "

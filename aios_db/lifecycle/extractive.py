@@ -146,4 +146,6 @@ def _weight(sentence: str) -> float:
         weight *= 0.4
     if _SMALL_TALK.match(sentence):
         weight *= 0.3
+    if not salient(sentence):
+        weight *= 0.7 if sentence.endswith("!") else 0.85
     return weight * (1.1 if negates(sentence) else 1.0)

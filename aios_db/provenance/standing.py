@@ -175,7 +175,7 @@ class Standing:
 
     def seen_from(self, where: Filter, number: int) -> Filter:
         """Return a filter that leaves out what is of a class below one."""
-        there = lambda part: self.classes.of(part.rows) <= number  # noqa: E731 - one of two
+        there = lambda part: self.of(part.rows) <= number  # noqa: E731 - one of two
         return where.replaced(min_trust=Permitted(self, 0.0, there))
 
     def held(self) -> Mapping[int, str]:

@@ -23,23 +23,23 @@ NEXT_IN_SESSION = KINDS.index("next_in_session")
 SIMILAR = KINDS.index("similar")
 SAME_ENTITY = KINDS.index("same_entity")
 RECALLED_TOGETHER = KINDS.index("recalled_together")
-DERIVED_FROM = KINDS.index("derived_from")
 OTHER_KIND = len(KINDS)  # a kind that a user invented
 
 # How much of a memory's score arrives over a link of weight 1. A conversation's turns are about what the
 # turns beside them are about, four a memory, and add up. Of all that comes over other links only the most
 # arrives: a memory that a hundred passages mention is no better an answer than one that the best of them
 # mentions, and none gets more than its share of one memory's score. Similar memories are found by the vectors
-# anyway: more gain adds noise, as do memories that one query found, and what a memory was made of. A memory
-# divides its gain among the subjects its links lead to. To be mentioned by an answer says more than to
-# mention one.
+# anyway: more gain adds noise, as do memories that one query found, and what a memory was made of
+# (`flow_code`).
+# A memory divides its gain among the subjects its links lead to. To be mentioned by an answer says more than
+# to mention one.
 SESSION_GAIN = 0.25
 SIMILAR_GAIN = 0.01
 ASSOCIATION_GAIN = 0.75
 MENTIONING_GAIN = 0.3
 _GAINS = np.full(len(KINDS) + 2, ASSOCIATION_GAIN, np.float32)
-_GAINS[[NEXT_IN_SESSION, SIMILAR, RECALLED_TOGETHER, DERIVED_FROM, -1]] = (
-    SESSION_GAIN, SIMILAR_GAIN, SIMILAR_GAIN, SIMILAR_GAIN, MENTIONING_GAIN
+_GAINS[[NEXT_IN_SESSION, SIMILAR, RECALLED_TOGETHER, -1]] = (
+    SESSION_GAIN, SIMILAR_GAIN, SIMILAR_GAIN, MENTIONING_GAIN
 )  # fmt: skip
 _RUN = 1024  # as many links are kept in arrays
 _FADED = 64  # links: what started has been weakened to a millionth, and only new memories count
@@ -54,6 +54,11 @@ _NO_ADJACENCY: Adjacency = (
 def kind_code(kind: str) -> int:
     """Return the code of a kind of link."""
     return KINDS.index(kind) if kind in KINDS else OTHER_KIND
+
+
+def flow_code(kind: str) -> int:
+    """Return the code of the kind as which scores flow: what a memory was made of is similar to it."""
+    return SIMILAR if kind == "derived_from" else kind_code(kind)
 
 
 @dataclass(frozen=True)

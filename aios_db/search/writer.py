@@ -13,7 +13,7 @@ from aios_db.schema.retrieval import RowIds
 from aios_db.search import source
 from aios_db.search.attributes import attributes
 from aios_db.search.contents import other_keys
-from aios_db.search.graph import kind_code
+from aios_db.search.graph import flow_code
 from aios_db.search.labels import memory_labels
 from aios_db.search.linkrun import Links
 from aios_db.search.marks import marks
@@ -105,7 +105,7 @@ class Writer:
             known = (sources >= 0) & (targets >= 0)
             rows = batch["_rowid"].to_numpy().astype(np.int64)
             named = batch["kind"].dictionary_encode()
-            codes = np.array([kind_code(kind) for kind in named.dictionary.to_pylist()], np.uint8)
+            codes = np.array([flow_code(kind) for kind in named.dictionary.to_pylist()], np.uint8)
             kinds = codes[named.indices.to_numpy()]
             weights = batch["weight"].to_numpy()
             graph.put(Links(rows[known], sources[known], targets[known], weights[known], kinds[known]))

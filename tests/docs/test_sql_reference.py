@@ -21,7 +21,7 @@ def arguments(text: str) -> dict[str, str]:
 def test_functions_have_the_arguments_that_the_page_says():
     declared = {}
     for item in sql_objects():
-        head = re.match(r"CREATE MACRO \w+\(([^()]*)\)", item.statement)
+        head = re.match(r'CREATE MACRO "?\w+"?\(([^()]*)\)', item.statement)
         if head:
             declared[item.name] = arguments(head[1])
     rows = ROW.findall((DOCS / "sql.md").read_text("utf-8"))
@@ -40,5 +40,5 @@ def test_functions_have_the_arguments_that_the_page_says():
 def test_each_function_has_a_comment_that_says_what_it_does():
     for topic in TOPICS:
         text = (resources.files("aios_db.udfs") / "sql" / f"{topic}.sql").read_text(encoding="utf-8")
-        for made in re.finditer(r"^CREATE MACRO (\w+)", text, re.MULTILINE):
+        for made in re.finditer(r'^CREATE MACRO "?(\w+)', text, re.MULTILINE):
             assert re.search(r"^-- .*\n\Z", text[: made.start()], re.MULTILINE), f"{topic}.sql: {made[1]}"

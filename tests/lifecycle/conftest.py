@@ -1,4 +1,4 @@
-"""Databases of sentences that the engine's own model embeds."""
+"""Databases of sentences that the engine's own model embeds, and one with a small life in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lifecycle_helpers import turns
 
 import aios_db
 
@@ -34,3 +35,22 @@ def connect(tmp_path: Path) -> Iterator[Callable[..., aios_db.Connection]]:
     yield open_
     for each in opened:
         each.close()
+
+
+@pytest.fixture
+def open_database(tmp_path: Path, minilm_dir: Path) -> Callable[..., aios_db.Connection]:
+    """Return what opens the database ``agent.aios``, with values of the configuration."""
+
+    def opened(values: dict[str, Any] | None = None, **how: Any) -> aios_db.Connection:
+        engine = {"models_dir": str(minilm_dir.parent)}
+        return aios_db.connect(tmp_path / "agent.aios", config={"engine": engine, **(values or {})}, **how)
+
+    return opened
+
+
+@pytest.fixture
+def con(open_database: Callable[..., aios_db.Connection]) -> Any:
+    """A database with all of it."""
+    with open_database() as connection:
+        connection.remember(turns())
+        yield connection

@@ -45,6 +45,7 @@ def memories(draw, name):
         "importance": draw(st.sampled_from([0.0, 0.25, 0.7, 1.0])),
         "trust": draw(st.sampled_from([0.0, 0.1, 1.0])),
         "occurred_at": maybe(st.integers(0, 5).map(lambda day: DAY + dt.timedelta(days=day))),
+        "valid_until": maybe(st.integers(0, 5).map(lambda day: DAY + dt.timedelta(days=day))),
         "metadata": None if metadata is None else json.dumps(metadata),
     }
 
@@ -69,6 +70,7 @@ def filters(draw):
         "modality": st.one_of(st.sampled_from(["text", "x-other"]), st.just(["image", "text"])),
         "since": times, "until": times, "min_importance": st.sampled_from([0, 0.25, 0.7, 1]),
         "min_trust": st.sampled_from([0.1, 1]), "metadata": of_metadata,
+        "valid_at": times,
         "within": st.lists(st.sampled_from([*(f"m{i}" for i in range(8)), "nobody"]), max_size=6),
     }  # fmt: skip
     assert {*each, "as_of"} == set(CONDITIONS)  # a new filter is to be tested here
@@ -112,10 +114,10 @@ def passes(memory, where):
 def holds_one(memory, name, value):
     time = memory["occurred_at"] or DAY
     wanted = value if isinstance(value, list) else [value]
-    if name == "since":
-        return time >= value
-    if name == "until":
-        return time < value
+    if name in ("since", "until"):
+        return time >= value if name == "since" else time < value
+    if name == "valid_at":
+        return time <= value and (memory["valid_until"] is None or memory["valid_until"] > value)
     if name.startswith("min_"):
         return memory[name.removeprefix("min_")] >= value
     if name == "modality":

@@ -40,6 +40,9 @@ class Store:
     def touch(self, memory_ids):
         self.touched.append(list(memory_ids))
 
+    def asked(self, text, where, found):
+        self.asked_last = text, where, list(found)
+
     @property
     def index(self):
         return self._tables.index

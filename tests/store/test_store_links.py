@@ -43,6 +43,13 @@ def test_turns_of_a_session_are_linked_with_the_next(store: MemoryStore) -> None
     assert all({source, target} <= {*a, *b} for source, target in found)
 
 
+def test_turns_are_linked_whoever_else_is_there(store: MemoryStore) -> None:
+    for user in ("ada", "bo"):
+        a, b = store.remember(memory_rows([f"red {user}", f"green {user}"], session_id="s", user_id=user))
+        assert (a, b) in links_of(store, "next_in_session")
+    assert len(links_of(store, "next_in_session")) == 2
+
+
 def test_similar_memories_are_linked(open_store: Open, config: Config) -> None:
     store = open_store(config=replace(config, links=LinksConfig(similar_threshold=0.9)))
     (first,) = store.remember(memory_rows(["green tea leaves in the pot"]))

@@ -11,7 +11,7 @@ CREATE MACRO memory_heat(
 ) AS TABLE
 WITH occurring AS (
     SELECT memory_id, unnest(regexp_extract_all(lower(concat_ws(' ', title, text)), '[\p{L}\p{N}]+')) AS word
-    FROM memories
+    FROM lance_memories
 ),
 counted AS (
     SELECT memory_id, word, count(*) AS times
@@ -19,12 +19,12 @@ counted AS (
     GROUP BY memory_id, word
 ),
 rarity AS (
-    SELECT word, ln(1 + (SELECT count(*) FROM memories) / count(*)) AS idf
+    SELECT word, ln(1 + (SELECT count(*) FROM lance_memories) / count(*)) AS idf
     FROM counted
     GROUP BY word
 ),
 weighed AS (
-    SELECT memory_id, sum(times * idf) / sum(times) / ln(1 + (SELECT count(*) FROM memories)) AS content
+    SELECT memory_id, sum(times * idf) / sum(times) / ln(1 + (SELECT count(*) FROM lance_memories)) AS content
     FROM counted JOIN rarity USING (word)
     GROUP BY memory_id
 ),
@@ -34,7 +34,7 @@ used AS (
         coalesce(last_access_at, created_at) AS used_at,
         exp(-ln(2) * greatest(epoch(now()) - epoch(used_at), 0) / half_life_s) AS recency,
         ln(1 + access_count) / nullif(max(ln(1 + access_count)) OVER (), 0) AS frequency
-    FROM memories
+    FROM lance_memories
 )
 SELECT
     memory_id,
@@ -59,18 +59,18 @@ WITH candidates AS MATERIALIZED (
     SELECT
         memory_id, user_id, agent_id, session_id, aios_trust(memory_id) AS trust,
         coalesce(occurred_at, created_at) AS happened_at
-    FROM memories
+    FROM lance_memories
     WHERE tier = 'short' AND NOT pinned AND derived_from IS NULL AND valid_until IS NULL AND expires_at IS NULL
         AND kind <> 'principle' AND regexp_matches(text, '[^\s\p{Z}]')
         AND epoch(created_at) <= epoch(now()) - min_age_s
-        AND memory_id NOT IN (SELECT memory_id FROM quarantined)
+        AND memory_id NOT IN (SELECT memory_id FROM (SELECT unnest(aios_quarantined('all'), recursive := true)))
 ),
 pairs AS MATERIALIZED (
     SELECT
         least(source_id, target_id) AS first, greatest(source_id, target_id) AS second,
         sum(weight * CASE kind WHEN 'next_in_session' THEN 0.5 WHEN 'derived_from' THEN 0 ELSE 1 END) AS affinity,
         list(DISTINCT kind) AS kinds
-    FROM association_links
+    FROM lance_association_links
     JOIN candidates AS one ON one.memory_id = source_id
     JOIN candidates AS other ON other.memory_id = target_id
     WHERE one.user_id IS NOT DISTINCT FROM other.user_id AND one.agent_id IS NOT DISTINCT FROM other.agent_id

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aios_db.engine.weights.files import atomic_write
 from aios_db.schema.errors import ConfigError, OperationalError
 
 if TYPE_CHECKING:
@@ -87,9 +88,8 @@ class Schedule:
 
     def _write(self, **changes: Any) -> None:
         self._state |= changes
-        new = self._path.with_suffix(".new")
-        new.write_text(json.dumps(self._state), "utf-8")
-        os.replace(new, self._path)
+        with atomic_write(self._path) as part:
+            part.write_text(json.dumps(self._state), "utf-8")
 
 
 def next_time(expression: str, after: float) -> float:

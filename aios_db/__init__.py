@@ -212,7 +212,7 @@ def check(path: str | PathLike[str], *, config: GivenConfig = None) -> CheckRepo
     from aios_db.checking import check
     from aios_db.config import given_config
 
-    return check(path, config=given_config(config))
+    return check(path, config=given_config(config, path))
 
 
 def repair(
@@ -225,7 +225,7 @@ def repair(
     from aios_db.config import given_config
     from aios_db.mending import repair
 
-    return repair(path, recreate=recreate, config=given_config(config))
+    return repair(path, recreate=recreate, config=given_config(config, path))
 
 
 def restore(

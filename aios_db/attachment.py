@@ -275,7 +275,7 @@ def attach(
                 f"cannot hold it with source={source!r} too; use another duckdb.connect()"
             )
         if attachment is None:
-            attachment = _installed(connection, held, _open(path, read_only, given_config(config)))
+            attachment = _installed(connection, held, _open(path, read_only, given_config(config, path)))
             attachment.store.source = source
         try:
             attachment.install_objects(connection, attachment.newest, place)

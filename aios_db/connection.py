@@ -108,7 +108,7 @@ class Connection(Fetching, Living, Memories, Moving, Provenance, Undoing, Pep249
         self.restrictions.keep_out_of(directory)
         self._threads = threading.local()
         self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
-        config = given_config(config)
+        config = given_config(config, None if self._temporary else directory)
         self._encoder = LazyEncoder(config)
         self.store: MemoryStore = MemoryStore.open(
             directory, read_only=read_only, config=config, encoder=self._encoder, scope=scope

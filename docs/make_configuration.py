@@ -22,8 +22,12 @@ recall:
   k: 20
 ```
 
-It is looked for in this order: the path given (`aios --config FILE`, `load_config(path)`), the variable
-`AIOS_CONFIG`, `aios.yaml` in the working directory. A file that is named and not there is an error.
+The first of these is read: the path given (`aios --config FILE`, `load_config(path)`), that of the variable
+`AIOS_CONFIG`, `aios.yaml` in the working directory, in the database's directory, and in the user's
+configuration folder (`~/.config/aios_db`, or under `$XDG_CONFIG_HOME`; on macOS
+`~/Library/Application Support/aios_db`). A file that is named and not there is an error. One in a database's
+directory that belongs to another user is not used.
+
 Environment variables named `AIOS_SECTION__KEY` override it: `AIOS_CPU__BACKEND=standard`,
 `AIOS_RECALL__K=5`, `AIOS_STRICT=true`.
 
@@ -31,8 +35,11 @@ A program can give single values, which hold over both: `aios_db.connect(path, c
 one that cannot be used raises `aios_db.ConfigError`.
 
 Elsewhere a value that cannot be used (an unknown key, a wrong type, out of range) is logged as an error with
-its place (`aios.yaml:cpu.threads`, `$AIOS_CPU__THREADS`) and the value it would have replaced stays. With
+its place (`aios.yaml:3: cpu.threads`, `$AIOS_CPU__THREADS`) and the value it would have replaced stays. With
 `strict: true` it raises `aios_db.ConfigError` instead. An empty value is the default.
+
+`aios config show` prints the effective values and where each comes from, `aios config check` what cannot be
+used, `aios config schema` a JSON Schema, against which editors check a file.
 
 This page is made by `docs/make_configuration.py` from `schema/config.py`.
 """

@@ -38,6 +38,7 @@ COMMANDS = {
     "optimize": "aios_db.cli.database:optimize",
     "migrate": "aios_db.cli.migrating:migrate",
     "consolidator": "aios_db.cli.consolidator:consolidator",
+    "config": "aios_db.cli.configuration:config",
     "models": "aios_db.cli.models:models",
     "warm": "aios_db.cli.tuning:warm",
     "cards": "aios_db.cli.cards:cards",

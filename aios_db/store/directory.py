@@ -36,7 +36,7 @@ __all__ = ["INDEX", "LOCK", "RECALLS", "Marker", "Opened", "open_directory", "ta
 TABLES = (memories.TABLE, *BESIDE)
 # What a creation that was interrupted may leave; anything else means the directory is not ours.
 _OWN = {
-    f".{MARKER}.new", f".{COPY}.new", LOCK, COMPACTION_LOCK, INDEX, CHANGES, BEGUN,
+    f".{MARKER}.new", f".{COPY}.new", "aios.yaml", LOCK, COMPACTION_LOCK, INDEX, CHANGES, BEGUN,
     *(f"{table}.lance" for table in TABLES),
 }  # fmt: skip
 

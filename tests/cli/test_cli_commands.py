@@ -137,11 +137,11 @@ def test_configuration_file_and_logging(aios, tmp_path):
     (tmp_path / "c.yaml").write_text("recall: {k: zero}\nlogging: {format: json}")
     result = aios("--config", "c.yaml", "init")
     assert result.status == 0
-    assert "c.yaml:recall.k: must be an integer of at least 1, not 'zero'; using the default" in result.err
+    assert "c.yaml:1: recall.k: must be an integer of at least 1, not 'zero'; using the default" in result.err
     (tmp_path / "c.yaml").write_text("strict: true\nrecall: {k: zero}")
     result = aios("--config", "c.yaml", "init")
     assert result.status == 1
-    assert "error: invalid configuration: c.yaml:recall.k" in result.err
+    assert "error: invalid configuration: c.yaml:2: recall.k" in result.err
 
 
 def test_interrupted(aios, monkeypatch):

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import re
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aios_db
 from aios_db.cli.app import main
-from aios_db.config import describe_type, keys, load_config, sections
+from aios_db.config import describe_type, files, keys, load_config, loaded, sections
 from aios_db.schema.config import Config, RecallConfig
 from aios_db.schema.errors import ConfigError, ProgrammingError
 
@@ -75,19 +77,19 @@ def test_environment_overrides_the_file(load):
     [
         (
             "cpu: {threads: many}",
-            "c.yaml:cpu.threads: must be an integer of at least 0, not 'many'; using the default",
+            "c.yaml:1: cpu.threads: must be an integer of at least 0, not 'many'; using the default",
         ),
         (
             "cpu: {threads: -1}",
-            "c.yaml:cpu.threads: must be an integer of at least 0, not '-1'; using the default",
+            "c.yaml:1: cpu.threads: must be an integer of at least 0, not '-1'; using the default",
         ),
         (
             "cpu: {threads: 1.5}",
-            "c.yaml:cpu.threads: must be an integer of at least 0, not '1.5'; using the default",
+            "c.yaml:1: cpu.threads: must be an integer of at least 0, not '1.5'; using the default",
         ),
         (
             "cpu: {threads: [1]}",
-            "c.yaml:cpu.threads: must be an integer of at least 0, not a list; using the default",
+            "c.yaml:1: cpu.threads: must be an integer of at least 0, not a list; using the default",
         ),
         ("device: {vram_threshold: .nan}", "must be a number from 0 to 1, not '.nan'"),
         ("device: {vram_threshold: nan}", "must be a number from 0 to 1, not 'nan'"),
@@ -97,11 +99,14 @@ def test_environment_overrides_the_file(load):
         ("cpu: {backend: openvinno}", "not 'openvinno' (did you mean 'openvino'?)"),
         (
             "cpu: {thread: 1}",
-            "c.yaml:cpu.thread: there is no such key (did you mean 'threads'?); using the default",
+            "c.yaml:1: cpu.thread: there is no such key (did you mean 'threads'?); using the default",
         ),
-        ("cpus: {threads: 1}", "c.yaml:cpus: there is no such key (did you mean 'cpu'?); using the default"),
-        ("'': 1", "c.yaml:: there is no such key"),
-        ("cpu: 3", "c.yaml:cpu: must be a section of keys, not '3'"),
+        (
+            "cpus: {threads: 1}",
+            "c.yaml:1: cpus: there is no such key (did you mean 'cpu'?); using the default",
+        ),
+        ("'': 1", "c.yaml:1: : there is no such key"),
+        ("cpu: 3", "c.yaml:1: cpu: must be a section of keys, not '3'"),
         ("[1, 2]", "c.yaml: must hold sections of keys, not a list"),
         ("cpu: {", "c.yaml: cannot be read as YAML (while parsing a flow node expected the node content"),
         (b"\xff\xfe\x00", "c.yaml: cannot be read as YAML"),
@@ -275,3 +280,113 @@ def test_a_value_of_a_program_that_cannot_be_used_raises(tmp_path, given, error)
     with pytest.raises(aios_db.ConfigError, match=error):
         aios_db.connect(tmp_path / "a.aios", config=given)
     assert not (tmp_path / "a.aios").exists()
+
+
+def test_one_in_the_database_and_one_of_the_user(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    home, database = tmp_path / "home", tmp_path / "agent.aios"
+    for folder, k in ((home / ".config" / "aios_db", 11), (database, 12)):
+        folder.mkdir(parents=True)
+        (folder / "aios.yaml").write_text(f"recall: {{k: {k}}}")
+    env = {"HOME": str(home)}
+    monkeypatch.setattr(files.sys, "platform", "linux")
+    assert load_config(env=env).recall.k == 11
+    assert load_config(env={"XDG_CONFIG_HOME": str(tmp_path)}).recall.k == RecallConfig().k
+    assert load_config(env=env, database=database).recall.k == 12
+    monkeypatch.setattr(files, "_is_ours", lambda file: False)
+    assert load_config(env=env, database=database).recall.k == 11
+    assert f"{database / 'aios.yaml'} belongs to another user" in caplog.text
+    (tmp_path / "aios.yaml").write_text("recall: {k: 13}")
+    assert load_config(env=env, database=database).recall.k == 13
+
+
+def test_a_database_is_opened_with_the_configuration_in_its_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    database = tmp_path / "agent.aios"
+    database.mkdir()
+    (database / "aios.yaml").write_text("storage: {confirm_forget: 2}\n")
+    with aios_db.connect(database) as con:
+        assert con.store.config.storage.confirm_forget == 2
+    with aios_db.connect(database, config={"storage": {"confirm_forget": 3}}) as con:
+        assert con.store.config.storage.confirm_forget == 3
+    assert aios_db.check(database).whole
+
+
+def test_show_says_where_each_value_comes_from(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AIOS_RECALL__K", "5")
+    file = tmp_path / "c.yaml"
+    file.write_text("# mine\ncpu:\n  threads: 4\n")
+    assert main(["--config", str(file), "config", "show", "--json"]) == 0
+    rows = {row["key"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["cpu.threads"] == {"key": "cpu.threads", "value": 4, "from": f"{file}:3"}
+    assert rows["recall.k"] == {"key": "recall.k", "value": 5, "from": "$AIOS_RECALL__K"}
+    assert rows["recall.hops"]["from"] == "default"
+    assert len(rows) == sum(len(keys(section)) for section in sections().values())
+    assert main(["--config", str(file), "config", "show", "--changed"]) == 0
+    assert "hops" not in capsys.readouterr().out
+
+
+def test_check_fails_on_what_cannot_be_used(tmp_path, capsys):
+    file = tmp_path / "c.yaml"
+    file.write_text("cpu:\n  threads: 4\n  backend: opnvino\n")
+    assert main(["--config", str(file), "config", "check"]) == 1
+    out, err = capsys.readouterr()
+    assert str(file) in out and f"{file}:3: cpu.backend: must be one of" in err
+    file.write_text("cpu:\n  threads: 4\n")
+    assert main(["--config", str(file), "config", "check"]) == 0
+
+
+def test_the_schema_takes_what_the_parser_takes(capsys):
+    assert main(["config", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    whole = json.loads(json.dumps(dataclasses.asdict(Config()), default=str))
+    whole["trust"]["sources"] = {"web:*": 0.2}
+    whole["quantization"] = {}
+    assert not list(validator.iter_errors(whole))
+    for wrong in ({"cpu": {"threads": -1}}, {"cpu": {"backend": "x"}}, {"cpus": {}}, {"recall": {"kk": 1}}):
+        assert list(validator.iter_errors(wrong)), wrong
+
+
+VALID = """\
+# what an operator writes
+engine: {text_model: minilm, mmap: true}
+cpu:
+  backend: openvino
+  threads: 4
+storage:
+  durability: full
+  keep_versions_s: 600.5
+trust:
+  sources: {"web:*": 0.2, "mail:*": 0.5}
+recall: {k: 20}
+"""
+
+
+@given(
+    cuts=st.lists(
+        st.tuples(
+            st.integers(0, len(VALID)),
+            st.integers(0, 12),
+            st.sampled_from(["", ":", "{", "-1", "\t", "\x00", "é", "[", "'", "&a ", "*a", "x" * 40, "\n  "]),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+@settings(max_examples=200)
+def test_a_changed_file_is_a_usable_configuration_and_each_fault_is_logged(tmp_path_factory, cuts):
+    text = VALID
+    for start, length, put in cuts:
+        text = text[:start] + put + text[start + length :]
+    file = tmp_path_factory.mktemp("c") / "c.yaml"
+    file.write_text(text, encoding="utf-8")
+    found = loaded(file, {})
+    assert isinstance(found.config, Config)
+    assert all(str(file) in each for each in found.problems)
+    for (section, key), place in found.places.items():
+        line = int(place.removeprefix(f"{file}:").partition(":")[0])
+        value = getattr(getattr(found.config, section) if section else found.config, key)
+        assert key in text.splitlines()[line - 1] or "\\" in text
+        assert type(value) is type(getattr(sections()[section](), key))

@@ -1,0 +1,87 @@
+"""`aios config`: what holds, where it comes from, and whether a file is right."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
+from aios_db.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from aios_db.config import Loaded
+
+DEFAULT = "default"
+MASK = "********"
+_SECRET = re.compile(r"(^|_)(token|secret|password|key)$")
+
+
+@click.group(epilog="\b\nExamples:\n  aios config show\n  aios config check\n  aios config schema\n")
+def config() -> None:
+    """Show, check and describe the configuration."""
+
+
+@config.command(epilog="\b\nExamples:\n  aios config show\n  AIOS_RECALL__K=5 aios config show --changed\n")
+@click.option("--changed", is_flag=True, help="Only what is not the default.")
+@with_json
+@with_database
+@click.pass_obj
+def show(session: Session, /, changed: bool, *, as_json: bool) -> None:
+    """Print the effective values, and where each comes from; secrets are masked."""
+    found = _loaded(session)
+    rows = [row for row in _rows(found) if not changed or row[2] != DEFAULT]
+    if as_json:
+        print_json([dict(zip(("key", "value", "from"), row, strict=True)) for row in rows])
+    else:
+        print_table(["key", "value", "from"], rows)
+    _print_problems(found)
+
+
+@config.command(epilog="\b\nExamples:\n  aios config check\n  aios --config new.yaml config check\n")
+@with_database
+@click.pass_obj
+def check(session: Session) -> None:
+    """Say which file and variables hold, and what in them cannot be used; exit status 1 if so."""
+    found = _loaded(session)
+    variables = sorted(place for place in found.places.values() if place.startswith("$"))
+    click.echo(f"{found.file or 'no file: the defaults'}{''.join(f', {each}' for each in variables)}")
+    _print_problems(found)
+    if found.problems:
+        click.get_current_context().exit(EXIT_FAILED)
+
+
+@config.command(epilog="\b\nExamples:\n  aios config schema > aios.schema.json\n")
+def schema() -> None:
+    """Print the JSON Schema of a configuration file, which editors check one against."""
+    from aios_db.config.json_schema import json_schema
+
+    print_json(json_schema())
+
+
+def _loaded(session: Session) -> Loaded:
+    from aios_db.config import loaded
+
+    return loaded(session.config_file, database=session.path)
+
+
+def _rows(found: Loaded) -> list[tuple[str, object, str]]:
+    from aios_db.config import keys, sections
+    from aios_db.config.values import ROOT
+
+    rows = []
+    for name, section in sections().items():
+        values = found.config if name == ROOT else getattr(found.config, name)
+        for key in keys(section):
+            value = getattr(values, key)
+            if _SECRET.search(key) and value:
+                value = MASK
+            place = found.places.get((name, key), DEFAULT)
+            rows.append((f"{name}.{key}" if name else key, value, place.rpartition(": ")[0] or place))
+    return rows
+
+
+def _print_problems(found: Loaded) -> None:
+    for problem in found.problems:
+        click.echo(f"invalid configuration: {problem}", err=True)

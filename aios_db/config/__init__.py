@@ -1,0 +1,172 @@
+"""Reading the configuration: a YAML file, then environment variables, over the defaults.
+
+`aios_db.config.files` says where the file is looked for. ``AIOS_SECTION__KEY``
+(``AIOS_CPU__BACKEND=standard``, ``AIOS_STRICT=true``) overrides it, and what a program gives as a mapping
+overrides both. A value that cannot be used is logged as an error with its file and line and the default is
+kept; ``strict: true`` raises instead, and so does one that the program gave.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aios_db.config.files import Setting, find_file, read_file
+from aios_db.config.values import ROOT, as_text, describe_type, keys, parse_setting, sections, show
+from aios_db.schema.config import Config
+from aios_db.schema.errors import ConfigError
+
+__all__ = ["Config", "Loaded", "describe_type", "given_config", "keys", "load_config", "loaded", "sections"]
+
+log = logging.getLogger("aios_db.config")
+
+PREFIX = "AIOS_"
+_GIVEN = "config["
+
+GivenConfig = Config | Mapping[str, object] | str | os.PathLike[str] | None
+"""A configuration, some values by section and key, a YAML file's path, or nothing."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration and how it came about.
+
+    Attributes
+    ----------
+    config
+        The effective values.
+    file
+        The file that was read; None is none.
+    places
+        Of each section and key that was set, where its value stands: ``aios.yaml:3: cpu.threads`` or
+        ``$AIOS_CPU__THREADS``.
+    problems
+        What could not be used, each with its place.
+    """
+
+    config: Config
+    file: Path | None
+    places: Mapping[tuple[str, str], str]
+    problems: tuple[str, ...]
+
+
+def given_config(config: GivenConfig, database: str | os.PathLike[str] | None = None) -> Config:
+    """Return the configuration that a program gave, over the file and the environment unless it is whole.
+
+    Raises
+    ------
+    ConfigError
+        It is none of these, or has a value that cannot be used; or as `load_config`.
+    """
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, Mapping):
+        return load_config(given=config, database=database)
+    if config is None or isinstance(config, str | os.PathLike):
+        return load_config(config, database=database)
+    raise ConfigError(
+        f"a configuration is a Config, a mapping of sections, or a path, not {type(config).__name__}"
+    )
+
+
+def load_config(
+    path: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    given: Mapping[str, object] | None = None,
+    database: str | os.PathLike[str] | None = None,
+) -> Config:
+    """Return the configuration of this process.
+
+    Parameters
+    ----------
+    path
+        A YAML file; by default the one that `aios_db.config.files.find_file` finds.
+    env
+        The environment; by default ``os.environ``.
+    given
+        Values by key, and by section and key: ``{"storage": {"durability": "normal"}}``.
+    database
+        The directory of a database, which may hold an ``aios.yaml`` of its own.
+
+    Raises
+    ------
+    ConfigError
+        When a file is named and not there; when ``given`` has a value that cannot be used; or when ``strict``
+        is set (in the file or as ``AIOS_STRICT``) and anything is invalid.
+    """
+    found = loaded(path, env, given, database)
+    if found.problems and found.config.strict:
+        raise ConfigError("invalid configuration: " + "; ".join(found.problems))
+    for problem in found.problems:
+        log.error("invalid configuration: %s", problem)
+    return found.config
+
+
+def loaded(
+    path: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    given: Mapping[str, object] | None = None,
+    database: str | os.PathLike[str] | None = None,
+) -> Loaded:
+    """Return the configuration with where each value comes from; parameters as `load_config`.
+
+    Raises
+    ------
+    ConfigError
+        A file is named and not there, or ``given`` has a value that cannot be used.
+    """
+    env = os.environ if env is None else env
+    problems: list[str] = []
+    file = find_file(path, env, database)
+    settings = [
+        *(read_file(file, problems) if file else ()),
+        *_from_environment(env),
+        *_from_mapping(given or {}),
+    ]
+    values: dict[str, dict[str, Any]] = {}
+    places: dict[tuple[str, str], str] = {}
+    for setting in settings:
+        section = values.setdefault(setting.section, {})
+        try:
+            section[setting.key] = parse_setting(setting.section, setting.key, setting.value)
+        except ValueError as error:
+            if setting.place.startswith(_GIVEN):
+                raise ConfigError(f"{setting.place}: {error}") from None
+            kept = "the file's value" if setting.key in section else "the default"
+            problems.append(f"{setting.place}: {error}; using {kept}")
+        else:
+            places[setting.section, setting.key] = setting.place
+    return Loaded(_build(values), file, places, tuple(problems))
+
+
+def _from_environment(env: Mapping[str, str]) -> Iterator[Setting]:
+    for variable in sorted(env):
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        section, separator, key = name.partition("__")
+        if separator:
+            yield Setting(f"${variable}", section, key, env[variable])
+        elif name in keys(Config):
+            yield Setting(f"${variable}", ROOT, name, env[variable])
+
+
+def _from_mapping(given: Mapping[str, object]) -> Iterator[Setting]:
+    for name, content in given.items():
+        place = f"{_GIVEN}{name!r}]"
+        if not name or name not in sections():
+            yield Setting(place, ROOT, str(name), as_text(content))
+        elif not isinstance(content, Mapping):
+            raise ConfigError(f"{place}: must be a section of keys, not {show(content)}")
+        else:
+            for key, value in content.items():
+                yield Setting(f"{place}[{key!r}]", name, str(key), as_text(value))
+
+
+def _build(values: Mapping[str, Mapping[str, Any]]) -> Config:
+    parts = {name: section(**values.get(name, {})) for name, section in sections().items() if name != ROOT}
+    return Config(**values.get(ROOT, {}), **parts)

@@ -1,0 +1,142 @@
+"""The configuration file: where it is looked for, and what it says on which line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from aios_db.config.values import ROOT, sections, show
+from aios_db.schema.errors import ConfigError
+
+if TYPE_CHECKING:
+    import yaml
+
+log = logging.getLogger("aios_db.config")
+
+NAME = "aios.yaml"
+VARIABLE = "AIOS_CONFIG"
+_LARGEST = 1 << 20  # bytes; a configuration is some hundreds
+
+
+class Setting(NamedTuple):
+    """One value as found: where it stands, and its unparsed content."""
+
+    place: str
+    section: str
+    key: str
+    value: object
+
+
+def find_file(
+    named: str | os.PathLike[str] | None,
+    env: Mapping[str, str],
+    database: str | os.PathLike[str] | None = None,
+) -> Path | None:
+    """Return the file that holds the configuration, the first that there is; None is the defaults.
+
+    The one that the caller names, that of ``$AIOS_CONFIG``, ``aios.yaml`` in the working directory, in the
+    directory of the database, and in the user's configuration folder. One in a database's directory that
+    belongs to another user is passed over with a warning: it came with the data.
+
+    Raises
+    ------
+    ConfigError
+        A file is named and not there.
+    """
+    if wanted := named or env.get(VARIABLE):
+        file = Path(wanted)
+        if file.is_dir() or not file.exists():
+            namer = "the caller" if named else f"${VARIABLE}"
+            raise ConfigError(f"there is no configuration file at {file}, which {namer} names: mend the path")
+        return file
+    if (here := Path(NAME)).exists():
+        return here
+    if database is not None and (beside := Path(database) / NAME).is_file():
+        if _is_ours(beside):
+            return beside
+        log.warning("%s belongs to another user and is not used; name it to use it", beside)
+    own = _folder(env) / NAME
+    return own if own.is_file() else None
+
+
+def read_file(file: Path, problems: list[str]) -> Iterator[Setting]:
+    """Yield what a YAML file holds, each with its line; note what cannot be read."""
+    import yaml
+
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST:,} bytes")
+        # BaseLoader leaves every scalar as text, so the file and the environment share one parser.
+        root = yaml.compose(content, Loader=yaml.BaseLoader)
+        pairs = _pairs(root) if root is not None else []
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        problems.append(f"{file}: cannot be read as YAML ({reason}); using the defaults")
+        return
+    if root is None:
+        return
+    if pairs is None:
+        if root.value not in ("", "null", "~"):
+            problems.append(f"{file}: must hold sections of keys, not {show(_value(root))}")
+        return
+    for line, name, node in pairs:
+        place = f"{file}:{line}: {name}"
+        if not name or name not in sections():
+            yield Setting(place, ROOT, name, _value(node))
+        elif (inner := _pairs(node)) is not None:
+            for inner_line, key, value in inner:
+                yield Setting(f"{file}:{inner_line}: {name}.{key}", name, key, _value(value))
+        elif node.value:
+            problems.append(f"{place}: must be a section of keys, not {show(_value(node))}")
+
+
+def _pairs(node: yaml.Node) -> list[tuple[int, str, yaml.Node]] | None:
+    """Return line, key and value of a mapping, None of anything else; the last of equal keys counts."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    found: dict[str, tuple[int, str, yaml.Node]] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise ValueError(f"the key in line {key.start_mark.line + 1} is no text")
+        found[key.value] = key.start_mark.line + 1, key.value, value
+    return list(found.values())
+
+
+def _value(node: yaml.Node) -> object:
+    """Return a text, a section of texts, or an empty list for any list.
+
+    What is nested deeper is not followed: through aliases a few lines of YAML can grow to gigabytes.
+    """
+    import yaml
+
+    if isinstance(node, yaml.ScalarNode):
+        return str(node.value)
+    if isinstance(node, yaml.SequenceNode):
+        return []
+    return {
+        str(key.value): str(value.value) if isinstance(value, yaml.ScalarNode) else []
+        for key, value in node.value
+        if isinstance(key, yaml.ScalarNode)
+    }
+
+
+def _folder(env: Mapping[str, str]) -> Path:
+    """Return the user's configuration folder, as the XDG base directory specification and others have it."""
+    if given := env.get("XDG_CONFIG_HOME"):
+        return Path(given) / "aios_db"
+    home = Path(env.get("HOME") or "~").expanduser()
+    if sys.platform == "win32":
+        return Path(env.get("APPDATA") or home) / "aios_db"
+    return home / ("Library/Application Support" if sys.platform == "darwin" else ".config") / "aios_db"
+
+
+def _is_ours(file: Path) -> bool:
+    return not hasattr(os, "geteuid") or file.stat().st_uid in {os.geteuid(), 0}

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from aios_db.schema.consolidations import Report
 
 
-@click.group()
+@click.group(
+    epilog="\b\nExamples:\n  aios consolidator report\n  aios consolidator once\n  aios consolidator run\n"
+)
 def consolidator() -> None:
     """Make principles of short-term memories, by hand or when it is due."""
 

@@ -380,6 +380,16 @@ class LoggingConfig:
 
 
 @dataclass(frozen=True)
+class TelemetryConfig:
+    """What is recorded of operations: the view `metrics`, spans of OpenTelemetry, Prometheus."""
+
+    metrics: bool = True
+    """Record how often and how long operations take; a microsecond for each."""
+    texts: bool = False
+    """Put the text of a question into its span (``gen_ai.memory.query.text``)."""
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration; every section has defaults."""
 
@@ -400,6 +410,7 @@ class Config:
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
 
 
 DEFAULTS = Config()

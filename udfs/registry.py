@@ -15,6 +15,7 @@ from aios_db.udfs import (
     macros,
     media,
     memory,
+    metrics,
     retrieval,
     trust,
     weights,
@@ -29,6 +30,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     *media.FUNCTIONS,
     *memory.FUNCTIONS,
     *history.FUNCTIONS,
+    *metrics.FUNCTIONS,
     *retrieval.FUNCTIONS,
     *trust.FUNCTIONS,
     *weights.FUNCTIONS,
@@ -49,7 +51,7 @@ TABLES = (
     "consolidation_log",
 )
 
-VIEWS = ("changes", "quarantined", "tiers")
+VIEWS = ("changes", "metrics", "quarantined", "tiers")
 """Views that are no tables."""
 
 TOPICS = (
@@ -60,6 +62,7 @@ TOPICS = (
     "quarantine",
     "recall",
     "history",
+    "metrics",
     "weights",
     "federation",
     "lifecycle",

@@ -135,6 +135,10 @@ class Searchable(Protocol):
         """Note a question, its filter and what it found."""
         ...
 
+    def searched(self, called: float, items: int, text: str) -> None:
+        """Record a search; ``called`` is when this function was, as `time.perf_counter` says it."""
+        ...
+
 
 _FILTER = "VARCHAR"  # as `memory_filter` returns it
 _HIT = [("memory_id", pa.string()), ("score", pa.float64()), ("standard_score", pa.float64())]
@@ -342,6 +346,7 @@ def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array, wheres: p
             for row in range(len(times))
         ]
         return pa.concat_arrays(pieces)
+    began = time.perf_counter()
     memory_ids = _texts(memory_ids)
     known, found = (_index(store, filters[0]) if filters else store.index).memories(memory_ids)
     together: dict[str, list[str]] = {}
@@ -352,6 +357,8 @@ def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array, wheres: p
         check()
         store.touch(each)
         store.asked(text, filters[0].text(), each)
+    asked = texts[0].as_py() if len(texts) else ""
+    store.searched(began, len(found), asked or "")
     rows = _struct(found)
     return rows if known.all() else rows.take(pa.array(np.cumsum(known) - 1, mask=~known))
 

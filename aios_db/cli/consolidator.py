@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aios_db.cli.history import print_report
+from aios_db.cli.monitoring import serving_metrics, with_metrics_port
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json, print_table
 
@@ -25,16 +26,17 @@ def consolidator() -> None:
 
 
 @consolidator.command(epilog="\b\nExamples:\n  aios consolidator run --db agent.aios\n")
+@with_metrics_port
 @with_database
 @click.pass_obj
-def run(session: Session, /) -> None:
+def run(session: Session, /, *, metrics_port: int | None) -> None:
     """Consolidate by consolidation.schedule and under storage pressure, until SIGTERM or Ctrl-C.
 
     There is one for a database. A run that was missed is made up. Cron and systemd call `once`.
     """
     from aios_db.lifecycle.consolidator import run_until_stopped
 
-    with session.connect() as con:
+    with session.connect() as con, serving_metrics(con.store, metrics_port):
         run_until_stopped(con.store)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from aios_db.cli.monitoring import serving_metrics, with_metrics_port
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json, print_table
 
@@ -60,6 +61,7 @@ Examples:
 )
 @click.option("--bits", type=int, default=2, help="Of each published number: 8, 4, 2 or 1.")
 @click.option("--round-seconds", type=float, default=3600.0, help="Longest wait for the other agents.")
+@with_metrics_port
 @with_database
 @click.pass_obj
 def serve(session: Session, /, **options: Any) -> None:
@@ -85,8 +87,9 @@ def serve(session: Session, /, **options: Any) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: stopped.set())
         click.echo(f"serving {session.path} at {server.location}")
-        while not stopped.wait(0.5):
-            pass
+        with serving_metrics(con.store, options["metrics_port"]):
+            while not stopped.wait(0.5):
+                pass
         server.shutdown()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -55,6 +56,7 @@ class SyncReport:
 def record(store: MemoryStore, report: SyncReport) -> None:
     """Write a report; an exchange that succeeded does not fail because of that."""
     details = {key: value for key, value in asdict(report).items() if value is not None and key != "sync_id"}
+    store.metrics.observe("sync", time.perf_counter() - report.duration_s, error=report.code)
     if report.error:
         log.warning("the exchange of %s failed: %s", report.card, report.error, extra=details)
     else:

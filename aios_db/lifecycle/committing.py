@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aios_db.lifecycle.log import Consolidation, ConsolidationLog
 from aios_db.lifecycle.principles import Principle, rows_of
+from aios_db.observing.recorder import measured
 from aios_db.schema.changes import UndoReport
 from aios_db.schema.consolidation_log import TABLE
 from aios_db.schema.consolidations import Report
@@ -135,6 +136,7 @@ class Consolidating(Erasing):
                 self.consolidations.write(undone)
         return report
 
+    @measured("consolidate")
     def consolidate(
         self, options: Mapping[str, Any], *, dry_run: bool = False, trigger: str = "manual"
     ) -> list[Report]:

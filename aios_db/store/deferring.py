@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.metrics import SEARCH
 from aios_db.search.levels import FULLY
 from aios_db.store.apart import apart
 from aios_db.store.failures import operational
@@ -50,6 +51,10 @@ class Deferring(Recording):
         self.queries.add(text, where, found, self.scope.values)
         if self.queries.unwritten:
             self._maintenance.notify()
+
+    def searched(self, called: float, items: int, text: str) -> None:
+        """Record a search, which began with its statement, or else when its function was ``called``."""
+        self.metrics.observe(SEARCH, self.origins.began(called), items, text=text)
 
     def flush(self) -> None:
         """Write recall counts and the derived link column now, and not a moment later."""

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
+from aios_db.observing.recorder import measured
 from aios_db.schema.changes import ERASE
 from aios_db.schema.errors import NotSupportedError
 from aios_db.store import erasure
@@ -21,6 +22,7 @@ logger = logging.getLogger("aios_db.store")
 class Erasing(Finishing):
     """`erase`, and what it asks of the rest of the store."""
 
+    @measured("erase")
     def erase(self, memories: Sequence[str] | Selection) -> EraseReport:
         """Delete memories, by their ids or selected, so that no file of the database holds them.
 

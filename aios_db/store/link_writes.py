@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from aios_db.observing.recorder import measured
 from aios_db.schema import association_links
 from aios_db.schema.errors import ProgrammingError
 from aios_db.store import links as links_
@@ -14,6 +15,7 @@ from aios_db.store.writes import Writes
 class LinkWrites(Writes):
     """Links by their ends and kind."""
 
+    @measured("link")
     def link(self, links: pa.Table, *, exactly: bool = False) -> int:
         """Insert links between memories; one that exists gets the greater weight and one more evidence.
 
@@ -50,6 +52,7 @@ class LinkWrites(Writes):
         self._maintenance.notify()
         return draft.links
 
+    @measured("unlink")
     def unlink(self, links: pa.Table) -> int:
         """Delete links; return how many there were.
 

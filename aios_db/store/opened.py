@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from aios_db.lifecycle.past_queries import PastQueries
 from aios_db.models.following import Following
 from aios_db.models.versions import WeightVersions
+from aios_db.observing.recorder import Metrics
 from aios_db.provenance.policy import SourceTrust
 from aios_db.provenance.releases import Releases
 from aios_db.provenance.standing import Standing
@@ -75,6 +76,8 @@ class OpenDatabase:
         How much sources are trusted.
     source
         The source of all that is written, whatever it says itself; None leaves that to it.
+    metrics
+        How often and how long operations took.
     origins, change_log
         Which statements run, and what was changed by whom.
     """
@@ -90,6 +93,7 @@ class OpenDatabase:
         self.read_only = read_only or bool(self.damaged)
         self.restrictions, self.scope = OPEN, scope
         self.trust = SourceTrust(config.trust)
+        self.metrics = Metrics(str(path), enabled=config.telemetry.metrics, texts=config.telemetry.texts)
         self.source: str | None = None
         self._releases = Releases(lambda: self._readable(quarantine_releases.TABLE))
         self.dimension = found.marker.dimension

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from contextvars import ContextVar
 
 _statement: ContextVar[str | None] = ContextVar("statement", default=None)
@@ -18,12 +19,12 @@ class Origins:
     """The statements that run on one open database."""
 
     def __init__(self) -> None:
-        self._running: dict[int, str] = {}
+        self._running: dict[int, tuple[str, float]] = {}
 
     def begin(self, query: str) -> None:
         """Say that this thread runs a statement from now on."""
         _statement.set(query)
-        self._running[threading.get_ident()] = query
+        self._running[threading.get_ident()] = query, time.perf_counter()
 
     def end(self) -> None:
         """Say that this thread runs none."""
@@ -37,9 +38,19 @@ class Origins:
         """
         query = _statement.get()
         if query is None and isinstance(threading.current_thread(), threading._DummyThread):
-            running = set(self._running.copy().values())
+            running = {each for each, _ in self._running.copy().values()}
             query = running.pop() if len(running) == 1 else None
         return None if query is None else shape(query)
+
+    def began(self, now: float) -> float:
+        """Return when the statement that this thread works for began (`time.perf_counter`), else ``now``.
+
+        Of several that run it is taken for the last that began.
+        """
+        own = self._running.get(threading.get_ident())
+        if own is not None:
+            return own[1]
+        return max((began for _, began in self._running.copy().values()), default=now)
 
 
 def shape(query: str) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.observing.recorder import measured
 from aios_db.provenance.keeping import Keeping
 from aios_db.schema.changes import FINAL, ChangeRecord, UndoReport
 from aios_db.schema.errors import OperationalError, ProgrammingError
@@ -33,6 +34,7 @@ _VECTOR = "text_embedding"
 class Undoing(Keeping):
     """The part of `MemoryStore` that takes changes back."""
 
+    @measured("undo")
     def undo(self, change_id: int, *, dry_run: bool = False, confirm: bool = False) -> UndoReport:
         """Bring the rows that a change wrote back to what they were before it.
 
@@ -76,6 +78,7 @@ class Undoing(Keeping):
         self._maintenance.notify()
         return _report(found, draft.change_id if written else None)
 
+    @measured("restore")
     def restore(
         self, version: int | None, time: int | None, *, dry_run: bool = False, confirm: bool = False
     ) -> UndoReport:

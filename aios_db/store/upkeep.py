@@ -12,6 +12,7 @@ import pyarrow as pa
 from aios_db.engine.weights.pressure import give_back_freed
 from aios_db.lifecycle.committing import Consolidating
 from aios_db.lifecycle.compression.packing import Packed, pack
+from aios_db.observing.recorder import measured
 from aios_db.schema import memories
 from aios_db.schema.changes import REEMBED
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows
@@ -24,6 +25,7 @@ from aios_db.store.snapshot import handle
 class Upkeep(Consolidating):
     """What maintenance does, and what can be asked for."""
 
+    @measured("maintain")
     def maintain(self) -> None:
         """Write what is pending, compact what has become fragmented and save the index when it has grown."""
         self._finish_broken_off()
@@ -43,6 +45,7 @@ class Upkeep(Consolidating):
             else:
                 self.index.save()
 
+    @measured("optimize")
     def optimize(self) -> None:
         """Compact both tables whole, drop old versions and save the search index."""
         self._check_writable()
@@ -71,6 +74,7 @@ class Upkeep(Consolidating):
             self._written(memories_=memories_)
         return packed
 
+    @measured("repair")
     def repair(self) -> RepairReport:
         """Rebuild what is derived and remove what points nowhere; see `RepairReport`."""
         self._check_writable()
@@ -87,6 +91,7 @@ class Upkeep(Consolidating):
         self._write_pending()
         return replace(report, missing_links=len(made))
 
+    @measured("reembed")
     def replace_vectors(self, replacement: Callable[[lance.LanceDataset], pa.Table]) -> int:
         """Exchange text vectors in one commit; return how many.
 

@@ -12,9 +12,11 @@ import pyarrow as pa
 import uuid_utils
 from numpy.typing import NDArray
 
+from aios_db.observing.recorder import measured
 from aios_db.provenance.origins import refuse_withdrawal
 from aios_db.provenance.taking import Repeated, of_source, with_source
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.metrics import DELETE, UPDATE, UPSERT
 from aios_db.schema.sources import PYTHON
 from aios_db.search.source import Appended
 from aios_db.store import links as links_
@@ -62,6 +64,7 @@ class _Look:
 class Writes(Renewing):
     """The part of `MemoryStore` that changes memories."""
 
+    @measured(UPSERT)
     def remember(
         self,
         rows: pa.Table,
@@ -141,6 +144,7 @@ class Writes(Renewing):
         self._maintenance.notify()
         return [ids[place] for place in of_row]
 
+    @measured(UPDATE)
     def update(self, rows: pa.Table | Sequence[pa.Table]) -> int:
         """Change columns of memories, which keep their ids, their links and when they were stored.
 
@@ -192,6 +196,7 @@ class Writes(Renewing):
         self._maintenance.notify()
         return len(update.memory_ids)
 
+    @measured(DELETE)
     def forget(self, memories: Sequence[str] | Selection, *, confirm: bool = False) -> int:
         """Delete memories, given by their ids or selected, and the links at them; return how many there were.
 

@@ -20,7 +20,7 @@ SCHEMA = pa.schema(
         pa.field("sha256", pa.string(), nullable=False),  # of what the card does
         pa.field("parent_sha256", pa.string()),  # of the version that it was made of
         pa.field("origin", pa.string(), nullable=False),
-        # new, trained, file, pulled, pushed, received or aggregated
+        # new, trained, file, owed (with what is owed added), pulled, pushed, received or aggregated
         pa.field("agent", pa.string()),  # who made or sent it
         pa.field("base_model", pa.string()),  # the weight version that it is for
         pa.field("rank", pa.int32(), nullable=False),

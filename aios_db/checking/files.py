@@ -6,12 +6,12 @@ import json
 import time
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from aios_db.checking.faults import Faults
+from aios_db.federation.debts import debt_files, read_debt
 from aios_db.schema.database import CHANGES, MARKER, OWED, QUERIES, RECALLS
-from aios_db.schema.errors import OperationalError
+from aios_db.schema.errors import DataError, OperationalError
 from aios_db.store.change_log import begun_after
 from aios_db.store.framed_log import damaged_bytes
 from aios_db.store.marker import COPY, Marker, parsed
@@ -52,11 +52,13 @@ def check_files(faults: Faults) -> None:
     path = database / "tokenizers.json"
     if path.exists() and not _is_object(path):
         faults.file(path, "is no JSON object", _TOKENIZERS)
-    for path in sorted((database / "federation").glob("*.npy")):
+    for path in debt_files(database):
         try:
-            np.load(path, allow_pickle=False, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            faults.file(path, f"cannot be read: {error}", _DEBT)
+            read_debt(path)
+        except FileNotFoundError:
+            continue  # an exchange has just sent it
+        except DataError as error:
+            faults.file(path, str(error).removeprefix(f"{path} "), _DEBT)
     for path in sorted((database / "imports").glob("*.jsonl")):
         try:
             for line in path.read_text("utf-8").splitlines()[:-1]:  # a kill leaves the last one torn

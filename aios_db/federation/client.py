@@ -13,6 +13,7 @@ from typing import Any
 
 from aios_db.federation.debts import Debts
 from aios_db.federation.exchange import Exchange
+from aios_db.federation.feedback import DECAY
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.messages import COMMAND, PROTOCOLS, Channel, SyncError, transport_errors
 from aios_db.federation.sparse import Sparsity
@@ -79,7 +80,7 @@ class FederationClient:
         *,
         samples: int = 1,
         sparsity: Sparsity | None = None,
-        decay: float = 0.95,
+        decay: float = DECAY,
         whole: bool = False,
     ) -> SyncReport:
         """Send the head of a card.
@@ -90,11 +91,11 @@ class FederationClient:
             What it was trained on: its weight in an average.
         sparsity
             Send only the largest part of what changed, and what is owed of earlier changes; the rest is owed.
-            By default the version is sent exactly.
+            By default the version is sent exactly, with all that is owed: then nothing is owed any more.
         decay
-            What is left of a debt after a round.
+            What is left of a debt after a round; `to_train` is given the same.
         whole
-            Send the card whole, whatever is in common.
+            Send the card whole, whatever is in common, and with all that is owed.
 
         Raises
         ------
@@ -125,7 +126,7 @@ class FederationClient:
         *,
         samples: int = 1,
         sparsity: Sparsity | None = None,
-        decay: float = 0.95,
+        decay: float = DECAY,
         wait_s: int = 0,
         whole: bool = False,
     ) -> SyncReport:
@@ -133,7 +134,7 @@ class FederationClient:
 
         def both(exchange: Exchange) -> None:
             exchange.push(samples, sparsity, decay, whole=whole)
-            exchange.pull(wait_s, whole=whole)
+            exchange.pull(wait_s, decay, whole=whole)
 
         return self._exchange(name, "sync", both)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from aios_db.federation.card import LoraCard
-from aios_db.federation.debts import Debts
-from aios_db.federation.delta import Delta, exact_delta, vector
-from aios_db.federation.feedback import Feedback
+from aios_db.federation.debts import Debt, Debts, carry_over, settled
+from aios_db.federation.delta import exact_delta, sparse_delta, vector
+from aios_db.federation.feedback import DECAY
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.messages import Channel, Frame, SyncError
-from aios_db.federation.sparse import Sparsity, Values
+from aios_db.federation.sparse import Sparsity
 from aios_db.federation.sync_log import SyncReport
 from aios_db.federation.transfer import FULL, Parcel, receive_parcel, send_parcel
-from aios_db.schema.errors import DataError, NotSupportedError
+from aios_db.schema.errors import DataError
 
 _MOST_HASHES = 64
 
@@ -40,40 +40,33 @@ class Exchange:
         self._server_has = self._welcome.header.get("base")
 
     def push(self, samples: int, sparsity: Sparsity | None, decay: float, *, whole: bool) -> None:
-        """Send the head."""
-        card = self._library.get(self._name)
-        base = self._library.by_hash(self._name, self._server_has) if self._server_has else None
-        all_of_it = Parcel.whole(card)
-        if card.sha256 == self._welcome.header.get("head") and sparsity is None:
+        """Send the head, with what is owed."""
+        card = settled(self._library, self._debts, self._name, decay)
+        if card.sha256 == self._welcome.header.get("head"):
+            self._debts.forget(self._name)
             self._report.transferred("none", 0)
             self._report.version = card.version
             return
-        parcel, sent, debt = all_of_it, card, None
-        if base is not None and not whole:
-            try:
-                delta, sent, debt = self._delta(base, card, sparsity, decay)
-                if len(delta.body) < all_of_it.size:
-                    parcel = Parcel.of([delta])
-                    self._note(sent, card, base)
-                else:
-                    sent, debt = card, None
-            except NotSupportedError:  # another rank, shapes or modules
-                sent = card
+        base = self._library.by_hash(self._name, self._server_has) if self._server_has else None
+        parcel, sent = self._smallest(None if whole else base, card, sparsity)
         verdict = self._offer(parcel, samples)
         if verdict.text("status") == "full" and parcel.kind != FULL:
-            sent, debt = card, None
-            verdict = self._offer(all_of_it, samples)
+            sent = card
+            verdict = self._offer(Parcel.whole(card), samples)
         if verdict.text("status") not in ("applied", "waiting"):
             raise SyncError.because("protocol", f"the verdict is {verdict.text('status')!r}")
-        if debt is not None:
-            self._debts.write(self._name, debt)
+        if sent.sha256 == card.sha256:
+            self._debts.forget(self._name)
+        else:
+            owed = Debt(vector(card) - vector(sent), (sent.sha256,), card.sha256)
+            self._debts.write(self._name, owed)
         if verdict.header.get("head") == sent.sha256:
             self._server_has = sent.sha256
         if sent.sha256 != card.sha256 and self._server_has == sent.sha256:
             self._library.add(sent, origin="pushed", parent=base.sha256 if base else None)
         self._report.version = sent.version
 
-    def pull(self, wait_s: int, *, whole: bool) -> None:
+    def pull(self, wait_s: int, decay: float = DECAY, *, whole: bool = False) -> None:
         """Receive the server's head."""
         head = self._library.head(self._name)
         self._ask(wait_s, full=whole)
@@ -96,6 +89,8 @@ class Exchange:
                 raise SyncError.because("value", str(again)) from again
         before = self._library.hashes(self._name)
         parent = parcel.deltas[-1].base if parcel.deltas else (before[0] if before else None)
+        follows = self._server_has is not None
+        carry_over(self._library, self._debts, versions[-1], decay, follows=follows)
         self._library.add(versions[-1], origin="pulled", parent=parent)
         self._channel.send("verdict", status="applied")
         self._report.transferred(parcel.kind, Parcel.whole(versions[-1]).size)
@@ -122,15 +117,18 @@ class Exchange:
         self._report.transferred(parcel.kind, Parcel.whole(self._library.get(self._name)).size)
         return self._channel.receive("verdict")
 
-    def _delta(
-        self, base: LoraCard, card: LoraCard, sparsity: Sparsity | None, decay: float
-    ) -> tuple[Delta, LoraCard, Values | None]:
+    def _smallest(
+        self, base: LoraCard | None, card: LoraCard, sparsity: Sparsity | None
+    ) -> tuple[Parcel, LoraCard]:
+        """Return what to send, and the version that the server then has."""
+        whole = Parcel.whole(card)
+        if base is None or base.mismatch(card) is not None:  # another rank, shapes or modules
+            return whole, card
         if sparsity is None or (self._report.protocol or 0) < 2:
-            return exact_delta(base, card), card, None
-        if (reason := base.mismatch(card)) is not None:
-            raise NotSupportedError(reason)
-        feedback = Feedback(decay)
-        # A version that was made of another one than the base differs from it by what is owed, too.
-        if card.sha256 == base.sha256 or self._library.versions(self._name)[-1].parent_sha256 == base.sha256:
-            feedback = self._debts.read(self._name, base, decay)
-        return feedback.send(base, vector(card) - vector(base), sparsity)
+            delta, sent = exact_delta(base, card), card
+        else:
+            delta, sent, _ = sparse_delta(base, vector(card) - vector(base), sparsity)
+        if len(delta.body) >= whole.size:
+            return whole, card
+        self._note(sent, card, base)
+        return Parcel.of([delta]), sent

@@ -10,6 +10,9 @@ from aios_db.federation.card import LoraCard
 from aios_db.federation.delta import Delta, sparse_delta
 from aios_db.federation.sparse import Sparsity, Values
 
+DECAY = 0.95
+"""What is left of a debt after a round, unless it is said otherwise."""
+
 
 @dataclass
 class Feedback:
@@ -24,7 +27,7 @@ class Feedback:
         float32 (parameters of the card,); None before the first change.
     """
 
-    decay: float = 0.95
+    decay: float = DECAY
     residual: Values | None = None
 
     def send(self, base: LoraCard, change: Values, sparsity: Sparsity) -> tuple[Delta, LoraCard, Values]:

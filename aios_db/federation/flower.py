@@ -17,6 +17,7 @@ import numpy as np
 from aios_db.federation.card import LoraCard
 from aios_db.federation.card_files import card_bytes, card_from_bytes
 from aios_db.federation.delta import Delta, exact_delta, moved, sparse_delta, vector
+from aios_db.federation.feedback import DECAY
 from aios_db.federation.hub import Hub, Push, Rounds
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.messages import SyncError
@@ -163,7 +164,7 @@ class DeltaMod:
     """
 
     def __init__(
-        self, sparsity: Sparsity | None = None, *, decay: float = 0.95, arrays: str = "arrays"
+        self, sparsity: Sparsity | None = None, *, decay: float = DECAY, arrays: str = "arrays"
     ) -> None:
         self._sparsity, self._decay, self._arrays = sparsity, decay, arrays
 
@@ -199,7 +200,7 @@ class DeltaMod:
             card = here
         else:
             raise DataError(f"version {parcel.result[:12]} of {name} is not here")
-        owed = state["owed"] if state is not None else b""
+        owed = state["owed"] if state is not None and state["name"] == name else b""
         context.state[RECORD] = ConfigRecord({"name": name, "card": card_bytes(card), "owed": owed})
         return card
 

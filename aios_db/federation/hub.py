@@ -9,11 +9,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from aios_db.federation.aggregation import Contribution, aggregate
 from aios_db.federation.card import LoraCard
 from aios_db.federation.checks import check_version
-from aios_db.federation.debts import Debts
-from aios_db.federation.delta import Delta, exact_delta, vector
+from aios_db.federation.debts import Debt, Debts, published_key
+from aios_db.federation.delta import Delta, exact_delta, moved, vector
+from aios_db.federation.feedback import DECAY, Feedback
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.messages import SyncError
 from aios_db.federation.robust import RULES
@@ -47,7 +50,7 @@ class Rounds:
     size: int = 1
     rule: str = "auto"
     sparsity: Sparsity | None = None
-    decay: float = 0.95
+    decay: float = DECAY
     longest_s: float = 3600.0
 
     def __post_init__(self) -> None:
@@ -165,8 +168,11 @@ class Hub:
 
     def _end_round(self, name: str, head: LoraCard) -> None:
         pushes = list(self._open.pop(name).pushes.values())
-        push = pushes[0]
-        if len(pushes) == 1 and push.base is not None and push.base.sha256 == head.sha256:
+        push, owed = pushes[0], self._owed(name, head)
+        follows = push.base is not None and push.base.sha256 == head.sha256
+        if len(pushes) == 1 and follows and (owed is None or self.rounds.sparsity is not None):
+            if owed is not None:
+                self._debts.write(published_key(name), owed.moved_to(push.card.sha256))
             self._add(push, push.card, head, push.delta, origin="received")
             self._remember(name, pushes)
             return
@@ -187,18 +193,37 @@ class Hub:
             "products_error": round(made.products_error, 6),
         }
         log.info("a round of %s has ended", name, extra=details)
-        card, delta, debt = made.card, None, None
-        if self.rounds.sparsity is not None:
-            feedback = self._debts.read(f"published {name}", head, self.rounds.decay)
-            change = vector(made.card) - vector(head)
-            delta, card, debt = feedback.send(head, change, self.rounds.sparsity)
+        card, delta, owed = self._publish(head, made.card, owed)
         whole = Push(
             "+".join(sorted(each.agent for each in pushes)), head, card, sum(each.samples for each in pushes)
         )
         self._add(whole, card, head, delta, origin="received" if len(pushes) == 1 else "aggregated")
         self._remember(name, pushes)
-        if debt is not None:
-            self._debts.write(f"published {name}", debt)
+        if owed is not None:
+            self._debts.write(published_key(name), owed)
+
+    def _owed(self, name: str, head: LoraCard) -> Debt | None:
+        """Return what was not published of the changes up to a head."""
+        debt = self._debts.read(published_key(name))
+        if debt is None or (head.sha256 in debt.after and debt.residual.shape == (head.parameters,)):
+            return debt
+        log.warning("%s is not what was published last; what was not published is forgotten", head.version)
+        self._debts.forget(published_key(name))
+        return None
+
+    def _publish(
+        self, head: LoraCard, made: LoraCard, owed: Debt | None
+    ) -> tuple[LoraCard, Delta | None, Debt | None]:
+        """Return the next head, its delta if that is sparse, and what is owed after it."""
+        change = vector(made) - vector(head)
+        if self.rounds.sparsity is not None:
+            feedback = Feedback(self.rounds.decay, None if owed is None else owed.residual)
+            delta, card, residual = feedback.send(head, change, self.rounds.sparsity)
+            return card, delta, Debt(residual, (card.sha256,))
+        if owed is None:
+            return made, None, None
+        card = moved(made, owed.decayed(self.rounds.decay))
+        return card, None, Debt(np.zeros_like(owed.residual), (card.sha256,))
 
     def _remember(self, name: str, pushes: Sequence[Push]) -> None:
         """Note what is part of a head, and not what a round that failed was to bring."""

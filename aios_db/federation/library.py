@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from aios_db.federation.card import LoraCard
 from aios_db.federation.card_files import card_bytes, card_from_bytes
+from aios_db.federation.debts import Debts, published_key
 from aios_db.federation.delta import Delta
 from aios_db.federation.upkeep import keep_small
 from aios_db.schema import lora_cards
@@ -189,13 +190,16 @@ class CardLibrary:
         return version
 
     def remove(self, name: str) -> int:
-        """Delete all versions of a card; return how many there were."""
+        """Delete all versions of a card, and what is owed of it; return how many there were."""
         if self.store.read_only:
             raise ReadOnlyError(f"{self.store.path} is open read-only: cards cannot be removed")
         with self._lock.hold(), operational(f"removing {name} of {self.store.path}"):
             count = len(self.versions(name))
             dataset = self._open()
             dataset.delete(pc.field("name") == name)
+            debts = Debts(self.store.path)
+            for owed in (name, published_key(name)):
+                debts.forget(owed)
             if self.store.config.storage.durability == "full":
                 self._durable.force(dataset)
         return count

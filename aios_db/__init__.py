@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from aios_db.config import GivenConfig
     from aios_db.connection import Connection
     from aios_db.cursor import Cursor
+    from aios_db.engine.encoders.plugged import MediaEncoder
+    from aios_db.joint.fitting import FusionReport
     from aios_db.memory import Memory
     from aios_db.mending import Repaired
     from aios_db.provenance.audit import Audit
@@ -71,9 +73,11 @@ __all__ = [
     "DatabaseError",
     "DeviceError",
     "Error",
+    "FusionReport",
     "IntegrityError",
     "InterfaceError",
     "InternalError",
+    "MediaEncoder",
     "Memory",
     "MissingExtraError",
     "ModelNotFoundError",
@@ -252,6 +256,8 @@ def salvage(path: str | PathLike[str], out: str | PathLike[str]) -> SalvageRepor
 _LAZY = {
     "Connection": "connection",
     "Cursor": "cursor",
+    "FusionReport": "joint.fitting",
+    "MediaEncoder": "engine.encoders.plugged",
     "Memory": "memory",
     "Audit": "provenance.audit",
     "Quarantined": "provenance.connection",

@@ -124,6 +124,10 @@ class Attachment:
                 connection.execute(f"DETACH {macros.quoted(schema)}")
             raise
 
+    def install_macro(self, connection: duckdb.DuckDBPyConnection, macro: macros.SqlObject) -> None:
+        """Create one more temporary macro for one connection."""
+        macros.create(connection, (macro,), None, self.suffix)
+
     def _show_tables(
         self,
         connection: duckdb.DuckDBPyConnection,

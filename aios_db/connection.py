@@ -23,6 +23,7 @@ from aios_db.fetching import Fetching
 from aios_db.lifecycle.connection import Living
 from aios_db.memories import Memories
 from aios_db.moving import Moving
+from aios_db.multimodal import Multimodal
 from aios_db.parameters import Parameters, Texts
 from aios_db.pep249 import Pep249Errors
 from aios_db.plans import PlanEpoch
@@ -42,13 +43,14 @@ if TYPE_CHECKING:
     from aios_db.recollection import Options, Recollection
     from aios_db.schema.deadlines import Deadlines
     from aios_db.store.store import MemoryStore
+    from aios_db.udfs.macros import SqlObject
     from aios_db.udfs.writing import WriteGuard
 
 MEMORY = ":memory:"
 _T = TypeVar("_T")
 
 
-class Connection(Fetching, Living, Memories, Moving, Provenance, Undoing, Pep249Errors):
+class Connection(Fetching, Living, Memories, Multimodal, Moving, Provenance, Undoing, Pep249Errors):
     """A database of memories.
 
     ``execute``, ``sql``, ``begin`` and the fetch methods work on a cursor that each thread has for itself, so
@@ -217,8 +219,16 @@ class Connection(Fetching, Living, Memories, Moving, Provenance, Undoing, Pep249
 
     # -- memories: the rest is in `Memories` ----------------------------------------------------------------
 
-    def recall(self, query: str, k: int | None = None, **options: Unpack[Options]) -> list[Recollection]:
-        """Return the memories that answer a query best, best first.
+    def recall(
+        self,
+        query: str | None = None,
+        k: int | None = None,
+        *,
+        image: bytes | str | PathLike[str] | None = None,
+        audio: bytes | str | PathLike[str] | None = None,
+        **options: Unpack[Options],
+    ) -> list[Recollection]:
+        """Return the memories that answer a question best, best first, of whatever modality.
 
         Parameters
         ----------
@@ -226,6 +236,8 @@ class Connection(Fetching, Living, Memories, Moving, Provenance, Undoing, Pep249
             Text in any words.
         k
             How many; by default the configuration's ``recall.k``.
+        image, audio
+            A picture and a sound, instead of words or besides: the bytes of a file, or its path.
         **options
             As for the SQL function: filters (``session_id``, ``since``, ``metadata`` … of
             `aios_db.schema.filters.Filters`, of which all must hold), ``hops``, ``min_score`` and weights.
@@ -237,7 +249,7 @@ class Connection(Fetching, Living, Memories, Moving, Provenance, Undoing, Pep249
         DataError
             A filter's value that does not fit: an unknown tier, a time that is none.
         """
-        sql, parameters = recollection.statement(query, k, options)
+        sql, parameters = recollection.statement(query, k, options, {"image": image, "audio": audio})
         cursor = self._cursor("recall")  # one of its own: rows of the caller's last result may be unread
         return recollection.from_arrow(cursor.execute(sql, parameters).arrow())
 
@@ -280,7 +292,16 @@ class Connection(Fetching, Living, Memories, Moving, Provenance, Undoing, Pep249
         with translated(self.errors):
             database = self._root.cursor()
             self._attachment.install_objects(database, lambda table: _pinned(reference, table))
+            for name in self.store.joint.encoders.names:
+                self._attachment.install_macro(database, registry.plugged_macro(name))
         return database
+
+    def install_macro(self, database: duckdb.DuckDBPyConnection, macro: SqlObject) -> None:
+        """Create one more macro for a cursor's DuckDB."""
+        self._attachment.install_macro(database, macro)
+
+    def _open_cursors(self) -> list[Cursor]:
+        return [cursor for cursor in self._cursors if not cursor.closed]
 
     def _check_writable(self) -> None:
         if self._cursor().in_transaction:

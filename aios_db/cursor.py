@@ -24,6 +24,7 @@ from aios_db.transaction import Transaction
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
+    from aios_db.udfs.macros import SqlObject
 
 
 Row = tuple[Any, ...]
@@ -68,6 +69,11 @@ class Cursor(Fetching):
     def rowcount(self) -> int:
         """Rows an INSERT, UPDATE or DELETE changed; -1 when that is unknown, as after a SELECT."""
         return self._result.rowcount
+
+    def add_macro(self, macro: SqlObject) -> None:
+        """Let the cursor's SQL call one more macro."""
+        if self._duckdb is not None:
+            self._connection.install_macro(self._duckdb, macro)
 
     def execute(self, operation: str, parameters: Parameters | None = None) -> Cursor:
         """Run one or more statements; parameters (``?`` or ``$name``) are those of the last one.

@@ -43,7 +43,7 @@ class Memories:
     @overload
     def remember(
         self,
-        content: str | Mapping[str, Any],
+        content: str | Mapping[str, Any] | None = ...,
         *,
         fold: bool = ...,
         turns: Turns | None = ...,
@@ -56,7 +56,7 @@ class Memories:
     ) -> list[str]: ...
 
     def remember(
-        self, content: Any, *, fold: bool = False, turns: Turns | None = None, **fields: Any
+        self, content: Any = None, *, fold: bool = False, turns: Turns | None = None, **fields: Any
     ) -> str | list[str]:
         """Store memories; they are durable when this returns, outside of a transaction.
 
@@ -66,9 +66,10 @@ class Memories:
         Parameters
         ----------
         content
-            One memory: its text (the other columns as keyword arguments), or a mapping or dataclass with the
-            columns. Or rows: these in a list or generator, an Arrow table, or a data frame of pandas or
-            polars. Rows may bring their vectors as ``text_embedding``.
+            One memory: its text (the other columns as keyword arguments; with an ``image`` or ``audio`` there
+            may be none), or a mapping or dataclass with the columns. Or rows: these in a list or generator,
+            an Arrow table, or a data frame of pandas or polars. Rows may bring their vectors as
+            ``text_embedding``.
         fold
             Equal content in one scope is one memory whenever it was said; it counts its ``occurrences`` and
             keeps their ``times``.
@@ -94,7 +95,10 @@ class Memories:
         self._check_writable()
         from aios_db.store.tables import as_mapping
 
+        content = {} if content is None else content
         one = as_mapping(content) is not None
+        if one and not content:
+            content, fields = fields, {}
         rows = _rows([content] if one else content, fields)
         ids = self.store.remember(
             rows, append=one and turns is None, fold=fold, turns=turns, entry=self.entry
@@ -338,6 +342,7 @@ def _name(value: Any) -> str | None:
 
 
 def _rows(content: Any, fields: Mapping[str, Any]) -> pa.Table:
+    from aios_db.joint.media import with_media
     from aios_db.store.returned import frame_given_again, given_again, table_given_again
     from aios_db.store.tables import mappings, table_from
 
@@ -346,8 +351,8 @@ def _rows(content: Any, fields: Mapping[str, Any]) -> pa.Table:
     elif isinstance(content, pa.Table | pa.RecordBatch) or hasattr(content, "__arrow_c_stream__"):
         content = table_given_again(table_from(content))
     elif isinstance(content, Iterable) and not isinstance(content, _NO_ROWS):
-        content = [given_again(each) for each in mappings(content)]
-    rows = table_from(content)
+        content = [with_media(given_again(each)) for each in mappings(content)]
+    rows, fields = table_from(content), with_media(fields)
     if fields and rows.num_rows:
         constant = table_from([fields] * rows.num_rows)
         for name in fields:

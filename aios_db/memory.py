@@ -47,6 +47,9 @@ class Fields(TypedDict, total=False):
     superseded_by: Name
     expires_at: Moment
     pinned: bool | None
+    image: bytes | str | PathLike[str] | None
+    audio: bytes | str | PathLike[str] | None
+    audio_uri: Name
 
 
 class Selectors(TypedDict, total=False):
@@ -98,19 +101,25 @@ class Memory:
     superseded_by: str | None
     expires_at: datetime | None
     pinned: bool
+    audio: bytes | None = field(repr=False)
+    audio_uri: str | None
+    joint_embedding: NDArray[np.float32] | None = field(repr=False, compare=False)
+    """float32, of unit length, in the joint space `joint_weight_version`."""
+    joint_weight_version: str | None
 
 
+_VECTORS = ("text_embedding", "joint_embedding")
 _COLUMNS = tuple(Memory.__dataclass_fields__)
 
 
 def memories_from(rows: pa.Table) -> list[Memory]:
     """Return one dataclass per row of `memories`."""
-    vectors = rows["text_embedding"]
-    plain = rows.select([each for each in _COLUMNS if each != "text_embedding"])
+    plain = rows.select([each for each in _COLUMNS if each not in _VECTORS])
     found = []
     for number, row in enumerate(plain.to_pylist()):
-        vector = vectors[number]
-        row["text_embedding"] = vector.values.to_numpy() if vector.is_valid else None
+        for name in _VECTORS:
+            vector = rows[name][number]
+            row[name] = vector.values.to_numpy() if vector.is_valid else None
         row["metadata"] = json.loads(row["metadata"]) if row["metadata"] else None
         found.append(Memory(**row))
     return found

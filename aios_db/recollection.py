@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from math import isfinite
 from numbers import Real
+from os import PathLike, fspath
 from typing import Annotated, Any, get_args, get_type_hints
 
 import pyarrow as pa
@@ -31,8 +32,10 @@ class Options(Filters, total=False):
     recency_weight: Annotated[float | None, "weight of how recent a memory is"]
     superseded_penalty: Annotated[float | None, "what is taken off the score of what no longer holds"]
     principle_penalty: Annotated[float | None, "what is taken off the score of a principle"]
+    joint_weight: Annotated[float | None, "weight of the nearness in the joint space"]
 
 
+_NO_MEDIA: Mapping[str, Any] = {}
 _WHOLE = ("k", "hops")
 
 
@@ -48,6 +51,7 @@ class Recollection:
     graph_score: float
     recency_score: float
     hops: int
+    joint_score: float
     title: str | None
     kind: str
     session_id: str | None
@@ -61,6 +65,9 @@ class Recollection:
     source: str | None
     metadata: dict[str, Any] | None
     external_id: str | None
+    modalities: list[str]
+    media_uri: str | None
+    media_type: str | None
     valid_until: datetime | None
     superseded_by: str | None
     trust: float
@@ -81,23 +88,38 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
     return own.replace(parameters=[*list(own.parameters.values())[:-1], *named])
 
 
-def statement(query: str, k: int | None, options: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """Return the SQL that answers ``query``, and its parameters."""
+def statement(
+    query: str | None, k: int | None, options: Mapping[str, Any], media: Mapping[str, Any] = _NO_MEDIA
+) -> tuple[str, list[Any]]:
+    """Return the SQL that answers ``query``, and the ``media`` that are given with it, and its parameters."""
+    media = {name: _medium(name, given) for name, given in media.items() if given is not None}
     unknown = sorted(set(options) - set(Options.__annotations__))
     if unknown:
         known = ", ".join(Options.__annotations__)
         raise ProgrammingError(f"recall: no option {unknown[0]!r}; there are k, {known}")
-    if not isinstance(query, str):
+    if not (isinstance(query, str) or (query is None and media)):
         raise ProgrammingError(f"recall: the query is a {type(query).__name__}; give a text")
     given = {name: value for name, value in {"k": k, **options}.items() if value is not None}
     conditions = {name: given.pop(name) for name in CONDITIONS if name in given}
     # A number that is written out makes a better plan than a parameter; one of our own needs no quotes.
     numbers = {name: repr(_number(name, value)) for name, value in given.items()}
     arguments = "".join(f", {name} := {value}" for name, value in numbers.items())
+    arguments += "".join(f", {name} := ?" for name in media)
     where = Filter(**{name: _condition(name, value) for name, value in conditions.items()})
     columns = ", ".join(_COLUMNS)
     text = f"SELECT {columns} FROM recall(?{{}}{arguments})"  # noqa: S608 - no user text
-    return (text.format(", filter := ?"), [query, where.text()]) if where else (text.format(""), [query])
+    if where:
+        return text.format(", filter := ?"), [query, where.text(), *media.values()]
+    return text.format(""), [query, *media.values()]
+
+
+def _medium(name: str, given: Any) -> bytes | str:
+    """Return bytes or the text of a path as SQL takes them."""
+    if isinstance(given, bytes | bytearray | memoryview):
+        return bytes(given)
+    if isinstance(given, str | PathLike):
+        return fspath(given)
+    raise ProgrammingError(f"recall: {name} is a {type(given).__name__}; give the bytes of a file, or a path")
 
 
 def _number(name: str, value: Any) -> int | float:

@@ -15,6 +15,7 @@ MODULES = (
     "m0004_federation",
     "m0005_quarantine",
     "m0006_lifecycle",
+    "m0007_joint",
 )
 
 Steps = Callable[[Path], Iterator[str]]

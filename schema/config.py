@@ -171,6 +171,8 @@ class RecallConfig:
     """Taken off the score of a memory that no longer holds (``valid_until``)."""
     principle_penalty: NonNegative = 4.0
     """Taken off the score of a principle, which stands beside what it was made of and takes its place."""
+    joint_weight: NonNegative = 2.5
+    """Weight of the standardised score in the joint space of text, sound and picture."""
 
 
 @dataclass(frozen=True)

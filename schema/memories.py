@@ -8,6 +8,8 @@ TABLE = "memories"
 KEY = "memory_id"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
+VECTORS = ("text_embedding", "joint_embedding", "joint_hubness")
+
 KINDS = ("message", "document", "observation", "principle", "experience", "summary")
 
 # Lance's declaration of the key; without it concurrent merge_insert calls silently duplicate rows.
@@ -33,6 +35,15 @@ CODE_FIELD = pa.field("text_code", pa.binary())
 
 DERIVED = ("association_links", CODE_FIELD.name)
 """What follows from the link table, and from the text: exports and comparisons leave it out."""
+
+# Added by format 7.
+JOINT_FIELDS = (
+    pa.field("audio", pa.large_binary()),  # the sound of a memory whose medium is a picture
+    pa.field("audio_uri", pa.string()),
+    pa.field("joint_embedding", pa.list_(pa.float32())),  # unit length; of any length that was fitted
+    pa.field("joint_hubness", pa.list_(pa.float32())),  # by modality: how near it is to all that may ask
+    pa.field("joint_weight_version", pa.string()),  # the joint space that made both
+)
 
 LINK_STRUCT = pa.struct([("target_id", pa.string()), ("kind", pa.string()), ("weight", pa.float32())])
 
@@ -70,13 +81,14 @@ def memories_schema(dimension: int) -> pa.Schema:
             *IDENTITY_FIELDS,
             *LIFECYCLE_FIELDS,
             CODE_FIELD,
+            *JOINT_FIELDS,
         ]
     )
 
 
 def returned_schema() -> pa.Schema:
     """Return the columns that searches return: all but the media's bytes, the vector and what is derived."""
-    left_out = {"media", "text_embedding", "content_hash", "times", *DERIVED}
+    left_out = {"media", "audio", "content_hash", "times", *VECTORS, *DERIVED}
     return pa.schema(
         [pa.field(each.name, each.type) for each in memories_schema(1) if each.name not in left_out]
     )
@@ -86,7 +98,7 @@ def returned_schema() -> pa.Schema:
 WRITABLE = (
     "kind", "title", "text", "media", "media_uri", "media_type", "text_embedding", "session_id", "agent_id",
     "user_id", "speaker", "occurred_at", "tier", "importance", "source", "trust", "derived_from", "metadata",
-    "external_id", *(each.name for each in LIFECYCLE_FIELDS),
+    "external_id", *(each.name for each in LIFECYCLE_FIELDS), "audio", "audio_uri",
 )  # fmt: skip
 
 # Two rows with equal content in one scope are one memory.

@@ -8,14 +8,16 @@ from aios_db.schema.memories import TIMESTAMP
 
 TABLE = "weight_versions"
 KEY = "version"
-SPACES = ("text", "image", "audio", "language")
+SPACES = ("text", "image", "audio", "language", "joint")
 
 SCHEMA = pa.schema(
     [
         pa.field("version", pa.string(), nullable=False),  # name@ and 12 hex digits of sha256
         pa.field("name", pa.string(), nullable=False),  # of the model directory
         pa.field("space", pa.string(), nullable=False),  # SPACES: what its vectors are compared with
-        pa.field("schema_version", pa.string(), nullable=False),  # of the weight file: V1, V2
+        pa.field(
+            "schema_version", pa.string(), nullable=False
+        ),  # of the weight file: V1, V2; plugged: a user's code
         pa.field("quant_type", pa.string(), nullable=False),  # fp32, fp16, int8, int2: of most weights
         pa.field("path", pa.string(), nullable=False),  # the model directory
         pa.field("sha256", pa.string(), nullable=False),  # of the weights' content

@@ -25,6 +25,7 @@ FLOORS: list[set[str]] = [
     {"convert"},
     {"catalog"},
     {"encoders", "generation"},
+    {"fusion"},
     {"validation"},
     {"quantization"},
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.sources import SQL
@@ -19,10 +21,24 @@ from aios_db.udfs.writing import DeferredWrite
 def remember(store: MemoryWriter, rows: pa.StructArray) -> pa.Array:
     """Store memories in one commit and return their ids."""
     columns = dict(zip(rows.type.names, rows.flatten(), strict=True))
-    if columns["text"].null_count:
+    columns |= _media(columns.pop("image"), columns.pop("audio"))
+    wordless = pc.and_(columns["text"].is_null(), pc.invert(_given_any(columns)))
+    if pc.any(wordless).as_py():
         raise DataError("remember: the text is NULL; give the memory's content")
     given = {name: column for name, column in columns.items() if column.null_count < len(column)}
     return pa.array(store.remember(pa.table(given), append=True, entry=SQL), type=pa.string())
+
+
+def _media(image: pa.StructArray, audio: pa.StructArray) -> dict[str, pa.Array]:
+    """Return a picture and a sound as the columns that they are stored in."""
+    (picture, picture_uri), (sound, sound_uri) = image.flatten(), audio.flatten()
+    return {"media": picture, "media_uri": picture_uri, "audio": sound, "audio_uri": sound_uri}
+
+
+def _given_any(columns: Mapping[str, pa.Array]) -> pa.Array:
+    """Tell which rows have a picture or a sound."""
+    there = [columns[name].is_valid() for name in ("media", "media_uri", "audio", "audio_uri")]
+    return pc.or_(pc.or_(there[0], there[1]), pc.or_(there[2], there[3]))
 
 
 def forget(store: MemoryWriter, calls: pa.StructArray) -> pa.Array:

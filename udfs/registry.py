@@ -13,9 +13,9 @@ from aios_db.udfs import (
     history,
     lifecycle,
     macros,
-    media,
     memory,
     metrics,
+    multimodal,
     retrieval,
     trust,
     weights,
@@ -27,7 +27,7 @@ from aios_db.udfs.writing import DeferredWrite
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     *embed.FUNCTIONS,
     *compression.FUNCTIONS,
-    *media.FUNCTIONS,
+    *multimodal.FUNCTIONS,
     *memory.FUNCTIONS,
     *history.FUNCTIONS,
     *metrics.FUNCTIONS,
@@ -57,7 +57,7 @@ VIEWS = ("changes", "metrics", "quarantined", "tiers")
 TOPICS = (
     "views",
     "embed",
-    "media",
+    "multimodal",
     "memory",
     "quarantine",
     "recall",
@@ -94,6 +94,15 @@ def sql_objects(config: Config = _DEFAULTS, *, by_source: bool = False) -> tuple
         for item in macros.load(topic)
     ]
     return (*objects, listing(objects))
+
+
+def plugged_macro(name: str) -> macros.SqlObject:
+    """Return the macro ``embed_<name>(item)`` of an encoder that a user registered."""
+    statement = f"CREATE MACRO embed_{name}(item) AS embed_with('{name}', item)"
+    comment = f"The vector of an item by the encoder {name}: FLOAT[], unit length."
+    return macros.SqlObject(
+        "MACRO", f"embed_{name}", statement, is_table=False, arguments="item", comment=comment
+    )
 
 
 def retrieval_macros() -> frozenset[str]:

@@ -144,7 +144,7 @@ _FILTER = "VARCHAR"  # as `memory_filter` returns it
 _HIT = [("memory_id", pa.string()), ("score", pa.float64()), ("standard_score", pa.float64())]
 _NEAREST = pa.struct([*_HIT, ("keyword_score", pa.float64())])
 _MATCHING = pa.struct([*_HIT, ("vector_score", pa.float64())])
-_SCORED = pa.struct(
+MATCHED = pa.struct(
     [("memory_id", pa.string()), ("vector_score", pa.float64()), ("keyword_score", pa.float64())]
 )
 _REACHED = pa.struct(
@@ -199,10 +199,10 @@ def unit_vector(store: Searchable, vectors: pa.ListArray) -> pa.ListArray:
         if not given.is_valid:
             found.append(None)
             continue
-        numbers = _numbers(given.values, np.float64)
-        unit, has_direction = directions(numbers[np.newaxis])
+        values = numbers(given.values, np.float64)
+        unit, has_direction = directions(values[np.newaxis])
         if not has_direction[0]:
-            raise DataError(f"the vector {why_not(numbers)}")
+            raise DataError(f"the vector {why_not(values)}")
         found.append(unit[0])
     return pa.array(found, pa.list_(pa.float32()))
 
@@ -218,12 +218,12 @@ def vector_search(  # noqa: PLR0917 - one argument a column
     """Return the nearest memories of each vector, best first, scored by a text too where there is one."""
 
     def one(vector: pa.Array, k: int, where: Filter, each: bool, text: str | None) -> pa.StructArray:
-        index = _index(store, where)
-        hits = index.vector_search(_numbers(vector), k, where, by_trust=each)
+        index = index_of(store, where)
+        hits = index.vector_search(numbers(vector), k, where, by_trust=each)
         beside = None if text is None else index.keyword_scores(text, hits.row_ids)
         return _hits(index, hits, beside, _NEAREST)
 
-    return _each_row(_NEAREST, one, vectors, counts, _filters(wheres), by_trust, beside=texts)
+    return each_row(_NEAREST, one, vectors, counts, filters_of(wheres), by_trust, beside=texts)
 
 
 def keyword_search(  # noqa: PLR0917 - one argument a column
@@ -237,27 +237,22 @@ def keyword_search(  # noqa: PLR0917 - one argument a column
     """Return the best memories by BM25 for each text, scored by a vector too where there is one."""
 
     def one(text: str, k: int, where: Filter, each: bool, vector: pa.Array | None) -> pa.StructArray:
-        index = _index(store, where)
+        index = index_of(store, where)
         hits = index.keyword_search(text, k, where, by_trust=each)
-        beside = None if vector is None else index.vector_scores(_numbers(vector), hits.row_ids)
+        beside = None if vector is None else index.vector_scores(numbers(vector), hits.row_ids)
         return _hits(index, hits, beside, _MATCHING)
 
-    return _each_row(_MATCHING, one, texts, counts, _filters(wheres), by_trust, beside=vectors)
+    return each_row(_MATCHING, one, texts, counts, filters_of(wheres), by_trust, beside=vectors)
 
 
 def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.ListArray) -> pa.Array:
     """Return the standardised vector and keyword scores of given memories, unknown ones left out."""
 
     def one(vector: pa.Array, text: str, ids: pa.Array) -> pa.StructArray:
-        rows, known = _known(store, ids)
-        columns = [
-            known,
-            pa.array(_standard(store.index.vector_scores(_numbers(vector), rows))),
-            pa.array(_standard(store.index.keyword_scores(text, rows))),
-        ]
-        return pa.StructArray.from_arrays(columns, fields=list(_SCORED))
+        rows, _ = _known(store, ids)
+        return scored(store.index, rows, text, vector)
 
-    return _each_row(_SCORED, one, vectors, texts, memory_ids)
+    return each_row(MATCHED, one, vectors, texts, memory_ids)
 
 
 def spread(  # noqa: PLR0917 - one argument a column
@@ -276,11 +271,11 @@ def spread(  # noqa: PLR0917 - one argument a column
     def one(ids: pa.Array, seeds: pa.Array, links: int, where: Filter, limit: int) -> pa.StructArray:
         if len(ids) != len(seeds):
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
-        index = _index(store, where)
+        index = index_of(store, where)
         rows = index.find_ids(_texts(ids))
         rows, first = np.unique(rows, return_index=True)
         rows, first = rows[rows >= 0], first[rows >= 0]
-        activation = np.nan_to_num(_numbers(seeds, np.float64)[first])
+        activation = np.nan_to_num(numbers(seeds, np.float64)[first])
         limited = limit if limit >= 0 else None
         reached, arrived, distances = index.spread(rows, activation, links, where, limited)
         times = index.times(reached)
@@ -298,7 +293,7 @@ def spread(  # noqa: PLR0917 - one argument a column
         ]
         return pa.StructArray.from_arrays(columns, fields=list(_REACHED))
 
-    return _each_row(_REACHED, one, memory_ids, scores, hops, _filters(wheres), most)
+    return each_row(_REACHED, one, memory_ids, scores, hops, filters_of(wheres), most)
 
 
 def _looked_at(where: Filter) -> int:
@@ -319,7 +314,7 @@ def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Arr
         columns = [store.index.memory_ids(found), pa.array(distances, pa.int32())]
         return pa.StructArray.from_arrays(columns, fields=list(_NEIGHBOR))
 
-    return _each_row(_NEIGHBOR, one, memory_ids, hops)
+    return each_row(_NEIGHBOR, one, memory_ids, hops)
 
 
 def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
@@ -330,7 +325,7 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
         _, found = store.index.memories(known)
         return _struct(found)
 
-    return _each_row(_MEMORY, one, memory_ids)
+    return each_row(_MEMORY, one, memory_ids)
 
 
 def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array, wheres: pa.StringArray) -> pa.Array:
@@ -338,7 +333,7 @@ def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array, wheres: p
 
     One that was forgotten meanwhile is NULL. To look back is not to recall: nothing is noted then.
     """
-    filters = _filters(wheres)
+    filters = filters_of(wheres)
     times = [where.values.get("as_of") for where in filters]
     if len(set(times)) > 1:
         pieces = [
@@ -348,15 +343,16 @@ def recalled(store: Searchable, texts: pa.Array, memory_ids: pa.Array, wheres: p
         return pa.concat_arrays(pieces)
     began = time.perf_counter()
     memory_ids = _texts(memory_ids)
-    known, found = (_index(store, filters[0]) if filters else store.index).memories(memory_ids)
-    together: dict[str, list[str]] = {}
+    known, found = (index_of(store, filters[0]) if filters else store.index).memories(memory_ids)
+    together: dict[str | None, list[str]] = {}
     for text, name, is_known in zip(texts.to_pylist(), memory_ids.to_pylist(), known.tolist(), strict=True):
         if is_known:
             together.setdefault(text, []).append(name)
     for text, each in together.items() if not any(times) else ():
         check()
         store.touch(each)
-        store.asked(text, filters[0].text(), each)
+        if text is not None:  # a picture or a sound asked, which is not kept
+            store.asked(text, filters[0].text(), each)
     asked = texts[0].as_py() if len(texts) else ""
     store.searched(began, len(found), asked or "")
     rows = _struct(found)
@@ -383,13 +379,13 @@ def memory_versions(store: Searchable, rows: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.concat_arrays([kept] * len(rows) or [_none(_VERSION)]))
 
 
-def _index(store: Searchable, where: Filter) -> Index:
+def index_of(store: Searchable, where: Filter) -> Index:
     """Return the index to ask: that of an earlier time where the filter looks back."""
     as_of = where.values.get("as_of")
     return store.index if as_of is None else store.history.index(as_of)
 
 
-def _each_row(
+def each_row(
     item: pa.StructType,
     one: Callable[..., pa.StructArray],
     *columns: pa.Array | list[Filter],
@@ -424,7 +420,8 @@ def _none(item: pa.StructType) -> pa.StructArray:
     return pa.array([], item)
 
 
-def _filters(wheres: pa.StringArray) -> list[Filter]:
+def filters_of(wheres: pa.StringArray) -> list[Filter]:
+    """Return the filters of a column of texts."""
     return [Filter.parse(text or "") for text in wheres.to_pylist()]
 
 
@@ -455,10 +452,10 @@ def _known(store: Searchable, ids: pa.StringArray) -> tuple[RowIds, pa.StringArr
     return rows[first], ids.take(pa.array(first))
 
 
-def _numbers(values: pa.Array, dtype: npt.DTypeLike = np.float32) -> NDArray[Any]:
+def numbers(values: pa.Array, dtype: npt.DTypeLike = np.float32) -> NDArray[Any]:
     """Return numbers, NaN for NULL."""
-    numbers: NDArray[Any] = values.to_numpy(zero_copy_only=False)
-    return numbers.astype(dtype, copy=False)
+    found: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    return found.astype(dtype, copy=False)
 
 
 def _standard(hits: Hits) -> NDArray[np.float64]:
@@ -475,6 +472,17 @@ def _hits(index: Index, hits: Hits, beside: Hits | None, item: pa.StructType) ->
     return pa.StructArray.from_arrays(columns, fields=list(item))
 
 
+def scored(index: Index, rows: RowIds, text: str | None, vector: Any) -> pa.StructArray:
+    """Return memories with their standardised vector and keyword scores, 0 where one is not asked for."""
+    nothing = pa.array(np.zeros(len(rows)))
+    columns = [
+        index.memory_ids(rows),
+        nothing if vector is None else pa.array(_standard(index.vector_scores(numbers(vector), rows))),
+        nothing if text is None else pa.array(_standard(index.keyword_scores(text, rows))),
+    ]
+    return pa.StructArray.from_arrays(columns, fields=list(MATCHED))
+
+
 def _places(first: NDArray[np.int64], given: RowIds, rows: RowIds) -> pa.Array:
     """Return where each of ``rows`` is among those given, from 1, NULL when it is not.
 
@@ -488,7 +496,8 @@ def _struct_of(item: pa.StructType) -> str:
     return "STRUCT(" + ", ".join(f"{field.name} {_SQL[field.type]}" for field in item) + ")"
 
 
-def _list_of(item: pa.StructType) -> str:
+def list_of(item: pa.StructType) -> str:
+    """Return the SQL type of a list of structs."""
     return f"{_struct_of(item)}[]"
 
 
@@ -498,24 +507,24 @@ _SEARCHES = (
     ScalarFunction(
         "aios_vector_search",
         ["FLOAT[]", "BIGINT", _FILTER, "VARCHAR", "BOOLEAN"],
-        _list_of(_NEAREST),
+        list_of(_NEAREST),
         vector_search,
     ),
     ScalarFunction(
         "aios_keyword_search",
         ["VARCHAR", "BIGINT", _FILTER, "FLOAT[]", "BOOLEAN"],
-        _list_of(_MATCHING),
+        list_of(_MATCHING),
         keyword_search,
     ),
-    ScalarFunction("aios_score", ["FLOAT[]", "VARCHAR", "VARCHAR[]"], _list_of(_SCORED), score),
+    ScalarFunction("aios_score", ["FLOAT[]", "VARCHAR", "VARCHAR[]"], list_of(MATCHED), score),
     ScalarFunction(
-        "aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _FILTER, "BIGINT"], _list_of(_REACHED), spread
+        "aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", _FILTER, "BIGINT"], list_of(_REACHED), spread
     ),
-    ScalarFunction("aios_neighbors", ["VARCHAR", "INTEGER"], _list_of(_NEIGHBOR), neighbors),
-    ScalarFunction("aios_memories", ["VARCHAR[]"], _list_of(_MEMORY), memories_by_id),
+    ScalarFunction("aios_neighbors", ["VARCHAR", "INTEGER"], list_of(_NEIGHBOR), neighbors),
+    ScalarFunction("aios_memories", ["VARCHAR[]"], list_of(_MEMORY), memories_by_id),
     ScalarFunction("aios_recalled", ["VARCHAR", "VARCHAR", _FILTER], _struct_of(_MEMORY), recalled),
-    ScalarFunction("aios_memories_at", ["BIGINT[]"], _list_of(_MEMORY), memories_at),
-    ScalarFunction("aios_memory_versions", ["BIGINT"], _list_of(_VERSION), memory_versions),
+    ScalarFunction("aios_memories_at", ["BIGINT[]"], list_of(_MEMORY), memories_at),
+    ScalarFunction("aios_memory_versions", ["BIGINT"], list_of(_VERSION), memory_versions),
 )
 
 FUNCTIONS = tuple(replace(each, retrieves=True) for each in _SEARCHES)

@@ -42,6 +42,7 @@ COMMANDS = {
     "models": "aios_db.cli.models:models",
     "warm": "aios_db.cli.tuning:warm",
     "cards": "aios_db.cli.cards:cards",
+    "fusion": "aios_db.cli.fusion:fusion",
     "federation": "aios_db.cli.federation:federation",
 }
 

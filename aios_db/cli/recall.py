@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aios_db.cli.options import Command, Session, with_database, with_json
 from aios_db.cli.output import print_json, print_table
 from aios_db.schema.filters import CONDITIONS, Comparison, Condition
+
+if TYPE_CHECKING:
+    from aios_db.recollection import Recollection
 
 _SEVERAL = (Comparison.ONE_OF, Comparison.HAS, Comparison.WITHIN)
 
@@ -43,10 +46,13 @@ Examples:
   aios recall "where is the spare key?"
   aios recall "what did we decide about the boat" -k 5 --since 2024-01-01
   aios recall "Ada's brother" --hops 2 --vector-weight 0.5 --json
+  aios recall --image boat.jpg -k 5
   aios recall "the key" --session-id monday --session-id tuesday --metadata lang=en
 """
 )
-@click.argument("query")
+@click.argument("query", required=False)
+@click.option("--image", type=click.Path(exists=True, dir_okay=False), help="A picture to ask with.")
+@click.option("--audio", type=click.Path(exists=True, dir_okay=False), help="A sound to ask with.")
 @click.option("-k", "k", type=click.IntRange(min=0), help="How many memories; default recall.k, 10.")
 @click.option("--hops", type=click.IntRange(min=0), help="Links to follow from the best matches.")
 @with_filters
@@ -56,11 +62,12 @@ Examples:
 @click.option("--graph-weight", type=float, help="Weight of what arrives over links.")
 @click.option("--recency-weight", type=float, help="Weight of how recent a memory is.")
 @click.option("--superseded-penalty", type=float, help="What is taken off the score of what no longer holds.")
+@click.option("--joint-weight", type=float, help="Weight of the joint space of text, sound and picture.")
 @with_json
 @with_database
 @click.pass_obj
-def recall(session: Session, /, query: str, as_json: bool, **options: Any) -> None:
-    """Print the memories that answer QUERY best, with their scores' parts."""
+def recall(session: Session, /, query: str | None, as_json: bool, **options: Any) -> None:
+    """Print the memories that answer QUERY, a picture or a sound best, with their scores' parts."""
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     if "metadata" in given:
         given["metadata"] = metadata_of(given["metadata"])
@@ -70,17 +77,23 @@ def recall(session: Session, /, query: str, as_json: bool, **options: Any) -> No
         print_json([dataclasses.asdict(memory) for memory in found])
         return
     print_table(
-        ["score", "vector", "keyword", "graph", "recency", "when", "memory"],
+        ["score", "vector", "keyword", "graph", "recency", "joint", "when", "memory"],
         [
             (
                 *map(_score, (memory.score, memory.vector_score, memory.keyword_score)),
-                *map(_score, (memory.graph_score, memory.recency_score)),
+                *map(_score, (memory.graph_score, memory.recency_score, memory.joint_score)),
                 f"{memory.occurred_at:%Y-%m-%d}" if memory.occurred_at else "",
-                f"{memory.title}: {memory.text}" if memory.title else memory.text,
+                _shown(memory),
             )
             for memory in found
         ],
     )
+
+
+def _shown(memory: Recollection) -> str:
+    """Return what is told of a memory: its words, or where its picture or sound lies."""
+    words = f"{memory.title}: {memory.text}" if memory.title else memory.text
+    return words or memory.media_uri or f"[{memory.media_type or 'media'}] {memory.memory_id}"
 
 
 def metadata_of(given: tuple[str, ...]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ from aios_db.store.lock import WriteLock
 
 log = logging.getLogger("aios_db.models")
 
+PLUGGED = "plugged"
+"""The schema version of encoders that users bring."""
 _FLOATS = {"torch.float32": "fp32", "torch.float16": "fp16"}
 
 
@@ -187,6 +189,30 @@ class WeightVersions:
         """Add the report of a validation, passed or not, to `validation_reports`."""
         with self._lock.hold(), operational(f"writing the validation reports of {self._directory}"):
             self._write(validation_reports, [report_row(report, report.candidate.version)])
+
+    def record_fit(self, row: dict[str, Any]) -> None:
+        """Add what a fit of a joint space found to `validation_reports`."""
+        with self._lock.hold(), operational(f"writing the validation reports of {self._directory}"):
+            self._write(validation_reports, [row])
+
+    def record_plugged(self, version: str, space: str) -> None:
+        """Record a user's encoder, which has no files here; the active one of its space, but for texts."""
+        name, _, digest = version.rpartition("@")
+        now = datetime.now(timezone.utc)
+        active = space != TEXT.name
+        row = {
+            "version": version, "name": name, "space": space, "schema_version": PLUGGED, "quant_type": "fp32",
+            "path": "", "sha256": digest, "bytes": 0, "bits_per_weight": 32.0, "parent_version": None,
+            "calibration": None, "report_id": None, "is_active": active, "installed_at": now,
+            "activated_at": now if active else None,
+        }  # fmt: skip
+        with self._lock.hold(), operational(f"writing the weight versions of {self._directory}"):
+            versions = self.all()
+            if any(each.version == version and each.is_active == active for each in versions):
+                return
+            others = [each for each in versions if active and each.space == space and each.is_active]
+            self._write(weight_versions, [row, *({**asdict(each), "is_active": False} for each in others)])
+        log.info("recorded the encoder %s", version)
 
     def set_active(self, version: str) -> None:
         """Make a version the active one of its space, in one commit with the one before ceasing to be.

@@ -14,7 +14,7 @@ from aios_db.schema.memories import SCOPE
 from aios_db.search.index import SearchIndex
 
 # Equal by definition in a memory that is remembered again.
-CONTENT = frozenset({"kind", "title", "text", "media", "media_uri", "speaker", *SCOPE})
+CONTENT = frozenset({"kind", "title", "text", "media", "media_uri", "audio", "audio_uri", "speaker", *SCOPE})
 
 
 def with_source(rows: pa.Table, source: str, of: pa.Array | None = None) -> pa.Table:

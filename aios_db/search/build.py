@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.search.clustering import Grouping, group
+from aios_db.search.joint import JointArrays
 from aios_db.search.keys import KeyTable, heads
 from aios_db.search.keywords import Collection, steady_norm
 from aios_db.search.labels import without
@@ -45,6 +46,7 @@ class State:
     links: Links
     statistics: Statistics
     rows: StoredRows
+    joint: JointArrays
     version: Version
 
 
@@ -73,6 +75,7 @@ def merge(state: State) -> Segment:
         _living_keys(state.keys, columns),
         state.statistics,
         clusters,
+        state.joint,
     )
     batches = state.rows.blocks(columns["rows"])
     return Segment(arrays, state.version, clusters.reach if clusters else 0.0, batches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,12 @@ from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.retrieval import Filter, Hits, RowIds
 from aios_db.schema.trust import capped, ceilings
 from aios_db.search import kernels
+from aios_db.search.joint import Question, best, is_medium, standardised
 from aios_db.search.levels import Level
 from aios_db.search.nearest import Found, search
 from aios_db.search.queries import Moments
 from aios_db.search.ranking import best_of_parts, strongest
+from aios_db.search.rowtable import RowTable
 from aios_db.search.vectors import checked_query
 from aios_db.search.view import Viewing
 
@@ -76,6 +79,42 @@ class Searching(Viewing):
                     scores[inside[of]] = query.scorer(level).scores(part, at[of])
             return self._relative(row_ids, scores, query.moments)
 
+    def joint_search(
+        self, question: Question, k: int, where: Filter | None = None, *, media: bool = False
+    ) -> tuple[RowIds, NDArray[np.float64]]:
+        """Return the ``k`` memories of each class of trust that answer a question in the joint space best.
+
+        Parameters
+        ----------
+        question
+            As `aios_db.search.joint.JointVectors.scores` takes it.
+        media
+            Only such as are more than a text.
+
+        Returns
+        -------
+        tuple
+            Row ids, and float64 scores in deviations above the mean of memories of the same modalities.
+        """
+        k = _checked_k(k)
+        with self._lock:
+            found = []
+            for level, (rows, scores) in zip(self._levels(), self._joint(question, media=media), strict=True):
+                within = self._resolved(where, level)
+                found.append(best(rows, scores, k, partial(self._view.passes, where=within)))
+        best_rows, best_scores = (np.concatenate(column) for column in zip(*found, strict=True))
+        return best_rows, best_scores
+
+    def joint_scores(
+        self, question: Question, row_ids: RowIds, *, media: bool = False
+    ) -> NDArray[np.float64]:
+        """Return the scores of given memories in the joint space, 0 of those without a vector in it."""
+        with self._lock:
+            scores = RowTable(np.float64, 0.0)
+            for rows, found in self._joint(question, media=media):
+                scores[rows] = found
+            return scores[row_ids]
+
     def spread(
         self,
         row_ids: RowIds,
@@ -130,6 +169,20 @@ class Searching(Viewing):
             return self._view.standing.classes.has_below(number)
 
     # Inside
+
+    def _joint(self, question: Question, *, media: bool) -> list[tuple[RowIds, NDArray[np.float64]]]:
+        """Return of each class of trust the row ids and scores of what a question says something of.
+
+        How much a score is follows from what is trusted at least as much.
+        """
+        rows, sets, scores = self._view.joint_query(question)
+        found = []
+        for level in self._levels():
+            counted = np.ones(len(rows), np.bool_) if level.is_all else level.counts(rows)
+            own = counted if level.is_all else level.has(rows)
+            own = own & is_medium(sets) if media else own
+            found.append((rows[own], standardised(scores, sets, counted)[own]))
+        return found
 
     def _levels(self) -> Sequence[Level]:
         self._view.standing.look(self._view.parts)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from aios_db.search import checksums, stored_rows
 from aios_db.search.graph import LinkArrays, LinkGraph
+from aios_db.search.joint import JointArrays
 from aios_db.search.keys import KeyTable
 from aios_db.search.keywords import Collection, steady_norm
 from aios_db.search.languages import TOLD_APART
@@ -46,12 +47,14 @@ logger = logging.getLogger("aios_db.search")
 # 12: names of titles, and which end of a link its entry is at
 # 14: segment.json has a checksum of its own
 # 16: links of the kind superseded_by, and until when memories hold
-FORMAT = 16
+# 17: vectors of the joint space
+FORMAT = 17
 _POINTER = "CURRENT"
 _ROWS = "rows.arrow"
 _ABOUT = "segment.json"
 _ATTEMPTS = 3
 _POSTINGS = ("keys", "offsets", "docs", "counts")
+_JOINT = ("rows", "vectors", "sets", "version")
 _LINKS = ("offsets", "targets", "weights", "kinds", "entries")
 
 
@@ -99,6 +102,7 @@ class Segment(Part):
                 {},
                 Statistics.empty(dimension),
                 None,
+                JointArrays.empty(),
             ),
             Version(),
             0,
@@ -129,6 +133,10 @@ class Segment(Part):
         graph = LinkGraph(LinkArrays(*(self.arrays[f"link_{name}"] for name in _LINKS)))
         graph.name(self.rows, self.columns["names"])
         return graph
+
+    def joint(self) -> JointArrays:
+        """Return the vectors of the joint space."""
+        return JointArrays(*(self.arrays[f"joint_{name}"] for name in _JOINT))
 
     @property
     def postings(self) -> Postings:
@@ -276,6 +284,7 @@ def assemble(  # noqa: PLR0917
     keys: dict[str, KeyTable],
     statistics: Statistics,
     clusters: Clusters | None,
+    joint: JointArrays,
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays of a segment by name."""
     rows = columns["rows"]
@@ -288,6 +297,7 @@ def assemble(  # noqa: PLR0917
     arrays |= {f"link_{name}": getattr(adjacency, name) for name in _LINKS}
     for prefix in ("id", "hash", "other"):
         arrays[f"{prefix}_digests"], arrays[f"{prefix}_rows"] = keys.get(prefix, KeyTable()).packed()
+    arrays |= {f"joint_{name}": getattr(joint, name) for name in _JOINT}
     arrays["statistics_total"], arrays["statistics_outer"] = statistics.total, statistics.outer
     arrays["statistics_counts"] = np.array(
         [statistics.count, len(rows), columns["lengths"].sum(dtype=np.int64)]

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aios_db.schema.memories import CODE_FIELD, returned_schema
+from aios_db.schema.memories import CODE_FIELD, VECTORS, returned_schema
 from aios_db.schema.retrieval import RowIds
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aios_db.search")
 
-MEMORY_COLUMNS = (*returned_schema().names, "content_hash", "text_embedding", CODE_FIELD.name)
+MEMORY_COLUMNS = (*returned_schema().names, "content_hash", *VECTORS, CODE_FIELD.name)
 LINK_COLUMNS = ("source_id", "target_id", "kind", "weight")
 _BATCH_ROWS = 8192
 _FEW_ROWS = 256

@@ -16,6 +16,7 @@ from aios_db.search import kernels
 from aios_db.search.analyzer import Analyzer
 from aios_db.search.build import State
 from aios_db.search.growing import GrowingSegment
+from aios_db.search.joint import JointArrays, JointVectors, Question
 from aios_db.search.keys import Keys
 from aios_db.search.labels import Labels
 from aios_db.search.nearest import Neighbors
@@ -49,12 +50,14 @@ class View:
         self.ids, self.hashes, self.others = segment.ids, segment.hashes, segment.others
         self.graph, self.stored = segment.graph(), segment.stored_rows()
         self.neighbors = Neighbors(segment)
+        self.joint = JointVectors(segment.joint())
         self.version, self.totals = segment.version, segment.totals()
         self.phrases: dict[int, list[str]] = {}
         """Of the memories that were written last, by row id."""
         self._just_named = kernels.names.Names()
         self._by_words: KeywordQuery | None = None
         self._by_vector: VectorQuery | None = None
+        self._by_joint: tuple[Question, tuple[RowIds, NDArray[np.uint8], NDArray[np.float64]]] | None = None
         standing.reads(self.stored.take, self.find_ids, dimension)
 
     def __len__(self) -> int:
@@ -85,8 +88,13 @@ class View:
             self.graph.links(),
             self.totals.vectors.copy(),
             self.stored.copy(),
+            self._living_joint(),
             self.version,
         )
+
+    def _living_joint(self) -> JointArrays:
+        arrays = self.joint.arrays()
+        return arrays.of((arrays.sets > 0) & self.passes(arrays.rows))
 
     # Rows
 
@@ -168,9 +176,17 @@ class View:
             self._by_vector = VectorQuery(vector.copy())
         return self._by_vector
 
+    def joint_query(self, question: Question) -> tuple[RowIds, NDArray[np.uint8], NDArray[np.float64]]:
+        """Return row ids, modalities and scores of the living memories in the joint space."""
+        if self._by_joint is None or not np.array_equal(self._by_joint[0], question):
+            rows, sets, scores = self.joint.scores(question)
+            living = self.passes(rows)
+            self._by_joint = question.copy(), (rows[living], sets[living], scores[living])
+        return self._by_joint[1]
+
     def forget_queries(self) -> None:
         """Forget what the last queries found, since it changes now."""
-        self._by_words = self._by_vector = None
+        self._by_words = self._by_vector = self._by_joint = None
         self._just_named.clear()
 
 

@@ -62,6 +62,7 @@ class Writer:
         rows = columns["rows"][fresh]
         before = self._labels_of(rows[view.has_known(rows)])
         view.stored.put(batch)
+        view.joint.put(batch)
         view.standing.changed(columns["rows"])
         if len(fresh) == 0:
             return

@@ -28,6 +28,7 @@ def content_hashes(columns: Mapping[str, pa.Array]) -> pa.Array:
         _with_lengths(_composed(columns[name]) if name in _READ else columns[name])
         for name in (*SCOPE, *_CONTENT)
     ]
+    parts += [_if_there(columns[name]) for name in ("audio", "audio_uri")]
     rows = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))
     return pa.array([hashlib.sha256(row).hexdigest() for row in rows.to_pylist()], pa.string())
 
@@ -45,6 +46,11 @@ def _with_lengths(column: pa.Array) -> pa.Array:
     lengths = pc.binary_length(column).cast(pa.large_string()).cast(binary)
     values = pc.binary_join_element_wise(lengths, column.cast(binary), pa.scalar(b":", binary))
     return pc.fill_null(values, pa.scalar(b"-", binary))
+
+
+def _if_there(column: pa.Array) -> pa.Array:
+    """Return each value behind its length, and nothing for NULL, so that rows without keep their hash."""
+    return pc.if_else(column.is_valid(), _with_lengths(column), pa.scalar(b"", pa.large_binary()))
 
 
 def first_of_each(hashes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -14,6 +14,8 @@ from pathlib import Path
 import lance
 from filelock import FileLock, Timeout
 
+from aios_db.joint.encoders import Encoders
+from aios_db.joint.space import Joint
 from aios_db.lifecycle.past_queries import PastQueries
 from aios_db.models.following import Following
 from aios_db.models.versions import WeightVersions
@@ -21,7 +23,7 @@ from aios_db.observing.recorder import Metrics
 from aios_db.provenance.policy import SourceTrust
 from aios_db.provenance.releases import Releases
 from aios_db.provenance.standing import Standing
-from aios_db.schema import association_links, memories, quarantine_releases
+from aios_db.schema import association_links, memories, quarantine_releases, weight_versions
 from aios_db.schema.config import Config
 from aios_db.schema.database import QUERIES
 from aios_db.schema.errors import InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
@@ -60,6 +62,8 @@ class OpenDatabase:
         As opened; ``dimension`` is the length of a stored text vector.
     versions
         The weight versions installed in the database.
+    joint
+        The joint space of text, sound and picture.
     history
         Earlier versions.
     scope
@@ -101,6 +105,12 @@ class OpenDatabase:
         self._lock = lock
         self.versions = WeightVersions(path, lock, config)
         self._following = Following(self.versions)
+        self.joint = Joint(
+            self,
+            Encoders(config, lambda: self.encoder),
+            self.versions,
+            lambda: self._readable(weight_versions.TABLE),
+        )
         self._records: dict[str, lance.LanceDataset] = {}
         self._moving = threading.RLock()
         self._closed = self._closing = self._inherited = False

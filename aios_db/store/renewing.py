@@ -48,6 +48,8 @@ class Renewing(Relinking):
         names = [name for name in WRITABLE if again[name].null_count < len(again) and name not in CONTENT]
         if replaced.any() or "media_type" in names:
             names = [*WRITABLE, "modalities"]
+        if replaced.any():
+            names += ["joint_embedding", "joint_hubness", "joint_weight_version"]
         if "text_embedding" in names:
             names.append("text_weight_version")
         if fold:

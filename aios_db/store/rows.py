@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.joint.media import media_type_of
 from aios_db.schema.errors import DataError
 from aios_db.schema.memories import TIMESTAMP, WRITABLE, memories_schema
 from aios_db.schema.tiers import TIERS
@@ -55,6 +56,9 @@ def normalise(rows: pa.Table, dimension: int) -> pa.Table:
     columns["kind"] = pc.fill_null(columns["kind"], DEFAULTS["kind"])
     columns["text"] = pc.fill_null(columns["text"], "")
     columns["text_weight_version"] = pa.nulls(len(rows), pa.string())  # a given vector's is not known
+    for name in ("joint_embedding", "joint_hubness", "joint_weight_version"):
+        columns[name] = pa.nulls(len(rows), schema.field(name).type)
+    columns["media_type"] = _media_types(columns)
     check_values(columns)
     columns |= derive(columns)
     return pa.table({name: columns[name] for name in schema.names if name in columns})
@@ -106,8 +110,10 @@ def _coerce(given: pa.ChunkedArray, field: pa.Field) -> pa.Array:
         )
     if pa.types.is_string(field.type):
         column = _as_text(column, field.name)
-    if field.name == "media" and not (_is_binary(column.type) or pa.types.is_null(column.type)):
-        raise DataError(f"column 'media' holds {column.type}, not bytes; a path or an address is a media_uri")
+    if field.name in ("media", "audio") and not (_is_binary(column.type) or pa.types.is_null(column.type)):
+        raise DataError(
+            f"column {field.name!r} holds {column.type}, not bytes; a path or address is a {field.name}_uri"
+        )
     try:
         coerced = column.cast(field.type)
         coerced.validate(full=True)
@@ -158,7 +164,9 @@ def check_values(columns: Mapping[str, pa.Array]) -> None:
             raise DataError(f"row {row}: {message(row)}")
 
     blank = pc.and_(_is_blank(columns["text"]), _is_blank(columns["title"]))
-    nothing = pc.and_(blank, pc.and_(columns["media"].is_null(), columns["media_uri"].is_null()))
+    nothing = blank
+    for name in ("media", "media_uri", "audio", "audio_uri"):
+        nothing = pc.and_(nothing, columns[name].is_null())
     refuse(nothing, lambda _: "nothing to remember: text, title and media are all empty")
     tier = columns["tier"]
     wrong_tier = pc.and_(tier.is_valid(), pc.invert(pc.is_in(tier, pa.array(TIERS))))
@@ -195,13 +203,24 @@ def _is_blank(column: pa.Array) -> pa.Array:
     return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True)
 
 
+def _media_types(columns: Mapping[str, pa.Array]) -> pa.Array:
+    """Return the MIME type of each medium: that which is given, or by its first bytes or its name."""
+    given, medium = columns["media_type"], columns["media"]
+    if medium.null_count == len(medium) and columns["media_uri"].null_count == len(medium):
+        return given
+    heads = pc.binary_slice(medium, 0, 16).to_pylist()
+    each = zip(given.to_pylist(), heads, columns["media_uri"].to_pylist(), strict=True)
+    return pa.array([kind or media_type_of(head, uri) for kind, head, uri in each], pa.string())
+
+
 def _modalities(columns: Mapping[str, pa.Array]) -> pa.Array:
-    """Return what each memory consists of: ``text``, and the main type of its media."""
+    """Return what each memory consists of: ``text``, the main type of its media, and ``audio`` besides."""
     has_text = pc.invert(pc.and_(_is_blank(columns["text"]), _is_blank(columns["title"]))).to_pylist()
     has_media = pc.or_(columns["media"].is_valid(), columns["media_uri"].is_valid()).to_pylist()
+    has_sound = pc.or_(columns["audio"].is_valid(), columns["audio_uri"].is_valid()).to_pylist()
     types = columns["media_type"].to_pylist()
     values = [
-        ["text"] * text + [(type_ or "binary").partition("/")[0]] * media
-        for text, media, type_ in zip(has_text, has_media, types, strict=True)
+        ["text"] * text + [(type_ or "binary").partition("/")[0]] * media + ["audio"] * sound
+        for text, media, sound, type_ in zip(has_text, has_media, has_sound, types, strict=True)
     ]
-    return pa.array(values, pa.list_(pa.string()))
+    return pa.array([list(dict.fromkeys(each)) for each in values], pa.list_(pa.string()))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError, IntegrityError, ProgrammingError
 from aios_db.schema.identity import NUMBER
-from aios_db.schema.memories import CODE_FIELD, KEY, SCOPE, WRITABLE, memories_schema
+from aios_db.schema.memories import CODE_FIELD, JOINT_FIELDS, KEY, SCOPE, WRITABLE, memories_schema
 from aios_db.search.index import SearchIndex
 from aios_db.store.changes import Change, differs
 from aios_db.store.known import Stored, reworded
@@ -28,10 +28,14 @@ from aios_db.store.turns import (
 )
 
 _IDENTITY = {
-    "kind", "title", "text", "speaker", "media", "media_uri", "occurred_at", "external_id", *SCOPE,
+    "kind", "title", "text", "speaker", "media", "media_uri", "audio", "audio_uri", "occurred_at",
+    "external_id", *SCOPE,
 }  # fmt: skip
 _VECTOR = ("text_embedding", "text_weight_version")
-_READ = (*WRITABLE, "text_weight_version", "modalities", "content_hash")
+_JOINT = tuple(each.name for each in JOINT_FIELDS if each.name.startswith("joint_"))
+_SEEN = ("title", "text", "text_embedding", "media", "media_uri", "media_type", "audio", "audio_uri")
+"""What the joint vector of a memory follows from."""
+_READ = (*WRITABLE, *_JOINT, "text_weight_version", "modalities", "content_hash")
 _READ_ONLY = ("times", CODE_FIELD.name)
 
 
@@ -73,6 +77,8 @@ class Update:
         self._place = {each: place for place, each in enumerate(self.memory_ids)}
         self._rows = np.empty(0, np.int64)
         self.stored: pa.Table = schema.empty_table()
+        self.seen = np.zeros(len(self.memory_ids), np.bool_)
+        """Memories of which something changes that their joint vector follows from, since `apply`."""
 
     def apply(
         self, memories: lance.LanceDataset, index: SearchIndex, made: pa.Table | None = None
@@ -93,10 +99,13 @@ class Update:
         self.stored = memories._take_rows(self._rows.tolist(), columns=[*_READ, *_READ_ONLY])
         columns = {name: self.stored[name].combine_chunks() for name in _READ}
         brought = np.zeros(len(self.memory_ids), np.bool_)
+        seen = np.zeros(len(self.memory_ids), np.bool_)
         for ids, given in self._parts:
             places = np.array([self._place[each] for each in ids], np.int64)
             for name, values in given.items():
                 columns[name] = _replaced(columns[name], places, values)
+            if not given.keys().isdisjoint(_SEEN):
+                seen[places] = True
             if "text_embedding" in given:
                 brought[places] = True
                 columns["text_weight_version"] = _cleared(columns["text_weight_version"], brought)
@@ -110,6 +119,9 @@ class Update:
                 places = np.flatnonzero(usable)
                 values = made[name].combine_chunks().take(pa.array(places))
                 columns[name] = _replaced(columns[name], places, values)
+        self.seen = seen
+        for name in _JOINT:
+            columns[name] = _cleared(columns[name], seen)
         derived = derive(columns)
         columns["modalities"] = derived["modalities"]
         table = pa.table({**columns, "content_hash": derived["content_hash"]})

@@ -59,6 +59,8 @@ class _Look:
     repeated: Repeated
     wanting: NDArray[np.bool_]
     """Rows that need a vector."""
+    joining: NDArray[np.bool_]
+    """Rows that need a vector in the joint space."""
 
 
 class Writes(Renewing):
@@ -126,6 +128,7 @@ class Writes(Renewing):
         self.refresh()
         look = self._look(distinct, entry, fold=fold)
         distinct = embed_missing(distinct, look.wanting, lambda: self.encoder)
+        distinct = self.joint.complete(distinct, look.joining)
         with self._changing("remember", "writing memories to") as draft:
             if look.version != self.memories.version:
                 # Another process may have forgotten, since the look before encoding, what was known then, or
@@ -135,6 +138,7 @@ class Writes(Renewing):
                 self._following.follow(self.memories, self._encoder)
                 distinct = self._following.without_stale(distinct)
             distinct = embed_missing(distinct, look.wanting, lambda: self.encoder)
+            distinct = self.joint.complete(distinct, look.joining)
             if distinct["text_weight_version"].null_count < len(distinct):
                 self._following.record(self._encoder)
             if append:
@@ -186,6 +190,7 @@ class Writes(Renewing):
             if self._encoder is not None:
                 again = self._following.without_stale(again)
             changed = embed_missing(again, wanting, lambda: self.encoder)
+            changed = self.joint.complete(changed, update.seen)
             if wanting.any():
                 self._following.record(self._encoder)
             self.scope.refuse_moves(update.stored, changed)
@@ -252,7 +257,8 @@ class Writes(Renewing):
         if len(replaced):
             stored = self.memories._take_rows(known[replaced].tolist(), columns=["title", "text"])
             wanting[replaced] |= reworded(stored, distinct.take(pa.array(replaced)))
-        return _Look(self.memories.version, known, repeated, wanting)
+        joining = wanting | is_named(distinct)
+        return _Look(self.memories.version, known, repeated, wanting, joining)
 
     def _store(
         self,

@@ -21,10 +21,10 @@ class Kind:
     """Also the name of the space in which one of its versions is active."""
     encoder: str | None
     """The `Encoder` that serves it; None for models that make no vectors."""
-    probe: str
-    """``(candidate, texts or files, cpu, device) -> Probe``: how the validator asks it."""
-    calibration: str
-    """``(directory, texts or files) -> Calibration``: what it is quantized with."""
+    probe: str | None
+    """``(candidate, texts or files, cpu, device) -> Probe``: how the validator asks it, if it does."""
+    calibration: str | None
+    """``(directory, texts or files) -> Calibration``: what it is quantized with; None where it is not."""
     suffixes: tuple[str, ...] = ()
     """Of the files that it takes; none where it takes texts."""
 
@@ -60,7 +60,8 @@ LANGUAGE = Kind(
     probe="aios_db.engine.validation.probes:LossProbe",
     calibration="aios_db.engine.quantization.calibration:CausalTexts",
 )
-KINDS = (TEXT, AUDIO, IMAGE, LANGUAGE)
+JOINT = Kind(name="joint", encoder=None, probe=None, calibration=None)
+KINDS = (TEXT, AUDIO, IMAGE, LANGUAGE, JOINT)
 
 
 def is_media_file(path: Path) -> bool:

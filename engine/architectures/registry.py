@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aios_db.engine.architectures.kinds import AUDIO, IMAGE, LANGUAGE, TEXT, Kind, load
+from aios_db.engine.architectures.kinds import AUDIO, IMAGE, JOINT, LANGUAGE, TEXT, Kind, load
 from aios_db.schema.errors import NotSupportedError
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ class Architecture:
     """What a model is, and its code: named as "module:name" and imported when it is used."""
 
     kind: Kind
-    build: str
+    build: str | None
     """``(config) -> torch.nn.Module``, whose ``state_dict`` keys are the tensor names of the weight file.
 
-    Called on the meta device; the weights are assigned later.
+    Called on the meta device; the weights are assigned later. None where no torch is needed to run it.
     """
     sizes: str
     """``(directory, file) -> config``: what metadata.json says, completed from the shapes of the tensors."""
@@ -70,6 +70,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         tensors=("model.embed_tokens.weight",),
         converters={"llama": "aios_db.engine.convert.qwen2:CONVERTER"},
     ),
+    "JointSpace": Architecture(
+        kind=JOINT,
+        build=None,
+        sizes="aios_db.engine.fusion.files:joint_sizes",
+        tensors=("rankings", "shares"),
+    ),
 }
 """By the name in metadata.json."""
 
@@ -113,7 +119,10 @@ def build_model(architecture: str, config: Mapping[str, Any]) -> nn.Module:
                 return args[0] if args else kwargs["tensor"]
             return func(*args, **kwargs)
 
-    build = load(find_architecture(architecture).build)
+    row = find_architecture(architecture)
+    if row.build is None:
+        raise NotSupportedError(f"{architecture} is no torch module")
+    build = load(row.build)
     with torch.device("meta"), SkipInit():
         model: nn.Module = build(config)
     return model.eval().requires_grad_(False)

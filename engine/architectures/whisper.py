@@ -108,6 +108,27 @@ class WhisperMean(nn.Module):
         return torch.bmm(weights.unsqueeze(1), self.whisper(mel)).squeeze(1)
 
 
+class WhisperMoments(nn.Module):
+    """The encoder over a clip alone, without the silence that pads it, and moments of its frames."""
+
+    def __init__(self, whisper: WhisperEncoder) -> None:
+        super().__init__()
+        self.whisper = whisper
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """(batch, mels, 2 n), n of `WhisperConfig.max_source_positions` at most -> (batch, 3, hidden).
+
+        Mean, mean square and maximum of each state over the frames.
+        """
+        encoder = self.whisper.encoder
+        x = encoder.stem(mel)
+        x = x + encoder.position_embedding[: x.shape[1]]
+        for layer in encoder.layers:
+            x = layer(x)
+        x = encoder.layer_norm(x)
+        return torch.stack((x.mean(1), x.square().mean(1), x.amax(1)), 1)
+
+
 class _Encoder(nn.Module):
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ from aios_db.engine.catalog.open_model import open_model
 from aios_db.engine.encoders.encoder import Encoder
 from aios_db.engine.encoders.sample_media import sample_sound
 from aios_db.engine.encoders.unit_rows import unit_rows
-from aios_db.engine.frontends.audio import decode_audio, resample
+from aios_db.engine.frontends.audio import decode_audio, resample, without_trailing_silence
 from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
 from aios_db.schema.errors import DataError
 
@@ -43,6 +43,8 @@ BATCH_FRAMES = 3000
 DEVICE_BATCH_FRAMES = 24000
 MIN_CLIP_COSINE = 0.99
 
+MOST_WINDOWS = 10
+"""Of a sound whose features are taken."""
 RUN = 64
 """Windows given to a back end at a time."""
 BULK = 32
@@ -135,8 +137,19 @@ class AudioEncoder(Encoder):
             calibration=lambda: [self._clip_inputs(GRID, [_sample(seed)]) for seed in range(2, 10)],
             check=lambda: [self._clip_inputs(GRID, [_sample(seed)]) for seed in range(2)],
         )
+        moments = replace(
+            full,
+            name=f"{opened.version}#moments",
+            module=self._moments_module,
+            shapes=((-1, sizes.num_mel_bins, -1),),
+            calibration=lambda: [self._alone(_sample(seed)) for seed in range(2, 10)],
+            check=lambda: [self._alone(_sample(seed)) for seed in range(2)],
+        )
         self._full, self._clip = Session(full, opened.cpu, device), Session(clip, opened.cpu, device)
-        super().__init__(opened, self._full, self._clip)
+        # In one arithmetic on every machine: features are compared with those that were stored elsewhere.
+        exact = replace(opened.cpu, backend="standard", precision="fp32")
+        self._moments = Session(moments, exact, device)
+        super().__init__(opened, self._full, self._clip, self._moments)
 
     def encode_audio(self, sounds: Sequence[Sound]) -> NDArray[np.float32]:
         """Return a float32 array (len(sounds), dimension) of unit rows, in the order of ``sounds``.
@@ -156,6 +169,34 @@ class AudioEncoder(Encoder):
             for window, mean in self._means(windows[start : start + RUN]):
                 sums[window.owner] += window.frames * mean
         return unit_rows(sums, self._model.file)
+
+    def encode_moments(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return mean, deviation and maximum of the states over a sound's own frames.
+
+        Silence at the end changes nothing. Of a sound longer than 5 minutes, ten windows of 30 s are looked
+        at that lie evenly over it.
+
+        Parameters
+        ----------
+        samples
+            (n,) float32 at 16 kHz, one at least.
+
+        Returns
+        -------
+        NDArray[np.float32]
+            (3 * dimension,).
+        """
+        sound, size = without_trailing_silence(samples), self.window_samples
+        starts = np.arange(0, len(sound), size)
+        if len(starts) > MOST_WINDOWS:
+            starts = np.linspace(0, len(sound) - size, MOST_WINDOWS).astype(np.int64)
+        windows = [sound[start : start + size] for start in starts.tolist()]
+        weights = np.array([len(window) for window in windows], np.float32)
+        found = [self._moments.run([self._alone(window)])[0][0] for window in windows]
+        means = np.average(found, axis=0, weights=weights)
+        highest = np.max(found, axis=0)[2]
+        deviation = np.sqrt(np.maximum(means[1] - np.square(means[0]), 0))
+        return np.concatenate([means[0], deviation, highest]).astype(np.float32)
 
     @property
     def window_samples(self) -> int:
@@ -212,6 +253,15 @@ class AudioEncoder(Encoder):
         from aios_db.engine.architectures.whisper_clip import WhisperClipMean
 
         return WhisperClipMean(self._encoder).eval()
+
+    def _moments_module(self) -> nn.Module:
+        from aios_db.engine.architectures.whisper import WhisperMoments
+
+        return WhisperMoments(self._encoder).eval()
+
+    def _alone(self, window: NDArray[np.float32]) -> Arrays:
+        """Return the input of a clip alone: as many frames as it has."""
+        return (self._mel([window], max(1, -(-window.size // FRAME))).numpy(),)
 
     def _full_inputs(self, windows: Sequence[NDArray[np.float32]]) -> Arrays:
         return self._mel(windows, self._window_frames).numpy(), _weights(windows, self._window_frames)

@@ -27,3 +27,10 @@ def sample_pixels(seed: int, size: int) -> NDArray[np.float32]:
     ]
     picture: NDArray[np.float32] = np.clip(sum(waves), -1.8, 2.1).astype(np.float32)
     return picture
+
+
+def sample_picture(seed: int, size: int) -> NDArray[np.uint8]:
+    """Make a picture (size, size, 3), RGB, of a few coloured waves."""
+    pixels = sample_pixels(seed, size).transpose(1, 2, 0)
+    picture: NDArray[np.uint8] = ((pixels + 2.1) / 4.2 * 255).clip(0, 255).astype(np.uint8)
+    return picture

@@ -9,9 +9,15 @@ from numpy.typing import NDArray
 
 from aios_db.schema.errors import DataError, MissingExtraError
 
+MAX_SECONDS = 7200
+"""Of a sound that is decoded, 64 kB each at 16 kHz."""
+_BLOCK_SECONDS = 30
+_SILENCE = 1e-3
+"""Of the loudest sample, -60 dB: what is softer at the end of a sound is silence."""
+
 
 def decode_audio(data: bytes, rate: int) -> NDArray[np.float32]:
-    """Decode a sound file held in memory (WAV, FLAC, Ogg, MP3, …).
+    """Decode a sound file held in memory (WAV, FLAC, Ogg, MP3, …), in blocks of 30 s.
 
     Parameters
     ----------
@@ -28,7 +34,7 @@ def decode_audio(data: bytes, rate: int) -> NDArray[np.float32]:
     Raises
     ------
     DataError
-        The bytes are no readable sound, or hold no samples.
+        The bytes are no readable sound, hold no samples, or last longer than two hours.
     MissingExtraError
         soundfile or soxr is not installed.
     """
@@ -37,10 +43,26 @@ def decode_audio(data: bytes, rate: int) -> NDArray[np.float32]:
     except ImportError:
         raise MissingExtraError("soundfile", "audio", "decoding audio") from None
     try:
-        samples, source_rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(BytesIO(data)) as file:
+            source_rate = file.samplerate
+            blocks = []
+            while len(block := file.read(_BLOCK_SECONDS * source_rate, dtype="float32", always_2d=True)):
+                blocks.append(block.mean(1))
+                if len(blocks) * _BLOCK_SECONDS > MAX_SECONDS:
+                    raise DataError(
+                        f"audio lasts longer than {MAX_SECONDS} s, the most that is decoded; cut it in parts"
+                    )
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise DataError(f"audio of {len(data)} bytes ({_head(data)}) cannot be decoded: {error}") from error
-    return resample(samples.mean(1), source_rate, rate)
+    samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+    return resample(samples, source_rate, rate)
+
+
+def without_trailing_silence(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n,) samples without the silence at their end; one sample at least."""
+    level = np.abs(samples)
+    loud = np.flatnonzero(level > _SILENCE * level.max(initial=0))
+    return samples[: int(loud[-1]) + 1] if len(loud) else samples[:1]
 
 
 def resample(samples: NDArray[np.float32], source_rate: int, rate: int) -> NDArray[np.float32]:

@@ -77,6 +77,8 @@ def open_calibration(
         if directory.tokenizer is None:
             raise NotSupportedError(f"{directory.path} has no tokenizer, so it takes no text")
         given = calibration_side(texts)
+    if kind.calibration is None:
+        raise NotSupportedError(f"{directory.path} holds a {kind.name} model, which is not quantized")
     calibration: Calibration = load(kind.calibration)(directory, given)
     return calibration
 

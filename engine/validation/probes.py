@@ -24,7 +24,7 @@ from aios_db.engine.generation.causal import Reading
 from aios_db.engine.generation.language_model import LanguageModel
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.config import CpuConfig, DeviceConfig
-from aios_db.schema.errors import WeightsError
+from aios_db.schema.errors import NotSupportedError, WeightsError
 
 IMAGES, SOUNDS = 48, 16  # made for a vision or an audio encoder
 ALONE = 8  # inputs that are shown in calls of their own, too: one runs in another form than many
@@ -155,6 +155,10 @@ def open_probe(
     """
     kind = kind_of(directory) or TEXT  # whose encoder says what it is instead
     shown = files if kind.takes_files else texts
+    if kind.probe is None:
+        raise NotSupportedError(
+            f"{directory.path} holds a {kind.name} model, which is not compared with another"
+        )
     probe: Probe = load(kind.probe)(Candidate(directory.path), shown, cpu, device)
     return probe
 

@@ -27,6 +27,7 @@ from aios_db.schema.errors import (
     ProgrammingError,
     SchemaVersionError,
 )
+from aios_db.schema.memories import JOINT_FIELDS
 from aios_db.store import MemoryStore
 
 NEW_TABLES = ("weight_versions", "validation_reports", "schema_migrations")
@@ -37,11 +38,12 @@ STEPS = [
     "added columns", "counted occurrences", "dated messages", *ENDS,
     "made table lora_cards", "made table sync_log", *ENDS,
     "made table quarantine_releases", *ENDS,
-    "added columns", "made table consolidation_log", *ENDS,
+    "added columns", "made table consolidation_log", *ENDS, "added columns", *ENDS,
 ]  # fmt: skip
 NEW_COLUMNS = [
     "external_id", "times", "occurrences", "valid_until", "superseded_by", "expires_at", "pinned",
     "text_code",
+    *(each.name for each in JOINT_FIELDS),
 ]  # fmt: skip
 DAY = datetime(2024, 5, 1, tzinfo=timezone.utc)
 CONFIG = Config(storage=StorageConfig(dimension=4))
@@ -135,17 +137,18 @@ def test_migrate_brings_an_old_database_to_the_newest_format(old: Path) -> None:
     steps: list[str] = []
     names = [
         "m0002_weight_versions", "m0003_identity", "m0004_federation", "m0005_quarantine", "m0006_lifecycle",
+        "m0007_joint",
     ]  # fmt: skip
     assert [each.name for each in pending(old)] == names
     assert not list(old.glob("schema_migrations*"))  # pending only reads
-    assert [each.number for each in migrate(old, on_step=steps.append)] == [2, 3, 4, 5, 6]
+    assert [each.number for each in migrate(old, on_step=steps.append)] == [2, 3, 4, 5, 6, 7]
     assert steps == STEPS
     assert [(each.number, each.name) for each in applied(old)] == [*enumerate(names, 2)]
     assert pending(old) == [] and migrate(old) == []
     after = content(old)
     assert sorted(map(unchanged, after["memories"][1])) == sorted(map(unchanged, before["memories"][1]))
     assert len(after["memories"][1]) == 20
-    assert after["marker"]["format_version"] == FORMAT_VERSION == 6
+    assert after["marker"]["format_version"] == FORMAT_VERSION == 7
     store = MemoryStore.open(old, config=CONFIG)
     assert store.stats().memories == 20
     store.close()
@@ -158,8 +161,8 @@ def test_the_newest_format_is_that_of_the_last_migration() -> None:
 
 def test_to_stops_early_and_never_goes_back(old: Path) -> None:
     assert pending(old, to=1) == [] and migrate(old, to=1) == []
-    with pytest.raises(ProgrammingError, match="there is no format 7"):
-        pending(old, to=7)
+    with pytest.raises(ProgrammingError, match="there is no format 8"):
+        pending(old, to=8)
     migrate(old, to=2)
     with pytest.raises(ProgrammingError, match="only go forward, not to 1"):
         migrate(old, to=1)
@@ -266,4 +269,4 @@ def test_killed_at_each_step_it_finishes_when_run_again(old: Path, tmp_path: Pat
         assert content(path) == expected
         successes += 1
         shutil.rmtree(path)
-    assert successes == len(STEPS) == 26
+    assert successes == len(STEPS) == 30

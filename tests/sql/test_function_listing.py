@@ -34,7 +34,7 @@ def test_what_writes_is_marked_and_defaults_are_those_of_the_configuration(tmp_p
         ]  # fmt: skip
         said = con.execute("SELECT arguments, description FROM memory_functions() WHERE name = 'recall'")
         arguments, description = said.fetchall()[0]
-        assert arguments.startswith("query, k := 7, hops := 1, …, filter := NULL")
+        assert arguments.startswith("query := NULL, k := 7, hops := 1, …, filter := NULL")
         assert description == "The k memories that answer a query best."
 
 

@@ -225,13 +225,13 @@ def test_modalities_say_what_a_memory_consists_of() -> None:
 
 
 optional_text = st.none() | st.text(max_size=3)
-HASHED = ("user_id", "agent_id", "session_id", "kind", "title", "text", "speaker", "media_uri")
+HASHED = ("user_id", "agent_id", "session_id", "kind", "title", "text", "speaker", "media_uri", "audio_uri")
 
 
 @given(st.lists(st.tuples(*[optional_text] * len(HASHED)), min_size=2, max_size=8))
 def test_hashes_are_equal_exactly_when_scope_and_content_are(rows: list[tuple[str | None, ...]]) -> None:
     columns = {name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(HASHED)}
-    columns["media"] = pa.nulls(len(rows), pa.large_binary())
+    columns |= dict.fromkeys(("media", "audio"), pa.nulls(len(rows), pa.large_binary()))
     hashes = content_hashes(columns).to_pylist()
     for i in range(len(rows)):
         for j in range(i):

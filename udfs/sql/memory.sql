@@ -6,16 +6,18 @@
 -- A LIMIT cannot depend on another table's row, so that a list per row, of which some might be written, is an error.
 
 -- Stores a memory and returns its memory_id. The same content in one scope is one memory, but for turns of a session;
--- with an external_id it replaces the memory of that name. docs/python.md says more, under "Identity".
+-- with an external_id it replaces the memory of that name. `image` and `audio` are bytes, a path or a URI. docs/python.md says more, under "Identity".
 CREATE MACRO remember(
     content, title := NULL, kind := NULL, session_id := NULL, agent_id := NULL, user_id := NULL, speaker := NULL,
     occurred_at := NULL, tier := NULL, importance := NULL, source := NULL, metadata := NULL,
-    trust := NULL, external_id := NULL, valid_until := NULL, superseded_by := NULL, expires_at := NULL, pinned := NULL
+    trust := NULL, external_id := NULL, valid_until := NULL, superseded_by := NULL, expires_at := NULL, pinned := NULL,
+    image := NULL, audio := NULL
 ) AS struct_extract({'written': {'aios remember': {
     'text': content::VARCHAR, 'title': title::VARCHAR, 'kind': kind::VARCHAR, 'session_id': session_id::VARCHAR,
     'agent_id': agent_id::VARCHAR, 'user_id': user_id::VARCHAR, 'speaker': speaker::VARCHAR,
     'occurred_at': occurred_at::TIMESTAMPTZ, 'tier': tier::VARCHAR, 'importance': importance::FLOAT,
     'source': source::VARCHAR, 'metadata': metadata::JSON::VARCHAR, 'trust': trust::FLOAT, 'external_id': external_id::VARCHAR,
+    'image': medium(image), 'audio': medium(audio),
     'valid_until': valid_until::TIMESTAMPTZ, 'superseded_by': superseded_by::VARCHAR,
     'expires_at': expires_at::TIMESTAMPTZ, 'pinned': pinned::BOOLEAN
 }}}, aios_writes('remember'));

@@ -82,21 +82,25 @@ CREATE MACRO best_of(ranked, k, filter := NULL) AS ranked[:k];
 
 -- The k memories that answer a query best.
 --   0. asked:      what was given, each argument once and checked: a plan can then be run with other values
---   1. candidates: the best by vector and the best by keyword of each class of trust, filters applied, each with both
---                  standardised scores, so that they can be added
+--   1. candidates: the best by vector, by keyword and in the joint space (multimodal.sql) of each class of trust, filters
+--                  applied, each with its standardised scores, so that they can be added. A text alone finds pictures and
+--                  sounds there, since texts are found by their own vectors
 --   2. fused:      all of them, with their weighted sums
 --   3. reached:    what arrives over links from those that are better than average
 --   4. ranked:     the sum of all parts, less what no longer holds gives up, under the ceiling of what is not trusted fully (schema/trust.py), cut to k; of
 --                  equal ones what is archived comes last, then by memory_id, that is by time
 --   5.             their rows; that they were recalled together is counted, and strengthens their links
 CREATE MACRO recall(
-    query, k := 10, hops := 1, /* filters */, filter := NULL, min_score := NULL,
-    vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0, superseded_penalty := 2.0, principle_penalty := 4.0
+    query := NULL, k := 10, hops := 1, /* filters */, filter := NULL, min_score := NULL,
+    vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0, superseded_penalty := 2.0,
+    principle_penalty := 4.0, joint_weight := 2.5, image := NULL, audio := NULL
 ) AS TABLE
 WITH asked AS MATERIALIZED (
-    SELECT *, embed(left(content, 8192)) AS vector, search_depth(most) AS depth
-    FROM (VALUES (
-        query::VARCHAR, aios_filter(/* given filters */, filter), whole_number('k', k), whole_number('hops', hops),
+    SELECT *, aios_joint_question(left(content, 8192), vector, picture, sound) AS question, search_depth(most) AS depth,
+        {'content': content, 'vector': vector} AS besides
+    FROM (SELECT *, embed(left(content, 8192)) AS vector, coalesce(picture.file IS NULL AND picture.uri IS NULL
+        AND sound.file IS NULL AND sound.uri IS NULL, true) AS wordy FROM (VALUES (
+        query::VARCHAR, medium(image), medium(audio), aios_filter(/* given filters */, filter), whole_number('k', k), whole_number('hops', hops),
         finite_number('min_score', coalesce(min_score::DOUBLE, -1e300), -1e300),
         {
             'vector': finite_number('vector_weight', vector_weight, 0),
@@ -104,10 +108,11 @@ WITH asked AS MATERIALIZED (
             'graph': finite_number('graph_weight', graph_weight, 0),
             'recency': finite_number('recency_weight', recency_weight, 0),
             'superseded': finite_number('superseded_penalty', superseded_penalty, 0),
-            'principle': finite_number('principle_penalty', principle_penalty, 0)
+            'principle': finite_number('principle_penalty', principle_penalty, 0),
+            'joint': finite_number('joint_weight', joint_weight, 0)
         }
-    )) AS given(content, conditions, most, links, least, weights)
-    WHERE CASE WHEN content IS NULL THEN false WHEN regexp_matches(content, '[^\s\p{Z}]') THEN true
+    )) AS given(content, picture, sound, conditions, most, links, least, weights))
+    WHERE CASE WHEN content IS NULL THEN NOT wordy WHEN regexp_matches(content, '[^\s\p{Z}]') THEN true
         ELSE error('recall: the query is blank; give words to look for') END
 ),
 candidates AS MATERIALIZED (
@@ -116,15 +121,22 @@ candidates AS MATERIALIZED (
     UNION ALL
     SELECT memory_id, vector_score, standard_score AS keyword_score
     FROM (SELECT unnest(aios_keyword_search(content, depth, conditions, vector, true), recursive := true) FROM asked)
+    UNION ALL
+    SELECT memory_id, vector_score, keyword_score
+    FROM (SELECT unnest(aios_joint_search(question, depth, conditions, wordy, besides), recursive := true) FROM asked)
+),
+found AS MATERIALIZED (
+    SELECT list(memory_id) AS ids, list(vector_score) AS vector_scores, list(keyword_score) AS keyword_scores FROM candidates
 ),
 fused AS MATERIALIZED (
-    SELECT list(memory_id) AS ids, list(vector_score) AS vector_scores, list(keyword_score) AS keyword_scores,
-        list(weights.vector * vector_score + weights.keyword * keyword_score) AS scores
-    FROM candidates, asked
+    SELECT *, list_transform(ids, lambda each, place: weights.vector * coalesce(vector_scores[place], 0)
+        + weights.keyword * coalesce(keyword_scores[place], 0) + weights.joint * joint_scores[place]) AS scores
+    FROM (SELECT found.*, weights, aios_joint_scores(question, wordy, ids, conditions) AS joint_scores FROM found, asked)
 ),
 reached AS MATERIALIZED (
     SELECT content, conditions, most, least, memory_id, distance, graph_score, archived,
         coalesce(vector_scores[given], 0) AS vector_score, coalesce(keyword_scores[given], 0) AS keyword_score,
+        coalesce(joint_scores[given], 0) AS joint_score,
         exp(-greatest(age, 0) / (30 * 86400)) AS recency_score,
         coalesce(scores[given], 0) + weights.graph * graph_score + weights.recency * recency_score
             - CASE WHEN superseded THEN weights.superseded ELSE 0 END
@@ -132,18 +144,19 @@ reached AS MATERIALIZED (
         uncapped / (1 + greatest(uncapped, 0) / ceiling) AS score
     FROM (
         SELECT * EXCLUDE (ids), unnest(aios_spread(ids, scores, links::INTEGER, conditions, depth), recursive := true)
-        FROM asked, fused
+        FROM (SELECT content, conditions, most, least, links, depth FROM asked), fused
     )
 ),
 ranked AS MATERIALIZED (
     SELECT best_of(list({
         'content': content, 'conditions': conditions, 'memory_id': memory_id, 'score': score, 'vector_score': vector_score,
-        'keyword_score': keyword_score, 'graph_score': graph_score, 'recency_score': recency_score, 'links': distance
+        'keyword_score': keyword_score, 'graph_score': graph_score, 'recency_score': recency_score, 'joint_score': joint_score,
+        'links': distance
     } ORDER BY score DESC, archived, memory_id), any_value(most), filter := any_value(conditions)) AS best
     FROM reached
     WHERE score >= least
 )
-SELECT memory_id, memory.text, score, vector_score, keyword_score, graph_score, recency_score, links AS hops,
+SELECT memory_id, memory.text, score, vector_score, keyword_score, graph_score, recency_score, links AS hops, joint_score,
     memory.* EXCLUDE (memory_id, text)
 FROM (
     SELECT * EXCLUDE (content, conditions), aios_recalled(content, memory_id, conditions) AS memory

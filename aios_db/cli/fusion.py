@@ -1,0 +1,53 @@
+"""`aios fusion`: the joint space of text, sound and picture."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from aios_db.cli.options import Session, with_database, with_json
+from aios_db.cli.output import print_json
+
+
+@click.group()
+def fusion() -> None:
+    """Fit the joint space of text, sound and picture."""
+
+
+@fusion.command(
+    epilog="""\b
+Examples:
+  aios fusion fit --pairs pairs.parquet
+  aios fusion fit --pairs pairs.parquet --name photos --mlp --json
+"""
+)
+@click.option(
+    "--pairs", required=True, type=click.Path(exists=True, dir_okay=False), help="A Parquet file of pairs."
+)
+@click.option("--name", default="joint", show_default=True, help="Name of the model.")
+@click.option(
+    "--seed", default=0, show_default=True, type=int, help="Of the folds in which strengths are chosen."
+)
+@click.option("--mlp", is_flag=True, help="Try a fusion MLP on top of the closed form.")
+@click.option("--no-cache", is_flag=True, help="Keep no features for the next fit.")
+@with_json
+@with_database
+@click.pass_obj
+def fit(session: Session, /, pairs: str, as_json: bool, **options: Any) -> None:
+    """Fit a joint space on pairs, activate it, and put the memories into it.
+
+    The file has the columns text (a text, or a list of texts), image and audio (bytes, or paths relative to
+    the file), any of which may be NULL, and perhaps group. Features are made by what engine.text_model,
+    engine.image_model and engine.audio_model name; "module:encoder" names one of your own.
+    """
+    cached = not options.pop("no_cache")
+    with session.connect(create=True) as con:
+        report = con.fit_fusion(
+            pairs, cached=cached, progress=lambda step: click.echo(step, err=True), **options
+        )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        click.echo(str(report))

@@ -1,0 +1,172 @@
+"""Which encoder makes the features of each modality: a user's, or the model that the configuration names."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from aios_db.schema.config import Config
+from aios_db.schema.errors import DataError, NotSupportedError, ProgrammingError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aios_db.engine.encoders.features import Features, Item, Read, TextEncoder
+    from aios_db.engine.encoders.plugged import MediaEncoder
+
+Given = bytes | str | None
+GROUP = "aios_db.encoders"
+"""The entry points by which packages offer encoders."""
+_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+class Encoders:
+    """The encoders of one database's connections; safe to use from several threads.
+
+    Parameters
+    ----------
+    config
+        ``engine.audio_model`` and ``engine.image_model``: a model directory or its name, an entry point of
+        `GROUP`, or ``module:name`` of an encoder.
+    text
+        Returns the encoder of the database's text vectors.
+    """
+
+    def __init__(self, config: Config, text: Callable[[], TextEncoder]) -> None:
+        self._config, self._text = config, text
+        self._lock = threading.Lock()
+        self._plugged: dict[str, Features] = {}
+        self._opened: dict[str, Features] = {}
+
+    def register(self, encoder: MediaEncoder) -> Features:
+        """Let a user's encoder make the features of its modality from now on.
+
+        Raises
+        ------
+        ValidationError
+            It does not pass its gate.
+        """
+        from aios_db.engine.encoders.features import PluggedFeatures
+
+        features = PluggedFeatures(encoder.admitted())
+        with self._lock:
+            self._plugged[encoder.modality] = features
+        return features
+
+    def named(self, name: str) -> Features:
+        """Return a user's encoder that is registered under a name."""
+        for each in self._plugged.values():
+            if each.version.partition("@")[0] == name:
+                return each
+        raise ProgrammingError(f"no encoder {name!r} is registered: con.register_encoder({name!r}, …)")
+
+    def of(self, modality: str) -> Features:
+        """Return what makes the features of a modality.
+
+        Raises
+        ------
+        ModelNotFoundError
+            The model that the configuration names is not installed.
+        """
+        with self._lock:
+            found = self._plugged.get(modality) or self._opened.get(modality)
+            if found is None:
+                found = self._opened[modality] = self._open(modality)
+            return found
+
+    @property
+    def names(self) -> list[str]:
+        """The names of users' encoders."""
+        return [each.version.partition("@")[0] for each in self._plugged.values()]
+
+    def is_plugged(self, modality: str) -> bool:
+        """Whether a user's encoder makes the features of a modality."""
+        return modality in self._plugged
+
+    def read(self, modality: str, items: Sequence[Item | DataError]) -> list[Read]:
+        """Return features of each item that can be read, and errors in the places of the others."""
+        good = [item for item in items if not isinstance(item, DataError)]
+        made = iter(self.of(modality).read(good) if good else ())
+        return [item if isinstance(item, DataError) else next(made) for item in items]
+
+    def own(self, features: Features, items: Mapping[Given, Item | DataError]) -> dict[Given, Read]:
+        """Return unit vectors in an encoder's own space, by what was given, and errors for faults."""
+        good = {given: item for given, item in items.items() if not isinstance(item, DataError)}
+        made = dict(zip(good, features.own(list(good.values())) if good else (), strict=True))
+        faults = {given: item for given, item in items.items() if isinstance(item, DataError)}
+        return {**made, **faults}
+
+    def _open(self, modality: str) -> Features:
+        from aios_db.engine.encoders import features
+
+        if modality == "text":
+            return features.TextFeatures(_Following(self._text))
+        config = self._config
+        name = config.engine.audio_model if modality == "audio" else config.engine.image_model
+        offered = _offered(name)
+        if offered is not None:
+            if offered.modality != modality:
+                raise ProgrammingError(f"engine.{modality}_model: {name} takes {offered.modality}")
+            return features.PluggedFeatures(offered.admitted())
+        if modality == "audio":
+            from aios_db.engine.encoders.audio_encoder import AudioEncoder
+
+            return features.SoundFeatures(
+                AudioEncoder(
+                    name,
+                    engine=config.engine,
+                    cpu=config.cpu,
+                    device=config.device,
+                    validation=config.validation,
+                )
+            )
+        if modality == "image":
+            from aios_db.engine.encoders.image_encoder import ImageEncoder
+
+            return features.PictureFeatures(
+                ImageEncoder(
+                    name,
+                    engine=config.engine,
+                    cpu=config.cpu,
+                    device=config.device,
+                    validation=config.validation,
+                )
+            )
+        raise NotSupportedError(f"no encoder takes {modality}")
+
+
+class _Following:
+    """The database's text encoder, which may go on with other weights."""
+
+    def __init__(self, text: Callable[[], TextEncoder]) -> None:
+        self._text = text
+
+    @property
+    def version(self) -> str:
+        """The weights in use."""
+        return self._text().version
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 ``(len(texts), dimension)``."""
+        return self._text().encode(texts)
+
+
+def _offered(name: str) -> MediaEncoder | None:
+    """Return the encoder that a name of the configuration means, where it is code."""
+    from aios_db.engine.encoders.plugged import encoder_from
+
+    for point in entry_points(group=GROUP, name=name):
+        return encoder_from(point.load(), f"the entry point {name!r}")
+    if not _CODE.fullmatch(name):
+        return None
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ProgrammingError(f"the encoder {name!r} cannot be imported: {error}") from error
+    return encoder_from(found, repr(name))

@@ -1,0 +1,184 @@
+"""`fit_fusion`: a joint space fitted on a user's pairs, gated, recorded as a version, and put to use."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aios_db.joint.pairs import Progress, features_of, items_of
+from aios_db.joint.reembedding import JointReembedding
+from aios_db.schema.errors import ProgrammingError, ValidationError
+
+if TYPE_CHECKING:
+    from aios_db.engine.fusion.fitting import Fitted
+    from aios_db.engine.fusion.measuring import Recall
+    from aios_db.models.versions import WeightVersion
+    from aios_db.store.store import MemoryStore
+
+log = logging.getLogger("aios_db.joint")
+
+FEATURES = "features"
+
+
+@dataclass(frozen=True)
+class FusionReport:
+    """What a fit found.
+
+    Attributes
+    ----------
+    version
+        The weight version of the space.
+    path
+        Its model directory.
+    items
+        Pairs that were given.
+    encoders
+        By modality, the weight version that made the features.
+    recalls
+        On pairs that were held out in turn from fits like this one.
+    faults
+        What could not be read, and was left out.
+    memories
+        How many were put into the space.
+    seconds
+        That it took, by step.
+    """
+
+    version: str
+    path: str
+    items: int
+    encoders: dict[str, str]
+    recalls: tuple[Recall, ...]
+    faults: tuple[str, ...]
+    memories: int
+    seconds: dict[str, float]
+
+    def __str__(self) -> str:
+        lines = [f"{self.version}: {self.items} items, {self.memories} memories", *map(str, self.recalls)]
+        return "\n".join([*lines, *(f"left out: {each}" for each in self.faults)])
+
+
+def fit_fusion(
+    store: MemoryStore,
+    pairs: Any,
+    *,
+    name: str = "joint",
+    seed: int = 0,
+    directory: Path | None = None,
+    cached: bool = True,
+    mlp: bool = False,
+    progress: Progress = lambda _: None,
+) -> FusionReport:
+    """Fit a joint space, install and activate it, and put the memories into it.
+
+    Interrupted, the space before stays in use; features that were made are kept for the next time.
+
+    Parameters
+    ----------
+    store
+        Open for writing.
+    pairs, directory
+        See `pairs.items_of`.
+    name
+        The model's name; 8 digits of its digest stand behind it.
+    seed
+        Of the folds in which strengths are chosen.
+    cached
+        Keep features beside ``engine.models_dir``, and use those that are kept.
+    mlp
+        Try a fusion MLP.
+    progress
+        Called with what is being done.
+
+    Raises
+    ------
+    DataError
+        There are too few pairs, or they cannot be read.
+    ValidationError
+        On pairs that were held out, nothing finds anything better than by chance; nothing is installed.
+    """
+    from aios_db.engine.fusion.fitting import fit
+
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise ProgrammingError(f"a joint space cannot be called {name!r}: give letters, digits, - and _")
+    store.scope.refuse("fit_fusion")
+    seconds, start = {}, time.perf_counter()
+    models = Path(store.config.engine.models_dir).expanduser()
+    items = items_of(pairs, directory)
+    cache = models.parent / FEATURES if cached else None
+    features, encoders, faults = features_of(items, store.joint.encoders, store.restrictions, cache, progress)
+    seconds["features"] = time.perf_counter() - start
+    start = time.perf_counter()
+    fitted = fit(features, encoders, seed=seed, progress=progress)
+    seconds["fit"] = time.perf_counter() - start
+    failures = _failures(fitted)
+    if failures:
+        raise ValidationError(f"the pairs do not fit together, nothing is installed: {'; '.join(failures)}")
+    start = time.perf_counter()
+    told = {
+        "recalls": [asdict(each) for each in fitted.recalls],
+        "strengths": {modality: asdict(each) for modality, each in fitted.strengths.items()},
+        "items": len(items),
+        "faults": faults,
+        "seed": seed,
+    }
+    version = store.versions.install(_saved(fitted, models, name, told))
+    store.versions.record_fit(_report_row(version, fitted, told))
+    count = JointReembedding(store, version).run(progress)
+    store.versions.set_active(version.version)
+    store.refresh()
+    seconds["memories"] = time.perf_counter() - start
+    log.info("fitted %s on %d items", version.version, len(items), extra={"seconds": seconds})
+    return FusionReport(
+        version.version, version.path, len(items), encoders, fitted.recalls, tuple(faults), count, seconds
+    )
+
+
+def _failures(fitted: Fitted) -> list[str]:
+    """Return what held-out pairs say against a space: that nothing finds anything better than by chance."""
+    judged = [each for each in fitted.recalls if each.queries and each.chance < 1]
+    if not judged or any(each.low > each.chance for each in judged):
+        return []
+    return [str(each) for each in judged]
+
+
+def _saved(fitted: Fitted, models: Path, name: str, told: dict[str, Any]) -> Path:
+    """Return the model directory of a space, which is there as a whole or not at all."""
+    from aios_db.engine.fusion.files import load_space, save_space
+
+    models.mkdir(parents=True, exist_ok=True)
+    build = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=models))
+    try:
+        save_space(fitted.space, build / name, name, told)
+        _, digest = load_space(build / name)
+        target = models / f"{name}-{digest[:8]}"
+        if not target.exists():
+            (build / name).rename(target)
+        return target
+    finally:
+        shutil.rmtree(build, ignore_errors=True)
+
+
+def _report_row(version: WeightVersion, fitted: Fitted, told: dict[str, Any]) -> dict[str, Any]:
+    at_10 = [each.value for each in fitted.recalls if each.k == 10]
+    return {
+        "report_id": str(uuid.uuid4()),
+        "version": version.version,
+        "original_version": "",
+        "sha256": version.sha256,
+        "created_at": datetime.now(timezone.utc),
+        "passed": True,
+        "inputs": told["items"],
+        "recall_at_10": sum(at_10) / len(at_10) if at_10 else None,
+        "failures": [],
+        "warnings": list(told["faults"]),
+        "report": json.dumps(told),
+    }

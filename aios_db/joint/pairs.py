@@ -1,0 +1,192 @@
+"""Pairs as a user gives them: rows with a text, a picture and a sound, any of which may be missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from aios_db.joint.cache import FeatureCache, digest_of
+from aios_db.joint.encoders import Encoders
+from aios_db.joint.media import Reach, tried
+from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.schema.modalities import MODALITIES
+
+if TYPE_CHECKING:
+    from aios_db.engine.fusion.pairs import Pairs
+
+log = logging.getLogger("aios_db.joint")
+
+COLUMNS = (*MODALITIES, "group")
+_AT_ONCE = 64
+
+Progress = Callable[[str], None]
+"""Called with what is being done."""
+
+
+@dataclass
+class Item:
+    """A thing with its texts, its picture and its sound, where they are given."""
+
+    texts: list[str] = field(default_factory=list)
+    image: bytes | str | None = None
+    audio: bytes | str | None = None
+    group: object = None
+
+
+def items_of(pairs: Any, directory: Path | None = None) -> list[Item]:
+    """Return the items in rows; rows with one picture and one sound are one item with several texts.
+
+    Parameters
+    ----------
+    pairs
+        A Parquet file, an Arrow table, a data frame, or mappings, with the columns ``text`` (a text or a list
+        of texts), ``image`` and ``audio`` (bytes, or paths), and perhaps ``group``: items of one group are
+        never tried out on a fit of others of it, as all recordings of a speaker.
+    directory
+        What paths are relative to; that of the Parquet file.
+
+    Raises
+    ------
+    ProgrammingError
+        There is another column, or none of two modalities.
+    DataError
+        The file cannot be read, or a column holds something else.
+    """
+    if isinstance(pairs, str | Path):
+        directory = Path(pairs).parent
+    rows = _rows(pairs)
+    names = set().union(*rows)
+    unknown = sorted(names - set(COLUMNS))
+    if unknown:
+        raise ProgrammingError(f"pairs have no column {unknown[0]!r}; there are {', '.join(COLUMNS)}")
+    if len(names & set(MODALITIES)) < 2:
+        raise ProgrammingError(f"pairs need two of the columns {', '.join(MODALITIES)}")
+    found: dict[object, Item] = {}
+    for number, row in enumerate(rows):
+        media = {name: _medium(row.get(name), name, number, directory) for name in ("image", "audio")}
+        key = tuple(media.values()) if any(media.values()) else number
+        item = found.setdefault(key, Item(image=media["image"], audio=media["audio"], group=row.get("group")))
+        item.texts += [each for each in _texts(row.get("text"), number) if each not in item.texts]
+    return list(found.values())
+
+
+def features_of(
+    items: Sequence[Item], encoders: Encoders, reach: Reach, cache: Path | None, progress: Progress
+) -> tuple[Pairs, dict[str, str], list[str]]:
+    """Return the features of pairs, the encoder versions that made them, and what could not be read.
+
+    Modalities are run side by side, since most encoders run on few cores.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from aios_db.engine.fusion.pairs import Pairs, Rows
+
+    given: dict[str, list[tuple[bytes | str, int]]] = {
+        "text": [(text, place) for place, item in enumerate(items) for text in item.texts],
+        "image": [(item.image, place) for place, item in enumerate(items) if item.image is not None],
+        "audio": [(item.audio, place) for place, item in enumerate(items) if item.audio is not None],
+    }
+    faults: list[str] = []
+    versions = {name: encoders.of(name).version for name, told in given.items() if told}
+
+    def read(name: str) -> Rows:
+        known = FeatureCache(cache, versions[name]) if cache is not None else None
+        features, owners = [], []
+        for made, owner in _read(name, given[name], encoders, reach, known, progress):
+            if isinstance(made, DataError):
+                faults.append(f"{name} of item {owner}: {made}")
+                log.warning("the %s of item %d is left out: %s", name, owner, made)
+            else:
+                features.append(made)
+                owners.append(owner)
+        width = len(features[0]) if features else 0
+        stacked = np.stack(features) if features else np.empty((0, width), np.float32)
+        return Rows(stacked.astype(np.float32), np.array(owners, np.int64))
+
+    with ThreadPoolExecutor(len(versions) or 1) as pool:
+        rows = dict(zip(versions, pool.map(read, versions), strict=True))
+    classes = _numbered([tuple(item.texts) or place for place, item in enumerate(items)])
+    groups = _numbered(
+        [place if item.group is None else ("group", item.group) for place, item in enumerate(items)]
+    )
+    return (
+        Pairs({name: each for name, each in rows.items() if len(each.items)}, classes, groups),
+        versions,
+        faults,
+    )
+
+
+def _read(  # noqa: PLR0917 - what reading takes
+    name: str,
+    given: Sequence[tuple[bytes | str, int]],
+    encoders: Encoders,
+    reach: Reach,
+    cache: FeatureCache | None,
+    progress: Progress,
+) -> Iterator[tuple[Any, int]]:
+    """Yield the features of each item, or what is wrong with it, and whose they are."""
+    for start in range(0, len(given), _AT_ONCE):
+        some = given[start : start + _AT_ONCE]
+        read = [each if name == "text" else tried(each, reach) for each, _ in some]
+        digests = [None if isinstance(each, DataError) else digest_of(each) for each in read]
+        found = [cache.get(digest) if cache and digest else None for digest in digests]
+        places = [place for place, each in enumerate(found) if each is None]
+        made = encoders.read(name, [read[place] for place in places])
+        new = [
+            (place, each) for place, each in zip(places, made, strict=True) if not isinstance(each, DataError)
+        ]
+        if cache is not None:
+            cache.add([digests[place] or b"" for place, _ in new], [each for _, each in new])
+        answers = dict(zip(places, made, strict=True))
+        for place, (_, owner) in enumerate(some):
+            yield answers.get(place, found[place]), owner
+        progress(f"{name}: {min(start + _AT_ONCE, len(given))} of {len(given)}")
+
+
+def _numbered(keys: Sequence[object]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def _rows(pairs: Any) -> list[Mapping[str, Any]]:
+    try:
+        if isinstance(pairs, str | Path):
+            import pyarrow.parquet as pq
+
+            return pq.read_table(pairs).to_pylist()  # type: ignore[no-any-return]
+        if hasattr(pairs, "iloc") and hasattr(pairs, "columns"):
+            pairs = pa.Table.from_pandas(pairs, preserve_index=False)
+        elif hasattr(pairs, "__arrow_c_stream__"):
+            pairs = pa.table(pairs)
+        found = pairs.to_pylist() if isinstance(pairs, pa.Table) else list(pairs)
+    except (pa.ArrowException, OSError, TypeError) as error:
+        raise DataError(f"the pairs cannot be read: {error}") from error
+    for number, row in enumerate(found):
+        if not isinstance(row, Mapping):
+            raise DataError(
+                f"row {number} is a {type(row).__name__}; give mappings with {', '.join(COLUMNS)}"
+            )
+    return found
+
+
+def _texts(value: Any, number: int) -> list[str]:
+    texts = [] if value is None else [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(each, str) for each in texts):
+        raise DataError(f"row {number}: text is {value!r:.80}; give a text, or a list of texts")
+    return [each for each in texts if each.strip()]
+
+
+def _medium(value: Any, name: str, number: int, directory: Path | None) -> bytes | str | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    value = str(value) if isinstance(value, Path) else value
+    if not isinstance(value, str):
+        raise DataError(f"row {number}: {name} is {value!r:.80}; give bytes, or the path of a file")
+    local = "://" not in value and directory is not None and not Path(value).expanduser().is_absolute()
+    return str(directory / value) if local and directory is not None else value

@@ -1,0 +1,162 @@
+"""Regularised canonical correlation and ridge regression, with their decompositions kept for other strengths.
+
+Canonical correlation (Hotelling, 1936) regularised as by Vinod (1976): the covariance of each side gets a
+ridge of so many times its mean eigenvalue. Coordinates are weighted by their correlation, so that the inner
+product of both sides counts each by its square.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Side:
+    """Centred rows (n, width), and the eigenvectors of their covariance."""
+
+    rows: Matrix
+
+    @cached_property
+    def _spectrum(self) -> tuple[Matrix, Matrix]:
+        """Eigenvalues (r,) and eigenvectors (width, r), r of n and width at most."""
+        n, width = self.rows.shape
+        if n >= width:
+            values, vectors = np.linalg.eigh(self.rows.T @ self.rows / n)
+            return np.maximum(values, 0), vectors
+        values, left = np.linalg.eigh(self.rows @ self.rows.T / n)
+        values = np.maximum(values, 0)
+        scale = np.sqrt(n * np.maximum(values, values.max() * 1e-12))
+        return values, self.rows.T @ left / scale
+
+    @property
+    def mean_eigenvalue(self) -> float:
+        """Mean variance of a direction."""
+        return float(self._spectrum[0].sum() / self.rows.shape[1])
+
+    def whitening(self, ridge: float) -> Matrix:
+        """Return (width, r): what makes the covariance with its ridge the identity."""
+        values, vectors = self._spectrum
+        return vectors / np.sqrt(values + ridge * self.mean_eigenvalue + 1e-12)
+
+    def regression(self, targets: Matrix, ridge: float) -> Matrix:
+        """Return (width, d): the ridge regression of centred targets (n, d) on the rows."""
+        values, vectors = self._spectrum
+        inner = (self.rows @ vectors).T @ targets / len(self.rows)
+        return vectors @ (inner / (values + ridge * self.mean_eigenvalue + 1e-12)[:, None])
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """Both sides of a canonical correlation.
+
+    Attributes
+    ----------
+    left, right
+        (width, d): projections of centred rows, weighted by the correlations.
+    correlations
+        (d,), of the regularised sides, the highest first.
+    """
+
+    left: Matrix
+    right: Matrix
+    correlations: Matrix
+
+
+def canonical(left: Side, right: Side, partners: Matrix, ridges: tuple[float, float], most: int) -> Canonical:
+    """Return the directions in which two sides vary together.
+
+    Parameters
+    ----------
+    left, right
+        The sides; they may have different numbers of rows.
+    partners
+        (rows of left, width of right): what belongs to each row of the left side, centred as the right side.
+    ridges
+        Of both sides, in mean eigenvalues.
+    most
+        Directions at most.
+    """
+    whiten_left, whiten_right = left.whitening(ridges[0]), right.whitening(ridges[1])
+    cross = (left.rows @ whiten_left).T @ (partners @ whiten_right) / len(partners)
+    u, correlations, v = np.linalg.svd(cross, full_matrices=False)
+    count = min(most, len(correlations), max(1, len(partners) - 1))
+    weights = correlations[:count]
+    return Canonical(whiten_left @ u[:, :count] * weights, whiten_right @ v[:count].T * weights, weights)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel ridge regression with Gaussians around some of the rows (Nystroem, where these are not all).
+
+    Attributes
+    ----------
+    landmarks
+        (m, width).
+    width
+        Squared distance at which the kernel has fallen to 1/e.
+    weights, offset
+        (m, d) and (d,): what a row is mapped to is its kernel values times the weights, and the offset.
+    """
+
+    landmarks: Matrix
+    width: float
+    weights: Matrix
+    offset: Matrix
+
+    @classmethod
+    def fitted(cls, rows: Matrix, targets: Matrix, ridge: float, most: int, seed: int = 0) -> Kernel:
+        """Fit targets (n, d) on rows (n, width), with ``most`` landmarks."""
+        some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
+        landmarks, offset = rows[some], targets.mean(0)
+        apart = _distances(landmarks, landmarks)
+        width = float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0
+        among = np.exp(-apart / width)
+        if len(some) == len(rows):
+            weights = np.linalg.solve(among + ridge * np.eye(len(some)), targets - offset)
+        else:
+            inner, right = np.zeros_like(among), np.zeros((len(some), targets.shape[1]))
+            for start in range(0, len(rows), _BLOCK):
+                values = np.exp(-_distances(rows[start : start + _BLOCK], landmarks) / width)
+                inner += values.T @ values
+                right += values.T @ (targets[start : start + _BLOCK] - offset)
+            weights = np.linalg.solve(inner + ridge * among + 1e-6 * np.eye(len(some)), right)
+        return cls(landmarks, width, weights, offset)
+
+    def __call__(self, rows: Matrix) -> Matrix:
+        """Return (n, d) for rows (n, width)."""
+        found: Matrix = np.exp(-_distances(rows, self.landmarks) / self.width) @ self.weights + self.offset
+        return found
+
+
+def _distances(first: Matrix, second: Matrix) -> Matrix:
+    """Return the squared distances (n, m) of rows."""
+    squares = (first**2).sum(1)[:, None] + (second**2).sum(1)[None] - 2 * first @ second.T
+    found: Matrix = np.maximum(squares, 0)
+    return found
+
+
+def unit(rows: Matrix) -> Matrix:
+    """Return rows of length 1, zeros for zeros."""
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
+
+
+def hubness(bank: Matrix, points: Matrix, neighbours: int = 10) -> Matrix:
+    """Return (n,): the mean similarity of each point (n, d) to its nearest in a bank (m, d).
+
+    What many queries find near is a hub; cross-domain similarity local scaling (CSLS; Conneau et al., 2018)
+    takes this off.
+    """
+    count = min(neighbours, len(bank))
+    if not count:
+        return np.zeros(len(points))
+    similar = points @ bank.T
+    found: Matrix = np.partition(similar, similar.shape[1] - count, axis=1)[:, -count:].mean(1)
+    return found

@@ -1,0 +1,142 @@
+"""A joint space as a model directory: weights.parquet and metadata.json, as every other model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aios_db.engine.architectures.kinds import JOINT
+from aios_db.engine.architectures.sizes import require_kind
+from aios_db.engine.convert.model_writer import write_model
+from aios_db.engine.fusion.closed_form import Kernel
+from aios_db.engine.fusion.joint_space import JointSpace, Projection, Ranking
+from aios_db.engine.weights.model_directory import ModelDirectory
+from aios_db.engine.weights.reader import WeightFile
+from aios_db.schema.errors import WeightsError
+from aios_db.schema.modalities import MODALITIES
+
+if TYPE_CHECKING:
+    import torch
+
+ARCHITECTURE = "JointSpace"
+_UNKNOWN = -1.0
+
+
+def save_space(space: JointSpace, target: Path, name: str, report: Mapping[str, Any]) -> None:
+    """Write a space into the new directory ``target``, with a report of what it found when it was fitted.
+
+    Raises
+    ------
+    OperationalError
+        ``target`` exists.
+    """
+    config = {
+        "encoders": dict(space.encoders),
+        "blocks": [list(each) for each in space.blocks],
+    }
+    described = {
+        "model_type": "Joint space",
+        "architecture": ARCHITECTURE,
+        "config": config,
+        "fit": dict(report),
+    }
+    write_model(target, name, described, _tensors(space))
+
+
+def load_space(directory: Path) -> tuple[JointSpace, str]:
+    """Return the space in a model directory, and the start of its digest, 12 hex digits.
+
+    Raises
+    ------
+    WeightsError
+        A file cannot be read, or is not that of a joint space.
+    NotSupportedError
+        It is another kind of model.
+    """
+    model = ModelDirectory.open(directory)
+    with WeightFile(model.weights) as file:
+        require_kind(model, file, JOINT)
+        try:
+            return _space(
+                model.config, {name: np.asarray(file.array(name), np.float64) for name in file.layers}
+            ), (file.content_sha256 or "")[:12]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise WeightsError(f"{directory} holds no joint space: {error!r}; fit it again") from error
+
+
+def _tensors(space: JointSpace) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, array in _arrays(space).items():
+        import torch
+
+        yield name, torch.from_numpy(np.ascontiguousarray(array, np.float32))
+
+
+def _arrays(space: JointSpace) -> dict[str, np.ndarray[Any, Any]]:
+    count = len(space.blocks)
+    rankings = np.full((len(MODALITIES), len(MODALITIES), count + 1), _UNKNOWN)
+    for (asks, finds), ranking in space.rankings.items():
+        rankings[MODALITIES.index(asks), MODALITIES.index(finds)] = [*ranking.blocks, ranking.spread]
+    shares = np.full((len(MODALITIES),) * 3, _UNKNOWN)
+    for names, share in space.shares.items():
+        shares[tuple(MODALITIES.index(each) for each in names)] = share
+    arrays: dict[str, np.ndarray[Any, Any]] = {"rankings": rankings, "shares": shares}
+    for name, projection in space.projections.items():
+        arrays |= {
+            f"{name}.mean": projection.mean,
+            f"{name}.scale": projection.scale,
+            f"{name}.weights": projection.weights,
+            f"{name}.reliabilities": np.array(space.reliabilities[name]),
+        }
+        if (kernel := projection.kernel) is not None:
+            arrays |= {f"{name}.kernel.{part}": np.asarray(value) for part, value in vars(kernel).items()}
+    return arrays | {f"{name}.bank": bank for name, bank in space.banks.items()}
+
+
+def _space(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> JointSpace:
+    names = list(config["encoders"])
+    rankings, shares = arrays["rankings"], arrays["shares"]
+    return JointSpace(
+        encoders=dict(config["encoders"]),
+        blocks=tuple((str(name), int(end)) for name, end in config["blocks"]),
+        projections={
+            each: Projection(
+                arrays[f"{each}.mean"],
+                arrays[f"{each}.scale"],
+                arrays[f"{each}.weights"],
+                _kernel(arrays, each),
+            )
+            for each in names
+        },
+        reliabilities={each: tuple(arrays[f"{each}.reliabilities"].tolist()) for each in names},
+        banks={each: arrays[f"{each}.bank"] for each in names if f"{each}.bank" in arrays},
+        rankings={
+            (asks, finds): Ranking(tuple(rankings[i, j, :-1].tolist()), float(rankings[i, j, -1]))
+            for i, asks in enumerate(MODALITIES)
+            for j, finds in enumerate(MODALITIES)
+            if rankings[i, j, -1] != _UNKNOWN
+        },
+        shares={
+            (first, second, finds): float(shares[i, j, k])
+            for i, first in enumerate(MODALITIES)
+            for j, second in enumerate(MODALITIES)
+            for k, finds in enumerate(MODALITIES)
+            if shares[i, j, k] != _UNKNOWN
+        },
+    )
+
+
+def _kernel(arrays: Mapping[str, np.ndarray[Any, Any]], name: str) -> Kernel | None:
+    if f"{name}.kernel.landmarks" not in arrays:
+        return None
+    landmarks, width, weights, offset = (
+        arrays[f"{name}.kernel.{part}"] for part in ("landmarks", "width", "weights", "offset")
+    )
+    return Kernel(landmarks, float(width.item()), weights, offset)
+
+
+def joint_sizes(directory: ModelDirectory, file: WeightFile) -> dict[str, Any]:
+    """Return the configuration of a joint space."""
+    return dict(directory.config)

@@ -1,0 +1,86 @@
+"""How well one modality finds another: recall@k with intervals, and the rank that choices are made by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Z = 1.959964  # of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Recall at some number of answers.
+
+    Attributes
+    ----------
+    asks, finds
+        Modalities, of the query joined by ``+``.
+    k, queries
+        Answers that are looked at, and queries asked.
+    value, low, high
+        Share of the queries that found theirs, and its 95 % interval (Wilson, 1927).
+    chance
+        What a random order would find.
+    """
+
+    asks: str
+    finds: str
+    k: int
+    queries: int
+    value: float
+    low: float
+    high: float
+    chance: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.asks} -> {self.finds}: recall@{self.k} {self.value:.3f} "
+            f"[{self.low:.3f}, {self.high:.3f}] of {self.queries}, chance {self.chance:.3f}"
+        )
+
+
+def recall_of(asks: str, finds: str, ranks: NDArray[np.int64], candidates: float, k: int = 10) -> Recall:
+    """Return the recall@k of queries whose item has these ranks, from 0, among ``candidates``."""
+    n = len(ranks)
+    found = int((ranks < k).sum())
+    share = found / max(1, n)
+    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n) if n else 0.0
+    half = _Z / (1 + _Z**2 / n) * sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n)) if n else 1.0
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return Recall(asks, finds, k, n, share, low, high, min(1.0, k / max(1.0, candidates)))
+
+
+def ranks_of_classes(
+    similar: NDArray[np.float64], asked: NDArray[np.int64], found: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return (n,) how many classes of candidates score above the best candidate of each query's own.
+
+    Parameters
+    ----------
+    similar
+        (n, m): scores of candidates.
+    asked, found
+        (n,) and (m,): classes of queries and of candidates. A query without a candidate of its class is last.
+        Half of the ties are above, since a constant score must not look like a perfect one.
+    """
+    classes, place = np.unique(found, return_inverse=True)
+    best = np.full((len(similar), len(classes)), -np.inf)
+    order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[order], np.arange(len(classes)))
+    if len(classes):
+        best = np.maximum.reduceat(similar[:, order], starts, axis=1)
+    at = np.searchsorted(classes, asked).clip(max=max(0, len(classes) - 1))
+    known = classes[at] == asked if len(classes) else np.zeros(len(asked), np.bool_)
+    mine = best[np.arange(len(asked)), at][:, None]
+    ranks: NDArray[np.int64] = (best > mine).sum(1) + ((best == mine).sum(1) - 1) // 2
+    ranks[~known] = len(classes)
+    return ranks
+
+
+def quality(ranks: NDArray[np.int64]) -> float:
+    """Return the mean reciprocal rank: finer than a recall where there are few queries."""
+    return float((1 / (1 + ranks)).mean()) if len(ranks) else 0.0

@@ -1,0 +1,26 @@
+"""The modalities that the joint space knows, and sets of them as bits of a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MODALITIES = ("text", "image", "audio")
+BITS = {name: 1 << place for place, name in enumerate(MODALITIES)}
+SETS = 1 << len(MODALITIES)
+"""How many sets there are, the empty one included."""
+
+
+def bits_of(modalities: Iterable[str]) -> int:
+    """Return a set of modalities as a number; what the joint space does not know is left out."""
+    return sum(BITS.get(name, 0) for name in set(modalities))
+
+
+def version_number(version: str) -> float:
+    """Return the first 24 bits of the digest in a weight version, which a float32 holds exactly."""
+    digest = version.rpartition("@")[2][:6]
+    return float(int(digest, 16)) if digest else -1.0
+
+
+def names_in(bits: int) -> tuple[str, ...]:
+    """Return the modalities of a set."""
+    return tuple(name for name, bit in BITS.items() if bits & bit)

@@ -1,0 +1,20 @@
+-- A picture or a sound as it is given: the bytes of a file, or the text of a path or URI.
+CREATE MACRO medium(given) AS list_transform([given], lambda each: {
+    'file': CASE WHEN typeof(each) <> 'VARCHAR' THEN each::BLOB END,
+    'uri': CASE WHEN typeof(each) = 'VARCHAR' THEN each::VARCHAR END
+})[1];
+
+-- The vector of a sound (WAV, FLAC, Ogg, MP3 …; bytes, a path or a URI): FLOAT[], unit length. NULL for NULL, and for what
+-- cannot be read among others that can; that is logged.
+CREATE MACRO embed_audio(file) AS aios_embed_audio(medium(file));
+
+-- The vector of a picture (JPEG, PNG, WebP …; bytes, a path or a URI): FLOAT[], unit length. NULL as of embed_audio.
+CREATE MACRO embed_image(file) AS aios_embed_image(medium(file));
+
+-- The vector of an item by an encoder that was registered under a name: FLOAT[], unit length. `embed_<name>(item)` is the same.
+CREATE MACRO embed_with(name, item) AS aios_embed_with(name::VARCHAR, medium(item));
+
+-- The vector of a text, a picture, a sound, or several of them together in the joint space: FLOAT[], unit length. What is NULL
+-- is not there; NULL where nothing is.
+CREATE MACRO embed_joint(content, image := NULL, audio := NULL) AS
+aios_embed_joint(content::VARCHAR, medium(image), medium(audio));

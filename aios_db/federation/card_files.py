@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from aios_db.engine.weights.files import atomic_write
 from aios_db.federation.card import Array, Factors, LoraCard
+from aios_db.federation.ipc_sizes import unpacked_bytes
 from aios_db.schema.errors import DataError, OperationalError, WeightsError
 
 SUFFIX = ".lora.arrow"
@@ -26,7 +27,20 @@ SCHEMA = pa.schema(
     ]
 )
 _OWN = ("lora_name", "lora_rank", "lora_alpha", "target_modules")
+_TEXTS = (pa.string(), pa.large_string())
+_BYTES = (pa.binary(), pa.large_binary())
+_SHAPES = tuple(kind(size()) for kind in (pa.list_, pa.large_list) for size in (pa.int32, pa.int64))
+_KINDS = {
+    "module": _TEXTS,
+    "weight_a": _BYTES,
+    "weight_b": _BYTES,
+    "shape_a": _SHAPES,
+    "shape_b": _SHAPES,
+    "dtype": _TEXTS,
+}
 _MOST_BYTES = 1 << 31  # of one factor; a card's are millions of bytes at most
+MOST_BYTES = 64 << 20
+"""Of a card in memory, where nothing else is said."""
 
 
 def write_card(card: LoraCard, path: str | Path) -> Path:
@@ -92,25 +106,28 @@ def card_bytes(card: LoraCard) -> bytes:
     return content
 
 
-def card_from_bytes(content: bytes, *, where: str = "card", name: str = "card") -> LoraCard:
-    """Return the card in the content of such a file; ``name`` is for one that says none.
+def card_from_bytes(
+    content: bytes, *, where: str = "card", name: str = "card", most: int | None = None
+) -> LoraCard:
+    """Return the card in the content of such a file.
+
+    Parameters
+    ----------
+    name
+        For one that says none.
+    most
+        Bytes that it may have in memory: one that is compressed says so before it is unpacked. By default as
+        many as the content, and at least 64 MiB.
 
     Raises
     ------
     WeightsError
         It is no such file, or its bytes are not what it says.
     """
-    try:
-        table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise WeightsError(f"{where} is not an Arrow file of a LoRA card: {error}") from error
-    missing = [each for each in SCHEMA.names if each not in table.schema.names]
-    if missing:
-        raise WeightsError(f"{where} is not a LoRA card: it has no column {missing[0]!r}")
+    table = _table(content, where, max(len(content), MOST_BYTES) if most is None else most)
     metadata = _texts(table.schema.metadata or {})
     try:
-        rows = table.select(SCHEMA.names).to_pylist()
+        rows = table.to_pylist()
         modules: dict[str, Factors] = {}
         for row in rows:
             if row["module"] is None or row["module"] in modules:
@@ -129,6 +146,28 @@ def card_from_bytes(content: bytes, *, where: str = "card", name: str = "card") 
         )
     except (DataError, ValueError, TypeError) as error:
         raise WeightsError(f"{where}: {error}") from error
+
+
+def _table(content: bytes, where: str, most: int) -> pa.Table:
+    """Return the columns of a card's file, looked at before anything of it is unpacked."""
+    try:
+        file = pa.ipc.open_file(pa.BufferReader(content))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise WeightsError(f"{where} is not an Arrow file of a LoRA card: {error}") from error
+    for name, kinds in _KINDS.items():
+        if (column := file.schema.get_field_index(name)) < 0:
+            raise WeightsError(f"{where} is not a LoRA card: it has no column {name!r}, or several")
+        if file.schema.field(column).type not in kinds:
+            kind = file.schema.field(column).type
+            raise WeightsError(f"{where} is not a LoRA card: its column {name!r} is of the type {kind}")
+    if (size := unpacked_bytes(content)) > most:
+        raise WeightsError(f"{where} has {size} bytes in memory, of at most {most}: write it uncompressed")
+    try:
+        table = file.read_all().select(SCHEMA.names)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise WeightsError(f"{where} is not an Arrow file of a LoRA card: {error}") from error
+    return table
 
 
 def _bytes(array: Array) -> bytes:

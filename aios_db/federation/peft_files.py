@@ -17,6 +17,21 @@ from aios_db.federation.card import Array, Factors, LoraCard
 from aios_db.schema.errors import DataError, NotSupportedError, OperationalError, WeightsError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_READ = frozenset({
+    # what a card is made of
+    "peft_type", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "target_modules",
+    "task_type", "base_model_name_or_path",
+    # which layers have factors, which those tell themselves, and what matters while they are trained
+    "exclude_modules", "layers_to_transform", "layers_pattern", "lora_dropout", "eva_config",
+    "inference_mode", "auto_mapping", "revision", "peft_version", "runtime_config", "ensure_weight_tying", 
+    "megatron_core", "qalora_group_size",
+})  # fmt: skip
+"""Settings that are read, or change nothing of what the factors do; any other has to be off."""
+_PLAIN = (
+    ("bias", "none"),
+    # Beginnings that leave the model's own weights as they are; pissa, olora, loftq, corda … do not.
+    *(("init_lora_weights", start) for start in (True, "gaussian", "orthogonal", "eva")),
+)
 _PREFIX = "base_model.model."
 _FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])(\.(?!weight$)[^.]+)?\.weight$")
 
@@ -31,7 +46,8 @@ def read_peft(path: str | Path, name: str | None = None) -> LoraCard:
     OperationalError
         A file is missing.
     NotSupportedError
-        The adapter is more than LoRA on linear layers: DoRA, trained biases, whole modules, embeddings.
+        The adapter is more than LoRA on linear layers: DoRA, trained biases, whole modules, embeddings,
+        repeated layers, beginnings that change the model's own weights (PiSSA, OLoRA), unknown settings.
     WeightsError
         A file is damaged or contradicts the other.
     """
@@ -132,11 +148,12 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path} is no JSON object")
     if config.get("peft_type") != "LORA":
         raise NotSupportedError(f"{path}: peft_type {config.get('peft_type')!r} is not LORA")
-    for key in ("use_dora", "fan_in_fan_out", "modules_to_save"):
-        if config.get(key):
-            raise NotSupportedError(f"{path}: {key} is not supported by cards")
-    if config.get("bias", "none") != "none":
-        raise NotSupportedError(f"{path}: trained biases are not supported by cards")
+    for key, value in config.items():
+        if key not in _READ and value and (key, value) not in _PLAIN:
+            raise NotSupportedError(
+                f"{path}: {key} of {json.dumps(value)[:80]} is not supported by cards, or not known here: "
+                "it may change what the factors do"
+            )
     return config
 
 

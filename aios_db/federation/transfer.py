@@ -68,7 +68,9 @@ class Parcel:
         """
         if not self.deltas:
             try:
-                card = card_from_bytes(self.content, where=f"the card {name} that was sent", name=name)
+                most = len(self.content)  # ours are not compressed
+                where = f"the card {name} that was sent"
+                card = card_from_bytes(self.content, where=where, name=name, most=most)
             except WeightsError as error:
                 raise DataError(str(error)) from error
             if card.sha256 != self.result or card.name != name:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from aios_db.federation.card import Factors, LoraCard
 from aios_db.federation.card_files import SCHEMA, card_bytes, card_from_bytes, read_card, write_card
+from aios_db.federation.ipc_sizes import unpacked_bytes
 from aios_db.federation.peft_files import read_peft, write_peft
 from aios_db.schema.errors import DataError, Error, NotSupportedError, OperationalError, WeightsError
 
@@ -43,6 +46,81 @@ def test_a_file_of_another_writer_is_read(tmp_path: Path) -> None:
     assert (read.name, read.rank, read.alpha) == ("old", 2, 16.0)
     assert read.target_modules == ("q", "k") and read.metadata == {"task": "x"}
     assert np.array_equal(read.change("layer.q"), 8 * (b @ a))
+
+
+def compressed(made: LoraCard, codec: str | None) -> bytes:
+    """Return the file of a card as another writer compresses it."""
+    table = pa.ipc.open_file(card_bytes(made)).read_all()
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=2)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+@pytest.mark.parametrize("codec", [None, "zstd", "lz4"])
+def test_what_a_file_unpacks_to_is_known_before(codec: str | None) -> None:
+    zeros = {
+        f"m{n}": Factors(np.zeros((4, 4096), np.float32), np.ones((64, 4), np.float32)) for n in range(5)
+    }
+    made = LoraCard("skill", 4, 8.0, zeros)
+    content = compressed(made, codec)
+    batches = pa.ipc.open_file(content).read_all().to_batches()
+    buffers = [each for batch in batches for column in batch.columns for each in column.buffers() if each]
+    assert len(batches) == 3
+    assert made.nbytes < unpacked_bytes(content) <= sum(64 + each.size for each in buffers)
+    assert card_from_bytes(content).sha256 == made.sha256
+    assert (len(content) < made.nbytes / 20) == (codec is not None)
+    with pytest.raises(WeightsError, match="bytes in memory, of at most"):
+        card_from_bytes(content, most=made.nbytes)
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused_before_it_is(tmp_path: Path) -> None:
+    """256 MiB in some kilobytes: Arrow's memory does not grow."""
+    row = {"module": "m", "weight_a": bytes(1 << 28), "weight_b": bytes(32), "shape_a": [1, 1 << 26]}
+    table = pa.Table.from_pylist([{**row, "shape_b": [8, 1], "dtype": "float32"}], schema=SCHEMA)
+    path = tmp_path / "bomb.lora.arrow"
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(str(path), table.schema, options=options) as writer:
+        writer.write_table(table)
+    del row, table
+    assert path.stat().st_size < 100_000
+    before = pa.total_allocated_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match="268435"):
+        read_card(path)
+    assert pa.total_allocated_bytes() - before[0] < 1 << 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before[1] < 100_000
+
+
+def test_record_batches_that_are_the_same_bytes_are_refused() -> None:
+    content = compressed(card(modules=4), "zstd")
+    first, second = (struct.pack("<qi", *each) for each in _blocks_of(content))
+    for wrong, message in ((first, "in each other's place"), (struct.pack("<qi", 8, 0), "no metadata")):
+        at = content.index(second, len(content) - 2000)
+        touched = content[:at] + wrong + content[at + len(wrong) :]
+        if wrong is first:  # and the body is said to be as long as the file
+            touched = touched[: at + 16] + struct.pack("<q", len(content)) + touched[at + 24 :]
+        with pytest.raises(WeightsError, match=message):
+            card_from_bytes(touched)
+
+
+def _blocks_of(content: bytes) -> list[tuple[int, int]]:
+    from aios_db.federation.ipc_sizes import _blocks
+
+    return [(offset, metadata) for offset, metadata, _ in _blocks(content)]
+
+
+def test_a_file_with_columns_of_other_types_is_refused() -> None:
+    table = pa.ipc.open_file(card_bytes(card())).read_all()
+    for name in ("weight_a", "module"):
+        place = table.schema.get_field_index(name)
+        other = table.set_column(place, name, table[name].dictionary_encode())
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, other.schema) as writer:
+            writer.write_table(other)
+        with pytest.raises(WeightsError, match=f"column '{name}' is of the type dictionary"):
+            card_from_bytes(sink.getvalue().to_pybytes())
 
 
 def damaged_rows() -> list[tuple[str, dict[str, object]]]:
@@ -75,7 +153,7 @@ def test_a_file_that_contradicts_itself_is_refused(
 
 @given(st.data())
 def test_damaged_bytes_never_do_more_than_be_refused(data: st.DataObject) -> None:
-    content = bytearray(card_bytes(card(modules=1)))
+    content = bytearray(compressed(card(modules=1), data.draw(st.sampled_from([None, "zstd"]))))
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(content)))
@@ -125,14 +203,29 @@ def test_a_peft_directory_gives_back_the_card(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"use_dora": True}, {"peft_type": "IA3"}, {"bias": "all"}, {"modules_to_save": ["x"]}]
-)
+    "setting",
+    [
+        {"use_dora": True}, {"peft_type": "IA3"}, {"bias": "all"}, {"modules_to_save": ["x"]},
+        {"layer_replication": [[0, 2], [0, 1]]}, {"alora_invocation_tokens": [1, 2]}, {"lora_bias": True},
+        {"init_lora_weights": "pissa"}, {"init_lora_weights": "pissa_niter_16"},
+        {"init_lora_weights": "olora"}, {"init_lora_weights": "loftq"}, {"init_lora_weights": "corda"},
+        {"use_something_new": True}, {"something_new": {"k": 1}},
+    ],
+)  # fmt: skip
 def test_adapters_that_are_more_than_lora_are_refused(tmp_path: Path, setting: dict[str, object]) -> None:
     write_peft(card(), tmp_path / "adapter")
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, **setting}))
     with pytest.raises(NotSupportedError):
         read_peft(tmp_path / "adapter")
+
+
+def test_settings_that_change_nothing_are_read(tmp_path: Path) -> None:
+    write_peft(card(), tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    fine = {"init_lora_weights": "gaussian", "lora_dropout": 0.1, "something_new": None, "use_new": False}
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, **fine}))
+    assert read_peft(tmp_path / "adapter", "skill").sha256 == card().sha256
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, "9" * 5000])
@@ -178,6 +271,16 @@ def test_peft_computes_what_the_card_says(tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path / "theirs")
     read = read_peft(tmp_path / "theirs")
     merged = theirs.merge_and_unload()
+    for start in ("pissa", "olora", "orthogonal"):
+        other = peft.LoraConfig(r=4, target_modules=["query"], init_lora_weights=start)
+        wrapped = peft.get_peft_model(model(), other)
+        wrapped.save_pretrained(tmp_path / start)
+        if start != "orthogonal":  # these change the model's own weights
+            with pytest.raises(NotSupportedError, match="init_lora_weights"):
+                read_peft(tmp_path / start)
+            continue
+        unchanged = read_peft(tmp_path / start)
+        assert all(np.allclose(unchanged.change(name), 0, atol=1e-6) for name in unchanged.modules)
     for name in read.modules:
         moved = merged.get_submodule(name).weight - plain.get_submodule(name).weight  # type: ignore[attr-defined]
         assert np.allclose(read.change(name), moved.detach().numpy(), atol=1e-6)

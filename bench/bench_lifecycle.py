@@ -87,7 +87,8 @@ def measured(
         if way:
             con.update([{"memory_id": each, "tier": "archived"} for some in ids for each in some])
             con.compress()
-        con.optimize()
+        else:
+            con.optimize()
     if way.get("search", {}).get("index") == "memory":
         shutil.rmtree(database / "index", ignore_errors=True)
     parts = bytes_of(database)

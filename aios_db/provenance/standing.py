@@ -1,4 +1,6 @@
-"""How the memories of a search index stand: their trust, their class of it, and which are held in quarantine.
+"""How the memories of a search index stand: their trust, their class of it, and which are held.
+
+Held is what is in quarantine, and what has expired.
 
 All follow from the memories' rows and the configuration, so nothing is stored of them and a changed
 configuration holds at once. The index keeps a hash of each source; what it stands for is read from one memory
@@ -8,6 +10,7 @@ that has it, once. A text is looked at once, when its source is not trusted enou
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +23,7 @@ from aios_db.provenance.lineage import Find, Lineage
 from aios_db.provenance.patterns import suspicion
 from aios_db.provenance.policy import EVERY_SOURCE, SourceTrust
 from aios_db.schema.retrieval import Filter, RowIds
+from aios_db.search.expiry import Expiries
 from aios_db.search.levels import ENOUGH, FULLY, HELD, LITTLE, Classes, Level
 from aios_db.search.ranking import digest64
 from aios_db.search.rowtable import RowTable
@@ -87,6 +91,8 @@ class Standing:
         Trust by source.
     releases
         Returns what was released from quarantine.
+    now
+        Returns the time in seconds since 1970, by which memories expire.
 
     Attributes
     ----------
@@ -96,13 +102,18 @@ class Standing:
 
     classes: Classes
 
-    def __init__(self, policy: SourceTrust = EVERY_SOURCE, releases: Callable[[], Releases] = dict) -> None:
+    def __init__(
+        self,
+        policy: SourceTrust = EVERY_SOURCE,
+        releases: Callable[[], Releases] = dict,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.policy = policy
-        self._releases = releases
+        self._releases, self._now = releases, now
 
     def alike(self) -> Standing:
         """Return a new one for another index, with the same trust."""
-        return Standing(self.policy, self._releases)
+        return Standing(self.policy, self._releases, self._now)
 
     def reads(self, rows: Take, find: Find, dimension: int) -> None:
         """Say what returns the rows of memories by row id, and these by memory_id; all is looked at anew."""
@@ -114,6 +125,7 @@ class Standing:
         self._trust = RowTable(np.float32, 1.0)
         self._lineage = Lineage()
         self._reasons: dict[int, str] = {}
+        self._expiries = Expiries(self._now)
         self._changed: list[RowIds] | None = None  # None is all
         self._released: Releases = {}
         self._any_low = False
@@ -132,12 +144,15 @@ class Standing:
         rows = part.rows[documents]
         self.classes.kill(part, documents)
         self._lineage.forget(rows.tolist())
+        self._expiries.forget(rows.tolist())
         for row in rows.tolist():
             self._reasons.pop(row, None)
         self.changed(rows)  # what was made of them is trusted otherwise
 
     def look(self, parts: Sequence[Part]) -> None:
         """Look at what has changed among the memories of an index, and at what was released."""
+        if due := self._expiries.due():
+            self.changed(np.array(due, np.int64))
         if self._changed == [] and not self._reasons:
             return
         if self.policy.active:
@@ -168,7 +183,7 @@ class Standing:
         With a level it leaves out what is of other classes, too.
         """
         least = where.values.get("min_trust") if where else None
-        if least is None and (level.is_all if level else not self._reasons):
+        if least is None and (level.is_all if level else not (self._reasons or self._expiries)):
             return where
         there = level.own if level else lambda part: self.classes.of(part.rows) != HELD
         return (where or Filter()).replaced(min_trust=Permitted(self, least or 0.0, there))
@@ -190,8 +205,13 @@ class Standing:
         return batch.set_column(place, batch.schema.field(place), pa.array(self.trust(rows)))
 
     def _look(self, parts: Sequence[Part], rows: RowIds) -> None:
+        for part, at in _alive(parts, rows):
+            of = part.rows[at]
+            self._expiries.put(of, self._rows(of, ["expires_at"]).column(0))
         if not self._any_low:
-            if all((self._of_source(part, at) >= 1).all() for part, at in _alive(parts, rows)):
+            if not self._expiries and all(
+                (self._of_source(part, at) >= 1).all() for part, at in _alive(parts, rows)
+            ):
                 return
             self._any_low = True
             rows = _rows_of(parts)  # their classes, and what they were made of, matter from now on
@@ -248,6 +268,7 @@ class Standing:
                 if reason and self._released.get(name) != fingerprint(title, text):
                     self._reasons[int(rows[place])] = reason
                     classes[place] = HELD
+        classes[self._expiries.among(rows)] = HELD
         self.classes.move(part, documents, classes)
 
 

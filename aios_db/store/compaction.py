@@ -37,6 +37,7 @@ _TARGET_ROWS = 1_000_000
 _DELETED_SHARE = 0.1
 _MANY_DELETED = 1_000
 _LEAST_AGE_S = 30.0
+_SCANNED_ROWS = 10_000  # are scanned about as fast as looked up
 
 
 def mergeable(rows: Sequence[int]) -> int:
@@ -121,16 +122,37 @@ def _contents(fragment: FragmentMetadata) -> object:
     return fragment.deletion_file, [(each.path, each.fields) for each in fragment.files]
 
 
-def index_new_rows(dataset: lance.LanceDataset, lock: WriteLock, unindexed: int = 10_000) -> None:
+def shed_lookups(dataset: lance.LanceDataset, lock: WriteLock) -> lance.LanceDataset:
+    """Empty the scalar indices of a table that is small enough to be scanned; bring others up to date.
+
+    Returns the version written.
+    """
+    if dataset.count_rows() > _SCANNED_ROWS:
+        return index_new_rows(dataset, lock)
+    with lock.hold():
+        current = handle(newest(dataset))
+        for index in current.describe_indices():
+            if current.stats.index_stats(index.name)["num_indexed_rows"]:
+                (column,) = index.field_names
+                current.create_scalar_index(column, "BTREE", name=index.name, replace=True, train=False)
+        return current
+
+
+def index_new_rows(
+    dataset: lance.LanceDataset, lock: WriteLock, unindexed: int = _SCANNED_ROWS
+) -> lance.LanceDataset:
     """Add rows to the scalar indices when more than ``unindexed`` are missing, which filters must scan.
 
     It is done at the newest version, under the lock: of two such commits Lance refuses the second.
+
+    Returns the version written.
     """
     with lock.hold():
         current = handle(newest(dataset))
         for index in current.describe_indices():
             if current.stats.index_stats(index.name)["num_unindexed_rows"] > unindexed:
                 current.optimize.optimize_indices(index_names=[index.name])
+        return current
 
 
 def clean_up(dataset: lance.LanceDataset, config: StorageConfig) -> None:

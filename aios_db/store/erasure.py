@@ -17,6 +17,7 @@ import lance
 
 from aios_db.engine.weights.files import atomic_write
 from aios_db.security.permissions import write_private
+from aios_db.store.cold import cold_fragments
 from aios_db.store.compaction import rewrite_fragments
 from aios_db.store.kept import remove_versions
 from aios_db.store.snapshot import handle, newest
@@ -53,8 +54,16 @@ def rewrite(dataset: lance.LanceDataset) -> lance.LanceDataset:
     The caller holds the write lock and the lock of compaction.
     """
     current = handle(newest(dataset))
-    options: Any = {"materialize_deletions_threshold": 0.0, "num_threads": 1}
-    rewrite_fragments(current, options)
+    for cold in (True, False):  # by themselves
+        apart = {each.fragment_id for each in cold_fragments(current)}
+        if not cold:
+            apart = {each.fragment_id for each in current.get_fragments()} - apart
+        options: Any = {
+            "materialize_deletions_threshold": 0.0,
+            "excluded_fragment_ids": sorted(apart),
+            "num_threads": 1,
+        }
+        rewrite_fragments(current, options)
     for index in current.describe_indices():
         current.optimize.optimize_indices(index_names=[index.name])
     remove_versions(current, timedelta(0), unverified=True)

@@ -252,7 +252,9 @@ class OpenDatabase:
         return index
 
     def _past_index(self) -> SearchIndex:
-        standing = Standing(self.trust, self._releases)
+        standing = Standing(
+            self.trust, self._releases, lambda: 0.0
+        )  # nothing had expired that is shown there
         return SearchIndex.open(None, self.dimension, self.config.search.language, self.scope, standing)
 
     def _move(

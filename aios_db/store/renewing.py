@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.provenance.taking import CONTENT, Repeated, inheriting, with_source
-from aios_db.schema.memories import WRITABLE
+from aios_db.schema.memories import TIMESTAMP, WRITABLE
 from aios_db.store.changes import Change
 from aios_db.store.guarding import is_named
 from aios_db.store.known import become, chosen
@@ -56,12 +59,17 @@ class Renewing(Relinking):
             names = [*dict.fromkeys([*names, "occurred_at"]), "times", "occurrences"]
         if outdone:
             names = [name for name in self.memories.schema.names if name not in _STAYING]
-        read = [*dict.fromkeys(["memory_id", "content_hash", "access_count", "last_access_at", *names])]
+        read = [
+            *dict.fromkeys(
+                ["memory_id", "expires_at", "content_hash", "access_count", "last_access_at", *names]
+            )
+        ]
         stored = self.memories._take_rows(rows.tolist(), columns=read)
         ids = stored["memory_id"].to_pylist()
         columns = become(stored, again, again["content_hash"].to_pylist(), replaced)
         if fold:
             columns |= fold_again(stored, again, append=append)
+        columns["expires_at"] = _revived(stored, again)
         kept = pa.array(repeated.kept)
         columns = {name: chosen(_one(stored[name]), each, kept) for name, each in columns.items()}
         counts = {
@@ -73,6 +81,14 @@ class Renewing(Relinking):
                 of = counts if name in counts else columns
                 of[name] = chosen(_one(new[name]), of.get(name, _one(stored[name])), anew)
         return ids, Change.between(rows, stored, columns, counts)
+
+
+def _revived(stored: pa.Table, again: pa.Table) -> pa.Array:
+    """Return when memories expire that are said again: what had expired has not, unless that is said."""
+    old, new = _one(stored["expires_at"]), _one(again["expires_at"])
+    now = pa.scalar(datetime.now(timezone.utc), TIMESTAMP)
+    lasting = pc.if_else(pc.fill_null(pc.less_equal(old, now), False), pa.scalar(None, TIMESTAMP), old)
+    return pc.coalesce(new, lasting)
 
 
 def with_columns(table: pa.Table, **columns: pa.Array) -> pa.Table:

@@ -15,7 +15,7 @@ from aios_db.lifecycle.compression.packing import Packed, pack
 from aios_db.observing.recorder import measured
 from aios_db.schema import memories
 from aios_db.schema.changes import REEMBED
-from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows
+from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows, shed_lookups
 from aios_db.store.failures import operational
 from aios_db.store.linking import link_missing
 from aios_db.store.repair import RepairReport, repair
@@ -47,25 +47,30 @@ class Upkeep(Consolidating):
 
     @measured("optimize")
     def optimize(self) -> None:
-        """Compact both tables whole, drop old versions and save the search index."""
+        """Compact both tables whole, drop old versions, and bring look-ups and search index up to date."""
+        self._optimize(lambda written: index_new_rows(written, self._lock, 0))
+
+    def _optimize(self, look_up: Callable[[lance.LanceDataset], lance.LanceDataset]) -> None:
         self._check_writable()
         self._write_pending(everything=True)
         with self._compacting(), operational(f"compacting {self.path}"):
             self.refresh()
             for dataset in (self.memories, self.links):
                 written = compact(dataset, self._lock, everything=True)
-                index_new_rows(written, self._lock, 0)
-                clean_up(written, self.config.storage)
+                clean_up(look_up(written), self.config.storage)
             self.refresh()
             self.index.save()
 
     def compress(self) -> Packed:
-        """Compress memories of the tiers that `compression` names, and `optimize`."""
+        """Compress memories of the tiers that `compression` names, and `optimize`.
+
+        Tables that are scanned as fast as looked up do without look-ups.
+        """
         self._check_writable()
         self.scope.refuse("compress")
         self._write_pending()
         packed = self._pack()
-        self.optimize()
+        self._optimize(lambda written: shed_lookups(written, self._lock))
         return packed
 
     def _pack(self) -> Packed:

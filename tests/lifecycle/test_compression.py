@@ -11,6 +11,7 @@ import pytest
 import aios_db
 from aios_db.importers import import_files
 from aios_db.store.cold import cold_fragments
+from aios_db.store.snapshot import handle
 
 Connect = Callable[..., aios_db.Connection]
 
@@ -160,3 +161,27 @@ def test_what_is_forgotten_leaves_the_archive(connect: Connect, sentences: list[
     con.forget(ids[0])
     con.compress()
     assert con.execute("SELECT count(*) FROM memories WHERE text_code IS NOT NULL").fetchone() == (19,)
+
+
+def test_erasing_keeps_them_apart(connect: Connect, sentences: list[str]) -> None:
+    con = connect()
+    ids = con.remember(sentences)
+    archive(con, ids[:60])
+    con.compress()
+    con.erase([ids[0], ids[80]])
+    assert sum(each.count_rows() for each in cold_fragments(con.store.memories)) == 59
+    assert con.compress().memories == 0
+
+
+def test_what_is_astray_is_moved(connect: Connect, sentences: list[str]) -> None:
+    con = connect()
+    ids = con.remember(sentences)
+    archive(con, ids[:60])
+    con.compress()
+    memories = handle(con.store.memories)
+    memories.optimize.compact_files()  # as a program would that knows nothing of codes
+    con.store.refresh()
+    assert not cold_fragments(con.store.memories)
+    con.compress()
+    assert sum(each.count_rows() for each in cold_fragments(con.store.memories)) == 60
+    assert answers(con, sentences[3:50:9]) == ids[3:50:9]

@@ -102,7 +102,8 @@ def _to_pack(
     rows: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     codes: list[pa.Array] = [pa.nulls(0, pa.binary())]
     kept = 0
-    columns = ["text_embedding", CODE_FIELD.name, "text_weight_version", "_rowid"]
+    cold = [each.fragment_id for each in cold_fragments(memories)]
+    columns = ["text_embedding", CODE_FIELD.name, "text_weight_version", "_rowid", "_rowaddr"]
     for tier in TIERS:
         precision: VectorPrecision = getattr(config, tier)
         if precision == "float32":
@@ -113,9 +114,12 @@ def _to_pack(
             batch = memories._take_rows(some, columns=columns).combine_chunks()
             given = batch["text_weight_version"].is_null().to_numpy()
             kept += int((given & batch["text_embedding"].is_valid().to_numpy()).sum())
-            batch = batch.filter(pa.array(_is_finer(batch, precision, dimension) & ~given))
-            rows.append(batch["_rowid"].to_numpy().astype(np.int64))
-            codes.append(encode(_vectors(batch, dimension), precision))
+            finer = _is_finer(batch, precision, dimension) & ~given
+            astray = ~finer & _is_astray(batch, cold)
+            for chosen, made in ((finer, precision), (astray, None)):
+                some_rows = batch.filter(pa.array(chosen))
+                rows.append(some_rows["_rowid"].to_numpy().astype(np.int64))
+                codes.append(_codes(some_rows, made, dimension))
     return np.concatenate(rows), pa.concat_arrays(codes), kept
 
 
@@ -130,6 +134,19 @@ def _is_finer(batch: pa.Table, precision: VectorPrecision, dimension: int) -> ND
     finer = np.array([places[size] < order[precision] for size in lengths.tolist()], np.bool_)
     some: NDArray[np.bool_] = batch["text_embedding"].is_valid().to_numpy() | (lengths >= 0)
     return finer & some
+
+
+def _is_astray(batch: pa.Table, cold: list[int]) -> NDArray[np.bool_]:
+    """Tell which compressed memories lie among others that have their vectors."""
+    coded: NDArray[np.bool_] = batch[CODE_FIELD.name].is_valid().to_numpy()
+    return coded & ~np.isin(batch["_rowaddr"].to_numpy() >> np.uint64(32), cold)
+
+
+def _codes(batch: pa.Table, precision: VectorPrecision | None, dimension: int) -> pa.Array:
+    """Return codes of a precision, or those that are there."""
+    if precision is None:
+        return batch[CODE_FIELD.name].combine_chunks()
+    return encode(_vectors(batch, dimension), precision)
 
 
 def _vectors(batch: pa.Table, dimension: int) -> NDArray[np.float32]:

@@ -266,6 +266,30 @@ class CompressionConfig:
 
 
 @dataclass(frozen=True)
+class EvictionConfig:
+    """What `evict` forgets; see lifecycle.md. What is pinned stays."""
+
+    short_rows: NonNegativeInt = 0
+    """Most short-term memories; 0 is no limit."""
+    long_rows: NonNegativeInt = 0
+    """Most long-term memories; 0 is no limit."""
+    archived_rows: NonNegativeInt = 0
+    """Most archived memories; 0 is no limit."""
+    short_bytes: NonNegativeInt = 0
+    """Most bytes of texts, titles and media of short-term memories; 0 is no limit."""
+    long_bytes: NonNegativeInt = 0
+    """The same of long-term memories."""
+    archived_bytes: NonNegativeInt = 0
+    """The same of archived memories."""
+    least: Literal["heat", "use"] = "heat"
+    """Of what is too much, the memories of least heat go first, or those that were used least recently."""
+    least_importance: Share = 0.0
+    """Memories of less importance go, however many there are."""
+    grace_s: NonNegative = 604_800.0
+    """So long after a memory has expired it is erased; until then it can be brought back."""
+
+
+@dataclass(frozen=True)
 class TrustConfig:
     """How much a memory counts, by where it came from; see docs/security.md."""
 
@@ -408,6 +432,7 @@ class Config:
     llm: LlmConfig = field(default_factory=LlmConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
     compression: CompressionConfig = field(default_factory=CompressionConfig)
+    eviction: EvictionConfig = field(default_factory=EvictionConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)

@@ -1,10 +1,10 @@
 """Vectors in fewer bytes than float32: what a memory of a compressed tier keeps of its vector.
 
 A code is the bytes of one vector, and its length says which: ``float16`` has two bytes a number, ``int8`` one
-(a grid of 127 steps to the vector's greatest number), ``bits`` one bit, its sign (Charikar, 2002). A code is
-decoded to a vector of unit length; its inner products are those of the vector but for the rounding, and for
-``bits`` on average sqrt(2 / pi) of them, so that what is known by its signs alone comes behind what is known
-exactly.
+(a grid of 127 steps to the vector's greatest number), ``bits`` one bit, its sign (Charikar, 2002). Codes are
+decoded so that inner products are on average those of the vector: to unit length, and those of ``bits`` to a
+length of sqrt(pi / 2), since a direction's product with its signs, of unit length, is sqrt(2 / pi) in many
+dimensions. Otherwise what is known by its signs would come behind all that is known exactly.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from aios_db.schema.errors import DataError
 PRECISIONS: tuple[VectorPrecision, ...] = ("float32", "float16", "int8", "bits", "none")
 """From the finest to the coarsest."""
 _STEPS = 127
+_OF_SIGNS = np.float32(np.sqrt(np.pi / 2))
 
 
 def code_bytes(precision: VectorPrecision, dimension: int) -> int:
@@ -47,7 +48,7 @@ def encode(vectors: NDArray[np.float32], precision: VectorPrecision) -> pa.Binar
 
 
 def decode(codes: pa.BinaryArray, dimension: int) -> NDArray[np.float32]:
-    """Return the vectors of codes, float32 ``(n, dimension)`` unit rows; zeros for NULL and ``none``.
+    """Return the vectors of codes, float32 ``(n, dimension)``; zeros for NULL and ``none``.
 
     Raises
     ------
@@ -61,6 +62,8 @@ def decode(codes: pa.BinaryArray, dimension: int) -> NDArray[np.float32]:
         rows = np.flatnonzero(lengths == size)
         data = np.frombuffer(b"".join(found[row] for row in rows.tolist()), np.uint8).reshape(-1, size)
         vectors[rows] = directions(_numbers(data, dimension))[0]
+        if precision_of(size, dimension) == "bits":
+            vectors[rows] *= _OF_SIGNS
     return vectors
 
 

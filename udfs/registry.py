@@ -9,6 +9,7 @@ from aios_db.schema.config import Config
 from aios_db.udfs import (
     compression,
     embed,
+    eviction,
     federation,
     history,
     lifecycle,
@@ -36,6 +37,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     *weights.FUNCTIONS,
     *federation.FUNCTIONS,
     *lifecycle.FUNCTIONS,
+    *eviction.FUNCTIONS,
 )
 
 DEFERRED: tuple[DeferredWrite, ...] = memory.DEFERRED
@@ -66,6 +68,7 @@ TOPICS = (
     "weights",
     "federation",
     "lifecycle",
+    "eviction",
     "compression",
 )
 _BY_SOURCE = "best_of_sources"
@@ -83,6 +86,7 @@ def sql_objects(config: Config = _DEFAULTS, *, by_source: bool = False) -> tuple
     configured = {
         "recall": asdict(config.recall),
         "memory_heat": asdict(config.heat),
+        "eviction_plan": asdict(config.eviction),
         "consolidation_plan": {name: getattr(config.consolidation, name) for name in _PLAN},
     }
     instead = {item.name: item for item in macros.load(_BY_SOURCE)} if by_source else {}

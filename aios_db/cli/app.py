@@ -35,6 +35,8 @@ COMMANDS = {
     "backup": "aios_db.cli.backup:backup",
     "restore": "aios_db.cli.backup:restore",
     "salvage": "aios_db.cli.salvaging:salvage",
+    "evict": "aios_db.cli.eviction:evict",
+    "compress": "aios_db.cli.eviction:compress",
     "optimize": "aios_db.cli.database:optimize",
     "migrate": "aios_db.cli.migrating:migrate",
     "consolidator": "aios_db.cli.consolidator:consolidator",

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.evictions import Eviction
 
 if TYPE_CHECKING:
     from aios_db.lifecycle.consolidator import BackgroundConsolidator
     from aios_db.schema.changes import UndoReport
     from aios_db.schema.consolidations import Report
     from aios_db.store.store import MemoryStore
+
+
+_ACTIONS = ("evict", "erase")
 
 
 class Living:
@@ -74,6 +78,39 @@ class Living:
         if not isinstance(name, str):
             raise ProgrammingError(f"undo_consolidation: {consolidation!r} is no consolidation")
         return self.store.undo_consolidation(name, confirm=confirm)
+
+    def evict(self, *, dry_run: bool = False) -> list[Eviction]:
+        """Forget what has expired and what is too much, by the configuration's section ``eviction``.
+
+        What is evicted expires now, in one change: it is not recalled any more, and comes back when its
+        ``expires_at`` is set to NULL, or the change is undone. Memories that expired longer than
+        ``eviction.grace_s`` ago are erased: no file of the database holds them then.
+
+        Parameters
+        ----------
+        dry_run
+            Change nothing, and say what would be done; a connection that is read-only can do that, too.
+
+        Returns
+        -------
+        list of Eviction
+            What was evicted and erased, and why.
+
+        Raises
+        ------
+        IntegrityError, NotSupportedError
+            The connection has a source that is trusted less than the memories.
+        """
+        from aios_db.lifecycle.asking import Asking
+
+        self._check_open() if dry_run else self._check_writable()
+        with Asking(self.store) as asking:
+            rows = asking.table("FROM eviction_plan() WHERE action <> 'grace'").to_pylist()
+        planned = [Eviction(**each) for each in rows]
+        if not dry_run:
+            of = {name: [each.memory_id for each in planned if each.action == name] for name in _ACTIONS}
+            self.store.evict(of["evict"], of["erase"])
+        return planned
 
     def consolidator(self, *, background: bool = True) -> BackgroundConsolidator:
         """Start a consolidator in a process of its own, with this connection's configuration.

@@ -21,7 +21,7 @@ NUMBERS = (*columns(Comparison.AT_LEAST), *columns(Comparison.TRUSTED))
 COLUMNS: dict[str, npt.DTypeLike] = {
     "rows": np.int64,  # Lance row id
     "ids": np.dtype("S36"),  # memory_id, a UUID
-    "vectors": np.float32,  # (n, dimension), unit rows, zeros where there is no vector
+    "vectors": np.float32,  # (n, dimension), unit rows or decoded ones, zeros where there is none
     "lengths": np.int32,  # terms of the text, stop words left out
     "languages": np.uint8,  # the language its words were stemmed in, a place in `languages.TOLD_APART`
     "alive": np.bool_,

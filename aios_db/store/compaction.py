@@ -38,6 +38,7 @@ _DELETED_SHARE = 0.1
 _MANY_DELETED = 1_000
 _LEAST_AGE_S = 30.0
 _SCANNED_ROWS = 10_000  # are scanned about as fast as looked up
+_SCANNED_WHEN_COMPRESSED = 65_536  # are scanned in milliseconds
 
 
 def mergeable(rows: Sequence[int]) -> int:
@@ -127,7 +128,7 @@ def shed_lookups(dataset: lance.LanceDataset, lock: WriteLock) -> lance.LanceDat
 
     Returns the version written.
     """
-    if dataset.count_rows() > _SCANNED_ROWS:
+    if dataset.count_rows() > _SCANNED_WHEN_COMPRESSED:
         return index_new_rows(dataset, lock)
     with lock.hold():
         current = handle(newest(dataset))

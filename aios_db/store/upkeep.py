@@ -10,8 +10,8 @@ import lance
 import pyarrow as pa
 
 from aios_db.engine.weights.pressure import give_back_freed
-from aios_db.lifecycle.committing import Consolidating
 from aios_db.lifecycle.compression.packing import Packed, pack
+from aios_db.lifecycle.evicting import Evicting
 from aios_db.observing.recorder import measured
 from aios_db.schema import memories
 from aios_db.schema.changes import REEMBED
@@ -22,7 +22,7 @@ from aios_db.store.repair import RepairReport, repair
 from aios_db.store.snapshot import handle
 
 
-class Upkeep(Consolidating):
+class Upkeep(Evicting):
     """What maintenance does, and what can be asked for."""
 
     @measured("maintain")
@@ -64,7 +64,7 @@ class Upkeep(Consolidating):
     def compress(self) -> Packed:
         """Compress memories of the tiers that `compression` names, and `optimize`.
 
-        Tables that are scanned as fast as looked up do without look-ups.
+        Tables that are scanned in milliseconds do without look-ups.
         """
         self._check_writable()
         self.scope.refuse("compress")

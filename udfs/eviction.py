@@ -1,0 +1,53 @@
+"""`evict` in SQL: what `eviction_plan` names is hidden, and erased after its time of grace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+from aios_db.schema.errors import ProgrammingError
+from aios_db.udfs.functions import ScalarFunction
+
+
+class Evicting(Protocol):
+    """A store that forgets."""
+
+    def evict(self, hidden: Sequence[str], erased: Sequence[str]) -> None:
+        """Let memories expire now, and erase others."""
+        ...
+
+
+def evict(store: Evicting, plans: pa.Array, dry_run: pa.Array) -> pa.Array:
+    """Carry a plan out, and return it."""
+    found = planned(store, plans, dry_run)
+    if not dry_run[0].as_py():
+        rows = found[0].as_py() or []
+        of = {action: [row["memory_id"] for row in rows if row["action"] == action] for action in _ACTIONS}
+        store.evict(of["evict"], of["erase"])
+    return found
+
+
+def planned(_: object, plans: pa.Array, dry_run: pa.Array) -> pa.Array:
+    """Return the one plan.
+
+    Raises
+    ------
+    ProgrammingError
+        It is called for several rows.
+    """
+    if len(plans) != 1:
+        raise ProgrammingError(f"evict was called for {len(plans)} rows at once; it takes none: FROM evict()")
+    return plans
+
+
+_ACTIONS = ("evict", "erase")
+_PLAN = (
+    "STRUCT(memory_id VARCHAR, tier VARCHAR, action VARCHAR, reason VARCHAR, heat DOUBLE, "
+    "used_at TIMESTAMPTZ, bytes BIGINT, expires_at TIMESTAMPTZ)[]"
+)
+
+FUNCTIONS = (
+    ScalarFunction("aios_evict", [_PLAN, "BOOLEAN", "VARCHAR"], _PLAN, evict, trial=planned, at_end=True),
+)

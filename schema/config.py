@@ -263,6 +263,10 @@ class CompressionConfig:
     """The same of archived memories."""
     text: Literal["zstd", "fsst"] = "zstd"
     """How texts are compressed on the disk: Zstandard in blocks of 32 KiB, or FSST, each by itself."""
+    sentences: PositiveInt = 3
+    """Most sentences of a text that ``compress(text, semantic := true)`` keeps."""
+    fidelity: Share = 0.8
+    """Least likeness (cosine, and share of names and numbers) of a paraphrase; below it the text is kept."""
 
 
 @dataclass(frozen=True)

@@ -6,35 +6,43 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from aios_db.schema.config import Config
-from aios_db.schema.packed_text import compress, reconstruct
+from aios_db.schema.deadlines import check
 from aios_db.udfs.functions import ScalarFunction
 
 
-class HasConfig(Protocol):
-    """A store, of which `storage.max_text_bytes` says how long a text may be."""
+class Compressing(Protocol):
+    """A store that makes bytes of texts."""
 
-    @property
-    def config(self) -> Config:
-        """Its configuration."""
+    def compress_text(self, text: str, *, semantic: bool = ..., detail: bool = ...) -> bytes:
+        """Return a text as bytes."""
+        ...
+
+    def reconstruct_text(self, frame: bytes) -> str:
+        """Return the text of such bytes."""
         ...
 
 
-def compressed(store: HasConfig, texts: pa.Array) -> pa.Array:
+def compressed(store: Compressing, texts: pa.Array, semantic: pa.Array, detail: pa.Array) -> pa.Array:
     """Return the frame of each text, null for null."""
-    most = store.config.storage.max_text_bytes
-    frames = [None if each is None else compress(each, most) for each in texts.to_pylist()]
+    frames = []
+    for text, as_summary, whole in zip(
+        *(each.to_pylist() for each in (texts, semantic, detail)), strict=True
+    ):
+        check()
+        frames.append(None if text is None else store.compress_text(text, semantic=as_summary, detail=whole))
     return pa.array(frames, pa.binary())
 
 
-def reconstructed(store: HasConfig, frames: pa.Array) -> pa.Array:
+def reconstructed(store: Compressing, frames: pa.Array) -> pa.Array:
     """Return the text of each frame, null for null."""
-    most = store.config.storage.max_text_bytes
-    texts = [None if each is None else reconstruct(each, most) for each in frames.to_pylist()]
+    texts = []
+    for each in frames.to_pylist():
+        check()
+        texts.append(None if each is None else store.reconstruct_text(each))
     return pa.array(texts, pa.string())
 
 
 FUNCTIONS = (
-    ScalarFunction("aios_compress", ["VARCHAR"], "BLOB", compressed),
+    ScalarFunction("aios_compress", ["VARCHAR", "BOOLEAN", "BOOLEAN"], "BLOB", compressed),
     ScalarFunction("aios_reconstruct", ["BLOB"], "VARCHAR", reconstructed),
 )

@@ -32,7 +32,7 @@ class MemoryStore(Upkeep):
     Its parts lie in files of their own, each of which stands on those before: `OpenDatabase` (the snapshot),
     `Reading`, `Recording` (changes and their log), `Deferring` (what is written a moment later), `Writes`,
     `LinkWrites`, `Adopting` (exports), `Keeping` (quarantine and sources), `Undoing`, `Finishing` (what was
-    broken off), `Erasing`, `Consolidating`, `Evicting` and `Upkeep`.
+    broken off), `Erasing`, `Consolidating`, `Evicting`, `Compressing` and `Upkeep`.
     """
 
     _logging: Callable[[], object]

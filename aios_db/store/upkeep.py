@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from aios_db.engine.weights.pressure import give_back_freed
 from aios_db.lifecycle.compression.packing import Packed, pack
-from aios_db.lifecycle.evicting import Evicting
+from aios_db.lifecycle.compression.texts import Compressing
 from aios_db.observing.recorder import measured
 from aios_db.schema import memories
 from aios_db.schema.changes import REEMBED
@@ -22,7 +22,7 @@ from aios_db.store.repair import RepairReport, repair
 from aios_db.store.snapshot import handle
 
 
-class Upkeep(Evicting):
+class Upkeep(Compressing):
     """What maintenance does, and what can be asked for."""
 
     @measured("maintain")

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from aios_db.cursor import Cursor
     from aios_db.engine.encoders.plugged import MediaEncoder
     from aios_db.joint.fitting import FusionReport
+    from aios_db.loop import CognitiveLoop
     from aios_db.memory import Memory
     from aios_db.mending import Repaired
     from aios_db.provenance.audit import Audit
@@ -66,6 +67,7 @@ paramstyle = "qmark"
 
 __all__ = [
     "Audit",
+    "CognitiveLoop",
     "ConfigError",
     "Connection",
     "Cursor",
@@ -254,6 +256,7 @@ def salvage(path: str | PathLike[str], out: str | PathLike[str]) -> SalvageRepor
 
 
 _LAZY = {
+    "CognitiveLoop": "loop",
     "Connection": "connection",
     "Cursor": "cursor",
     "FusionReport": "joint.fitting",

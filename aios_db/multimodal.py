@@ -102,7 +102,6 @@ class Multimodal:
         seed: int = 0,
         directory: str | PathLike[str] | None = None,
         cached: bool = True,
-        mlp: bool = False,
         progress: Callable[[str], None] = lambda _: None,
     ) -> FusionReport:
         """Fit the joint space of text, sound and picture on pairs, and put the memories into it.
@@ -122,8 +121,6 @@ class Multimodal:
             What paths in the pairs are relative to; by default the Parquet file's.
         cached
             Keep features beside ``engine.models_dir``, so that another fit takes seconds.
-        mlp
-            Try a fusion MLP on top of the closed form, and keep it where held-out pairs find more by it.
         progress
             Called with what is being done.
 
@@ -148,6 +145,5 @@ class Multimodal:
             seed=seed,
             directory=relative,
             cached=cached,
-            mlp=mlp,
             progress=progress,
         )

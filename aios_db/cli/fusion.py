@@ -20,7 +20,7 @@ def fusion() -> None:
     epilog="""\b
 Examples:
   aios fusion fit --pairs pairs.parquet
-  aios fusion fit --pairs pairs.parquet --name photos --mlp --json
+  aios fusion fit --pairs pairs.parquet --name photos --json
 """
 )
 @click.option(
@@ -30,7 +30,6 @@ Examples:
 @click.option(
     "--seed", default=0, show_default=True, type=int, help="Of the folds in which strengths are chosen."
 )
-@click.option("--mlp", is_flag=True, help="Try a fusion MLP on top of the closed form.")
 @click.option("--no-cache", is_flag=True, help="Keep no features for the next fit.")
 @with_json
 @with_database

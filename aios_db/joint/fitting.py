@@ -74,7 +74,6 @@ def fit_fusion(
     seed: int = 0,
     directory: Path | None = None,
     cached: bool = True,
-    mlp: bool = False,
     progress: Progress = lambda _: None,
 ) -> FusionReport:
     """Fit a joint space, install and activate it, and put the memories into it.
@@ -93,8 +92,6 @@ def fit_fusion(
         Of the folds in which strengths are chosen.
     cached
         Keep features beside ``engine.models_dir``, and use those that are kept.
-    mlp
-        Try a fusion MLP.
     progress
         Called with what is being done.
 

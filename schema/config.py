@@ -147,6 +147,9 @@ class LinksConfig:
     """A name or phrase in more memories than this makes no `same_entity` link."""
     entity_links: NonNegativeInt = 8
     """Most `same_entity` links made for a new memory."""
+    cross_modal_window_s: NonNegative = 60.0
+    """A picture or sound without words is linked with what was remembered around it, in its session or in so
+    many seconds; 0 makes no `cross_modal` links."""
     reinforce_recalled: bool = True
     """Count recalls, and strengthen the links between memories that are recalled together."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, RowIds
@@ -92,6 +93,13 @@ class Kinship(Viewing):
             behind = self._view.first_passing(found[last:], count, where)
             inside = found[first:last]
             return np.concatenate([before, inside[self._view.passes(inside, where)], behind])
+
+    def described(self, first: int, last: int) -> tuple[RowIds, pa.RecordBatch]:
+        """Return the rows from ``first`` to before ``last``, ascending, and what searches return of them."""
+        with self._lock:
+            rows = self._view.living(np.arange(first, last))
+            rows = rows[rows >= 0]
+            return rows, self._view.stored.take(rows)
 
     def holding_all(self, text: str, limit: int) -> RowIds:
         """Return the rows of the memories that hold every word of ``text``; none when more than ``limit``."""

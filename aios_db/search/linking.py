@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.config import LinksConfig
@@ -24,6 +26,7 @@ from aios_db.search.visible import Linkable
 
 _STEPS = 2  # a turn is linked with the next one and, since that is the other speaker's, the next but one
 _NAME_WEIGHT = 0.1
+_NEAR = 8  # memories before a picture or sound without words that it may belong to
 _MOST_MENTIONING = 64  # a title of or in more texts than this is a common word
 _FEW_MENTIONING = 8  # a name in so many texts is rare; in four times as many, it counts half
 
@@ -81,6 +84,7 @@ def propose_links(
             _between_titles(index, _mentioned_titles(index, new)),
             _between_titles(index, _mentions_of_new_titles(index, new, texts_of)),
             _columns("same_entity", _shared_names(index, new, config)),
+            _columns("cross_modal", _across_modalities(index, new, config)),
             _similar(index, new, config),
         ]
     )
@@ -213,6 +217,32 @@ def _shared_names(index: Linkable, new: NewMemories, config: LinksConfig) -> Ite
             : config.entity_links
         ]:
             yield max(other, row), min(other, row), _NAME_WEIGHT * min(strength, 1.0)
+
+
+def _across_modalities(index: Linkable, new: NewMemories, config: LinksConfig) -> Iterator[Link]:
+    """Link a picture or sound without words with what else came in its session, or about when it did.
+
+    What has words is linked by them; of what has none, nothing else says what it belongs to.
+    """
+    if config.cross_modal_window_s == 0 or not len(new.rows):
+        return
+    rows, told = index.described(max(0, int(new.rows.min()) - _NEAR), int(new.rows.max()) + 1)
+    kinds = [frozenset(each) for each in told["modalities"].to_pylist()]
+    if all("text" in each for each in kinds):
+        return
+    scopes = list(zip(told["user_id"].to_pylist(), told["agent_id"].to_pylist(), strict=True))
+    sessions = told["session_id"].to_pylist()
+    moments = pc.coalesce(told["occurred_at"], told["created_at"]).cast(pa.int64()).to_numpy()
+    fresh = np.isin(rows, new.rows).tolist()
+    for later in range(len(rows)):
+        for earlier in range(max(0, later - _NEAR), later):
+            wordless = "text" not in kinds[later] or "text" not in kinds[earlier]
+            same = sessions[later] is not None and sessions[later] == sessions[earlier]
+            apart = abs(int(moments[later]) - int(moments[earlier]))
+            near = same or apart <= config.cross_modal_window_s * 1e6
+            there = (fresh[later] or fresh[earlier]) and scopes[later] == scopes[earlier]
+            if wordless and near and there and kinds[later] != kinds[earlier]:
+                yield int(rows[later]), int(rows[earlier]), 1.0
 
 
 def _similar(index: Linkable, new: NewMemories, config: LinksConfig) -> ProposedLinks:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, RowIds
@@ -51,6 +52,10 @@ class Linkable(Protocol):
         """Return the rows that hold every word; none when more than ``limit``."""
         ...
 
+    def described(self, first: int, last: int) -> tuple[RowIds, pa.RecordBatch]:
+        """Return the rows from ``first`` to before ``last``, ascending, and what searches return of them."""
+        ...
+
     def nearest(
         self, vectors: NDArray[np.float32], k: int, least: float = -1.0
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -93,6 +98,12 @@ class Visible:
     def holding_all(self, text: str, limit: int) -> RowIds:
         """Return the rows of the memories that hold every word; none when more than ``limit``."""
         return self._few(self._index.holding_all(text, _MOST), limit)
+
+    def described(self, first: int, last: int) -> tuple[RowIds, pa.RecordBatch]:
+        """Return the rows from ``first`` to before ``last``, ascending, and what searches return of them."""
+        rows, told = self._index.described(first, last)
+        seen = self._is_seen(self._index.users(rows), rows)
+        return rows[seen], told.filter(pa.array(seen))
 
     def nearest(
         self, vectors: NDArray[np.float32], k: int, least: float = -1.0

@@ -26,8 +26,6 @@ from aios_db.store.durable import manifest, versions
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
 from salvage_helpers import connect, copy, row
 
-pytestmark = pytest.mark.sql
-
 TEXTS = [f"The fee of order {each} is 1200 euros" for each in range(6)]
 
 

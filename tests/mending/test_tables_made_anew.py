@@ -19,8 +19,6 @@ from aios_db.store import directory
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
 from salvage_helpers import BULK, LATER, connect, copy, damage, make
 
-pytestmark = pytest.mark.sql
-
 EMPTY = ["weight_versions", "validation_reports", "schema_migrations", "lora_cards", "sync_log"]
 TEXTS = sorted({*BULK, *LATER} - {BULK[3]})
 WAYS = ["gone", "missing", "empty", "half", "zeroed", "flipped middle", "flipped end"]

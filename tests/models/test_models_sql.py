@@ -16,7 +16,6 @@ from aios_db.models.activation import activate
 from aios_db.schema.config import Config, EngineConfig, ValidationConfig
 from aios_db.schema.errors import DataError, ModelNotFoundError, WeightsError
 
-pytestmark = pytest.mark.sql
 ROOT = Path(__file__).parents[2]
 
 

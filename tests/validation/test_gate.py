@@ -156,7 +156,6 @@ STATES = {
 }
 
 
-@pytest.mark.sql
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("loader", LOADERS)
 def test_no_loader_takes_a_version_that_may_not_be_used(
@@ -171,7 +170,6 @@ def test_no_loader_takes_a_version_that_may_not_be_used(
     assert isinstance(caught.value, ValidationError) or "embed" in loader
 
 
-@pytest.mark.sql
 @pytest.mark.parametrize("loader", LOADERS)
 def test_every_loader_takes_a_version_that_passed(loader: str, model: Callable[[str, str], Path]) -> None:
     kind, load = LOADERS[loader]

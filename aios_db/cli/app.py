@@ -31,6 +31,7 @@ COMMANDS = {
     "sql": "aios_db.cli.sql:sql",
     "stats": "aios_db.cli.database:stats",
     "doctor": "aios_db.cli.doctor:doctor",
+    "bench": "aios_db.cli.benchmark:bench",
     "repair": "aios_db.cli.database:repair",
     "backup": "aios_db.cli.backup:backup",
     "restore": "aios_db.cli.backup:restore",

@@ -1,0 +1,176 @@
+"""The results of a benchmark as JSON, Markdown and a page with plots, and what is worse than before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from aios_db.benchmarking.measuring import Result
+from aios_db.schema.errors import DataError
+
+VERSION = 1
+_LEAST_SLOWER = 0.10  # a smaller change of a ratio is within what one machine does by itself
+_LEAST_WORSE = 0.005  # of a cosine or a recall
+_SPREADS = 3.0
+_BAR = 420  # pixels of the slowest
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run.
+
+    Attributes
+    ----------
+    environment, options
+        On what it ran, and what was asked for.
+    skipped
+        What could not run here, and why.
+    """
+
+    environment: Mapping[str, Any]
+    options: Mapping[str, Any]
+    results: Sequence[Result]
+    skipped: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as ``report.schema.json`` describes it."""
+        return {
+            "version": VERSION,
+            "environment": dict(self.environment),
+            "options": dict(self.options),
+            "results": [each.as_json() for each in self.results],
+            "skipped": dict(self.skipped),
+        }
+
+    def as_markdown(self) -> str:
+        """Return a table per suite."""
+        lines = [f"# Benchmark of {self.environment['time']}", "", _machine(self.environment), ""]
+        for suite, found in groupby(self.results, lambda each: each.suite):
+            lines += [
+                f"## {suite}", "",
+                "| comparison | strategy | median | spread | per second | ratio | accuracy | memory |",
+                "| --- | --- | --- | --- | --- | --- | --- | --- |",
+                *(f"| {' | '.join(_cells(each))} |" for each in found), "",
+            ]  # fmt: skip
+        lines += [f"- not run: {name}: {why}" for name, why in self.skipped.items()]
+        return "\n".join(lines) + "\n"
+
+    def as_html(self) -> str:
+        """Return a page that needs nothing else."""
+        template = resources.files("aios_db.benchmarking").joinpath("report.html").read_text(encoding="utf-8")
+        skipped = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in self.skipped.items())
+        return Template(template).substitute(
+            title=escape(f"Benchmark of {self.environment['time']}"),
+            machine=escape(_machine(self.environment)),
+            suites="".join(_sections(self.results)),
+            skipped=f"<h2>Not run</h2><ul>{skipped}</ul>" if skipped else "",
+            environment=escape(json.dumps(self.environment, indent=2)),
+        )
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of `Report.as_json`."""
+    text = resources.files("aios_db.benchmarking").joinpath("report.schema.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def regressions(results: Iterable[Result], baseline: Path) -> list[str]:
+    """Return what is worse than in an earlier report, a line each.
+
+    Times of another day are not compared, but the ratios within each run: a strategy is slower when its ratio
+    to the first of its comparison fell by more than a tenth and than three times the spread of both. Accuracy
+    is worse when it fell by more than .005.
+
+    Raises
+    ------
+    DataError
+        The file is no report, or one of another version.
+    """
+    try:
+        content = json.loads(baseline.read_text(encoding="utf-8"))
+        if content["version"] != VERSION:
+            raise DataError(f"{baseline} is a report of version {content['version']}, not {VERSION}")
+        before = {(each["suite"], each["name"], each["strategy"]): each for each in content["results"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{baseline} is no report of a benchmark: {error!r}") from error
+    return [line for each in results for line in _worse(each, before)]
+
+
+def _worse(result: Result, before: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> Iterator[str]:
+    known = before.get((result.suite, result.name, result.strategy))
+    if known is None:
+        return
+    what = f"{result.suite}, {result.name}, {result.strategy}"
+    noise = max(_LEAST_SLOWER, _SPREADS * (result.spread + known["seconds"]["spread"]))
+    if result.ratio < known["ratio"] * (1 - noise):
+        yield f"{what}: ratio {result.ratio:.2f}, was {known['ratio']:.2f} (noise {noise:.0%})"
+    for measure, value in result.accuracy.items():
+        earlier = known["accuracy"].get(measure)
+        if earlier is not None and measure != "bytes" and value < earlier - _LEAST_WORSE:
+            yield f"{what}: {measure} {value:.4f}, was {earlier:.4f}"
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    load = environment.get("load")
+    said = f", load {load[0]:.1f}" if load else ""
+    packages = environment["packages"]
+    versions = ", ".join(
+        f"{name} {packages[name]}" for name in ("torch", "duckdb", "pylance") if name in packages
+    )
+    return (
+        f"{environment['processor']}, {environment['cores']} cores{said}; aios_db {environment['aios_db']}, "
+        f"Python {environment['python']}, {versions}"
+    )
+
+
+def _cells(result: Result) -> list[str]:
+    accuracy = ", ".join(f"{name} {value:.4g}" for name, value in result.accuracy.items())
+    private = result.memory.private if result.memory else None
+    return [
+        result.name, result.strategy, _time(result.median_s), f"{result.spread:.0%}",
+        f"{result.items / result.median_s:,.0f} {result.unit}" if result.median_s else "",
+        f"{result.ratio:.2f}", accuracy, f"{private / 1e6:,.0f} MB" if private else "",
+    ]  # fmt: skip
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} µs"
+
+
+def _sections(results: Sequence[Result]) -> Iterator[str]:
+    for (suite, name), group in groupby(results, lambda each: (each.suite, each.name)):
+        found = list(group)
+        slowest = max(max(each.seconds) for each in found) or 1.0
+        bars = "".join(_bar(each, slowest, number) for number, each in enumerate(found))
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(each)[1:])}</tr>" for each in found
+        )
+        yield (
+            f"<section><h2>{escape(suite)}: {escape(name)}</h2>"
+            f'<svg width="{_BAR + 240}" height="{28 * len(found) + 6}" role="img">{bars}</svg>'
+            "<table><tr><th>strategy</th><th>median</th><th>spread</th><th>per second</th><th>ratio</th>"
+            f"<th>accuracy</th><th>private memory</th></tr>{rows}</table></section>"
+        )
+
+
+def _bar(result: Result, slowest: float, number: int) -> str:
+    """Return the median as a bar, and the rounds as dots on it."""
+    y, length = 28 * number + 4, result.median_s / slowest * _BAR
+    dots = "".join(
+        f'<circle cx="{200 + each / slowest * _BAR:.1f}" cy="{y + 10}" r="2.5"/>' for each in result.seconds
+    )
+    return (
+        f'<text x="192" y="{y + 15}" text-anchor="end">{escape(result.strategy)}</text>'
+        f'<rect x="200" y="{y}" width="{length:.1f}" height="20"/>{dots}'
+    )

@@ -1,0 +1,144 @@
+"""Benchmarks run from the shell, their reports keep to their schema, and what is worse is said."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import jsonschema
+import pytest
+
+from aios_db.benchmarking.measuring import Comparison, Result, Strategy, measure
+from aios_db.benchmarking.memory import resident
+from aios_db.benchmarking.report import Report, regressions, schema
+from aios_db.benchmarking.run import read_texts
+from aios_db.cli import main
+from aios_db.schema.errors import DataError
+
+FAST = Result("encode", "8 texts", "int8", 8, "texts", (0.010, 0.011, 0.012), 3.0, {"cosine_mean": 0.99})
+ENVIRONMENT = {
+    "time": "2026-11-30T06:00:00+00:00", "aios_db": "0.1.0", "system": "x", "python": "3.11",
+    "processor": "a <b>", "cores": 2, "packages": {"torch": "2.13.0"}, "configuration": {}, "device": {},
+    "load": [1.0, 1.0, 1.0],
+}  # fmt: skip
+
+
+def written(path, *results):
+    path.write_text(json.dumps(Report(ENVIRONMENT, {}, results, {}).as_json()))
+    return path
+
+
+def test_the_shell_writes_reports_that_keep_to_the_schema(tmp_path, capsys):
+    files = {name: tmp_path / f"b.{name}" for name in ("json", "html", "markdown")}
+    arguments = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    sizes = ["--batch", "2", "--length", "4", "--rounds", "2"]
+    assert main(["bench", "--suite", "operators", *sizes, *arguments]) == 0
+    report = json.loads(files["json"].read_text())
+    jsonschema.Draft202012Validator(schema()).validate(report)
+    names = " ".join(each["name"] for each in report["results"])
+    for operator in ("matmul", "attention", "layer norm", "dequantize", "scan", "top 10", "MaxSim"):
+        assert operator in names
+    scans = [each for each in report["results"] if each["name"].startswith("scan")]
+    assert len(scans) == 2 and all(each["accuracy"] == {"recall@10": 1.0} for each in scans)
+    assert report["environment"]["packages"]["torch"].startswith("2.")
+    assert report["environment"]["configuration"]["recall"]["k"] == 10
+    assert files["markdown"].read_text() == capsys.readouterr().out
+    assert files["html"].read_text().count("<svg") == 7
+    before = json.loads(files["json"].read_text())
+    before["results"][0]["ratio"] = 10.0
+    before["results"][0]["seconds"]["spread"] = 0.0
+    files["json"].write_text(json.dumps(before))
+    assert (
+        main(["bench", "--suite", "operators", *sizes, "--rounds", "1", "--baseline", str(files["json"])])
+        == 1
+    )
+    assert (
+        "worse: operators, matmul 8 x 384 x 1536, torch fp32: ratio 1.00, was 10.00"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.slow
+def test_a_database_and_its_encoder_are_measured(tmp_path, capsys):
+    out = tmp_path / "b.json"
+    sizes = [
+        "--rows",
+        "40",
+        "--batch",
+        "4",
+        "--rounds",
+        "1",
+        "--compare",
+        "standard,nobody",
+        "--json",
+        str(out),
+    ]
+    assert main(["bench", "--suite", "encode", "--suite", "database", *sizes]) == 0
+    report = json.loads(out.read_text())
+    jsonschema.Draft202012Validator(schema()).validate(report)
+    assert [each["suite"] for each in report["results"]] == [
+        "encode", "recall", "recall", "recall", "recall", "ingest", "ingest", "consolidate",
+    ]  # fmt: skip
+    assert "no model 'nobody'" in report["skipped"]["encode: nobody"]
+    (vectors,) = [each for each in report["results"] if each["strategy"] == "vector_search in SQL"]
+    assert vectors["accuracy"]["recall@10"] == 1.0
+
+
+def test_strategies_run_in_turns_and_are_compared_round_by_round():
+    ran = []
+    strategies = [Strategy(name, lambda name=name: ran.append(name)) for name in "abc"]
+    found = measure(Comparison("s", "n", 5, "things", strategies), rounds=6)
+    assert len(ran) == 21 and all(sorted(ran[at : at + 3]) == ["a", "b", "c"] for at in range(0, 21, 3))
+    assert len({tuple(ran[at : at + 3]) for at in range(0, 21, 3)}) > 1
+    assert found[0].ratio == 1.0 and all(len(each.seconds) == 6 for each in found)
+
+
+def test_what_is_worse_beyond_the_noise_is_said(tmp_path):
+    before = written(tmp_path / "b.json", FAST)
+    assert regressions([FAST], before) == []
+    assert regressions([replace(FAST, ratio=2.6)], before) == []  # spread .05 in both: .3 is noise
+    assert regressions([replace(FAST, ratio=1.9)], before) == [
+        "encode, 8 texts, int8: ratio 1.90, was 3.00 (noise 27%)"
+    ]
+    assert regressions([replace(FAST, accuracy={"cosine_mean": 0.98})], before) == [
+        "encode, 8 texts, int8: cosine_mean 0.9800, was 0.9900"
+    ]
+    assert regressions([replace(FAST, name="another", ratio=0.1)], before) == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"version": 2, "results": []}', '{"version": 1, "results": [{}]}']
+)
+def test_what_is_no_report_is_refused(tmp_path, content):
+    (tmp_path / "b.json").write_text(content)
+    with pytest.raises(DataError, match=r"b\.json"):
+        regressions([FAST], tmp_path / "b.json")
+
+
+def test_a_page_stands_by_itself_and_escapes_what_it_shows():
+    report = Report(ENVIRONMENT, {}, [FAST, replace(FAST, strategy="<fp32>")], {"encode: x": "a & b"})
+    page = report.as_html()
+    parser = HTMLParser()
+    parser.feed(page)
+    parser.close()
+    assert "a &lt;b&gt;" in page and "<fp32>" not in page and "a &amp; b" in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("<circle") == 6 and page.count("<rect") == 2
+
+
+def test_memory_of_this_process():
+    found = resident()
+    assert found.resident and found.private and found.peak
+    assert found.private <= found.resident <= found.peak * 1.01
+    assert math.isclose(found.private + (found.shared or 0), found.resident, rel_tol=0.05)
+
+
+def test_texts_of_files_are_repeated_to_the_number_asked_for(tmp_path):
+    (tmp_path / "t.txt").write_text("one\n\ntwo\n")
+    assert read_texts([str(tmp_path / "t.txt")], 5) == ["one", "two", "one", "two", "one"]
+    (tmp_path / "t.txt").write_text("\n")
+    with pytest.raises(DataError, match="no text"):
+        read_texts([str(tmp_path / "t.txt")], 5)
+    assert len(set(read_texts([], 50))) == 50

@@ -56,7 +56,7 @@ def test_recall(aios):
     aios("remember", "The key hangs in the bird house.", "--speaker", "Mira", "--occurred-at", "2024-06-22")
     aios("remember", "Rye bread keeps for ten days.", "--title", "Bread")
     table = aios("recall", "where is the key?").out.splitlines()
-    assert table[0].split() == ["score", "vector", "keyword", "graph", "recency", "when", "memory"]
+    assert table[0].split() == ["score", "vector", "keyword", "graph", "recency", "joint", "when", "memory"]
     assert "2024-06-22" in table[2]
     assert table[2].endswith("The key hangs in the bird house.")
     assert "Bread: Rye bread keeps" in table[3]

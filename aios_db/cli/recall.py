@@ -69,6 +69,8 @@ Examples:
 def recall(session: Session, /, query: str | None, as_json: bool, **options: Any) -> None:
     """Print the memories that answer QUERY, a picture or a sound best, with their scores' parts."""
     given = {name: value for name, value in options.items() if value is not None and value != ()}
+    if query is None and not {"image", "audio"} & given.keys():
+        raise click.UsageError("give a QUERY, --image or --audio")
     if "metadata" in given:
         given["metadata"] = metadata_of(given["metadata"])
     with session.connect() as con:

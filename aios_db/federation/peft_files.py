@@ -23,7 +23,7 @@ _READ = frozenset({
     "task_type", "base_model_name_or_path",
     # which layers have factors, which those tell themselves, and what matters while they are trained
     "exclude_modules", "layers_to_transform", "layers_pattern", "lora_dropout", "eva_config",
-    "inference_mode", "auto_mapping", "revision", "peft_version", "runtime_config", "ensure_weight_tying", 
+    "inference_mode", "auto_mapping", "revision", "peft_version", "runtime_config", "ensure_weight_tying",
     "megatron_core", "qalora_group_size",
 })  # fmt: skip
 """Settings that are read, or change nothing of what the factors do; any other has to be off."""

@@ -11,7 +11,7 @@ from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json
 
 
-@click.group()
+@click.group(epilog="\b\nExamples:\n  aios fusion fit --pairs pairs.parquet\n")
 def fusion() -> None:
     """Fit the joint space of text, sound and picture."""
 

@@ -164,6 +164,17 @@ def _model(config: Config) -> str:
     return f"{directory.name}@{digest[:12]} in {directory.path}"
 
 
+def _cards(con: aios_db.Connection) -> str:
+    """Read the head of each card, and compare it with its hash."""
+    from aios_db.federation.library import CardLibrary
+
+    library = CardLibrary(con.store)
+    names = library.names()
+    for name in names:
+        library.head(name)
+    return f"{len(names)} cards in {len(library.versions())} versions"
+
+
 def _back_end(config: Config) -> Finding:
     """Say what runs the text model, as far as that was decided."""
     from aios_db.engine.encoders.arrow_engine import ArrowEngine
@@ -226,6 +237,7 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
                 "embeddings", "note", f"{missing} memories have no vector and are found by their words only"
             )
         yield _checked("recall", lambda: _recall(con))
+        yield _checked("cards", lambda: _cards(con))
     writable = os.access(session.path, os.W_OK)
     yield Finding("writable", "ok" if writable else "note", str(writable).lower())
 

@@ -12,7 +12,7 @@ from aios_db.federation.hub import Hub, Push
 from aios_db.federation.messages import PROTOCOLS, Channel, Frame, SyncError
 from aios_db.federation.sync_log import SyncReport
 from aios_db.federation.transfer import FULL, Parcel, receive_parcel, send_parcel, smallest_parcel
-from aios_db.schema.errors import DataError
+from aios_db.schema.errors import DataError, OperationalError
 
 OPERATIONS = ("push", "pull", "sync")
 MOST_HASHES = 64
@@ -101,7 +101,7 @@ class Conversation:
             if parcel.deltas and base is None:
                 raise DataError("its base is not here")
             card = parcel.opened(base, name)[-1]
-        except DataError as error:
+        except (DataError, OperationalError) as error:  # or the base is damaged here
             if parcel.kind != FULL:
                 self.channel.send("verdict", status="full", reason=str(error))
                 return

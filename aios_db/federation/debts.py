@@ -21,10 +21,10 @@ from aios_db.federation.card import LoraCard
 from aios_db.federation.delta import moved
 from aios_db.federation.feedback import DECAY
 from aios_db.federation.sparse import Values
-from aios_db.schema.errors import DataError
+from aios_db.schema.errors import DataError, OperationalError
 
 if TYPE_CHECKING:
-    from aios_db.federation.library import CardLibrary
+    from aios_db.federation.library import CardLibrary, CardVersion
 
 log = logging.getLogger("aios_db.federation")
 
@@ -169,7 +169,7 @@ def to_train(library: CardLibrary, name: str, decay: float = DECAY) -> LoraCard:
     return moved(head, debt.decayed(decay))
 
 
-def lacks(library: CardLibrary, card: LoraCard, debt: Debt, decay: float) -> bool | None:
+def lacks(library: CardLibrary, card: LoraCard | CardVersion, debt: Debt, decay: float) -> bool | None:
     """Tell whether a version lacks what is owed; None where it is not made of the versions that it is of."""
     if debt.residual.shape != (card.parameters,):
         return None
@@ -213,10 +213,10 @@ def carry_over(library: CardLibrary, debts: Debts, card: LoraCard, decay: float,
     follows
         Whether the sender has a version in common with the library.
     """
-    head, debt = library.head(card.name), debts.read(card.name)
+    versions, debt = library.versions(card.name), debts.read(card.name)
     if debt is None:
         return
-    if follows and head is not None and lacks(library, head, debt, decay) is not None:
+    if follows and versions and lacks(library, versions[-1], debt, decay) is not None:
         debts.write(card.name, debt.moved_to(card.sha256))
     else:
         log.warning("%s has nothing to do with what was owed, which is forgotten", card.version)
@@ -226,12 +226,16 @@ def carry_over(library: CardLibrary, debts: Debts, card: LoraCard, decay: float,
 def _starts(library: CardLibrary, name: str, debt: Debt, decay: float) -> Iterator[LoraCard]:
     """Yield what `to_train` returned of the versions that the debt is owed after."""
     for sha256 in reversed(debt.after):
-        card = library.by_hash(name, sha256)
+        try:
+            card = library.by_hash(name, sha256)
+        except OperationalError as error:
+            log.warning("what was trained from it is not known as such: %s", error)
+            continue
         if card is not None and card.parameters == len(debt.residual):
             yield moved(card, debt.decayed(decay))
 
 
-def _made_of(library: CardLibrary, card: LoraCard) -> Iterator[str]:
+def _made_of(library: CardLibrary, card: LoraCard | CardVersion) -> Iterator[str]:
     """Yield the hash of a version, and of those that it was made of since the last exchange."""
     rows = {each.sha256: each for each in library.versions(card.name)}
     sha256: str | None = card.sha256

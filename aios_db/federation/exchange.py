@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from aios_db.federation.card import LoraCard
 from aios_db.federation.debts import Debt, Debts, carry_over, settled
 from aios_db.federation.delta import exact_delta, sparse_delta, vector
@@ -11,7 +13,9 @@ from aios_db.federation.messages import Channel, Frame, SyncError
 from aios_db.federation.sparse import Sparsity
 from aios_db.federation.sync_log import SyncReport
 from aios_db.federation.transfer import FULL, Parcel, receive_parcel, send_parcel
-from aios_db.schema.errors import DataError
+from aios_db.schema.errors import DataError, OperationalError
+
+log = logging.getLogger("aios_db.federation")
 
 _MOST_HASHES = 64
 
@@ -47,7 +51,7 @@ class Exchange:
             self._report.transferred("none", 0)
             self._report.version = card.version
             return
-        base = self._library.by_hash(self._name, self._server_has) if self._server_has else None
+        base = self._base(self._server_has)
         parcel, sent = self._smallest(None if whole else base, card, sparsity)
         verdict = self._offer(parcel, samples)
         if verdict.text("status") == "full" and parcel.kind != FULL:
@@ -68,40 +72,48 @@ class Exchange:
 
     def pull(self, wait_s: int, decay: float = DECAY, *, whole: bool = False) -> None:
         """Receive the server's head."""
-        head = self._library.head(self._name)
         self._ask(wait_s, full=whole)
         frame = self._channel.receive("offer", "nothing")
         if frame.kind == "nothing":
             self._report.transferred("none", 0)
-            self._report.version = head.version if head else None
+            versions = self._library.versions(self._name)
+            self._report.version = versions[-1].version if versions else None
             return
         parcel = receive_parcel(self._channel, frame, self._most)
         try:
-            versions = self._opened(parcel)
+            received = self._opened(parcel)[-1]
         except DataError as error:
             if parcel.kind == FULL:
                 raise SyncError.because("value", str(error)) from error
             self._channel.send("verdict", status="full", reason=str(error))
             parcel = receive_parcel(self._channel, self._channel.receive("offer"), self._most)
             try:
-                versions = self._opened(parcel)
+                received = self._opened(parcel)[-1]
             except DataError as again:
                 raise SyncError.because("value", str(again)) from again
         before = self._library.hashes(self._name)
         parent = parcel.deltas[-1].base if parcel.deltas else (before[0] if before else None)
         follows = self._server_has is not None
-        carry_over(self._library, self._debts, versions[-1], decay, follows=follows)
-        self._library.add(versions[-1], origin="pulled", parent=parent)
+        carry_over(self._library, self._debts, received, decay, follows=follows)
+        self._library.add(received, origin="pulled", parent=parent)
         self._channel.send("verdict", status="applied")
-        self._report.transferred(parcel.kind, Parcel.whole(versions[-1]).size)
-        self._report.version = versions[-1].version
+        self._report.transferred(parcel.kind, Parcel.whole(received).size)
+        self._report.version = received.version
+
+    def _base(self, sha256: str | None) -> LoraCard | None:
+        """Return a version to make a difference from; one that is damaged here is as good as none."""
+        try:
+            return self._library.by_hash(self._name, sha256) if sha256 else None
+        except OperationalError as error:
+            log.warning("the card is sent whole: %s", error)
+            return None
 
     def _ask(self, wait_s: int, *, full: bool) -> None:
         known = self._server_has if self._server_has in self._library.hashes(self._name) else None
         self._channel.send("pull", base=known, wait_s=int(wait_s), full=full)
 
     def _opened(self, parcel: Parcel) -> list[LoraCard]:
-        base = self._library.by_hash(self._name, parcel.deltas[0].base) if parcel.deltas else None
+        base = self._base(parcel.deltas[0].base) if parcel.deltas else None
         return parcel.opened(base, self._name)
 
     def _note(self, sent: LoraCard, card: LoraCard, base: LoraCard) -> None:

@@ -20,7 +20,7 @@ from aios_db.federation.delta import Delta
 from aios_db.federation.upkeep import keep_small
 from aios_db.schema import lora_cards
 from aios_db.schema.database import LOCK, table_path
-from aios_db.schema.errors import ProgrammingError, ReadOnlyError
+from aios_db.schema.errors import Error, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.store.durable import DurableTable
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("aios_db.federation")
 
 KEEP_VERSIONS = 32
+_REMEDY = "aios doctor --deep says what else is; restore a backup, or remove the card and fetch it again"
 _DESCRIPTION = [name for name in lora_cards.SCHEMA.names if name not in lora_cards.CONTENT]
 
 
@@ -59,6 +60,8 @@ class CardVersion:
 
 class CardLibrary:
     """The one path by which `lora_cards` is written; safe to use from several threads.
+
+    A version whose content is not what its hash says is never returned: `OperationalError` names it.
 
     Parameters
     ----------
@@ -208,15 +211,25 @@ class CardLibrary:
         return lance.dataset(table_path(self.store.path, lora_cards.TABLE))
 
     def _rows(self, columns: Sequence[str], condition: Any) -> list[dict[str, Any]]:
-        dataset = self.store.dataset(lora_cards.TABLE)
         with operational(f"reading the cards of {self.store.path}"):
+            dataset = self.store.dataset(lora_cards.TABLE)
             rows: list[dict[str, Any]] = dataset.to_table(columns=list(columns), filter=condition).to_pylist()
         return rows
 
     def _load(self, condition: Any) -> LoraCard | None:
-        rows: Iterable[dict[str, Any]] = self._rows(["number", "version", "card"], condition)
+        rows: Iterable[dict[str, Any]] = self._rows(["number", "version", "sha256", "card"], condition)
         newest = max(rows, key=lambda row: row["number"], default=None)
-        return card_from_bytes(newest["card"], where=f"card {newest['version']}") if newest else None
+        if newest is None:
+            return None
+        try:
+            card = card_from_bytes(newest["card"])
+        except Error as error:
+            raise OperationalError(f"the card {newest['version']} is damaged ({error}); {_REMEDY}") from error
+        if card.sha256 != newest["sha256"]:
+            raise OperationalError(
+                f"the card {newest['version']} is damaged (it is {card.version}); {_REMEDY}"
+            )
+        return card
 
 
 def packed(delta: Delta) -> bytes:

@@ -17,12 +17,14 @@ from federation_helpers import card, changed
 
 from aios_db.federation.card_files import write_card
 from aios_db.federation.client import FederationClient
+from aios_db.federation.debts import to_train
 from aios_db.federation.delta import vector
 from aios_db.federation.hub import Hub
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.messages import SyncError
 from aios_db.federation.server import FederationServer
 from aios_db.federation.sparse import Sparsity
+from aios_db.schema.errors import OperationalError
 
 Libraries = Callable[[str], CardLibrary]
 Clients = Callable[..., FederationClient]
@@ -172,7 +174,7 @@ def test_an_answer_that_is_lost_is_not_counted_twice(
 
 
 def test_a_damaged_version_here_is_fetched_whole(library: Libraries, client: Clients, tmp_path: Path) -> None:
-    """The receiver's base is not what its hash says: the delta leads elsewhere, and the card comes whole."""
+    """The receiver's version is not what its hash says: it is used for nothing, and the card comes whole."""
     import lance
     import pyarrow as pa
 
@@ -189,5 +191,11 @@ def test_a_damaged_version_here_is_fetched_whole(library: Libraries, client: Cli
         table.schema.get_field_index("card"), "card", pa.array([wrong], pa.binary())
     )
     table.merge_insert("card_id").when_matched_update_all().execute(row)
+    for act in (
+        lambda: ada.head("skill"), lambda: ada.get("skill"), lambda: ada.by_hash("skill", first.sha256),
+        lambda: client("ada").push("skill"), lambda: to_train(ada, "skill"),
+    ):  # fmt: skip
+        with pytest.raises(OperationalError, match=f"card {first.version} is damaged .*aios doctor --deep"):
+            act()
     report = client("ada").pull("skill")
     assert report.kind == "full" and ada.get("skill").sha256 == hub.get("skill").sha256

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import lance
+import pyarrow as pa
 import pytest
 from certificates import make_certificates
 
@@ -108,3 +110,20 @@ def test_off_loopback_it_wants_tls(aios: Aios, tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
+
+
+def test_a_damaged_card_is_named_and_not_written(aios: Aios, tmp_path: Path) -> None:
+    made = aios("cards", "new", "skill", "--rank", 2, "--db", "a.aios")[1].strip()
+    assert "1 cards in 1 versions" in aios("doctor", "--db", "a.aios")[1]
+    table = lance.dataset(tmp_path / "a.aios" / "lora_cards.lance")
+    rows = table.to_table()
+    wrong = bytearray(rows["card"][0].as_py())
+    wrong[len(wrong) // 2] ^= 1
+    place = rows.schema.get_field_index("card")
+    touched = rows.set_column(place, rows.schema.field(place), pa.array([bytes(wrong)], pa.binary()))
+    table.merge_insert("card_id").when_matched_update_all().execute(touched)
+    status, out, _ = aios("doctor", "--db", "a.aios")
+    assert status == 1 and f"card {made} is damaged" in out
+    status, _, err = aios("cards", "export", "skill", "x.lora.arrow", "--db", "a.aios")
+    assert status == 1 and f"card {made} is damaged" in err and "aios doctor --deep" in err
+    assert not (tmp_path / "x.lora.arrow").exists()

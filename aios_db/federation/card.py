@@ -44,7 +44,7 @@ class LoraCard:
     name
         What its versions have in common.
     rank
-        ``r``; a module may have another one.
+        ``r``; a module may have another one, and one at least has this.
     alpha
         The change of a module is multiplied by ``alpha`` / its rank.
     modules
@@ -78,6 +78,8 @@ class LoraCard:
             raise DataError(f"card {self.name!r} has rank {self.rank} and alpha {self.alpha}")
         for module, factors in self.modules.items():
             _check(f"card {self.name!r}, module {module!r}", factors)
+        if all(each.rank != self.rank for each in self.modules.values()):
+            raise DataError(f"card {self.name!r} is of rank {self.rank}, which none of its modules has")
         self._alphas  # noqa: B018 - read, and so checked
 
     @cached_property

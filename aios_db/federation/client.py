@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,8 @@ from aios_db.federation.messages import COMMAND, PROTOCOLS, Channel, SyncError, 
 from aios_db.federation.sparse import Sparsity
 from aios_db.federation.sync_log import SyncReport, record
 from aios_db.schema.errors import OperationalError, ProgrammingError
+
+_LOCATION = re.compile(r"grpc(\+tls|\+tcp)?://[^/\s]+:[0-9]{1,5}/?")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class FederationClient:
     ) -> None:
         from pyarrow import flight
 
+        if not _LOCATION.fullmatch(location):
+            raise ProgrammingError(
+                f"no server is at {location!r}: write grpc://host:port or grpc+tls://host:port"
+            )
         self._library, self._location, self._most = library, location, card_bytes
         self._protocols, self._timeout_s, self._token, self._agent = protocols, timeout_s, token, agent
         self._debts = Debts(library.store.path)

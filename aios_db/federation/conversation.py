@@ -9,7 +9,7 @@ from aios_db.federation.access import Access, Limits
 from aios_db.federation.card import LoraCard
 from aios_db.federation.checks import check_name
 from aios_db.federation.hub import Hub, Push
-from aios_db.federation.messages import PROTOCOLS, Channel, Frame, SyncError
+from aios_db.federation.messages import PROTOCOLS, Channel, Frame, SyncError, plain
 from aios_db.federation.sync_log import SyncReport
 from aios_db.federation.transfer import FULL, Parcel, receive_parcel, send_parcel, smallest_parcel
 from aios_db.schema.errors import DataError, OperationalError
@@ -41,14 +41,15 @@ class Conversation:
             It is refused; what was said to be applied stays.
         """
         hello = self.channel.receive("hello")
-        name = self.report.card = hello.text("card")
+        name = hello.text("card")
         if self.access.is_open and isinstance(given := hello.header.get("agent"), str):
             # Whoever says so is believed where everybody is let in; otherwise the token tells.
-            self.agent = self.report.peer = given[:LONGEST_NAME] or self.agent
+            self.agent = self.report.peer = plain(given, LONGEST_NAME) or self.agent
         self.report.operation = hello.text("operation")
         if self.report.operation not in OPERATIONS:
             raise SyncError.because("protocol", f"the operation is none of {', '.join(OPERATIONS)}")
         check_name(name)
+        self.report.card = name
         protocol = self._protocol(hello)
         for operation in ("push", "pull"):
             if self.report.operation in (operation, "sync"):
@@ -73,6 +74,7 @@ class Conversation:
             else:
                 self._give(frame, name, protocol)
         self.channel.send("bye")
+        self.report.kind = self.report.kind or "none"
 
     def _protocol(self, hello: Frame) -> int:
         offered = hello.header.get("protocols")

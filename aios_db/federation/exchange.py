@@ -42,6 +42,8 @@ class Exchange:
         if self._report.protocol not in protocols:
             raise SyncError.because("protocol", f"the server speaks protocol {self._report.protocol}")
         self._server_has = self._welcome.header.get("base")
+        if self._server_has is not None:
+            self._report.base_version = f"{self._name}@{str(self._server_has)[:12]}"
 
     def push(self, samples: int, sparsity: Sparsity | None, decay: float, *, whole: bool) -> None:
         """Send the head, with what is owed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -57,6 +58,8 @@ class Rounds:
         """Refuse what cannot be."""
         if self.size < 1 or self.rule not in RULES:
             raise ProgrammingError(f"rounds of {self.size} agents by the rule {self.rule!r} cannot be")
+        if not 0 < self.longest_s < math.inf:
+            raise ProgrammingError(f"rounds cannot end after {self.longest_s} s: give seconds above 0")
 
 
 @dataclass(frozen=True)

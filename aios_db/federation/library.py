@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 
 from aios_db.federation.card import LoraCard
 from aios_db.federation.card_files import card_bytes, card_from_bytes
+from aios_db.federation.checks import is_name
 from aios_db.federation.debts import Debts, published_key
 from aios_db.federation.delta import Delta
 from aios_db.federation.upkeep import keep_small
 from aios_db.schema import lora_cards
 from aios_db.schema.database import LOCK, table_path
-from aios_db.schema.errors import Error, OperationalError, ProgrammingError, ReadOnlyError
+from aios_db.schema.errors import DataError, Error, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.store.durable import DurableTable
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
@@ -161,6 +162,8 @@ class CardLibrary:
 
         Raises
         ------
+        DataError
+            Its name is none that a card may have.
         ProgrammingError
             Another version than ``expect`` is the head.
         OperationalError
@@ -168,6 +171,9 @@ class CardLibrary:
         """
         if self.store.read_only:
             raise ReadOnlyError(f"{self.store.path} is open read-only: cards cannot be added")
+        if not is_name(card.name):
+            named = f"{card.name[:200]!r} is no name of a card"
+            raise DataError(f"{named}: give 1 to 200 printable characters without /, \\ and @")
         with self._lock.hold(), operational(f"adding a card to {self.store.path}"):
             versions = self.versions(card.name)
             head = versions[-1] if versions else None

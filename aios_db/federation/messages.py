@@ -208,6 +208,12 @@ def refusal(code: str, reason: str) -> pa.ArrowException:
     return error
 
 
+def plain(text: str, most: int = 1000) -> str:
+    """Return a text from outside as a line of a log: line ends and control characters as escapes."""
+    shown = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text[:most])
+    return "".join(shown)
+
+
 @contextmanager
 def _reasons() -> Iterator[None]:
     """Turn a `refusal` into the error that it tells of."""
@@ -216,7 +222,7 @@ def _reasons() -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         try:
             why = json.loads(getattr(error, "extra_info", b""))
-            refused = SyncError.because(str(why["code"]), str(why["reason"]))
+            refused = SyncError.because(plain(str(why["code"]), 20), plain(str(why["reason"])))
         except (ValueError, KeyError, TypeError):
             raise error from None
         raise refused from None

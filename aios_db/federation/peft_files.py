@@ -70,7 +70,7 @@ def read_peft(path: str | Path, name: str | None = None) -> LoraCard:
         alphas = _by_pattern(config.get("alpha_pattern") or {}, modules)
         return LoraCard(
             name=name or directory.resolve().name,
-            rank=int(config.get("r", 8)),
+            rank=_rank(int(config.get("r", 8)), modules),
             alpha=float(config.get("lora_alpha", 8)),
             modules=modules,
             target_modules=(targets,) if isinstance(targets, str) else tuple(sorted(map(str, targets))),
@@ -171,6 +171,12 @@ def _read_arrays(path: Path) -> dict[str, Array]:
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}") from error
     return arrays
+
+
+def _rank(rank: int, modules: Mapping[str, Factors]) -> int:
+    """Return ``r``, or the largest rank that there is where the pattern of ranks leaves none with it."""
+    ranks = {each.rank for each in modules.values()}
+    return rank if rank in ranks else max(ranks, default=rank)
 
 
 def _by_pattern(pattern: Mapping[str, Any], modules: Mapping[str, Factors]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from pyarrow import flight
 from aios_db.federation.access import ANYONE, Access, Allowance, Limits, is_loopback
 from aios_db.federation.conversation import Conversation
 from aios_db.federation.hub import Hub
-from aios_db.federation.messages import COMMAND, Channel, SyncError, refusal
+from aios_db.federation.messages import COMMAND, Channel, SyncError, plain, refusal
 from aios_db.federation.sync_log import SyncReport, record
 from aios_db.schema.errors import Error, OperationalError, ProgrammingError
 
@@ -80,6 +80,7 @@ class FederationServer(flight.FlightServerBase):  # type: ignore[misc]
             if tls.client_authority is not None:
                 secure |= {"verify_client": True, "root_certificates": _read(tls.client_authority)}
         scheme = "grpc" if tls is None else "grpc+tls"
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         try:
             super().__init__(
                 f"{scheme}://{host}:{port}", middleware={_AUTH: _Authentication(self.access)}, **secure
@@ -125,9 +126,9 @@ class FederationServer(flight.FlightServerBase):  # type: ignore[misc]
 
     def do_action(self, context: Any, action: Any) -> Iterator[Any]:
         """Answer ``status``: the cards that the agent may pull, with their heads, as JSON."""
+        agent = _agent_of(context)
         if action.type != "status":
             raise flight.FlightServerError(f"there is no action {action.type!r} here")
-        agent = _agent_of(context)
         cards = {}
         for version in self.hub.library.versions():
             try:
@@ -143,6 +144,7 @@ class FederationServer(flight.FlightServerBase):  # type: ignore[misc]
 
     def list_actions(self, context: Any) -> list[tuple[str, str]]:
         """Return the actions there are."""
+        _agent_of(context)
         return [("status", "the cards that can be pulled, with their heads")]
 
 
@@ -162,7 +164,7 @@ class _Patient:
 
 
 class _Authentication(flight.ServerMiddlewareFactory):  # type: ignore[misc]
-    """Lets in calls with a known token; the call's middleware knows whose it is."""
+    """Looks at the token of a call; the call's middleware knows whose it is."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -171,20 +173,25 @@ class _Authentication(flight.ServerMiddlewareFactory):  # type: ignore[misc]
         given = next((values for key, values in headers.items() if key.lower() == "authorization"), [""])[0]
         scheme, _, token = str(given).partition(" ")
         try:
-            return _Caller(self._access.agent_of(token.strip() if scheme.lower() == "bearer" else None))
+            return _Caller(self._access.agent_of(token.strip() if scheme.lower() == "bearer" else None), None)
         except SyncError as error:
-            log.warning("a call was turned away: %s", error, extra={"code": error.code})
-            raise flight.FlightUnauthenticatedError(str(error)) from error
+            return _Caller(ANYONE, error)  # who it is, from which address, is known in the call
 
 
 class _Caller(flight.ServerMiddleware):  # type: ignore[misc]
-    def __init__(self, agent: str) -> None:
-        self.agent = agent
+    def __init__(self, agent: str, refused: SyncError | None) -> None:
+        self.agent, self.refused = agent, refused
 
 
 def _agent_of(context: Any) -> str:
+    """Return who calls; one without a known token is turned away."""
     caller = context.get_middleware(_AUTH)
-    return str(caller.agent) if caller is not None else ANYONE
+    if caller is None or caller.refused is not None:
+        reason = "no token was looked at" if caller is None else str(caller.refused)
+        peer = plain(str(context.peer()))
+        log.warning("a call of %s was turned away: %s", peer, reason, extra={"code": "denied", "peer": peer})
+        raise flight.FlightUnauthenticatedError(reason)
+    return str(caller.agent)
 
 
 def _read(path: Path) -> bytes:

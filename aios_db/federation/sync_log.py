@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import lance
 import pyarrow as pa
 
+from aios_db.federation.messages import plain
 from aios_db.federation.upkeep import keep_small
 from aios_db.schema import sync_log
 from aios_db.schema.database import table_path
@@ -55,6 +56,9 @@ class SyncReport:
 
 def record(store: MemoryStore, report: SyncReport) -> None:
     """Write a report; an exchange that succeeded does not fail because of that."""
+    for key in ("peer", "card", "operation", "error"):
+        if (text := getattr(report, key)) is not None:
+            setattr(report, key, plain(text))
     details = {key: value for key, value in asdict(report).items() if value is not None and key != "sync_id"}
     store.metrics.observe("sync", time.perf_counter() - report.duration_s, error=report.code)
     if report.error:

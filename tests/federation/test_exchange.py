@@ -38,6 +38,10 @@ def test_a_card_goes_whole_and_then_as_exact_differences(library: Libraries, cli
     assert got.kind == "lossless" and got.bytes_received < 0.8 * got.bytes_full
     assert bo.head("skill").sha256 == second.sha256  # type: ignore[union-attr]
     assert client("bo").pull("skill").kind == "none"
+    again = client("ada").push("skill")
+    assert (again.kind, again.base_version) == ("none", second.version)
+    served = hub.store.dataset("sync_log").to_table().to_pylist()[-1]
+    assert (served["kind"], served["base_version"]) == ("none", second.version)
     assert [(each.origin, each.samples) for each in hub.versions("skill")] == [
         ("received", 1),
         ("received", 7),

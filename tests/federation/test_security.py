@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,21 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from certificates import make_certificates
 from federation_helpers import card, changed
 
 from aios_db.federation.access import Access, Agent, Allowance, Limits, new_token, token_hash
-from aios_db.federation.card import LoraCard
-from aios_db.federation.card_files import card_bytes
+from aios_db.federation.card import Factors, LoraCard
+from aios_db.federation.card_files import card_bytes, card_from_bytes
 from aios_db.federation.client import ClientTls, FederationClient
 from aios_db.federation.delta import moved
-from aios_db.federation.hub import Hub
+from aios_db.federation.hub import Hub, Rounds
 from aios_db.federation.library import CardLibrary
-from aios_db.federation.messages import COMMAND, Channel, Frame, SyncError, packed, unpacked
+from aios_db.federation.messages import COMMAND, Channel, Frame, SyncError, packed, plain, unpacked
 from aios_db.federation.server import FederationServer, ServerTls
 from aios_db.federation.transfer import Parcel, send_parcel
-from aios_db.schema.errors import OperationalError, ProgrammingError
+from aios_db.schema.errors import DataError, OperationalError, ProgrammingError, WeightsError
 
 Libraries = Callable[[str], CardLibrary]
 Clients = Callable[..., FederationClient]
@@ -57,7 +59,9 @@ def refused(code: str, act: Callable[[], object]) -> SyncError:
     return caught.value
 
 
-def test_agents_need_their_token_and_may_do_what_is_allowed(library: Libraries, client: Clients) -> None:
+def test_agents_need_their_token_and_may_do_what_is_allowed(
+    library: Libraries, client: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
     first = card()
     library("server").add(first, origin="new")
     for name in ("ada", "bo"):
@@ -68,6 +72,7 @@ def test_agents_need_their_token_and_may_do_what_is_allowed(library: Libraries, 
         for token in (None, "", "wrong", TOKENS["ada"][:-1]):
             refused("denied", lambda token=token: client("x", server.location, token=token).pull("skill"))  # type: ignore[misc]
             refused("denied", lambda token=token: client("x", server.location, token=token).status())  # type: ignore[misc]
+        assert caplog.text.count("127.0.0.1") >= 8 and "was turned away: the token is missing" in caplog.text
         ada, bo = (client(name, server.location, token=TOKENS[name]) for name in ("ada", "bo"))
         assert "may not push" in str(refused("denied", lambda: bo.push("skill")))
         assert "may not pull" in str(refused("denied", lambda: bo.pull("other")))
@@ -143,6 +148,76 @@ def test_names_that_are_none_are_refused(library: Libraries, client: Clients, na
     with serving(library("server")) as server:
         refused("unknown", lambda: client("ada", server.location).pull(name))
         assert logged(library("server")) == ["unknown"]
+    with pytest.raises(DataError, match="name"):
+        library("ada").add(replace(card(), name=name), origin="file")
+
+
+@pytest.mark.parametrize("name", ["a\nWARNING all is well", "\x1b[31mred", "\u202eback"])
+def test_what_is_logged_of_others_is_one_line(
+    library: Libraries, client: Clients, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    library("server").add(card(), origin="new")
+    with serving(library("server")) as server:
+        client("ada", server.location, agent=name).pull("skill")
+        refused("unknown", lambda: client("ada", server.location).pull(name))
+    texts = [caplog.text, *(str(record.__dict__) for record in caplog.records)]
+    assert not any(name in text for text in texts) and "is no name of a card" in caplog.text
+    peers = [row["peer"] for row in library("server").store.dataset("sync_log").to_table().to_pylist()]
+    assert peers[0].isprintable() and peers[0] == plain(name) != name
+
+
+def first_versions() -> list[tuple[str, LoraCard]]:
+    made, one = card(), np.ones((1, 1), np.float32)
+    return [
+        ("value", moved(made, np.full(made.parameters, 1e30, np.float32))),
+        ("value", replace(made, alpha=1e30)),
+        ("value", replace(made, metadata={"alpha_pattern": '{"encoder.layer.0.query": 1e30}'})),
+        ("size", replace(made, metadata={"k": "v" * 100_000})),
+        ("size", LoraCard("skill", 1, 1.0, {"m" * 1000: Factors(one, one)})),
+        ("size", LoraCard("skill", 1, 1.0, {f"m{n}": Factors(one, one) for n in range(10_001)})),
+    ]
+
+
+@pytest.mark.parametrize(("code", "made"), first_versions())
+def test_a_first_version_that_cannot_be_is_refused(
+    library: Libraries, client: Clients, code: str, made: LoraCard
+) -> None:
+    library("ada").add(made, origin="file")
+    with serving(library("server")) as server:
+        refused(code, lambda: client("ada", server.location).push("skill"))
+        assert library("server").names() == []
+
+
+@pytest.mark.parametrize("rank", ["999999999999999999999", "1" * 5000, "1", "-4"])
+def test_a_rank_that_no_module_has_is_refused(rank: str) -> None:
+    content = card_bytes(card())
+    table = pa.ipc.open_file(content).read_all()
+    metadata = {**table.schema.metadata, b"lora_rank": rank.encode()}
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema.with_metadata(metadata)) as writer:
+        writer.write_table(table.replace_schema_metadata(metadata))
+    with pytest.raises(WeightsError):
+        card_from_bytes(sink.getvalue().to_pybytes())
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:1", "localhost:1", "grpc://host", "", "grpc://a b:1"])
+def test_a_location_that_is_none_is_refused(library: Libraries, location: str) -> None:
+    with pytest.raises(ProgrammingError, match="write grpc://host:port"):
+        FederationClient(location, library("ada"))
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_it_serves_on_ipv6(library: Libraries, client: Clients) -> None:
+    library("server").add(card(), origin="new")
+    with serving(library("server"), host="::1") as server:
+        assert server.location.startswith("grpc://[::1]:")
+        assert client("ada", server.location).pull("skill").kind == "full"
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_rounds_end_after_some_time(seconds: float) -> None:
+    with pytest.raises(ProgrammingError, match="seconds above 0"):
+        Rounds(longest_s=seconds)
 
 
 def test_too_much_is_refused(library: Libraries, client: Clients) -> None:

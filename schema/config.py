@@ -170,7 +170,7 @@ class RecallConfig:
     """Weight of the score that arrives over links."""
     recency_weight: NonNegative = 0.0
     """Weight of recency."""
-    superseded_penalty: NonNegative = 2.0
+    superseded_penalty: NonNegative = 4.0
     """Taken off the score of a memory that no longer holds (``valid_until``)."""
     principle_penalty: NonNegative = 4.0
     """Taken off the score of a principle, which stands beside what it was made of and takes its place."""
@@ -220,6 +220,8 @@ class ConsolidationConfig:
     """Least weight of the links by which two memories belong together."""
     sentences: PositiveInt = 3
     """Most sentences of a principle that quotes."""
+    supersede: bool = True
+    """First note what no longer holds; that is left out then."""
     max_loss: Share = 0.05
     """A consolidation that loses more than this share of what past queries had found is refused."""
     past_queries: NonNegativeInt = 256

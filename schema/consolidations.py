@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,20 @@ class Report:
     """The same with the consolidation; what a principle is derived from counts as found with it."""
     duration_s: float
     note: str | None
+
+
+@dataclass(frozen=True)
+class Supersession:
+    """That a memory no longer holds, since a newer one says otherwise."""
+
+    memory_id: str
+    superseded_by: str
+    valid_until: datetime
+    """When the newer one happened, or was stored."""
+    subject: str
+    """Whose fact it is, in lower case; empty of a thing by itself."""
+    attribute: str
+    value: str
+    """What the older memory says it is."""
+    new_value: str
+    """What the newer one says, empty where it only says that it is so no longer."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.changes import UndoReport
-from aios_db.schema.consolidations import Report
+from aios_db.schema.consolidations import Report, Supersession
 from aios_db.schema.deadlines import check
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.memories import TIMESTAMP
@@ -48,6 +48,10 @@ class Living(Protocol):
         """Consolidate what the plan names, and say what was done."""
         ...
 
+    def supersede(self, *, dry_run: bool = False) -> Sequence[Supersession]:
+        """Note of what no longer holds what holds instead."""
+        ...
+
     def undo_consolidation(self, consolidation_id: str, *, confirm: bool = False) -> UndoReport:
         """Take a consolidation back."""
         ...
@@ -63,6 +67,12 @@ _REPORT = pa.struct(
             ),
         )
         for name, each in Report.__dataclass_fields__.items()
+    ]
+)
+_SUPERSESSION = pa.struct(
+    [
+        (name, TIMESTAMP if each.type == "datetime" else pa.string())
+        for name, each in Supersession.__dataclass_fields__.items()
     ]
 )
 _UNDONE = pa.struct([(name, pa.int64()) for name in UndoReport.__dataclass_fields__])
@@ -146,6 +156,24 @@ def try_consolidate(store: Living, options: pa.StructArray) -> pa.Array:
     return pa.array([[]], pa.list_(_REPORT))
 
 
+def supersede(store: Living, given: pa.Array) -> pa.Array:
+    """Note of what no longer holds what holds instead; a row for each."""
+    _only(given, "supersede")
+    return pa.array([[asdict(each) for each in store.supersede()]], pa.list_(_SUPERSESSION))
+
+
+def supersessions(store: Living, given: pa.Array) -> pa.Array:
+    """Return what `supersede` would note."""
+    found = [asdict(each) for each in store.supersede(dry_run=True)] if len(given) else []
+    return pa.array([found] * len(given), pa.list_(_SUPERSESSION))
+
+
+def try_supersede(store: Living, given: pa.Array) -> pa.Array:
+    """Return no row: nothing is noted yet."""
+    _only(given, "supersede")
+    return pa.array([[]], pa.list_(_SUPERSESSION))
+
+
 def undo_consolidation(store: Living, ids: pa.Array, confirm: pa.Array) -> pa.Array:
     """Take a consolidation back; one report."""
     report = store.undo_consolidation(_only(ids, "undo_consolidation"), confirm=bool(confirm[0].as_py()))
@@ -190,6 +218,10 @@ FUNCTIONS = (
         consolidate,
         trial=try_consolidate,
     ),
+    ScalarFunction(
+        "aios_supersede", ["BOOLEAN", "VARCHAR"], _rows(_SUPERSESSION), supersede, trial=try_supersede
+    ),
+    ScalarFunction("aios_supersessions", ["BOOLEAN"], _rows(_SUPERSESSION), supersessions),
     ScalarFunction("aios_consolidation_report", [OPTIONS], _rows(_REPORT), report),
     ScalarFunction(
         "aios_undo_consolidation",

@@ -14,12 +14,15 @@ import uuid_utils
 from numpy.typing import NDArray
 
 from aios_db.lifecycle.log import Consolidation, ConsolidationLog
-from aios_db.lifecycle.principles import Principle, rows_of
+from aios_db.lifecycle.principles import KIND, Principle, rows_of
 from aios_db.observing.recorder import measured
+from aios_db.schema import association_links
 from aios_db.schema.changes import UndoReport
 from aios_db.schema.consolidation_log import TABLE
-from aios_db.schema.consolidations import Report
+from aios_db.schema.consolidations import Report, Supersession
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.memories import CODE_FIELD
+from aios_db.schema.sources import CONSOLIDATION
 from aios_db.search.index import SearchIndex
 from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
@@ -27,6 +30,7 @@ from aios_db.store.commit import commit
 from aios_db.store.embedding import embed_missing
 from aios_db.store.erasing import Erasing
 from aios_db.store.rows import check_lengths, complete, normalise
+from aios_db.store.selection import Selection
 from aios_db.store.turns import Turns, content_identities
 
 logger = logging.getLogger("aios_db.lifecycle")
@@ -146,7 +150,34 @@ class Consolidating(Erasing):
         if not dry_run:
             self._check_writable()
             self._refuse_of_source("consolidate")
+            if self.config.consolidation.supersede:
+                self.supersede()
         return consolidate(self, options, dry_run=dry_run, trigger=trigger)  # type: ignore[arg-type]
+
+    def supersede(self, *, dry_run: bool = False) -> list[Supersession]:
+        """Note, in one commit, of what no longer holds what holds instead; see `superseding`.
+
+        It is undone as any change is, by its number in the log of changes.
+        """
+        from aios_db.lifecycle.superseding import superseded
+
+        if not dry_run:
+            self._check_writable()
+            self._refuse_of_source("supersede")
+        self.refresh()
+        found = superseded(self)  # type: ignore[arg-type]
+        if found and not dry_run:
+            with self.as_one_change("supersede"):
+                self.update(
+                    pa.table(
+                        {
+                            "memory_id": [each.memory_id for each in found],
+                            "valid_until": [each.valid_until for each in found],
+                            "superseded_by": [each.superseded_by for each in found],
+                        }
+                    )
+                )
+        return found
 
     def summarize(self, texts: Sequence[str], count: int) -> str:
         """Return the sentences that say most of what some texts say."""
@@ -172,6 +203,40 @@ class Consolidating(Erasing):
         return self._new_index()
 
     # Inside
+
+    def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
+        """Delete memories and the principles that quote them; what else those were made of is short-term."""
+        rows = chosen.rows(self.memories, self.index)
+        names = self.index.memory_ids(rows).to_pylist()
+        quoting = self._principles_of(names)
+        if not quoting:
+            super()._forget(chosen, draft, confirm=confirm)
+            return
+        super()._forget(Selection(memory_ids=[*names, *quoting]), draft, confirm=confirm)
+        left = {name for sources in quoting.values() for name in sources} - set(names)
+        self._bring_back(sorted(left), draft)
+
+    def _principles_of(self, memory_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return the principles that consolidations made of some memories, each with all its sources."""
+        if not memory_ids or association_links.TABLE in self.damaged:
+            return {}
+        made = (pc.field("kind") == "derived_from") & pc.field("target_id").isin(list(memory_ids))
+        names = self.links.to_table(columns=["source_id"], filter=made)["source_id"].unique().to_pylist()
+        found = self.index.find_ids(names)
+        rows = self.memories._take_rows(
+            found[found >= 0].tolist(), columns=["memory_id", "kind", "source", "derived_from"]
+        )
+        return {
+            row["memory_id"]: row["derived_from"]
+            for row in rows.to_pylist()
+            if (row["kind"], row["source"]) == (KIND, CONSOLIDATION)
+        }
+
+    def _bring_back(self, memory_ids: Sequence[str], draft: Draft) -> None:
+        """Put archived memories into the short tier."""
+        rows, back = self._short_again(memory_ids)
+        self._written(memories_=commit(self.memories, None, rows, back))
+        draft.updated += len(rows)
 
     def _principle_rows(self, principles: Sequence[Principle], consolidation_id: str) -> pa.Table:
         rows = normalise(rows_of(principles, consolidation_id), self.dimension)
@@ -232,13 +297,38 @@ class Consolidating(Erasing):
         found = self.index.find_ids(entry.principles)
         principles = found[found >= 0]
         self._refuse_changed(principles, entry.consolidation_id)
-        found = self.index.find_ids(entry.sources)
-        tiers = self.memories._take_rows(found[found >= 0].tolist(), columns=["tier"])["tier"]
-        rows = found[found >= 0][pc.equal(tiers, ARCHIVED).to_numpy().astype(bool)]
-        back = {"tier": pa.array([SHORT] * len(rows), pa.string())}
+        rows, back = self._short_again(entry.sources)
         self._written(memories_=commit(self.memories, None, rows, back, gone=principles))
         draft.updated, draft.deleted = len(rows), len(principles)
         self._unlink_gone(entry.principles, draft)
+
+    def _short_again(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+        """Return which of some memories are archived, and what changes as they come into the short tier.
+
+        What was compressed is embedded again, as by any way out of that tier.
+        """
+        found = self.index.find_ids(list(memory_ids))
+        columns = [
+            "memory_id",
+            "tier",
+            "title",
+            "text",
+            "text_embedding",
+            "text_weight_version",
+            CODE_FIELD.name,
+        ]
+        stored = self.memories._take_rows(found[found >= 0].tolist(), columns=columns).combine_chunks()
+        archived = pc.equal(stored["tier"], ARCHIVED).combine_chunks()
+        stored, rows = stored.filter(archived), found[found >= 0][archived.to_numpy(zero_copy_only=False)]
+        back = {"tier": pa.array([SHORT] * len(rows), pa.string())}
+        compressed = stored[CODE_FIELD.name].is_valid().to_numpy().astype(bool)
+        if compressed.any():
+            stored = embed_missing(stored, compressed, lambda: self.encoder)
+            back |= {
+                name: stored[name].combine_chunks() for name in ("text_embedding", "text_weight_version")
+            }
+            self._pending.relinked(stored["memory_id"].filter(pa.array(compressed)).to_pylist())
+        return rows, back
 
     def _refuse_changed(self, principles: NDArray[np.int64], consolidation_id: str) -> None:
         stored = self.memories._take_rows(principles.tolist(), columns=["memory_id", "metadata"]).to_pylist()

@@ -10,7 +10,7 @@ from aios_db.schema.evictions import Eviction
 if TYPE_CHECKING:
     from aios_db.lifecycle.consolidator import BackgroundConsolidator
     from aios_db.schema.changes import UndoReport
-    from aios_db.schema.consolidations import Report
+    from aios_db.schema.consolidations import Report, Supersession
     from aios_db.store.store import MemoryStore
 
 
@@ -55,6 +55,22 @@ class Living:
         """
         self._check_open() if dry_run else self._check_writable()
         return self.store.consolidate(options, dry_run=dry_run)
+
+    def supersede(self, *, dry_run: bool = False) -> list[Supersession]:
+        """Note of what no longer holds until when it did, and what is so instead.
+
+        That is a memory that states a fact of one value, where a newer one of the same user and agent,
+        trusted as much, states another: "I live in Paris", and later "I moved to Berlin". It gets
+        ``valid_until`` and ``superseded_by``, all in one commit, which `undo` takes back. In doubt nothing
+        is noted.
+
+        Parameters
+        ----------
+        dry_run
+            Write nothing, and return what would be noted.
+        """
+        self._check_open() if dry_run else self._check_writable()
+        return self.store.supersede(dry_run=dry_run)
 
     def undo_consolidation(self, consolidation: str | Report, *, confirm: bool = False) -> UndoReport:
         """Take a consolidation back: its principles go, and what they were made of is as it was.

@@ -117,6 +117,33 @@ def test_what_was_deleted_comes_back_bit_for_bit(con: aios_db.Connection, how: s
     assert con.execute("SELECT state FROM consolidation_log").fetchall() == [("undone",)]
 
 
+def test_undoing_gives_compressed_memories_their_vectors_again(con: aios_db.Connection) -> None:
+    before = stored(con)
+    [report] = con.consolidate()
+    con.compress()
+    assert con.execute("SELECT count(*) FROM memories WHERE text_embedding IS NULL").fetchall() == [(15,)]
+    con.undo_consolidation(report)
+    after = stored(con)
+    assert after["text_code"].null_count == len(after) == 15 and after["text_embedding"].null_count == 0
+    same = [name for name in before.column_names if name != "text_embedding"]
+    assert after.select(same) == before.select(same)
+
+
+def test_a_principle_goes_with_what_it_quotes(con: aios_db.Connection) -> None:
+    con.consolidate()
+    name, sources = con.execute(
+        "SELECT memory_id, derived_from FROM memories WHERE kind = 'principle' AND text LIKE '%Kestrel%'"
+    ).fetchall()[0]
+    con.forget(sources[0])
+    assert con.get(name) is None and tiers(con) == {"short": 4, "archived": 10, "long": 2}
+    change = con.history(1)[0]
+    assert (change.call, change.deleted, change.updated) == ("forget", 2, 4)
+    con.undo(change)
+    assert con.get(name) is not None and tiers(con) == {"archived": 15, "long": 3}
+    report = con.erase(sources[:1])
+    assert report.found_in == () and con.get(name) is None
+
+
 def test_a_consolidation_that_loses_too_much_is_refused(open_database: Open) -> None:
     with open_database({"consolidation": {"max_loss": 0, "sentences": 1, "policy": "delete"}}) as con:
         con.remember(turns())

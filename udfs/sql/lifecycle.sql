@@ -140,3 +140,12 @@ CREATE MACRO undo_consolidation(consolidation, confirm := false) AS TABLE
 SELECT unnest(aios_undo_consolidation(struct_extract({'written': consolidation::VARCHAR}, aios_writes('undo_consolidation')),
     confirm::BOOLEAN, aios_call('undo_consolidation')), recursive := true)
 LIMIT 1 + 0 * coalesce(len(consolidation::VARCHAR), 0);
+
+-- What `supersede` would note: of each memory that states a fact of one value (where somebody lives, what something costs), and
+-- of which a newer one of the same user and agent, trusted as much, states another value: both, and the two values.
+CREATE MACRO supersessions() AS TABLE SELECT unnest(aios_supersessions(true), recursive := true);
+
+-- Notes of what no longer holds until when it did (`valid_until`) and what is so instead (`superseded_by`), in one commit; a
+-- row for each. Where it is in doubt, nothing is noted.
+CREATE MACRO supersede() AS TABLE
+SELECT unnest(aios_supersede(struct_extract({'written': true}, aios_writes('supersede')), aios_call('supersede')), recursive := true);

@@ -92,7 +92,7 @@ CREATE MACRO best_of(ranked, k, filter := NULL) AS ranked[:k];
 --   5.             their rows; that they were recalled together is counted, and strengthens their links
 CREATE MACRO recall(
     query := NULL, k := 10, hops := 1, /* filters */, filter := NULL, min_score := NULL,
-    vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0, superseded_penalty := 2.0,
+    vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0, superseded_penalty := 4.0,
     principle_penalty := 4.0, joint_weight := 2.5, image := NULL, audio := NULL
 ) AS TABLE
 WITH asked AS MATERIALIZED (

@@ -63,6 +63,8 @@ class Claude:
             raise Unusable(said) from error
         except (sdk.AnthropicError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise Busy(f"the answer cannot be read: {type(error).__name__}") from error
+        if message.stop_reason == "max_tokens":
+            raise Unusable("the answer is longer than llm.max_tokens")
         given = [each.input for each in message.content if each.type == "tool_use"]
         if not given:
             raise Unusable("the answer does not use the tool")

@@ -92,6 +92,8 @@ class Client:
             raise Unusable("the answer is no whole JSON object") from error
         if not isinstance(found, dict):
             raise Unusable("the answer is no JSON object")
+        if missing := [each for each in request.schema.get("required", ()) if each not in found]:
+            raise Unusable(f"the answer is not of the schema: it has no {missing[0]!r}")
         return found
 
     def close(self) -> None:

@@ -1,0 +1,177 @@
+"""What no longer holds: found by rules, noted in one commit, preferred against, undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+import aios_db
+from aios_db.lifecycle.facts import Fact, facts_of
+from aios_db.lifecycle.rewording import wording_of
+
+Open = Callable[..., aios_db.Connection]
+DAY = datetime(2024, 1, 1, tzinfo=timezone.utc)
+
+
+def told(*texts: str, **columns: Any) -> list[dict[str, Any]]:
+    return [
+        {"text": text, "occurred_at": DAY + timedelta(days=day), **columns} for day, text in enumerate(texts)
+    ]
+
+
+def over(con: aios_db.Connection) -> dict[str, str]:
+    """Return what no longer holds, and what does instead."""
+    found = con.execute(
+        "SELECT old.text, new.text FROM memories old JOIN memories new ON new.memory_id = old.superseded_by"
+    )
+    return dict(found.fetchall())
+
+
+LIFE = ("I live in Paris.", "I have a cat called Tom.", "We had soup.", "I moved to Berlin!")
+
+
+def test_recall_prefers_what_is_valid_and_valid_at_shows_what_was(open_database: Open) -> None:
+    with open_database() as con:
+        con.remember(told(*LIFE, user_id="u"))
+        before = [hit.text for hit in con.recall("Where do I live?", 2)]
+        assert before == ["I live in Paris.", "I moved to Berlin!"]
+        [found] = con.supersede()
+        assert (found.attribute, found.value, found.new_value) == ("home", "paris", "berlin")
+        assert over(con) == {"I live in Paris.": "I moved to Berlin!"}
+        change = con.history(1)[0]
+        assert (change.call, change.updated, change.memories_after - change.memories_before) == (
+            "supersede",
+            1,
+            1,
+        )
+        hits = con.recall("Where do I live?", 2)
+        assert [hit.text for hit in hits] == ["I moved to Berlin!", "I live in Paris."]
+        assert hits[1].valid_until == DAY + timedelta(days=3) and hits[1].superseded_by == hits[0].memory_id
+        then = con.recall("Where do I live?", 1, valid_at=DAY + timedelta(days=2))
+        assert [hit.text for hit in then] == ["I live in Paris."]
+        links = con.execute("SELECT source_id, target_id FROM association_links WHERE kind = 'superseded_by'")
+        assert links.fetchall() == [(hits[1].memory_id, hits[0].memory_id)]
+
+
+def test_it_is_undone_and_as_of_shows_what_was_known(open_database: Open) -> None:
+    with open_database() as con:
+        con.remember(told(*LIFE))
+        moment = datetime.now(timezone.utc)
+        rows = con.execute("FROM supersede()").fetchall()
+        assert len(rows) == 1 and len(over(con)) == 1
+        known = con.recall("Where do I live?", 1, as_of=moment)
+        assert [hit.text for hit in known] == ["I live in Paris."] and known[0].valid_until is None
+        con.undo(con.history(1)[0])
+        assert over(con) == {} and [hit.text for hit in con.recall("Where do I live?", 1)] == [
+            "I live in Paris."
+        ]
+        assert con.execute(
+            "SELECT count(*) FROM association_links WHERE kind = 'superseded_by'"
+        ).fetchall() == [(0,)]
+        assert len(con.execute("FROM supersessions()").fetchall()) == 1  # and nothing was noted by asking
+        assert over(con) == {}
+
+
+def test_the_consolidator_notes_it_first_and_leaves_it_out(open_database: Open) -> None:
+    with open_database() as con:
+        con.remember(
+            told(*LIFE, "My flat in Berlin has a balcony.", "Berlin is where I live.", session_id="s")
+        )
+        con.consolidate(min_cluster=2)
+        assert list(over(con)) == ["I live in Paris."]
+        made = con.execute("SELECT derived_from FROM memories WHERE kind = 'principle'").fetchall()
+        gone = con.execute("SELECT memory_id FROM memories WHERE text = 'I live in Paris.'").fetchall()[0][0]
+        assert made and all(gone not in sources for (sources,) in made)
+    with open_database({"consolidation": {"supersede": False}}) as con:
+        con.remember(told("My rent is 900 euros.", "My rent is now 950 euros.", session_id="t"))
+        con.consolidate()
+        assert list(over(con)) == ["I live in Paris."]
+
+
+def test_nobody_says_anything_about_another_user_or_what_is_trusted_more(open_database: Open) -> None:
+    with open_database({"trust": {"sources": {"web:*": 0.3}}}) as con:
+        con.remember(told("My phone number is 555-1234.", user_id="ada"))
+        con.remember(told("x", "My phone number is 555-9876.", user_id="bo"))
+        con.remember(told("x y", "My new phone number is 666-6666.", user_id="ada", source="web:evil"))
+        assert con.supersede() == []
+    with open_database(user_id="ada") as con:
+        con.remember(told("x y z", "My phone number is 555-0000.")[1])
+        assert len(con.supersede()) == 1
+    with open_database(source="web:evil") as con, pytest.raises(aios_db.NotSupportedError):
+        con.supersede()
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("I went to Paris.", "I went to Rome."),
+        ("I live in Paris.", "Do you live in Berlin?"),
+        ("I live in Paris.", "I might move to Berlin."),
+        ("I live in Paris.", "I used to live in Berlin."),
+        ("I live in Paris.", "If I lived in Berlin I would cycle."),
+        ("I live in Paris.", "I live in the north of Paris."),
+        ("I have a dog named Rex.", "I have a cat named Tom."),
+        ("My sister lives in Oslo.", "My brother lives in Graz."),
+        ("Ada works at Globex.", "Bo works at Acme."),
+        ("The meeting is on Tuesday.", "The meeting is in room 12."),
+        ("The train to Oslo leaves at 9:00.", "The train to Graz now leaves at 8:00."),
+        ("My old phone number is 555-1234.", "My phone number is 555-9876."),
+        ("The cat is hungry.", "The cat is asleep."),
+    ],
+)
+def test_in_doubt_nothing_is_noted(open_database: Open, older: str, newer: str) -> None:
+    vectors = [[1.0] + [0.0] * 383, [0.0] * 383 + [1.0]]
+    with open_database() as con:
+        con.remember(
+            [
+                {**row, "text_embedding": vector}
+                for row, vector in zip(told(older, newer), vectors, strict=True)
+            ]
+        )
+        assert con.supersede(dry_run=True) == []
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("Bo's office is in room 12.", "Bo's office is now room 14."),
+        ("The weekly meeting is on Tuesday at 3 pm.", "The weekly meeting has been moved to Thursday."),
+        ("The project deadline is 12 May.", "The project deadline was pushed back to 20 May."),
+        ("Our CEO is Jane Roe.", "Our new CEO is John Smith."),
+        ("I'm vegetarian.", "I became a vegan in May."),
+        ("I work at Acme Corp.", "I no longer work at Acme Corp."),
+        ("The choir sings every Monday.", "The choir now sings on Friday."),
+        ("My favourite colour is blue.", "My favorite color is now green."),
+    ],
+)
+def test_changes_in_other_words(open_database: Open, older: str, newer: str) -> None:
+    vectors = [[1.0] + [0.0] * 383, [0.0] * 383 + [1.0]]
+    with open_database() as con:
+        con.remember(
+            [
+                {**row, "text_embedding": vector}
+                for row, vector in zip(told(older, newer), vectors, strict=True)
+            ]
+        )
+        [found] = con.supersede(dry_run=True)
+        assert con.get(found.memory_id).text == older and con.get(found.superseded_by).text == newer  # type: ignore[union-attr]
+
+
+def test_facts_and_who_says_i() -> None:
+    assert facts_of("Ada: I moved to Lisbon with my sister.") == [Fact("ada", "home", "lisbon")]
+    assert facts_of("I moved to Lisbon.", "Ada") == [Fact("ada", "home", "lisbon")]
+    assert facts_of("I no longer live in Paris.") == [Fact("i", "home", "paris", gone=True)]
+    assert wording_of("The choir now sings on Friday.").changes  # type: ignore[union-attr]
+    assert wording_of("One. Two.") is None
+
+
+def test_by_hand(open_database: Open) -> None:
+    with open_database() as con:
+        one, other = con.remember(["The key is under the pot.", "The key is with Bo."])
+        con.update(one, superseded_by=other, valid_until="2024-05-01")
+        memory = con.get(one)
+        assert memory is not None and memory.valid_until == datetime(2024, 5, 1, tzinfo=timezone.utc)
+        assert [hit.text for hit in con.recall("Where is the key?", 1)] == ["The key is with Bo."]

@@ -17,6 +17,7 @@ from aios_db.lifecycle.llm.client import Client, client_of
 from aios_db.lifecycle.llm.protocol import Request, Unusable
 from aios_db.lifecycle.salience import invented
 from aios_db.schema.config import LlmConfig
+from aios_db.store.framed_log import FramedLog
 
 Open = Callable[..., aios_db.Connection]
 PROVIDERS = ("ollama", "openai", "claude")
@@ -130,9 +131,9 @@ def test_it_is_recorded_which_memories_were_sent_where_and_no_text(tmp_path: Pat
     with serving(lambda _: GOOD, "500") as (url, _):
         client("ollama", url, tmp_path).ask(REQUEST)
     file = tmp_path / "llm_requests.log"
-    found = [
-        json.loads(line[8:]) for line in file.read_bytes()[24:].replace(b"}", b"}\n").split(b"\n") if line
-    ]
+    records: list[bytes] = []
+    FramedLog(file, records.clear, records.append).catch_up()
+    found = [json.loads(each) for each in records]
     assert [each["ended"] for each in found] == ["status 500 Internal Server Error", "answered"]
     assert found[1]["memory_ids"] == ["m1", "m2"] and found[1]["endpoint"].startswith(url)
     assert (found[1]["model"], found[1]["input_tokens"]) == ("ollama:m", 120)

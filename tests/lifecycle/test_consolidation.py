@@ -125,7 +125,8 @@ def test_undoing_gives_compressed_memories_their_vectors_again(con: aios_db.Conn
     con.undo_consolidation(report)
     after = stored(con)
     assert after["text_code"].null_count == len(after) == 15 and after["text_embedding"].null_count == 0
-    same = [name for name in before.column_names if name != "text_embedding"]
+    apart = ("text_embedding", "association_links")  # made again, to the last bits of rounding; derived
+    same = [name for name in before.column_names if name not in apart]
     assert after.select(same) == before.select(same)
 
 

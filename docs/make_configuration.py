@@ -41,6 +41,13 @@ its place (`aios.yaml:3: cpu.threads`, `$AIOS_CPU__THREADS`) and the value it wo
 `aios config show` prints the effective values and where each comes from, `aios config check` what cannot be
 used, `aios config schema` a JSON Schema, against which editors check a file.
 
+Files of the older system are read, too: `cpu.use_compile`, `cpu.use_ipex`, `cpu.num_threads`, `gpu.use_amp`,
+`gpu.vram_threshold`, `quantization.quant_type`, `quantization.calibration_method`,
+`quantization.sensitive_layers`, `consolidation.time_based_schedule`, `consolidation.pressure_threshold_mb`,
+`consolidation.llm_provider`, `consolidation.llm_model`, `consolidation.llm_endpoint`,
+`federation.enable_delta_sync`, `federation.delta_threshold` and the like stand for the keys that do the same
+here (`aios_db/config/legacy.py`); `aios config show` says which.
+
 This page is made by `docs/make_configuration.py` from `schema/config.py`.
 """
 

@@ -415,6 +415,18 @@ class LoggingConfig:
 
 
 @dataclass(frozen=True)
+class FederationConfig:
+    """How `aios federation` sends cards, where its options do not say."""
+
+    delta_sync: bool = True
+    """Send what changed since a version that both sides have; off sends cards whole."""
+    density: Share = 0.0
+    """Send this share of the changed numbers, the largest, and owe the rest; 0 sends the change exactly."""
+    bits: Annotated[int, Range(1, 8)] = 2
+    """Of each number that is sent with a `density`."""
+
+
+@dataclass(frozen=True)
 class TelemetryConfig:
     """What is recorded of operations: the view `metrics`, spans of OpenTelemetry, Prometheus."""
 
@@ -445,6 +457,7 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    federation: FederationConfig = field(default_factory=FederationConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
 

@@ -123,9 +123,11 @@ def _with_sparsity(command: Command) -> Command:
     for option in (
         click.option("--samples", type=click.IntRange(1), default=1, help="Its weight in an average."),
         click.option(
-            "--density", type=float, help="Send this share of the changed numbers; default all, exactly."
+            "--density",
+            type=float,
+            help="Send this share of what changed; default federation.density.",
         ),
-        click.option("--bits", type=int, default=2, help="Of each number that is sent: 8, 4, 2 or 1."),
+        click.option("--bits", type=int, help="Of each number that is sent: 8, 4, 2 or 1."),
     ):
         command = option(command)
     return command
@@ -143,13 +145,13 @@ def push(
     name: str,
     samples: int,
     density: float | None,
-    bits: int,
+    bits: int | None,
     as_json: bool,
     **server: Any,
 ) -> None:
     """Send the head of the card NAME to the server at LOCATION."""
     with _client(session, **server) as client:
-        report = client.push(name, samples=samples, sparsity=_sparsity(density, bits))
+        report = client.push(name, samples=samples, **_how(session, density, bits))
     _print_report(report, as_json)
 
 
@@ -174,12 +176,12 @@ def pull(session: Session, /, name: str, wait: int, as_json: bool, **server: Any
 @click.argument("name")
 @click.pass_obj
 def sync(
-    session: Session, /, *, name: str, wait: int, samples: int, density: float | None, bits: int,
+    session: Session, /, *, name: str, wait: int, samples: int, density: float | None, bits: int | None,
     as_json: bool, **server: Any,
 ) -> None:  # fmt: skip
     """Push the card NAME to the server at LOCATION, and pull what it makes of it."""
     with _client(session, **server) as client:
-        report = client.sync(name, samples=samples, sparsity=_sparsity(density, bits), wait_s=wait)
+        report = client.sync(name, samples=samples, wait_s=wait, **_how(session, density, bits))
     _print_report(report, as_json)
 
 
@@ -214,6 +216,15 @@ def _client(session: Session, location: str, **server: Any) -> Iterator[Federati
         ) as client,
     ):
         yield client
+
+
+def _how(session: Session, density: float | None, bits: int | None) -> dict[str, Any]:
+    """Return how a change is sent: as the options say, else as the configuration does."""
+    configured = session.config().federation
+    if density is None and not configured.delta_sync:
+        return {"whole": True}
+    share = density if density is not None else configured.density or None
+    return {"sparsity": _sparsity(share, bits or configured.bits)}
 
 
 def _sparsity(density: float | None, bits: int) -> Sparsity | None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aios_db.config.files import Setting, find_file, read_file
+from aios_db.config.files import find_file, read_file
+from aios_db.config.legacy import Setting, translated
 from aios_db.config.values import ROOT, as_text, describe_type, keys, parse_setting, sections, show
 from aios_db.schema.config import Config
 from aios_db.schema.errors import ConfigError
@@ -130,16 +131,17 @@ def loaded(
     values: dict[str, dict[str, Any]] = {}
     places: dict[tuple[str, str], str] = {}
     for setting in settings:
-        section = values.setdefault(setting.section, {})
         try:
-            section[setting.key] = parse_setting(setting.section, setting.key, setting.value)
+            for each in translated(setting):
+                value = parse_setting(each.section, each.key, each.value)
+                values.setdefault(each.section, {})[each.key] = value
+                places[each.section, each.key] = each.place
         except ValueError as error:
             if setting.place.startswith(_GIVEN):
                 raise ConfigError(f"{setting.place}: {error}") from None
-            kept = "the file's value" if setting.key in section else "the default"
+            known = setting.key in values.get(setting.section, {})
+            kept = "the file's value" if known else "the default"
             problems.append(f"{setting.place}: {error}; using {kept}")
-        else:
-            places[setting.section, setting.key] = setting.place
     return Loaded(_build(values), file, places, tuple(problems))
 
 

@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from aios_db.config.legacy import SECTIONS, Setting
 from aios_db.config.values import ROOT, sections, show
 from aios_db.schema.errors import ConfigError
 
@@ -20,15 +21,6 @@ log = logging.getLogger("aios_db.config")
 NAME = "aios.yaml"
 VARIABLE = "AIOS_CONFIG"
 _LARGEST = 1 << 20  # bytes; a configuration is some hundreds
-
-
-class Setting(NamedTuple):
-    """One value as found: where it stands, and its unparsed content."""
-
-    place: str
-    section: str
-    key: str
-    value: object
 
 
 def find_file(
@@ -87,7 +79,7 @@ def read_file(file: Path, problems: list[str]) -> Iterator[Setting]:
         return
     for line, name, node in pairs:
         place = f"{file}:{line}: {name}"
-        if not name or name not in sections():
+        if not name or name not in (SECTIONS | sections().keys()):
             yield Setting(place, ROOT, name, _value(node))
         elif (inner := _pairs(node)) is not None:
             for inner_line, key, value in inner:
@@ -111,7 +103,7 @@ def _pairs(node: yaml.Node) -> list[tuple[int, str, yaml.Node]] | None:
 
 
 def _value(node: yaml.Node) -> object:
-    """Return a text, a section of texts, or an empty list for any list.
+    """Return a text, a section of texts, or a list of texts.
 
     What is nested deeper is not followed: through aliases a few lines of YAML can grow to gigabytes.
     """
@@ -120,7 +112,7 @@ def _value(node: yaml.Node) -> object:
     if isinstance(node, yaml.ScalarNode):
         return str(node.value)
     if isinstance(node, yaml.SequenceNode):
-        return []
+        return [str(each.value) for each in node.value if isinstance(each, yaml.ScalarNode)]
     return {
         str(key.value): str(value.value) if isinstance(value, yaml.ScalarNode) else []
         for key, value in node.value

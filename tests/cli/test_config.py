@@ -390,3 +390,73 @@ def test_a_changed_file_is_a_usable_configuration_and_each_fault_is_logged(tmp_p
         value = getattr(getattr(found.config, section) if section else found.config, key)
         assert key in text.splitlines()[line - 1] or "\\" in text
         assert type(value) is type(getattr(sections()[section](), key))
+
+
+OLDER = """\
+device:
+  target: cpu
+cpu:
+  use_compile: true
+  use_ipex: false
+  num_threads: 4
+gpu:
+  use_amp: false
+  vram_threshold: 0.8
+quantization:
+  quant_type: int2
+  calibration_method: gptq
+  sensitive_layers: [embeddings, pooler]
+consolidation:
+  time_based_schedule: "0 2 * * *"
+  pressure_threshold_mb: 512
+  llm_provider: anthropic
+  llm_model: a-model
+  llm_endpoint: http://127.0.0.1:1
+federation:
+  enable_delta_sync: true
+  delta_threshold: 0.05
+"""
+
+
+def test_a_file_of_the_older_system_means_the_same(load):
+    config, errors = load(OLDER)
+    assert not errors
+    assert (config.device.target, config.device.amp, config.device.vram_threshold) == ("cpu", False, 0.8)
+    assert (config.cpu.backend, config.cpu.threads) == ("compile", 4)
+    assert (config.quantization.target, config.quantization.method) == ("int2", "gptq")
+    assert config.quantization.keep_fp16 == "embeddings, pooler"
+    assert config.consolidation.schedule == "0 2 * * *"
+    assert config.consolidation.pressure_bytes == 512_000_000
+    assert (config.llm.provider, config.llm.model) == ("claude", "a-model")
+    assert config.llm.base_url == "http://127.0.0.1:1"
+    assert (config.federation.delta_sync, config.federation.density) == (True, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("gpu: {use_amp: perhaps}", "c.yaml:1: gpu.use_amp: must be true or false"),
+        ("cpu: {use_compile: 3}", "c.yaml:1: cpu.use_compile: must be true or false"),
+        (
+            "consolidation:\n  pressure_threshold_mb: much",
+            "c.yaml:2: consolidation.pressure_threshold_mb: must be",
+        ),
+        ("gpu: {no_such: 1}", "c.yaml:1: gpu.no_such: there is no section 'gpu'"),
+        ("gpu: 3", "c.yaml:1: gpu: "),
+    ],
+)
+def test_what_does_not_fit_an_older_name_is_logged_under_it(load, text, error):
+    config, errors = load(text)
+    assert (
+        config == Config()
+        and len(errors) == 1
+        and errors[0].removeprefix("invalid configuration: ").startswith(error)
+    )
+
+
+def test_an_older_name_is_read_from_the_environment(load):
+    config, errors = load(
+        "device: {amp: true}", AIOS_GPU__USE_AMP="false", AIOS_QUANTIZATION__CALIBRATION_METHOD="mixed"
+    )
+    assert not errors and not config.device.amp
+    assert (config.quantization.method, config.quantization.mixed_precision) == ("gptq", True)

@@ -21,6 +21,8 @@ LLM_REQUESTS = "llm_requests.log"
 """Which memories were sent to a language model."""
 CONSOLIDATOR = "consolidator.lock"
 """Held by the one consolidator that runs."""
+MEDIA_READ = "media.read"
+"""Which contents of files that memories name their writers have read."""
 OWED = "links.owed"
 """Links that an undo is about to write."""
 

@@ -164,6 +164,12 @@ def _model(config: Config) -> str:
     return f"{directory.name}@{digest[:12]} in {directory.path}"
 
 
+def _joint(con: aios_db.Connection) -> str:
+    """Open the space of text, sound and picture, whose weights lie outside of the database."""
+    active = con.store.joint.active()
+    return "none was fitted" if active is None else f"{active.version} of {', '.join(active.space.encoders)}"
+
+
 def _cards(con: aios_db.Connection) -> str:
     """Read the head of each card, and compare it with its hash."""
     from aios_db.federation.library import CardLibrary
@@ -238,6 +244,7 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
             )
         yield _checked("recall", lambda: _recall(con))
         yield _checked("cards", lambda: _cards(con))
+        yield _checked("joint space", lambda: _joint(con))
     writable = os.access(session.path, os.W_OK)
     yield Finding("writable", "ok" if writable else "note", str(writable).lower())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -71,14 +72,19 @@ def read_media(given: bytes | str, reach: Reach) -> bytes:
     if parsed.scheme and len(parsed.scheme) > 1 and parsed.scheme != "file":  # one letter is a drive
         raise DataError(f"{given[:200]!r} is no local file; download it, and give its bytes or its path")
     path = Path(unquote(parsed.path) if parsed.scheme == "file" else given).expanduser()
-    reach.check_path(path)
     try:
-        if not path.is_file():
+        real = path.resolve()
+        reach.check_path(real)
+        if not real.is_file():
             raise DataError(f"{path} is no file")
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path} has {path.stat().st_size:,} bytes, and the most is {MAX_BYTES:,}")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
+        with real.open("rb") as file:
+            opened = os.fstat(file.fileno())
+            if path.resolve() != real or not os.path.samestat(opened, real.stat()):
+                raise DataError(f"{path} was exchanged while it was read")
+            if opened.st_size > MAX_BYTES:
+                raise DataError(f"{path} has {opened.st_size:,} bytes, and the most is {MAX_BYTES:,}")
+            return file.read(MAX_BYTES)
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 

@@ -27,7 +27,7 @@ BATCH = 256
 _LAST = 64  # as few as this are embedded while the write lock is held
 _READ = (
     KEY, "content_hash", "title", "text", "text_embedding", "media", "media_uri", "media_type", "audio",
-    "audio_uri",
+    "audio_uri", "user_id", "agent_id",
 )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from aios_db.joint.encoders import Encoders
 from aios_db.joint.media import media_type_of, tried
-from aios_db.schema.errors import DataError, Error, ProgrammingError
+from aios_db.joint.reads import MediaReads, key_of
+from aios_db.schema.errors import DataError, Error, ModelNotFoundError, ProgrammingError
 from aios_db.schema.modalities import BITS, version_number
 from aios_db.security.restrictions import Restrictions
 
@@ -63,6 +64,8 @@ class Joint:
         Finds the weights of the active version.
     table
         Returns the newest `weight_versions`, or None where it cannot be read.
+    reads
+        What writers have read of the files that memories name.
     """
 
     def __init__(
@@ -71,12 +74,41 @@ class Joint:
         encoders: Encoders,
         versions: WeightVersions,
         table: Callable[[], lance.LanceDataset | None],
+        reads: MediaReads,
     ) -> None:
         self.encoders = encoders
+        self._reads = reads
+        self._told_of: str | None = None
         self._store, self._versions, self._table = store, versions, table
         self._lock = threading.Lock()
         self._seen = -1
         self._active: Active | None = None
+
+    def usable(self) -> Active | None:
+        """Return the space in use; None, and logged once, where its weights are lost: words do without it."""
+        try:
+            return self.active()
+        except Error as error:
+            if str(error) != self._told_of:
+                self._told_of = str(error)
+                log.warning("words are used alone: %s", error, extra={"event": "joint_space_lost"})
+            return None
+
+    def note_files(self, rows: pa.Table) -> None:
+        """Read the files that written memories name, as far as their writer may, and note what they hold.
+
+        Only what was noted is put into a space, then and later, see `aios_db.joint.reads`.
+        """
+        if rows["media_uri"].null_count == rows["audio_uri"].null_count == len(rows):
+            return
+        users, agents = rows["user_id"].to_pylist(), rows["agent_id"].to_pylist()
+        items = _items_of(rows)
+        self._reads.note(
+            key_of(users[place], agents[place], given, content)
+            for modality in ("image", "audio")
+            for given, _, place in items[modality]
+            if isinstance(given, str) and isinstance(content := tried(given, self._store.restrictions), bytes)
+        )
 
     def active(self) -> Active | None:
         """Return the space in use; None where none was fitted.
@@ -84,7 +116,7 @@ class Joint:
         Raises
         ------
         ModelNotFoundError
-            Its weights are not on this machine.
+            Its weights are not on this machine, or damaged.
         """
         table = self._table()
         if table is None:
@@ -105,7 +137,7 @@ class Joint:
 
         A medium that cannot be read is logged and left out; its memory has the rest.
         """
-        active = self.active()
+        active = self.usable()
         if active is None:
             return rows
         made = pc.fill_null(pc.equal(rows["joint_weight_version"], active.version), False)
@@ -197,7 +229,7 @@ class Joint:
             As `embed`.
         """
         asks_media = image is not None or audio is not None
-        active = self._required() if asks_media else self.active()
+        active = self._required() if asks_media else self.usable()
         if active is None:
             return None
         parts = self._features(active, {"image": [image], "audio": [audio]}, strict=True)[0]
@@ -234,7 +266,14 @@ class Joint:
     def _load(self, version: str, path: str) -> Active:
         from aios_db.engine.fusion.files import load_space
 
-        space, _ = load_space(self._versions.located(version, path))
+        try:
+            space, _ = load_space(self._versions.located(version, path))
+        except Error as error:
+            raise ModelNotFoundError(
+                f"the joint space {version} cannot be used, so that no picture or sound is found or "
+                f"asks: {error}. Put its model directory, {path}, back, or fit the space again with "
+                "aios fusion fit or con.fit_fusion(pairs); words are found meanwhile"
+            ) from error
         return Active(space, version)
 
     def _required(self) -> Active:
@@ -310,8 +349,11 @@ class Joint:
                     wordy = [given for given, vector, _ in items if vector is None]
                     made_now = iter(self._read(modality, wordy) if wordy else ())
                     read = [next(made_now) if vector is None else vector for vector in told]
-                else:
+                elif modality == "text":
                     read = self._read(modality, [given for given, _, _ in items])
+                else:
+                    contents = [self._noted(rows, given, place) for given, _, place in items]
+                    read = self.encoders.read(modality, contents)
             except Error as error:
                 log.warning("%d memories have no %s in the joint space: %s", len(items), modality, error)
                 continue
@@ -325,6 +367,19 @@ class Joint:
                 elif made is not None:
                     found[place][modality] = made
         return found
+
+    def _noted(self, rows: pa.Table, given: bytes | str, place: int) -> bytes | DataError:
+        """Return the bytes of a memory's medium; of a file only what its writer read."""
+        content = tried(given, self._store.restrictions)
+        if isinstance(given, bytes) or isinstance(content, DataError):
+            return content
+        user, agent = (rows[name][place].as_py() for name in ("user_id", "agent_id"))
+        if key_of(user, agent, given, content) in self._reads:
+            return content
+        return DataError(
+            f"{given} was not read when the memory was written, or has changed since: update its "
+            "media_uri or audio_uri, or give the bytes"
+        )
 
     def _read(self, modality: str, items: Sequence[bytes | str]) -> list[NDArray[np.float32] | DataError]:
         if modality == "text":

@@ -15,7 +15,17 @@ import pyarrow as pa
 
 from aios_db.migrations.tables import ensure_table
 from aios_db.schema import association_links, memories
-from aios_db.schema.database import BEGUN, CHANGES, FORMAT_VERSION, INDEX, LOCK, MARKER, RECALLS, table_path
+from aios_db.schema.database import (
+    BEGUN,
+    CHANGES,
+    FORMAT_VERSION,
+    INDEX,
+    LOCK,
+    MARKER,
+    MEDIA_READ,
+    RECALLS,
+    table_path,
+)
 from aios_db.schema.errors import OperationalError
 from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.security.permissions import DIRECTORY_MODE
@@ -31,7 +41,7 @@ from aios_db.version import __version__
 
 logger = logging.getLogger("aios_db.store")
 
-__all__ = ["INDEX", "LOCK", "RECALLS", "Marker", "Opened", "open_directory", "table_path"]
+__all__ = ["INDEX", "LOCK", "MEDIA_READ", "RECALLS", "Marker", "Opened", "open_directory", "table_path"]
 
 TABLES = (memories.TABLE, *BESIDE)
 # What a creation that was interrupted may leave; anything else means the directory is not ours.

@@ -15,6 +15,7 @@ import lance
 from filelock import FileLock, Timeout
 
 from aios_db.joint.encoders import Encoders
+from aios_db.joint.reads import MediaReads
 from aios_db.joint.space import Joint
 from aios_db.lifecycle.past_queries import PastQueries
 from aios_db.models.following import Following
@@ -110,6 +111,7 @@ class OpenDatabase:
             Encoders(config, lambda: self.encoder),
             self.versions,
             lambda: self._readable(weight_versions.TABLE),
+            MediaReads(path / layout.MEDIA_READ),
         )
         self._records: dict[str, lance.LanceDataset] = {}
         self._moving = threading.RLock()

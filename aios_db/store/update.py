@@ -35,6 +35,7 @@ _VECTOR = ("text_embedding", "text_weight_version")
 _JOINT = tuple(each.name for each in JOINT_FIELDS if each.name.startswith("joint_"))
 _SEEN = ("title", "text", "text_embedding", "media", "media_uri", "media_type", "audio", "audio_uri")
 """What the joint vector of a memory follows from."""
+_NAMED = tuple(name for name in _SEEN if name != "text_embedding")
 _READ = (*WRITABLE, *_JOINT, "text_weight_version", "modalities", "content_hash")
 _READ_ONLY = ("times", CODE_FIELD.name)
 
@@ -122,11 +123,28 @@ class Update:
         self.seen = seen
         for name in _JOINT:
             columns[name] = _cleared(columns[name], seen)
+        if made is not None:
+            other = [differs(made[name].combine_chunks(), columns[name]) for name in _NAMED]
+            places = np.flatnonzero(seen & ~np.logical_or.reduce(other))
+            for name in _JOINT:
+                values = made[name].combine_chunks().take(pa.array(places))
+                columns[name] = _replaced(columns[name], places, values)
         derived = derive(columns)
         columns["modalities"] = derived["modalities"]
         table = pa.table({**columns, "content_hash": derived["content_hash"]})
         hashes = self._identities(table, index, Stored(memories, index))
         return table.set_column(table.schema.get_field_index("content_hash"), "content_hash", hashes), wanting
+
+    def with_new_files(self, table: pa.Table) -> pa.Table:
+        """Return what `apply` returned without the paths of files that the update does not give."""
+        for name in ("media_uri", "audio_uri"):
+            kept = np.ones(len(table), np.bool_)
+            for ids, given in self._parts:
+                if name in given:
+                    kept[[self._place[each] for each in ids]] = False
+            column = _cleared(table[name].combine_chunks(), kept)
+            table = table.set_column(table.schema.get_field_index(name), name, column)
+        return table
 
     def _is_promoted(self, tiers: pa.Array) -> NDArray[np.bool_]:
         """Tell which compressed memories come into another tier, and are to have their vector again."""

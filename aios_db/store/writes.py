@@ -127,6 +127,7 @@ class Writes(Renewing):
         distinct = with_source(distinct, entry, distinct["external_id"].is_valid().combine_chunks())
         self.refresh()
         look = self._look(distinct, entry, fold=fold)
+        self.joint.note_files(distinct)
         distinct = embed_missing(distinct, look.wanting, lambda: self.encoder)
         distinct = self.joint.complete(distinct, look.joining)
         with self._changing("remember", "writing memories to") as draft:
@@ -182,6 +183,8 @@ class Writes(Renewing):
             return 0
         self.refresh()
         changed = embed_missing(*update.apply(self.memories, self.index), lambda: self.encoder)
+        self.joint.note_files(update.with_new_files(changed))
+        changed = self.joint.complete(changed, update.seen)
         with self._changing("update", "changing memories of") as draft:
             if self._encoder is not None:
                 self._following.follow(self.memories, self._encoder)

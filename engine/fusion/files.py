@@ -52,13 +52,14 @@ def load_space(directory: Path) -> tuple[JointSpace, str]:
     Raises
     ------
     WeightsError
-        A file cannot be read, or is not that of a joint space.
+        A file cannot be read, has changed since it was written, or is not that of a joint space.
     NotSupportedError
         It is another kind of model.
     """
     model = ModelDirectory.open(directory)
     with WeightFile(model.weights) as file:
         require_kind(model, file, JOINT)
+        file.verify()
         try:
             return _space(
                 model.config, {name: np.asarray(file.array(name), np.float64) for name in file.layers}

@@ -9,36 +9,32 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import uuid_utils
 from numpy.typing import NDArray
 
 from aios_db.lifecycle.log import Consolidation, ConsolidationLog
-from aios_db.lifecycle.principles import KIND, Principle, rows_of
+from aios_db.lifecycle.principles import Principle, Source, rows_of
+from aios_db.lifecycle.quoting import ARCHIVED, SHORT, Quoting
 from aios_db.observing.recorder import measured
-from aios_db.schema import association_links
 from aios_db.schema.changes import UndoReport
 from aios_db.schema.consolidation_log import TABLE
 from aios_db.schema.consolidations import Report, Supersession
 from aios_db.schema.errors import ProgrammingError
-from aios_db.schema.memories import CODE_FIELD
-from aios_db.schema.sources import CONSOLIDATION
 from aios_db.search.index import SearchIndex
-from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
 from aios_db.store.commit import commit
 from aios_db.store.embedding import embed_missing
-from aios_db.store.erasing import Erasing
 from aios_db.store.rows import check_lengths, complete, normalise
-from aios_db.store.selection import Selection
 from aios_db.store.turns import Turns, content_identities
 
 logger = logging.getLogger("aios_db.lifecycle")
 
-ARCHIVED, SHORT = "archived", "short"
+
+_PLANNED = ("derived_from", "valid_until", "expires_at")
+"""What `consolidation_plan` wants to be NULL."""
 
 
-class Consolidating(Erasing):
+class Consolidating(Quoting):
     """Consolidations: each is one commit of memories, one of links, and a row in their log."""
 
     @property
@@ -204,40 +200,6 @@ class Consolidating(Erasing):
 
     # Inside
 
-    def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
-        """Delete memories and the principles that quote them; what else those were made of is short-term."""
-        rows = chosen.rows(self.memories, self.index)
-        names = self.index.memory_ids(rows).to_pylist()
-        quoting = self._principles_of(names)
-        if not quoting:
-            super()._forget(chosen, draft, confirm=confirm)
-            return
-        super()._forget(Selection(memory_ids=[*names, *quoting]), draft, confirm=confirm)
-        left = {name for sources in quoting.values() for name in sources} - set(names)
-        self._bring_back(sorted(left), draft)
-
-    def _principles_of(self, memory_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Return the principles that consolidations made of some memories, each with all its sources."""
-        if not memory_ids or association_links.TABLE in self.damaged:
-            return {}
-        made = (pc.field("kind") == "derived_from") & pc.field("target_id").isin(list(memory_ids))
-        names = self.links.to_table(columns=["source_id"], filter=made)["source_id"].unique().to_pylist()
-        found = self.index.find_ids(names)
-        rows = self.memories._take_rows(
-            found[found >= 0].tolist(), columns=["memory_id", "kind", "source", "derived_from"]
-        )
-        return {
-            row["memory_id"]: row["derived_from"]
-            for row in rows.to_pylist()
-            if (row["kind"], row["source"]) == (KIND, CONSOLIDATION)
-        }
-
-    def _bring_back(self, memory_ids: Sequence[str], draft: Draft) -> None:
-        """Put archived memories into the short tier."""
-        rows, back = self._short_again(memory_ids)
-        self._written(memories_=commit(self.memories, None, rows, back))
-        draft.updated += len(rows)
-
     def _principle_rows(self, principles: Sequence[Principle], consolidation_id: str) -> pa.Table:
         rows = normalise(rows_of(principles, consolidation_id), self.dimension)
         check_lengths(dict(zip(rows.column_names, rows.columns, strict=True)), self._most_bytes)
@@ -256,18 +218,7 @@ class Consolidating(Erasing):
 
     def _still_as_planned(self, principles: Sequence[Principle], rows: pa.Table) -> NDArray[np.bool_]:
         """Tell of which principles all sources are what they were, and that none says the same already."""
-        planned = {
-            each.memory_id: each.content_hash for every in principles for each in every.cluster.sources
-        }
-        found = self.index.find_ids(list(planned))
-        stored = self.memories._take_rows(
-            found[found >= 0].tolist(), columns=["memory_id", "content_hash", "tier"]
-        ).to_pylist()
-        same = {
-            each["memory_id"]
-            for each in stored
-            if each["tier"] == SHORT and each["content_hash"] == planned[each["memory_id"]]
-        }
+        same = self._unchanged([each for every in principles for each in every.cluster.sources])
         new = self.index.find_content(rows["content_hash"].to_pylist()) < 0
         seen: set[str] = set()
         kept = np.zeros(len(principles), np.bool_)
@@ -276,6 +227,24 @@ class Consolidating(Erasing):
             kept[number] = new[number] and ids <= same and ids.isdisjoint(seen)
             seen |= ids if kept[number] else set()
         return kept
+
+    def _unchanged(self, sources: Sequence[Source]) -> set[str]:
+        """Return which memories are what they were when they were read, and may be consolidated still."""
+        found = self.index.find_ids([each.memory_id for each in sources])
+        there = found[found >= 0]
+        columns = [*_PLANNED, "content_hash", "tier", "pinned"]
+        rows = self.memories._take_rows(there.tolist(), columns=["memory_id", *columns]).to_pylist()
+        now = {
+            row["memory_id"]: (row["content_hash"], share)
+            for row, share in zip(rows, self.index.trust(there).tolist(), strict=True)
+            if row["tier"] == SHORT and not row["pinned"] and all(row[name] is None for name in _PLANNED)
+        }
+        held = self.index.held()
+        return {
+            each.memory_id
+            for each in sources
+            if now.get(each.memory_id) == (each.content_hash, each.trust) and each.memory_id not in held
+        }
 
     def _commit_principles(self, new: pa.Table, entry: Consolidation, draft: Draft) -> None:
         rows = self.index.find_ids(entry.sources)
@@ -302,34 +271,6 @@ class Consolidating(Erasing):
         draft.updated, draft.deleted = len(rows), len(principles)
         self._unlink_gone(entry.principles, draft)
 
-    def _short_again(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
-        """Return which of some memories are archived, and what changes as they come into the short tier.
-
-        What was compressed is embedded again, as by any way out of that tier.
-        """
-        found = self.index.find_ids(list(memory_ids))
-        columns = [
-            "memory_id",
-            "tier",
-            "title",
-            "text",
-            "text_embedding",
-            "text_weight_version",
-            CODE_FIELD.name,
-        ]
-        stored = self.memories._take_rows(found[found >= 0].tolist(), columns=columns).combine_chunks()
-        archived = pc.equal(stored["tier"], ARCHIVED).combine_chunks()
-        stored, rows = stored.filter(archived), found[found >= 0][archived.to_numpy(zero_copy_only=False)]
-        back = {"tier": pa.array([SHORT] * len(rows), pa.string())}
-        compressed = stored[CODE_FIELD.name].is_valid().to_numpy().astype(bool)
-        if compressed.any():
-            stored = embed_missing(stored, compressed, lambda: self.encoder)
-            back |= {
-                name: stored[name].combine_chunks() for name in ("text_embedding", "text_weight_version")
-            }
-            self._pending.relinked(stored["memory_id"].filter(pa.array(compressed)).to_pylist())
-        return rows, back
-
     def _refuse_changed(self, principles: NDArray[np.int64], consolidation_id: str) -> None:
         stored = self.memories._take_rows(principles.tolist(), columns=["memory_id", "metadata"]).to_pylist()
         for each in stored:
@@ -338,12 +279,6 @@ class Consolidating(Erasing):
                     f"the principle {each['memory_id']} was changed by hand since consolidation "
                     f"{consolidation_id}: forget it, or put its metadata back, and undo again"
                 )
-
-    def _unlink_gone(self, memory_ids: Sequence[str], draft: Draft) -> None:
-        links, found = links_.delete_at(self.links, pa.array(memory_ids, pa.string()))
-        self._written(links=links)
-        draft.links += len(found)
-        self._pending.relinked(found.unique().to_pylist())
 
     def _settle(self) -> None:
         """Say in the log what became of consolidations whose process was ended; under the write lock."""

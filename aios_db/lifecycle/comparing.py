@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ _RECALL = "SELECT memory_id, derived_from FROM recall(?, filter := ?, k := {})"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Evidence recall: of what past queries found, the share that `recall` finds."""
+    """Evidence recall: of what past queries found of an owner's memories, the share that `recall` finds."""
 
     queries: int
     found: int
@@ -60,8 +60,8 @@ def compare(
 ) -> Comparison:
     """Return how recall does now, and with a consolidation.
 
-    A memory that a query had found counts as found when it is returned, or a principle that is derived
-    from it.
+    A memory that a query had found counts as found when it is returned, or as long as it is stored, when a
+    principle that is derived from it is. What was found of other owners does not count.
 
     Parameters
     ----------
@@ -75,17 +75,9 @@ def compare(
         Those whose findings that are gone by now do not count.
     """
     store.refresh()
-    asked = [
-        (each, still)
-        for each in queries
-        if (
-            still := [
-                name
-                for name, row in zip(each.found, store.index.find_ids(each.found), strict=True)
-                if row >= 0
-            ]
-        )
-    ]
+    cluster = principles[0].cluster
+    own = _own(store, queries, (cluster.user_id, cluster.agent_id))
+    asked = [(each, still) for each in queries if (still := [name for name in each.found if name in own])]
     if not asked:
         return NOTHING_ASKED
     sources = [each.memory_id for principle in principles for each in principle.cluster.sources]
@@ -94,13 +86,13 @@ def compare(
     return Comparison(len(asked), sum(len(still) for _, still in asked), before, after)
 
 
-def of_owner(queries: Sequence[PastQuery], owner: Mapping[str, str | None]) -> list[PastQuery]:
-    """Return the queries that may see the memories of an owner."""
-    return [
-        each
-        for each in queries
-        if all(owner[name] is None or owner[name] == value for name, value in each.scope.items())
-    ]
+def _own(store: MemoryStore, queries: Sequence[PastQuery], owner: tuple[str | None, str | None]) -> set[str]:
+    """Return which memories that queries had found are there, and an owner's."""
+    rows = store.index.find_ids(list({name for each in queries for name in each.found}))
+    stored = store.memories._take_rows(
+        rows[rows >= 0].tolist(), columns=["memory_id", "user_id", "agent_id"]
+    ).to_pylist()
+    return {row["memory_id"] for row in stored if (row["user_id"], row["agent_id"]) == owner}
 
 
 def _found(store: MemoryStore, index: SearchIndex, asked: Sequence[tuple[PastQuery, list[str]]]) -> float:
@@ -111,8 +103,9 @@ def _found(store: MemoryStore, index: SearchIndex, asked: Sequence[tuple[PastQue
             rows = asking.table(
                 _RECALL.format(len(query.found)), [query.text, json.dumps(where) if where else ""]
             )
-            returned = set(rows[KEY].to_pylist())
-            returned.update(name for names in rows["derived_from"].to_pylist() for name in names or ())
+            quoted = [name for names in rows["derived_from"].to_pylist() for name in names or ()]
+            there = index.find_ids(quoted) >= 0
+            returned = {*rows[KEY].to_pylist(), *np.array(quoted, object)[there]}
             shares.append(sum(name in returned for name in wanted) / len(wanted))
     return float(np.mean(shares))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import uuid_utils
 
-from aios_db.lifecycle.comparing import Comparison, compare, of_owner
+from aios_db.lifecycle.comparing import Comparison, compare
 from aios_db.lifecycle.log import Consolidation
 from aios_db.lifecycle.planning import checked, planned
 from aios_db.lifecycle.principles import Cluster, Principle
@@ -85,7 +85,7 @@ def _consolidated(
     principles = writer.principles(clusters)
     owner = {"user_id": clusters[0].user_id, "agent_id": clusters[0].agent_id}
     rows = store.principle_rows(principles)
-    compared = compare(store, principles, rows, policy, of_owner(store.queries.sample(), owner))
+    compared = compare(store, principles, rows, policy, store.queries.sample())
     most = store.config.consolidation.max_loss
     entry = Consolidation(
         consolidation_id=str(uuid_utils.uuid7()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,15 @@ from aios_db.schema.sources import CONSOLIDATION
 
 KIND = "principle"
 TIER = "long"
+
+
+_NO_TEXT = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+"""White space, control characters, and what ends a line or turns its direction."""
+
+
+def flat(text: str) -> str:
+    """Return a text as a part of one line."""
+    return _NO_TEXT.sub(" ", text).strip()
 
 
 @dataclass(frozen=True)

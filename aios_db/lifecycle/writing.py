@@ -15,7 +15,7 @@ from aios_db.lifecycle.llm.client import Client, client_of
 from aios_db.lifecycle.llm.prompt import principle_of, prompt
 from aios_db.lifecycle.llm.protocol import Unusable
 from aios_db.lifecycle.planning import vectors_of
-from aios_db.lifecycle.principles import Cluster, Principle, Source
+from aios_db.lifecycle.principles import Cluster, Principle, Source, flat
 
 if TYPE_CHECKING:
     from aios_db.store.store import MemoryStore
@@ -88,7 +88,8 @@ class Writer:
 def quoted(source: Source, said: str) -> str:
     """Return what a memory says, with who said it and when."""
     when = f"{source.happened_at:%Y-%m-%d}"
-    return f"{source.speaker}, {when}: {said}" if source.speaker else f"{when}: {said}"
+    speaker = flat(source.speaker or "")
+    return f"{speaker}, {when}: {flat(said)}" if speaker else f"{when}: {flat(said)}"
 
 
 @contextmanager

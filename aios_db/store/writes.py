@@ -21,7 +21,7 @@ from aios_db.schema.sources import PYTHON
 from aios_db.search.source import Appended
 from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
-from aios_db.store.changes import NO_CHANGE
+from aios_db.store.changes import NO_CHANGE, Change
 from aios_db.store.commit import commit, delete
 from aios_db.store.confirming import check_confirmed
 from aios_db.store.embedding import embed_missing
@@ -199,7 +199,7 @@ class Writes(Renewing):
             self.scope.refuse_moves(update.stored, changed)
             change = update.change(changed)
             draft.updated = len(change.row_ids)
-            self._written(memories_=commit(self.memories, None, change.row_ids, change.columns))
+            self._write_change(None, change, draft)
             self._relink(*change.to_link(), draft)
         self._maintenance.notify()
         return len(update.memory_ids)
@@ -234,6 +234,9 @@ class Writes(Renewing):
     def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
         row_ids = chosen.rows(self.memories, self.index)
         self._refuse_beyond(row_ids, "delete")
+        self._delete(row_ids, draft, confirm=confirm)
+
+    def _delete(self, row_ids: NDArray[np.int64], draft: Draft, *, confirm: bool) -> None:
         if self.source is not None and len(row_ids):
             refuse_withdrawal(self.memories, self.index, self.source, row_ids)
         draft.deleted = len(row_ids)
@@ -246,6 +249,11 @@ class Writes(Renewing):
         self._written(links=links)
         draft.links = len(found)
         self._pending.relinked(found.unique().to_pylist())
+
+    def _write_change(self, new: pa.Table | None, change: Change, draft: Draft) -> None:
+        """Store rows, and change others, in one commit."""
+        written = commit(self.memories, new, change.row_ids, change.columns)
+        self._written(memories_=written, appended=Appended(memories=None if len(change.row_ids) else new))
 
     def _is_known(self, content_hash: str) -> bool:
         return bool(self.index.find_content([content_hash])[0] >= 0)
@@ -294,9 +302,8 @@ class Writes(Renewing):
             )
         ids[fresh] = [str(uuid_utils.uuid7()) for _ in range(int(fresh.sum()))]
         new = self._new(distinct.filter(pa.array(fresh)), ids[fresh].tolist(), given[fresh], entry)
-        written = commit(self.memories, new, change.row_ids, change.columns)
-        self._written(memories_=written, appended=Appended(memories=None if len(change.row_ids) else new))
         draft.added, draft.updated = len(new), len(change.row_ids)
+        self._write_change(new, change, draft)
         self._note_first(draft, new)
         if len(new):
             self._link(new, draft)

@@ -14,7 +14,7 @@ from typing import Any
 Say = Callable[[dict[str, Any]], Any]
 """What the model says to a request: an object, or a text that is to be one."""
 
-FAULTS = ("429", "500", "timeout", "truncated", "cut off", "refused")
+FAULTS = ("429", "500", "timeout", "truncated", "cut off", "refused", "no stream")
 
 
 @dataclass
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         text = said if isinstance(said, str) else json.dumps(said)
         if fault == "truncated":
             text = text[: len(text) // 2]
-        kind, content = self._answer(body, text)
+        kind, content = self._answer({**body, "stream": False} if fault == "no stream" else body, text)
         if fault == "cut off":
             self.send_response(200)
             self.send_header("Content-Type", kind)

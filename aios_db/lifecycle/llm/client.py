@@ -114,6 +114,12 @@ class Client:
             except Unusable as error:
                 self._note(request, str(error))
                 raise
+            except ProgrammingError:  # the configuration's
+                raise
+            except Exception as error:  # of a provider's library: whatever it is, the memories can be quoted
+                said = f"{self.model} failed: {type(error).__name__}"
+                self._note(request, said)
+                raise Unusable(said) from error
             else:
                 self._note(request, "answered", answer)
                 return answer

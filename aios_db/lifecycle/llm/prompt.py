@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios_db.lifecycle.llm.protocol import Request, Unusable
-from aios_db.lifecycle.principles import Cluster, Source
+from aios_db.lifecycle.principles import Cluster, Source, flat
 from aios_db.lifecycle.salience import invented
 from aios_db.provenance.patterns import suspicion
 
@@ -53,9 +53,11 @@ def principle_of(answer: Mapping[str, Any], cluster: Cluster) -> str:
     text, sources = answer.get("principle"), answer.get("sources")
     if not isinstance(text, str) or not isinstance(sources, list):
         raise Unusable("the answer is not of the schema")
-    text = " ".join(text.split())
+    text = flat(text)
     if not text:
         raise Unusable("the answer is empty")
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        raise Unusable("the answer has half a character")
     if len(text) > _LONGEST:
         raise Unusable(f"the answer has {len(text):,} characters, and the most is {_LONGEST:,}")
     if not sources or not all(type(each) is int and 1 <= each <= len(cluster.sources) for each in sources):

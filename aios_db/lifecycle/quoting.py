@@ -1,0 +1,152 @@
+"""The part of `MemoryStore` that has principles follow what they quote, as that is forgotten or changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from aios_db.lifecycle.principles import KIND
+from aios_db.schema.memories import CODE_FIELD
+from aios_db.schema.sources import CONSOLIDATION
+from aios_db.store import links as links_
+from aios_db.store.change_log import Draft
+from aios_db.store.changes import Change
+from aios_db.store.commit import commit
+from aios_db.store.embedding import embed_missing
+from aios_db.store.erasing import Erasing
+from aios_db.store.selection import Selection
+
+ARCHIVED, SHORT = "archived", "short"
+_VECTOR = ("text_embedding", "text_weight_version")
+
+
+class Quoting(Erasing):
+    """Principles are made of their sources.
+
+    What is forgotten, erased or reworded takes the principles that quote it along, and what else they were
+    made of is short-term again. A principle holds until the first of its sources does no longer.
+    """
+
+    def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
+        if chosen.memory_ids and self.source is None and replace(chosen, memory_ids=None) == Selection():
+            there = self.index.find_ids(list(chosen.memory_ids)) >= 0
+            deleted = [
+                each for each, known in zip(chosen.memory_ids, there.tolist(), strict=True) if not known
+            ]
+            quoting = self._principles_of(deleted)  # whose sources a consolidation deleted
+            chosen = Selection(memory_ids=[*chosen.memory_ids, *quoting])
+        super()._forget(chosen, draft, confirm=confirm)
+
+    def _delete(self, row_ids: NDArray[np.int64], draft: Draft, *, confirm: bool) -> None:
+        quoting = self._principles_of(self.index.memory_ids(row_ids).to_pylist(), but=row_ids)
+        super()._delete(np.union1d(row_ids, self.index.find_ids(list(quoting))), draft, confirm=confirm)
+        self._bring_back(sorted({name for sources in quoting.values() for name in sources}), draft)
+
+    def _write_change(self, new: pa.Table | None, change: Change, draft: Draft) -> None:
+        reworded = self._principles_of(self._named(change, "title", "text"), but=change.row_ids)
+        ended = self._principles_of(self._named(change, "valid_until"), but=change.row_ids)
+        ended = {name: sources for name, sources in ended.items() if name not in reworded}
+        if not reworded and not ended:
+            super()._write_change(new, change, draft)
+            return
+        gone = self.index.find_ids(list(reworded))
+        rows, columns = self._with_ends(change, ended)
+        self._written(memories_=commit(self.memories, new, rows, columns, gone=gone))
+        draft.updated, draft.deleted = draft.updated + len(ended), draft.deleted + len(gone)
+        self._unlink_gone(list(reworded), draft)
+        self._bring_back(sorted({name for sources in reworded.values() for name in sources}), draft)
+
+    def _named(self, change: Change, *columns: str) -> list[str]:
+        """Return the memories of which one of some columns changes."""
+        differing = [change.changed[each] for each in columns if each in change.changed]
+        if not differing:
+            return []
+        names: list[str] = self.index.memory_ids(change.row_ids[np.logical_or.reduce(differing)]).to_pylist()
+        return names
+
+    def _principles_of(
+        self, memory_ids: Sequence[str], but: NDArray[np.int64] | None = None
+    ) -> dict[str, list[str]]:
+        """Return the principles that consolidations made of some memories, each with all its sources.
+
+        Parameters
+        ----------
+        but
+            Rows that are left out.
+        """
+        if not memory_ids:
+            return {}
+        made = (pc.field("kind") == KIND) & (pc.field("source") == CONSOLIDATION)
+        rows = self.memories.to_table(columns=["memory_id", "derived_from"], filter=made, with_row_id=True)
+        wanted, left_out = set(memory_ids), set(() if but is None else but.tolist())
+        found = {
+            row["memory_id"]: row["derived_from"]
+            for row in rows.to_pylist()
+            if row["_rowid"] not in left_out and not wanted.isdisjoint(row["derived_from"] or ())
+        }
+        there = self.index.find_ids(list(found)) >= 0
+        return {
+            name: found[name] for name, is_there in zip(list(found), there.tolist(), strict=True) if is_there
+        }
+
+    def _with_ends(
+        self, change: Change, principles: dict[str, list[str]]
+    ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+        """Return a change, with the least ``valid_until`` of their sources for principles."""
+        if not principles:
+            return change.row_ids, dict(change.columns)
+        sources = sorted({name for each in principles.values() for name in each})
+        found = self.index.find_ids(sources)
+        stored = self.memories._take_rows(found[found >= 0].tolist(), columns=["memory_id", "valid_until"])
+        names, times = change.row_ids, change.columns["valid_until"].to_pylist()
+        ends = dict(zip(stored["memory_id"].to_pylist(), stored["valid_until"].to_pylist(), strict=True))
+        ends |= dict(zip(self.index.memory_ids(names).to_pylist(), times, strict=True))
+        least = [
+            min((end for name in each if (end := ends.get(name)) is not None), default=None)
+            for each in principles.values()
+        ]
+        rows = self.index.find_ids(list(principles))
+        kept = self.memories._take_rows(rows.tolist(), columns=list(change.columns)).combine_chunks()
+        columns = {
+            name: pa.concat_arrays([values, kept[name].combine_chunks().cast(values.type)])
+            for name, values in change.columns.items()
+            if name != "valid_until"
+        }
+        given = change.columns["valid_until"]
+        columns["valid_until"] = pa.concat_arrays([given, pa.array(least, given.type)])
+        return np.concatenate([change.row_ids, rows]), columns
+
+    def _bring_back(self, memory_ids: Sequence[str], draft: Draft) -> None:
+        """Put archived memories into the short tier."""
+        rows, back = self._short_again(memory_ids)
+        self._written(memories_=commit(self.memories, None, rows, back))
+        draft.updated += len(rows)
+
+    def _short_again(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+        """Return which of some memories are archived, and what changes as they come into the short tier.
+
+        What was compressed is embedded again, as by any way out of that tier.
+        """
+        found = self.index.find_ids(list(memory_ids))
+        columns = ["memory_id", "tier", "title", "text", *_VECTOR, CODE_FIELD.name]
+        stored = self.memories._take_rows(found[found >= 0].tolist(), columns=columns).combine_chunks()
+        archived = pc.equal(stored["tier"], ARCHIVED).combine_chunks()
+        stored, rows = stored.filter(archived), found[found >= 0][archived.to_numpy(zero_copy_only=False)]
+        back = {"tier": pa.array([SHORT] * len(rows), pa.string())}
+        compressed = stored[CODE_FIELD.name].is_valid().to_numpy().astype(bool)
+        if compressed.any():
+            stored = embed_missing(stored, compressed, lambda: self.encoder)
+            back |= {name: stored[name].combine_chunks() for name in _VECTOR}
+            self._pending.relinked(stored["memory_id"].filter(pa.array(compressed)).to_pylist())
+        return rows, back
+
+    def _unlink_gone(self, memory_ids: Sequence[str], draft: Draft) -> None:
+        links, found = links_.delete_at(self.links, pa.array(memory_ids, pa.string()))
+        self._written(links=links)
+        draft.links += len(found)
+        self._pending.relinked(found.unique().to_pylist())

@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from aios_db.udfs import functions, macros, registry, retrieval
+from aios_db.udfs import functions, macros, multimodal, registry, retrieval
 
 pytestmark = pytest.mark.sql
 
@@ -25,8 +25,17 @@ class Words:
         return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-9)
 
 
+class NoJointSpace:
+    """There is none: a question in words has no vectors in it."""
+
+    def question(self, text, vector, image, audio):
+        return None
+
+
 class Store:
     """What the functions need of a store."""
+
+    joint = NoJointSpace()
 
     encoder = Words()
 
@@ -42,6 +51,9 @@ class Store:
 
     def asked(self, text, where, found):
         self.asked_last = text, where, list(found)
+
+    def searched(self, called, items, text):
+        pass
 
     @property
     def index(self):
@@ -75,8 +87,10 @@ def con(tables):
     connection.execute("SET TimeZone = 'UTC'")
     scalar = [function for function in registry.FUNCTIONS if function.name == "aios_embed"]
     store = Store(tables)
-    functions.install(connection, [*scalar, *retrieval.FUNCTIONS], lambda: store, 8, functions.ErrorBook())
-    macros.create(connection, (*macros.load("embed"), *macros.load("recall")), None)
+    needed = [*scalar, *multimodal.FUNCTIONS, *retrieval.FUNCTIONS]
+    functions.install(connection, needed, lambda: store, 8, functions.ErrorBook())
+    topics = ("embed", "multimodal", "recall")
+    macros.create(connection, [item for topic in topics for item in macros.load(topic)], None)
     yield connection
     connection.close()
 
@@ -100,10 +114,11 @@ def test_columns_and_their_order(con):
     description = con.execute("SELECT * FROM recall('tea')").description
     assert [column[0] for column in description] == [
         "memory_id", "text", "score", "vector_score", "keyword_score", "graph_score", "recency_score", "hops",
-        "kind", "title", "media_uri", "media_type", "modalities", "text_weight_version", "session_id",
+        "joint_score", "kind", "title", "media_uri", "media_type", "modalities", "text_weight_version", "session_id",
         "agent_id", "user_id", "speaker", "occurred_at", "created_at", "tier", "access_count",
         "last_access_at", "importance", "source", "trust", "derived_from", "metadata",
         "external_id", "occurrences", "valid_until", "superseded_by", "expires_at", "pinned",
+        "audio_uri", "joint_weight_version",
     ]  # fmt: skip
 
 

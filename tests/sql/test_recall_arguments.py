@@ -234,7 +234,7 @@ def test_a_column_of_the_users_may_have_any_name(con: aios_db.Connection, name: 
 
 def test_recall_has_every_keyword(con: aios_db.Connection) -> None:
     parameters = inspect.signature(con.recall).parameters
-    assert list(parameters) == ["query", "k", *Options.__annotations__]
+    assert list(parameters) == ["query", "k", "image", "audio", *Options.__annotations__]
     assert set(CONDITIONS) < set(parameters)
     assert "session_id" in str(parameters["session_id"])
 

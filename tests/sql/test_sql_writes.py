@@ -375,8 +375,7 @@ def test_erase_all_on_an_attached_connection(tmp_path: Path) -> None:
 def test_every_function_that_writes_is_told_of_when_it_is_bound() -> None:
     """One declaration says what writes; the macros that call it must call the mark, too."""
     names = {each.name for each in registry.FUNCTIONS if each.writes}
-    topics = ("memory", "history")
-    macros_ = {item.name: item.statement for topic in topics for item in macros.load(topic)}
+    macros_ = {item.name: item.statement for item in registry.sql_objects()}
     for name in names:
         callers = [macro for macro, statement in macros_.items() if f"{name}(" in statement]
         assert callers == [name.removeprefix("aios_")]

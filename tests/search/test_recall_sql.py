@@ -114,8 +114,8 @@ def test_columns_and_their_order(con):
     description = con.execute("SELECT * FROM recall('tea')").description
     assert [column[0] for column in description] == [
         "memory_id", "text", "score", "vector_score", "keyword_score", "graph_score", "recency_score", "hops",
-        "joint_score", "kind", "title", "media_uri", "media_type", "modalities", "text_weight_version", "session_id",
-        "agent_id", "user_id", "speaker", "occurred_at", "created_at", "tier", "access_count",
+        "joint_score", "kind", "title", "media_uri", "media_type", "modalities", "text_weight_version",
+        "session_id", "agent_id", "user_id", "speaker", "occurred_at", "created_at", "tier", "access_count",
         "last_access_at", "importance", "source", "trust", "derived_from", "metadata",
         "external_id", "occurrences", "valid_until", "superseded_by", "expires_at", "pinned",
         "audio_uri", "joint_weight_version",

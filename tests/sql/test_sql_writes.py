@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import aios_db
 from aios_db.config import Config
 from aios_db.schema.config import EngineConfig
-from aios_db.udfs import macros, registry
+from aios_db.udfs import registry
 
 pytestmark = pytest.mark.sql
 

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from aios_db.schema.config import Config
-from aios_db.schema.errors import DataError, NotSupportedError, ProgrammingError
+from aios_db.schema.errors import DataError, Error, NotSupportedError, ProgrammingError, ValidationError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,13 +91,13 @@ class Encoders:
     def read(self, modality: str, items: Sequence[Item | DataError]) -> list[Read]:
         """Return features of each item that can be read, and errors in the places of the others."""
         good = [item for item in items if not isinstance(item, DataError)]
-        made = iter(self.of(modality).read(good) if good else ())
+        made = iter(_each(self.of(modality).read, good))
         return [item if isinstance(item, DataError) else next(made) for item in items]
 
     def own(self, features: Features, items: Mapping[Given, Item | DataError]) -> dict[Given, Read]:
         """Return unit vectors in an encoder's own space, by what was given, and errors for faults."""
         good = {given: item for given, item in items.items() if not isinstance(item, DataError)}
-        made = dict(zip(good, features.own(list(good.values())) if good else (), strict=True))
+        made = dict(zip(good, _each(features.own, list(good.values())), strict=True))
         faults = {given: item for given, item in items.items() if isinstance(item, DataError)}
         return {**made, **faults}
 
@@ -154,6 +154,24 @@ class _Following:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 ``(len(texts), dimension)``."""
         return self._text().encode(texts)
+
+
+def _each(read: Callable[[Sequence[Item]], list[Read]], items: Sequence[Item]) -> list[Read]:
+    """Return what an encoder makes of items; where it fails, it is asked again for halves of them.
+
+    So the items that it fails on stand alone, and errors stand in their places.
+    """
+    if not items:
+        return []
+    try:
+        return read(items)
+    except Exception as error:
+        if isinstance(error, Error) and not isinstance(error, ValidationError):
+            raise
+        if len(items) == 1:
+            return [DataError(f"the encoder fails on it: {error!r}")]
+    middle = len(items) // 2
+    return _each(read, items[:middle]) + _each(read, items[middle:])
 
 
 def _offered(name: str) -> MediaEncoder | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aios_db.joint.pairs import Progress, features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
-from aios_db.schema.errors import ProgrammingError, ValidationError
+from aios_db.schema.errors import DataError, ProgrammingError, ValidationError
 
 if TYPE_CHECKING:
     from aios_db.engine.fusion.fitting import Fitted
@@ -102,8 +102,12 @@ def fit_fusion(
     ValidationError
         On pairs that were held out, nothing finds anything better than by chance; nothing is installed.
     """
+    from numpy.linalg import LinAlgError
+
     from aios_db.engine.fusion.fitting import fit
 
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ProgrammingError(f"seed is {seed!r}; give a whole number from 0")
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ProgrammingError(f"a joint space cannot be called {name!r}: give letters, digits, - and _")
     store.scope.refuse("fit_fusion")
@@ -114,7 +118,12 @@ def fit_fusion(
     features, encoders, faults = features_of(items, store.joint.encoders, store.restrictions, cache, progress)
     seconds["features"] = time.perf_counter() - start
     start = time.perf_counter()
-    fitted = fit(features, encoders, seed=seed, progress=progress)
+    try:
+        fitted = fit(features, encoders, seed=seed, progress=progress)
+    except LinAlgError as error:
+        raise DataError(
+            f"the pairs cannot be fitted, as where all texts are the same ({error}); give pairs that differ"
+        ) from error
     seconds["fit"] = time.perf_counter() - start
     failures = _failures(fitted)
     if failures:
@@ -130,7 +139,6 @@ def fit_fusion(
     version = store.versions.install(_saved(fitted, models, name, told))
     store.versions.record_fit(_report_row(version, fitted, told))
     count = JointReembedding(store, version).run(progress)
-    store.versions.set_active(version.version)
     store.refresh()
     seconds["memories"] = time.perf_counter() - start
     log.info("fitted %s on %d items", version.version, len(items), extra={"seconds": seconds})

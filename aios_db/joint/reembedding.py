@@ -25,6 +25,7 @@ log = logging.getLogger("aios_db.joint")
 
 BATCH = 256
 _LAST = 64  # as few as this are embedded while the write lock is held
+_BESIDE = "reembed_joint_"
 _READ = (
     KEY, "content_hash", "title", "text", "text_embedding", "media", "media_uri", "media_type", "audio",
     "audio_uri", "user_id", "agent_id",
@@ -45,10 +46,12 @@ class JointReembedding:
     def __init__(self, store: MemoryStore, version: WeightVersion) -> None:
         self._store = store
         self._active = Active(load_space(Path(version.path))[0], version.version)
-        self._path = Path(store.path) / f"reembed_{version.sha256[:12]}.lance"
+        self._path = Path(store.path) / f"{_BESIDE}{version.sha256[:12]}.lance"
 
     def run(self, progress: Callable[[str], None] = lambda _: None) -> int:
-        """Make what is missing, then exchange all vectors; return how many memories have one.
+        """Make what is missing, then exchange all vectors and activate the space; return how many have one.
+
+        What a run that was killed left of another space is removed.
 
         Raises
         ------
@@ -56,6 +59,9 @@ class JointReembedding:
             The disk fails; the old vectors stay in use.
         """
         with operational(f"putting the memories of {self._store.path} into a joint space"):
+            for left in Path(self._store.path).glob(f"{_BESIDE}*.lance"):
+                if left != self._path:
+                    shutil.rmtree(left, ignore_errors=True)
             self._store.refresh()
             while True:
                 todo = self._missing(self._store.memories)
@@ -65,7 +71,9 @@ class JointReembedding:
                     self._embed(self._store.memories, todo[start : start + BATCH])
                     progress(f"memories: {min(start + BATCH, len(todo))} of {len(todo)}")
                 self._store.refresh()
-            count = self._store.replace_vectors(self._finish)
+            count = self._store.replace_vectors(
+                self._finish, lambda: self._store.versions.set_active(self._active.version)
+            )
             shutil.rmtree(self._path, ignore_errors=True)
         return count
 

@@ -97,7 +97,11 @@ class Upkeep(Compressing):
         return replace(report, missing_links=len(made))
 
     @measured("reembed")
-    def replace_vectors(self, replacement: Callable[[lance.LanceDataset], pa.Table]) -> int:
+    def replace_vectors(
+        self,
+        replacement: Callable[[lance.LanceDataset], pa.Table],
+        then: Callable[[], None] = lambda: None,
+    ) -> int:
         """Exchange text vectors in one commit; return how many.
 
         Parameters
@@ -105,6 +109,8 @@ class Upkeep(Compressing):
         replacement
             Called with the newest memories, under the write lock; returns ``memory_id``, ``text_embedding``,
             ``text_weight_version`` and ``text_code`` of those to change.
+        then
+            Called before the write lock is given back: no writer comes between the two.
         """
         self._check_writable()
         with self._changing(REEMBED, "exchanging the vectors of") as draft:
@@ -115,6 +121,7 @@ class Upkeep(Compressing):
                 written.merge_insert(memories.KEY).when_matched_update_all().execute(vectors)
                 self._written(memories_=written)
                 self._following.outdated()
+            then()
         return len(vectors)
 
     @contextmanager

@@ -21,6 +21,7 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _TEXTS = ("a dog runs over the grass", "two people talk", "the clock strikes nine in the old town hall")
 _TOLERANCE = 1e-3  # of a feature, relative to the longest: what a batch may change
+_SAME = 1e-6  # of a feature, relative to the longest: what is no difference between samples
 _SKETCH = 16  # numbers that an encoder without a version is known by
 
 
@@ -108,11 +109,19 @@ class MediaEncoder:
         Raises
         ------
         ValidationError
-            Shapes or numbers are wrong, or an item's answer depends on what else is in the batch.
+            It raises; shapes or numbers are wrong; its answer depends on what else is in the batch, or not on
+            the item at all.
         """
         samples = self._samples()
-        found = self.run(samples)
+        try:
+            found = self.run(samples)
+        except ValidationError:
+            raise
+        except Exception as error:
+            raise ValidationError(f"encoder {self.name!r} fails on samples: {error!r}") from error
         scale = float(np.abs(found).max()) or 1.0
+        if np.abs(found - found[0]).max() <= _SAME * scale:
+            raise ValidationError(f"encoder {self.name!r} answers the same, whatever it is given")
         for place in range(len(samples)):
             alone = self.run(samples[place : place + 1])[0]
             if alone.shape != found[place].shape or np.abs(alone - found[place]).max() > _TOLERANCE * scale:

@@ -124,17 +124,31 @@ class Consolidating(Quoting):
         return UndoReport(draft.change_id or None, 0, draft.updated, draft.deleted, draft.links)
 
     def undo(self, change_id: int, *, dry_run: bool = False, confirm: bool = False) -> UndoReport:
-        """As `Undoing.undo`; a consolidation that is taken back by it is undone in its log, too."""
+        """As `Undoing.undo`; the log of consolidations says what became of them by it."""
+        before = self._with_principles() if not dry_run else {}
         report = super().undo(change_id, dry_run=dry_run, confirm=confirm)
         if not dry_run and TABLE not in self.damaged:
             with self._writing("writing the log of consolidations of"):
-                undone = [
-                    replace(each, state="undone")
-                    for each in self.consolidations.rows()
-                    if each.change_id == change_id and each.state == "committed"
-                ]
-                self.consolidations.write(undone)
+                after = self._with_principles()
+                self.consolidations.write(
+                    [
+                        replace(each, state="committed" if after[each.consolidation_id] else "undone")
+                        for each in self.consolidations.rows()
+                        if each.state in ("committed", "undone")
+                        and before.get(each.consolidation_id) != after[each.consolidation_id]
+                    ]
+                )
         return report
+
+    def _with_principles(self) -> dict[str, bool]:
+        """Tell of which consolidations principles are there."""
+        if TABLE in self.damaged:
+            return {}
+        self.refresh()
+        return {
+            each.consolidation_id: bool((self.index.find_ids(each.principles) >= 0).any())
+            for each in self.consolidations.rows()
+        }
 
     @measured("consolidate")
     def consolidate(

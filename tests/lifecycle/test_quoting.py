@@ -177,3 +177,20 @@ def test_a_name_of_several_lines_makes_one_line(open_database: Open) -> None:
         text = principle(con)[1]
         assert len(text.splitlines()) == len(text.split("\n")) <= 3
         assert all(line.startswith("Ada Mallory, ") for line in text.split("\n")) and "\x1b" not in text
+
+
+def test_the_log_follows_what_is_undone_and_undone_again(open_database: Open) -> None:
+    with open_database() as con:
+        con.remember(BOAT)
+        [report] = con.consolidate()
+
+        def state() -> str:
+            [(found,)] = con.execute("SELECT state FROM consolidation_log").fetchall()
+            return str(found)
+
+        con.undo_consolidation(report)
+        assert state() == "undone" and tiers(con) == {"short": 5}
+        con.undo(con.history(1)[0])
+        assert state() == "committed" and tiers(con) == {"archived": 5, "long": 1}
+        con.undo_consolidation(report)
+        assert state() == "undone" and tiers(con) == {"short": 5}

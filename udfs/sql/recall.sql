@@ -123,7 +123,8 @@ candidates AS MATERIALIZED (
     FROM (SELECT unnest(aios_keyword_search(content, depth, conditions, vector, true), recursive := true) FROM asked)
     UNION ALL
     SELECT memory_id, vector_score, keyword_score
-    FROM (SELECT unnest(aios_joint_search(question, depth, conditions, wordy, besides), recursive := true) FROM asked)
+    FROM (SELECT unnest(aios_joint_search(question, depth, conditions, wordy, besides), recursive := true)
+        FROM asked WHERE question IS NOT NULL)
 ),
 found AS MATERIALIZED (
     SELECT list(memory_id) AS ids, list(vector_score) AS vector_scores, list(keyword_score) AS keyword_scores FROM candidates
@@ -131,7 +132,8 @@ found AS MATERIALIZED (
 fused AS MATERIALIZED (
     SELECT *, list_transform(ids, lambda each, place: weights.vector * coalesce(vector_scores[place], 0)
         + weights.keyword * coalesce(keyword_scores[place], 0) + weights.joint * joint_scores[place]) AS scores
-    FROM (SELECT found.*, weights, aios_joint_scores(question, wordy, ids, conditions) AS joint_scores FROM found, asked)
+    FROM (SELECT found.*, weights, CASE WHEN question IS NULL THEN list_transform(ids, lambda each: 0.0::DOUBLE)
+        ELSE aios_joint_scores(question, wordy, ids, conditions) END AS joint_scores FROM found, asked)
 ),
 reached AS MATERIALIZED (
     SELECT content, conditions, most, least, memory_id, distance, graph_score, archived,

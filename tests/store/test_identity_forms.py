@@ -11,11 +11,14 @@ import aios_db
 from aios_db.config import Config
 from aios_db.store.identity import content_hashes
 
-COLUMNS = ("user_id", "agent_id", "session_id", "kind", "title", "text", "speaker", "media", "media_uri")
+COLUMNS = (
+    "user_id", "agent_id", "session_id", "kind", "title", "text", "speaker", "media", "media_uri", "audio",
+    "audio_uri",
+)  # fmt: skip
 
 
 def hashed(**values: str) -> str:
-    kinds = {"media": pa.large_binary()}
+    kinds = dict.fromkeys(("media", "audio"), pa.large_binary())
     columns = {name: pa.array([values.get(name)], kinds.get(name, pa.string())) for name in COLUMNS}
     return str(content_hashes(columns)[0])
 

@@ -11,13 +11,12 @@ KEY = "consolidation_id"
 
 STATES = ("begun", "committed", "refused", "broken_off", "undone")
 """``refused``: own past queries would lose too much. ``broken_off``: it ended before its commit."""
-TRIGGERS = ("manual", "schedule", "pressure")
 
 SCHEMA = pa.schema(
     [
         pa.field("consolidation_id", pa.string(), nullable=False),  # UUIDv7: by time
         pa.field("state", pa.string(), nullable=False),  # of STATES
-        pa.field("trigger", pa.string(), nullable=False),  # of TRIGGERS
+        pa.field("trigger", pa.string(), nullable=False),  # manual, schedule or pressure
         pa.field("user_id", pa.string()),  # whose memories it is of, where they are of one
         pa.field("agent_id", pa.string()),
         pa.field("policy", pa.string(), nullable=False),  # what became of the sources: archive or delete

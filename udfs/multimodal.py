@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -128,7 +128,7 @@ def joint_search(  # noqa: PLR0917 - one argument a column
     def one(
         question: pa.Array, k: int, where: Filter, only: bool, beside: Mapping[str, Any]
     ) -> pa.StructArray:
-        index: Any = index_of(store, where)
+        index = cast("JointIndex", index_of(store, where))
         rows, _ = index.joint_search(_question(question), k, where, media=only)
         vector = None if beside["vector"] is None else pa.array(beside["vector"], pa.float32())
         return scored(index, rows, beside["content"], vector)
@@ -148,7 +148,7 @@ def joint_scores(
         elif not question.is_valid:
             found.append([0.0] * len(ids.values))
         else:
-            index: Any = index_of(store, where)
+            index = cast("JointIndex", index_of(store, where))
             rows = index.find_ids(ids.values)
             found.append(index.joint_scores(_question(question.values), rows, media=only).tolist())
     return pa.array(found, pa.list_(pa.float64()))

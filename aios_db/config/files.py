@@ -49,6 +49,7 @@ def find_file(
         return here
     if database is not None and (beside := Path(database) / NAME).is_file():
         if _is_ours(beside):
+            log.info("the configuration is that of the database, %s", beside)
             return beside
         log.warning("%s belongs to another user and is not used; name it to use it", beside)
     own = _folder(env) / NAME

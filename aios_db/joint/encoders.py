@@ -103,6 +103,9 @@ class Encoders:
 
     def _open(self, modality: str) -> Features:
         from aios_db.engine.encoders import features
+        from aios_db.engine.encoders.audio_encoder import AudioEncoder
+        from aios_db.engine.encoders.image_encoder import ImageEncoder
+        from aios_db.engine.encoders.open_encoder import open_encoder
 
         if modality == "text":
             return features.TextFeatures(_Following(self._text))
@@ -113,31 +116,19 @@ class Encoders:
             if offered.modality != modality:
                 raise ProgrammingError(f"engine.{modality}_model: {name} takes {offered.modality}")
             return features.PluggedFeatures(offered.admitted())
-        if modality == "audio":
-            from aios_db.engine.encoders.audio_encoder import AudioEncoder
-
-            return features.SoundFeatures(
-                AudioEncoder(
-                    name,
-                    engine=config.engine,
-                    cpu=config.cpu,
-                    device=config.device,
-                    validation=config.validation,
-                )
-            )
-        if modality == "image":
-            from aios_db.engine.encoders.image_encoder import ImageEncoder
-
-            return features.PictureFeatures(
-                ImageEncoder(
-                    name,
-                    engine=config.engine,
-                    cpu=config.cpu,
-                    device=config.device,
-                    validation=config.validation,
-                )
-            )
-        raise NotSupportedError(f"no encoder takes {modality}")
+        encoder = open_encoder(
+            name,
+            engine=config.engine,
+            cpu=config.cpu,
+            device=config.device,
+            validation=config.validation,
+        )
+        if modality == "audio" and isinstance(encoder, AudioEncoder):
+            return features.SoundFeatures(encoder)
+        if modality == "image" and isinstance(encoder, ImageEncoder):
+            return features.PictureFeatures(encoder)
+        encoder.close()
+        raise NotSupportedError(f"engine.{modality}_model: {name} is no model of {modality}")
 
 
 class _Following:

@@ -40,7 +40,7 @@ def consolidate(
     dry_run
         Only say what would be done.
     trigger
-        What set it off, for the log: of `consolidation_log.TRIGGERS`.
+        What set it off, for the log: manual, schedule or pressure.
 
     Returns
     -------

@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.schema.errors import DataError
+
 Matrix = NDArray[np.float64]
 _BLOCK = 4096
 
@@ -32,6 +34,8 @@ class Side:
             return np.maximum(values, 0), vectors
         values, left = np.linalg.eigh(self.rows @ self.rows.T / n)
         values = np.maximum(values, 0)
+        if not values.any():
+            raise DataError("all items are alike in one modality: there is nothing to tell them apart by")
         scale = np.sqrt(n * np.maximum(values, values.max() * 1e-12))
         return values, self.rows.T @ left / scale
 

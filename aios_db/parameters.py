@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import MAXYEAR, UTC, datetime
+from datetime import MAXYEAR, datetime, timezone
 from typing import Any
 
 import duckdb
@@ -153,7 +153,7 @@ def _type(value: Any) -> str | None:
         if -_INTEGER <= value < _INTEGER:
             return "INTEGER"
         return "BIGINT" if -_BIGINT <= value < _BIGINT else None
-    if kind is datetime and 1 < value.year < MAXYEAR and value.tzinfo in {None, UTC}:
+    if kind is datetime and 1 < value.year < MAXYEAR and value.tzinfo in {None, timezone.utc}:
         return "TIMESTAMP" if value.tzinfo is None else "TIMESTAMP WITH TIME ZONE"
     return _TYPES.get(kind)
 

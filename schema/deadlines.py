@@ -19,6 +19,8 @@ from aios_db.schema.errors import OperationalError
 class Deadline:
     """The time that a statement has; what it has for reading its result starts anew once it has written.
 
+    It has no lock, for `NEVER` is that of every thread: each of its fields is set at once.
+
     Parameters
     ----------
     timeout_s
@@ -29,13 +31,11 @@ class Deadline:
         self._timeout_s = timeout_s
         self._first_end = self._ends_at = time.monotonic() + timeout_s
         self._writing = self._wrote = False
-        self._lock = threading.Lock()
 
     @property
     def left_s(self) -> float:
         """Seconds that are left, 0 or more; infinity while a write goes on that is not to be stopped."""
-        with self._lock:
-            return self._left_s()
+        return inf if self._writing else max(self._ends_at - time.monotonic(), 0.0)
 
     @property
     def wait_s(self) -> float:
@@ -44,8 +44,7 @@ class Deadline:
 
     def next_statement(self) -> None:
         """Begin another statement of the same text: it has what is left of the time of all of them."""
-        with self._lock:
-            self._ends_at, self._wrote = self._first_end, False
+        self._ends_at, self._wrote = self._first_end, False
 
     def check(self) -> None:
         """Raise when no time is left.
@@ -77,21 +76,16 @@ class Deadline:
         if self._writing or self._timeout_s == inf:
             yield
             return
-        with self._lock:
-            if self._left_s() <= 0 and not self._wrote:
-                raise self.error()
-            self._writing = True
+        if self.left_s <= 0 and not self._wrote:
+            raise self.error()
         try:
+            self._writing = True
             yield
             self._wrote = True
         finally:
-            with self._lock:
-                if self._wrote:
-                    self._ends_at = time.monotonic() + self._timeout_s
-                self._writing = False
-
-    def _left_s(self) -> float:
-        return inf if self._writing else max(self._ends_at - time.monotonic(), 0.0)
+            if self._wrote:
+                self._ends_at = time.monotonic() + self._timeout_s
+            self._writing = False  # last: whoever looks meanwhile sees a write or the new end
 
 
 NEVER = Deadline(inf)
@@ -118,16 +112,16 @@ class Deadlines:
     @contextmanager
     def running(self, timeout_s: float) -> Iterator[Deadline]:
         """Let a statement that this thread runs in the block end in time; yield its deadline."""
-        deadline = Deadline(timeout_s)
-        with self._lock:
-            self._running.append(deadline)
-        before = _current.set(deadline)
+        deadline, before = Deadline(timeout_s), _current.get()
         try:
+            with self._lock:
+                self._running.append(deadline)
+            _current.set(deadline)
             yield deadline
         finally:
-            _current.reset(before)
+            _current.set(before)
             with self._lock:
-                self._running.remove(deadline)
+                self._running = [each for each in self._running if each is not deadline]
 
     @contextmanager
     def called(self) -> Iterator[None]:
@@ -135,13 +129,12 @@ class Deadlines:
 
         DuckDB does not say for which statement it calls: of several that run it is taken for the last to end.
         """
-        deadline = _current.get()
+        deadline = before = _current.get()
         if deadline is NEVER:
-            with self._lock:
-                deadline = max(self._running, key=lambda each: each.left_s, default=NEVER)
+            deadline = max(list(self._running), key=lambda each: each.left_s, default=NEVER)
         deadline.check()
-        before = _current.set(deadline)
         try:
+            _current.set(deadline)
             yield
         finally:
-            _current.reset(before)
+            _current.set(before)

@@ -7,10 +7,8 @@ first is what `export.json` says; then each is an object with the one key ``memo
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -53,12 +51,6 @@ LATER: dict[str, Any] = {
 """The columns that exports of earlier versions do not have, and what they would have in them."""
 
 LINK_COLUMNS: pa.Schema = association_links.SCHEMA
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def to_json(row: Mapping[str, Any]) -> dict[str, Any]:

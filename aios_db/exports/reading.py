@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aios_db.engine.weights.files import file_sha256
 from aios_db.exports.layout import (
     ABOUT,
     FORMAT,
@@ -25,7 +26,6 @@ from aios_db.exports.layout import (
     RELEASED,
     SHA256,
     exported_columns,
-    file_sha256,
     from_json,
 )
 from aios_db.provenance.origins import renamed

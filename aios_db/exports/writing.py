@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aios_db.engine.weights.files import file_sha256
 from aios_db.exports.layout import (
     ABOUT,
     FORMAT,
@@ -26,7 +27,6 @@ from aios_db.exports.layout import (
     RELEASED,
     SHA256,
     exported_columns,
-    file_sha256,
     to_json,
 )
 from aios_db.schema import association_links

@@ -216,7 +216,8 @@ def parse_json(text: str) -> Any:
 
 
 def _integer(digits: str) -> int | str:
-    return int(digits) if len(digits) <= min(_DIGITS, sys.get_int_max_str_digits() or _DIGITS) else digits
+    limit = getattr(sys, "get_int_max_str_digits", int)() or _DIGITS  # early releases of 3.10 have none
+    return int(digits) if len(digits) <= min(_DIGITS, limit) else digits
 
 
 def _several(text: str) -> list[Any] | None:

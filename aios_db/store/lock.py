@@ -52,32 +52,53 @@ class WriteLock:
             When a writer in another process has not finished in time, or the lock file cannot be made.
         """
         deadline = deadlines.current()
+        if self._is_mine():
+            with deadline.writing():
+                yield
+            return
+        try:
+            self._wait_for_threads(deadline)
+            self._wait_for_processes(deadline)
+            with deadline.writing():
+                yield
+        finally:
+            self._let_go()
+
+    def is_free(self) -> bool:
+        """Tell whether nobody else holds the lock just now."""
+        if self._is_mine():
+            return True
+        try:
+            if not self._thread.acquire(blocking=False):
+                return False
+            self._file.acquire(blocking=False)
+        except (Timeout, OSError):
+            return False
+        finally:
+            self._let_go()
+        return True
+
+    def _is_mine(self) -> bool:
+        """Whether this thread has the thread lock, which it takes first and lets go of last."""
+        return bool(self._thread._is_owned())  # type: ignore[attr-defined]
+
+    def _let_go(self) -> None:
+        """Let go of what this thread holds, however far it came before it was interrupted."""
+        try:
+            self._release()
+        finally:
+            self._release()  # an interrupt may have ended the first before it began
+
+    def _release(self) -> None:
+        if self._is_mine():
+            self._file.release(force=True)
+            self._thread.release()
+
+    def _wait_for_threads(self, deadline: deadlines.Deadline) -> None:
         while not self._thread.acquire(timeout=min(_PATIENCE_S, deadline.wait_s)):
             if deadline.wait_s <= 0:
                 raise deadline.error()
             logger.warning("waiting for another thread that is writing", extra={"lock": self._file.lock_file})
-        try:
-            self._wait_for_processes(deadline)
-            try:
-                with deadline.writing():
-                    yield
-            finally:
-                self._file.release()
-        finally:
-            self._thread.release()
-
-    def is_free(self) -> bool:
-        """Tell whether nobody else holds the lock just now."""
-        if not self._thread.acquire(blocking=False):
-            return False
-        try:
-            self._file.acquire(blocking=False)
-            self._file.release()
-        except (Timeout, OSError):
-            return False
-        finally:
-            self._thread.release()
-        return True
 
     def _wait_for_processes(self, deadline: deadlines.Deadline) -> None:
         waited = 0.0

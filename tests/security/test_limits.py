@@ -14,6 +14,7 @@ from security_helpers import Place
 
 import aios_db
 from aios_db.config import Config
+from aios_db.schema import deadlines
 from aios_db.schema.deadlines import Deadline, Deadlines, check, current
 from aios_db.store.lock import WriteLock
 
@@ -265,3 +266,28 @@ with aios_db.connect(sys.argv[1], restricted=True) as con:
     command = [sys.executable, "-c", code, str(place.database)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupt_as_a_deadline_is_set_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        """A ContextVar whose first `set` is followed by Ctrl-C."""
+
+        times = 0
+
+        def get(self) -> Deadline:
+            return variable.get()
+
+        def set(self, deadline: Deadline) -> None:
+            variable.set(deadline)
+            self.times += 1
+            if self.times == 1:
+                raise KeyboardInterrupt
+
+    variable = deadlines._current
+    before, statements = current(), Deadlines()
+    for enter in (lambda: statements.running(0.0), statements.called):
+        with monkeypatch.context() as patched:
+            patched.setattr(deadlines, "_current", Interrupted())
+            with pytest.raises(KeyboardInterrupt), enter():
+                pass
+        assert current() is before and not statements._running

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.sql
 
 TEXTS = ["the cat sat on the mat", "a dog chased the cat", "tea and toast", "the dog slept", "toast with jam"]
 RECALL = "SELECT text FROM recall(?, k := 3, user_id := ?)"
-NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)
+NOW = datetime(2030, 6, 1, 12, tzinfo=timezone.utc)
 PLANS = "SELECT count(*) FROM duckdb_prepared_statements() WHERE starts_with(name, 'aios_plan')"
 
 
@@ -95,7 +95,7 @@ ONE_PLAN = [
     (
         "keyword_search(?, 5, since := ?, until := ?)",
         [
-            ("toast", datetime(2020, 1, 1), datetime(2099, 1, 1, tzinfo=UTC)),
+            ("toast", datetime(2020, 1, 1), datetime(2099, 1, 1, tzinfo=timezone.utc)),
             ("jam", datetime(2021, 1, 1, 2), NOW),
         ],
     ),

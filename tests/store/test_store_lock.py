@@ -102,3 +102,34 @@ def test_the_lock_is_re_entrant_and_free_again_after_a_failure(tmp_path: Path) -
         raise ValueError("inside")
     with WriteLock(tmp_path / "lock", 0).hold():
         pass
+
+
+@pytest.mark.parametrize("step", ["_wait_for_threads", "_wait_for_processes"])
+def test_an_interrupt_right_after_a_step_leaves_nothing_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    lock = WriteLock(tmp_path / "lock", 0)
+    take = getattr(lock, step)
+
+    def taken_and_interrupted(deadline: object) -> None:
+        take(deadline)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(lock, step, taken_and_interrupted)
+        with lock.hold():
+            pass
+    with WriteLock(tmp_path / "lock", 0).hold():  # another process could have it
+        pass
+    other, written = in_a_thread(lambda: lock.hold().__enter__())
+    other.join(30)
+    assert not other.is_alive() and written == [None]
+
+
+def test_the_holder_takes_it_again_and_keeps_it_until_the_first_ends(tmp_path: Path) -> None:
+    lock, another = WriteLock(tmp_path / "lock", 0), WriteLock(tmp_path / "lock", 0)
+    with lock.hold():
+        with lock.hold():
+            assert lock.is_free() and not another.is_free()
+        assert not another.is_free()
+    assert another.is_free() and lock.is_free()

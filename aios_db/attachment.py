@@ -19,6 +19,7 @@ import duckdb
 from aios_db.config import GivenConfig, given_config
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
+from aios_db.one_row import one_row
 from aios_db.schema.deadlines import Deadlines
 from aios_db.schema.errors import InterfaceError, ProgrammingError
 from aios_db.schema.memories import TABLE as MEMORIES
@@ -385,7 +386,7 @@ def _is_open(connection: duckdb.DuckDBPyConnection) -> bool:
 
 def _refuse_transaction(connection: duckdb.DuckDBPyConnection, what: str) -> None:
     """Refuse what a rollback would undo by half: functions are no part of a transaction."""
-    first, second = (connection.execute("SELECT txid_current()").fetchone() for _ in range(2))
+    first, second = (one_row(connection, "SELECT txid_current()") for _ in range(2))
     if first == second:
         raise ProgrammingError(f"{what}: a transaction is open; commit or roll it back first")
 
@@ -399,7 +400,8 @@ def _unregister(connection: duckdb.DuckDBPyConnection) -> None:
 def _check_names(connection: duckdb.DuckDBPyConnection) -> None:
     """Refuse to hide or replace what is the user's."""
     macro_names = [item.name for item in registry.sql_objects() if item.kind == "MACRO"]
-    taken = connection.execute(
+    taken = one_row(
+        connection,
         """
         SELECT 'table', table_name FROM information_schema.tables WHERE list_contains($views, table_name)
         UNION ALL
@@ -409,7 +411,7 @@ def _check_names(connection: duckdb.DuckDBPyConnection) -> None:
         ORDER BY ALL
         """,
         {"views": [*registry.TABLES, *registry.VIEWS], "macros": macro_names},
-    ).fetchone()
+    )
     if taken:
         raise ProgrammingError(
             f"attach: the connection already has a {taken[0]} {taken[1]!r}; attach with schema='aios' (or "

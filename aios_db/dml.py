@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from aios_db.one_row import one_row
 from aios_db.own_objects import HERE
 from aios_db.schema import association_links, memories
 from aios_db.schema.errors import NotSupportedError, ProgrammingError
@@ -195,16 +196,14 @@ def _changes(database: duckdb.DuckDBPyConnection, target: Target) -> pa.Table:
         return database.execute(
             f"SELECT {key} FROM {_BEFORE} ANTI JOIN {table} USING ({key})"
         ).to_arrow_table()
-    lost = database.execute(f"SELECT count(*) FROM {_BEFORE} ANTI JOIN {table} USING ({key})").fetchone()
+    lost = one_row(database, f"SELECT count(*) FROM {_BEFORE} ANTI JOIN {table} USING ({key})")
     if lost and lost[0]:
         raise ProgrammingError(f"UPDATE {table}: {key} cannot be changed; it is what names the row")
     names = [row[0] for row in database.execute(f"SELECT column_name FROM (DESCRIBE {table})").fetchall()]
     others = [name for name in names if name not in target.key]
     tests = {name: f"a.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in others}
     joined = f"FROM {table} a JOIN {_BEFORE} b USING ({key})"
-    found = database.execute(
-        f"SELECT {', '.join(f'bool_or({test})' for test in tests.values())} {joined}"
-    ).fetchone()
+    found = one_row(database, f"SELECT {', '.join(f'bool_or({test})' for test in tests.values())} {joined}")
     changed = [name for name, is_changed in zip(others, found or (), strict=True) if is_changed]
     _refuse_unwritable(target, changed)
     chosen = ", ".join(f"a.{quoted(name)}" for name in [*target.key, *changed])

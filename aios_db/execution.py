@@ -118,11 +118,11 @@ class Execution:
         with self._watching(statement) as bound:
             self._plans.execute(self._database, statement, parameters)
         if returns_count(statement, self._database.description):
-            row = self._database.fetchone()
+            rows = self._database.fetchall()
             keep()
             writes.refuse_lost(statement, bound)
-            if row:
-                self._result.set_count(int(row[0]))
+            if rows:
+                self._result.set_count(int(rows[0][0]))
             else:
                 self._result.set_empty()
         elif duckdb.ExpectedResultType.QUERY_RESULT in statement.expected_result_type:

@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 
+from aios_db.one_row import one_row
 from aios_db.trees import nodes, tree_of
 from aios_db.udfs.macros import quoted
 
@@ -164,7 +165,7 @@ def _set(database: duckdb.DuckDBPyConnection, values: Sequence[Any]) -> list[tup
     read = [f"getvariable('{_VARIABLE}')[{place}]" for place in range(1, len(values) + 1)]
     if all(type(value) is list and set(map(type, value)) == {float} for value in values):
         return [(each, "DOUBLE[]") for each in read]
-    types = database.execute(f"SELECT {', '.join(f'typeof({each})' for each in read)}").fetchone()
+    types = one_row(database, f"SELECT {', '.join(f'typeof({each})' for each in read)}")
     return list(zip(read, types or (), strict=True))
 
 

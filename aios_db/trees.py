@@ -8,6 +8,8 @@ from typing import Any
 
 import duckdb
 
+from aios_db.one_row import one_row
+
 
 def tree_of(database: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
     """Return a SELECT as DuckDB parses it; empty for what it cannot say so."""
@@ -32,5 +34,5 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 def scalar(database: duckdb.DuckDBPyConnection, sql: str, value: str) -> str:
     """Return the one text that a query with one parameter answers."""
-    row = database.execute(sql, [value]).fetchone()
+    row = one_row(database, sql, [value])
     return str(row[0]) if row else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pytest
 
@@ -270,3 +271,33 @@ def test_a_result_in_chunks(con: aios_db.Connection) -> None:
     con.execute("SELECT i FROM range(5000) t(i)")
     sizes = [len(con.fetch_df_chunk()), len(con.fetch_df_chunk(2)), len(con.fetch_df_chunk())]
     assert sizes == [2048, 2952, 0]
+
+
+BUSY = "SELECT (SELECT count(*) FROM association_links), (SELECT count(*) FROM memories)"
+
+
+@pytest.mark.parametrize("kind", STATEMENTS)
+def test_a_relation_can_be_read_after_every_statement(
+    con: aios_db.Connection, kind: str, tmp_path: Path
+) -> None:
+    """DuckDB 2 lets nothing run beside an unfinished result: what the package asks for itself has to end."""
+    sql = STATEMENTS[kind][0].replace("{file}", str(tmp_path / "out.csv"))
+    con.execute(SETUP)
+    con.execute(MEMORIES)
+    con.execute(sql)
+    rows = con.sql(BUSY).fetchall()
+    assert len(rows) == 1 and len(con.sql(BUSY).fetchall()) == 1
+    if kind == "select":
+        assert con.sql(sql).fetchall() == STATEMENTS[kind][1]
+        assert con.sql(BUSY).fetchall() == rows
+
+
+def test_the_links_are_shown_on_a_fresh_connection(tmp_path: Path) -> None:
+    with aios_db.connect(tmp_path / "links.aios") as con:
+        assert con.sql("SELECT * FROM association_links").fetchall() == []
+        assert con.sql("SELECT kind, count(*) FROM association_links GROUP BY ALL").fetchall() == []
+    mine = duckdb.connect()
+    aios_db.attach(mine, tmp_path / "links.aios")
+    assert mine.sql("SELECT * FROM association_links").fetchall() == []
+    aios_db.detach(mine)
+    assert mine.sql("SELECT 1").fetchall() == [(1,)]

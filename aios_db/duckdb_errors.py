@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,8 @@ _INSTEAD = (
     "to execute(sql, parameters) in that of PREPARE"
 )
 _INTERRUPTED = "Query interrupted"  # what DuckDB raises in a KeyboardInterrupt's place
+# What it says of one in Python code that it called: a function, a dataset's schema, scan or batches.
+_INTERRUPTED_IN_PYTHON = re.compile(r"(?:^|failed: |executing the UDF: |\n)KeyboardInterrupt(?:: |\n|$)")
 
 
 @contextmanager
@@ -37,7 +40,7 @@ def translated(book: ErrorBook) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise (book.find(error) or _same_class(error)) from error
+        raise (book.find(error) or _interrupt(error) or _same_class(error)) from error
     except ValueError as error:  # DuckDB 2 parses statements that its Python client has no name for
         if "StatementType" not in str(error):
             raise
@@ -46,6 +49,10 @@ def translated(book: ErrorBook) -> Iterator[None]:
         if str(error) != _INTERRUPTED:
             raise
         raise KeyboardInterrupt from error
+
+
+def _interrupt(error: duckdb.Error) -> KeyboardInterrupt | None:
+    return KeyboardInterrupt() if _INTERRUPTED_IN_PYTHON.search(str(error)) else None
 
 
 def _same_class(error: duckdb.Error) -> Error:

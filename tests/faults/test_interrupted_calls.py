@@ -41,7 +41,7 @@ def leaving_with(code: CodeType) -> frozenset[int]:
     found: list[int] = []
     run: list[int] = []
     for each in dis.get_instructions(code):
-        if each.opname in {"LOAD_CONST", "PUSH_NULL", "PRECALL"} and each.argval in {None, 2}:
+        if each.opname in {"SWAP", "LOAD_CONST", "PRECALL"} and each.argval in {None, 2}:
             run.append(each.offset)
             continue
         if each.opname == "CALL" and each.arg == 2 and len(run) >= 3:

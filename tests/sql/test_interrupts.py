@@ -9,9 +9,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.dataset as pads
 import pytest
 
 import aios_db
+from aios_db.udfs.live import LiveDataset
 
 pytestmark = pytest.mark.sql
 
@@ -123,3 +126,49 @@ def test_what_lance_makes_of_ctrl_c_in_a_python_callback(
     monkeypatch.setattr("aios_db.store.writes.commit", broken)
     with pytest.raises(KeyboardInterrupt):
         con.remember([{"text": "coffee", "text_embedding": [1.0] + [0.0] * 383}])
+
+
+class Interrupting(pads.Dataset):
+    """A dataset in which Ctrl-C comes at one of the places where DuckDB calls it."""
+
+    def __init__(self, inner: pads.Dataset, place: str) -> None:
+        self.inner, self.place = inner, place
+
+    def _at(self, place: str) -> None:
+        if place == self.place:
+            raise KeyboardInterrupt
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.inner.schema
+
+    def scanner(self, **options: object) -> pads.Scanner:
+        self._at("scanner")
+        scanner = self.inner.scanner(**options)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in scanner.to_batches():
+                self._at("batches")
+                yield batch
+
+        return pads.Scanner.from_batches(
+            batches(), schema=scanner.projected_schema, columns=options["columns"]
+        )
+
+
+@pytest.mark.parametrize("place", ["scanner", "batches"])
+def test_while_a_table_is_scanned(
+    con: aios_db.Connection, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    reading = "SELECT text FROM memories WHERE text <> 'KeyboardInterrupt: '"
+
+    def interrupted(live: LiveDataset, **options: object) -> pads.Scanner:
+        return Interrupting(live._current(), place).scanner(**options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LiveDataset, "scanner", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            con.execute(reading).fetchall()
+    assert con.execute(reading).fetchall() == [("tea at four",)]
+    with pytest.raises(aios_db.ProgrammingError, match="KeyboardInterrupt"):
+        con.execute("SELECT KeyboardInterrupt FROM memories")

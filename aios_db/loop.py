@@ -162,7 +162,7 @@ class CognitiveLoop:
     def _recalled(self, text: str | None, image: Medium, audio: Medium, input_id: str) -> list[Recollection]:
         """Return what belongs to an input, but itself; without a joint space, to its words alone."""
         con = self._connection
-        known = con.store.joint.active() is not None
+        known = con.store.joint.in_use.active() is not None
         media: dict[str, Any] = {"image": image, "audio": audio} if known else {}
         if text is None and not any(media.values()):
             log.warning("no joint space was fitted: a picture or a sound without words recalls nothing")

@@ -92,6 +92,7 @@ class Multimodal:
             cursor.add_macro(macro)
         if not self.store.read_only:
             self.store.versions.record_plugged(features.version, modality)
+            self.store.maintain_soon()
         return features.version
 
     def fit_fusion(

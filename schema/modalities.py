@@ -21,6 +21,25 @@ def version_number(version: str) -> float:
     return float(int(digest, 16)) if digest else -1.0
 
 
+def made_without(version: str, missing: Iterable[str]) -> str:
+    """Return what is recorded as having made a joint vector: ``joint-…@… -image`` of one without its picture.
+
+    Parameters
+    ----------
+    version
+        Of the joint space.
+    missing
+        Modalities of the memory whose encoder was not there.
+    """
+    return " ".join([version, *(f"-{name}" for name in MODALITIES if name in set(missing))])
+
+
+def made_by(recorded: str) -> tuple[str, tuple[str, ...]]:
+    """Return the joint space in what `made_without` returned, and the modalities that were missing."""
+    version, *missing = recorded.split(" ")
+    return version, tuple(name.removeprefix("-") for name in missing)
+
+
 def names_in(bits: int) -> tuple[str, ...]:
     """Return the modalities of a set."""
     return tuple(name for name, bit in BITS.items() if bits & bit)

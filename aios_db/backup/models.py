@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -11,9 +9,10 @@ from aios_db.backup.manifest import Model
 from aios_db.backup.objects import Entry, Objects
 from aios_db.engine.catalog.find import find_weights
 from aios_db.engine.catalog.fingerprint import verified_fingerprint
+from aios_db.engine.weights.building import building
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.models.versions import WeightVersions
+from aios_db.models.versions import PLUGGED, WeightVersions
 from aios_db.schema.errors import DataError, Error, ModelNotFoundError
 from aios_db.store.durable import force_file, force_tree
 
@@ -29,7 +28,7 @@ def known_models(versions: WeightVersions) -> list[Model]:
 
 
 def copied_models(versions: WeightVersions, add: Add) -> list[Model]:
-    """Return the same with the files of each, which are stored.
+    """Return the same with the files of each, which are stored; encoders that users register have none.
 
     Raises
     ------
@@ -38,6 +37,9 @@ def copied_models(versions: WeightVersions, add: Add) -> list[Model]:
     """
     found = []
     for each in versions.all():
+        if each.schema_version == PLUGGED:
+            found.append(Model(each.version, each.sha256, each.is_active))
+            continue
         try:
             directory = versions.locate(each)
         except ModelNotFoundError:
@@ -73,16 +75,13 @@ def install(model: Model, objects: Objects, models_dir: Path) -> Path | None:
     place = models_dir / name
     if place.exists():
         place = models_dir / model.version.replace("@", "-")
-    making = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=models_dir))
-    try:
+    with building(place) as making:
         for entry in model.files:
             objects.copy(entry, making / entry.path)
         _refuse_others(model, making)
         force_tree(making)
         making.rename(place)
         force_file(models_dir)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
     return place
 
 

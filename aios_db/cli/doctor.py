@@ -166,7 +166,7 @@ def _model(config: Config) -> str:
 
 def _joint(con: aios_db.Connection) -> str:
     """Open the space of text, sound and picture, whose weights lie outside of the database."""
-    active = con.store.joint.active()
+    active = con.store.joint.in_use.active()
     return "none was fitted" if active is None else f"{active.version} of {', '.join(active.space.encoders)}"
 
 

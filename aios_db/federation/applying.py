@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aios_db.engine.architectures.adapters import Adapter, LowRank
+from aios_db.engine.weights.building import building
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.stored import StoredTensor
@@ -67,9 +67,7 @@ def merge(card: LoraCard, model: str | Path, target: str | Path) -> Path:
                 f"{source.path} is quantized ({quantized}): merge the card into the model that it was "
                 "made of, and quantize the result"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        build = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
+        with building(target) as build:
             for each in source.path.iterdir():
                 # What was made from the weights is not that of the merged ones.
                 if each.name == "tokenizer":
@@ -79,10 +77,7 @@ def merge(card: LoraCard, model: str | Path, target: str | Path) -> Path:
             write_weights(
                 build / WEIGHTS_FILE, _merged(card, file, names), version=1 if file.version == 1 else 2
             )
-            build.chmod(0o755)
             build.rename(target)
-        finally:
-            shutil.rmtree(build, ignore_errors=True)
     return target
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aios_db.engine.weights.building import building
 from aios_db.federation.card import Array, Factors, LoraCard
 from aios_db.schema.errors import DataError, NotSupportedError, OperationalError, WeightsError
 
@@ -123,15 +122,10 @@ def write_peft(card: LoraCard, path: str | Path, *, base_model: str | None = Non
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise OperationalError(f"{directory} exists: choose another directory or remove it first")
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        build = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
+        with building(directory) as build:
             save_file(tensors, build / WEIGHTS, metadata={"format": "pt"})
             (build / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
-            build.chmod(0o755)
             os.replace(build, directory)
-        finally:
-            shutil.rmtree(build, ignore_errors=True)
     except OSError as error:
         raise OperationalError(f"cannot write {directory}: {error}") from error
     return directory

@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from aios_db.joint.media import media_type_of
 from aios_db.schema.memories import WRITABLE
 from aios_db.schema.tiers import TIERS
 from aios_db.times import parse_time
@@ -101,6 +102,7 @@ def memory_fields(
                 break
         if refused and column not in fields:
             problem(column, refused)
+    _take_media(fields, rest)
     for name in [name for name in rest if _folded(name) in _VECTORS]:
         del rest[name]
     described = [rest.pop(name) for name in names.of("metadata")]
@@ -239,6 +241,30 @@ def _media(value: object) -> bytes:
     raise ValueError("must be bytes")
 
 
+def _medium(value: object) -> bytes | str:
+    """Check the bytes of a picture or sound, or a path or URI that is named like one."""
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    if isinstance(value, str) and media_type_of(None, value):
+        return clean(value)
+    raise ValueError("must be bytes, or the path of a picture or sound")
+
+
+def _take_media(fields: dict[str, Any], rest: dict[str, Any]) -> None:
+    """Move what ``image`` and ``audio`` give into the columns that it is stored in, as `remember` does."""
+    if not fields.keys() & {"media", "media_uri"} and "image" in rest:
+        try:
+            given = _medium(rest["image"])
+        except ValueError:
+            pass
+        else:
+            fields["media" if isinstance(given, bytes) else "media_uri"] = given
+            del rest["image"]
+    if isinstance(fields.get("audio"), str):
+        sound = fields.pop("audio")
+        fields.setdefault("audio_uri", sound)
+
+
 def _ids(value: Any) -> list[str]:
     if isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):
         return [clean(each) for each in value]
@@ -258,6 +284,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "tier": _tier,
         "text_embedding": _vector,
         "media": _media,
+        "audio": _medium,
         "derived_from": _ids,
         "valid_until": parse_time,
         "expires_at": parse_time,

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from aios_db.connection import Connection
 
 _CONTENT = (
-    "kind", "title", "text", "media", "media_uri", "media_type", "session_id", "speaker", "occurred_at",
-    "source", "derived_from", "metadata",
+    "kind", "title", "text", "media", "media_uri", "audio", "audio_uri", "session_id", "speaker",
+    "occurred_at", "source", "derived_from", "metadata",
 )  # fmt: skip
 # What the user, or the database itself, may have changed since: only a value in the file counts.
-_MAY_DIFFER = ("tier", "importance", "trust", "valid_until", "superseded_by", "expires_at", "pinned")
-_SAME = ("kind", "title", "text", "speaker", "media_uri", "session_id", "user_id", "agent_id")
+_MAY_DIFFER = (
+    "media_type", "tier", "importance", "trust", "valid_until", "superseded_by", "expires_at", "pinned",
+)  # fmt: skip
+_SAME = ("kind", "title", "text", "speaker", "media_uri", "audio_uri", "session_id", "user_id", "agent_id")
 
 
 class Naming:

@@ -25,6 +25,7 @@ from aios_db.importers.base import (
 )
 from aios_db.importers.formats import find_format, format_names
 from aios_db.importers.journal import Journal
+from aios_db.importers.media import Within, placed
 from aios_db.importers.naming import SourceNames
 from aios_db.importers.options import checked_options
 from aios_db.importers.replacing import Naming, remove_gone
@@ -298,7 +299,10 @@ class _Run:
             journal.restart()
         done = journal.done
         if not journal.finished:
-            self._import_records(source, chosen.read(source), journal, report)
+            allowed = self.con.restrictions.allowed_directories
+            self._storing.within = Within((source.root, *allowed))
+            records = placed(chosen.read(source), source, self._storing.within)
+            self._import_records(source, records, journal, report)
             journal.finish(source.name)
         if done:
             report.read += done

@@ -12,6 +12,7 @@ from aios_db.importers.base import (
     first_line,
     shorten,
 )
+from aios_db.importers.media import Within
 from aios_db.importers.replacing import is_unchanged, stored
 from aios_db.importers.report import FileReport
 from aios_db.schema.errors import DataError, IntegrityError, ProgrammingError
@@ -34,6 +35,8 @@ class Storing:
         import uuid_utils
 
         self.con = con
+        self.within = Within()
+        """Where files lie that rows name and that are read."""
         self._begun = str(uuid_utils.uuid7())  # ids are made in the order of time
         self.begin_file(())
 
@@ -71,7 +74,9 @@ class Storing:
         if not rows:
             return [], []
         try:
-            return [*self.con.remember([row.fields for row in rows], turns=self.turns)], []
+            given = table_from([row.fields for row in rows])
+            ids = self.con.store.remember(given, turns=self.turns, entry=self.con.entry, reach=self.within)
+            return [*ids], []
         except (DataError, IntegrityError, ProgrammingError) as error:
             if len(rows) > 1:  # One bad row must not hold back the batch: halve until it stands alone.
                 middle = len(rows) // 2

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-import tempfile
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -15,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from aios_db.joint.pairs import Progress, features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
+from aios_db.joint.usable import Active
 from aios_db.schema.errors import DataError, ProgrammingError, ValidationError
 
 if TYPE_CHECKING:
     from aios_db.engine.fusion.fitting import Fitted
     from aios_db.engine.fusion.measuring import Recall
+    from aios_db.engine.fusion.relating import Relation
     from aios_db.models.versions import WeightVersion
     from aios_db.store.store import MemoryStore
 
@@ -44,6 +44,8 @@ class FusionReport:
         By modality, the weight version that made the features.
     recalls
         On pairs that were held out in turn from fits like this one.
+    relations
+        How well each modality and the text find each other on such pairs, against chance.
     faults
         What could not be read, and was left out.
     memories
@@ -57,6 +59,7 @@ class FusionReport:
     items: int
     encoders: dict[str, str]
     recalls: tuple[Recall, ...]
+    relations: tuple[Relation, ...]
     faults: tuple[str, ...]
     memories: int
     seconds: dict[str, float]
@@ -100,10 +103,12 @@ def fit_fusion(
     DataError
         There are too few pairs, or they cannot be read.
     ValidationError
-        On pairs that were held out, nothing finds anything better than by chance; nothing is installed.
+        On pairs that were held out, a modality and the text find each other no better than by chance; nothing
+        is installed.
     """
     from numpy.linalg import LinAlgError
 
+    from aios_db.engine.fusion.files import load_space
     from aios_db.engine.fusion.fitting import fit
 
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -125,12 +130,11 @@ def fit_fusion(
             f"the pairs cannot be fitted, as where all texts are the same ({error}); give pairs that differ"
         ) from error
     seconds["fit"] = time.perf_counter() - start
-    failures = _failures(fitted)
-    if failures:
-        raise ValidationError(f"the pairs do not fit together, nothing is installed: {'; '.join(failures)}")
+    _refuse_strangers(fitted)
     start = time.perf_counter()
     told = {
         "recalls": [asdict(each) for each in fitted.recalls],
+        "relations": [asdict(each) for each in fitted.relations],
         "strengths": {modality: asdict(each) for modality, each in fitted.strengths.items()},
         "items": len(items),
         "faults": faults,
@@ -138,38 +142,53 @@ def fit_fusion(
     }
     version = store.versions.install(_saved(fitted, models, name, told))
     store.versions.record_fit(_report_row(version, fitted, told))
-    count = JointReembedding(store, version).run(progress)
+    active = Active(load_space(Path(version.path))[0], version.version)
+    count = JointReembedding(store, active, again=True).run(
+        progress, lambda: store.versions.set_active(version.version)
+    )
     store.refresh()
     seconds["memories"] = time.perf_counter() - start
     log.info("fitted %s on %d items", version.version, len(items), extra={"seconds": seconds})
     return FusionReport(
-        version.version, version.path, len(items), encoders, fitted.recalls, tuple(faults), count, seconds
+        version=version.version,
+        path=version.path,
+        items=len(items),
+        encoders=encoders,
+        recalls=fitted.recalls,
+        relations=fitted.relations,
+        faults=tuple(faults),
+        memories=count,
+        seconds=seconds,
     )
 
 
-def _failures(fitted: Fitted) -> list[str]:
-    """Return what held-out pairs say against a space: that nothing finds anything better than by chance."""
-    judged = [each for each in fitted.recalls if each.queries and each.chance < 1]
-    if not judged or any(each.low > each.chance for each in judged):
-        return []
-    return [str(each) for each in judged]
+def _refuse_strangers(fitted: Fitted) -> None:
+    """Refuse a space in which a modality and the pivot find each other no better than by chance."""
+    strangers = [each for each in fitted.relations if each.is_by_chance]
+    if strangers:
+        names = ", ".join(each.modality for each in strangers)
+        raise ValidationError(
+            f"the pairs do not fit together, nothing is installed: {'; '.join(map(str, strangers))}. Look "
+            f"whether each row has the {names} that belongs to its {strangers[0].pivot}, give more pairs, or "
+            "leave that column out"
+        )
+    for name in sorted(fitted.space.encoders.keys() - {each.modality for each in fitted.relations}):
+        if name != next(iter(fitted.space.encoders)):
+            log.warning("too few pairs have %s to tell whether they belong together", name)
 
 
 def _saved(fitted: Fitted, models: Path, name: str, told: dict[str, Any]) -> Path:
     """Return the model directory of a space, which is there as a whole or not at all."""
     from aios_db.engine.fusion.files import load_space, save_space
+    from aios_db.engine.weights.building import building
 
-    models.mkdir(parents=True, exist_ok=True)
-    build = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=models))
-    try:
+    with building(models / name) as build:
         save_space(fitted.space, build / name, name, told)
         _, digest = load_space(build / name)
         target = models / f"{name}-{digest[:8]}"
         if not target.exists():
             (build / name).rename(target)
         return target
-    finally:
-        shutil.rmtree(build, ignore_errors=True)
 
 
 def _report_row(version: WeightVersion, fitted: Fitted, told: dict[str, Any]) -> dict[str, Any]:

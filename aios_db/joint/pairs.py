@@ -85,6 +85,7 @@ def features_of(
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    from aios_db.engine.encoders.features import RECIPE
     from aios_db.engine.fusion.pairs import Pairs, Rows
 
     given: dict[str, list[tuple[bytes | str, int]]] = {
@@ -96,7 +97,7 @@ def features_of(
     versions = {name: encoders.of(name).version for name, told in given.items() if told}
 
     def read(name: str) -> Rows:
-        known = FeatureCache(cache, versions[name]) if cache is not None else None
+        known = FeatureCache(cache, f"{versions[name]}-{RECIPE}") if cache is not None else None
         features, owners = [], []
         for made, owner in _read(name, given[name], encoders, reach, known, progress):
             if isinstance(made, DataError):

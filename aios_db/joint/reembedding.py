@@ -1,4 +1,4 @@
-"""Memories put into another joint space: beside the vectors in use, and exchanged for them in one commit."""
+"""Memories put into a joint space: beside the vectors in use, and exchanged for them in one commit."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from aios_db.engine.fusion.files import load_space
-from aios_db.joint.space import COLUMNS, Active
+from aios_db.joint.usable import Active
+from aios_db.joint.vectors import COLUMNS
 from aios_db.schema.memories import KEY
+from aios_db.schema.modalities import made_by
 from aios_db.store.failures import operational
 
 if TYPE_CHECKING:
-    from aios_db.models.versions import WeightVersion
-    from aios_db.store.store import MemoryStore
+    from aios_db.store.upkeep import Upkeep
 
 log = logging.getLogger("aios_db.joint")
 
 BATCH = 256
-_LAST = 64  # as few as this are embedded while the write lock is held
+_ROUNDS = 3  # without the write lock; what was written meanwhile is embedded while it is held
+_LAST = 64  # more than this are never embedded while it is held
 _BESIDE = "reembed_joint_"
 _READ = (
     KEY, "content_hash", "title", "text", "text_embedding", "media", "media_uri", "media_type", "audio",
     "audio_uri", "user_id", "agent_id",
 )  # fmt: skip
+_RECORDED = COLUMNS[-1]
 
 
 class JointReembedding:
@@ -39,19 +41,34 @@ class JointReembedding:
     ----------
     store
         Open for writing; it may be used meanwhile.
-    version
+    active
         The space.
+    again
+        Whether memories of which nothing could be read for this space are tried again.
     """
 
-    def __init__(self, store: MemoryStore, version: WeightVersion) -> None:
-        self._store = store
-        self._active = Active(load_space(Path(version.path))[0], version.version)
-        self._path = Path(store.path) / f"{_BESIDE}{version.sha256[:12]}.lance"
+    def __init__(self, store: Upkeep, active: Active, *, again: bool = False) -> None:
+        self._store, self._active = store, active
+        digest = active.version.rpartition("@")[2]
+        self._path = Path(store.path) / f"{_BESIDE}{digest}.lance"
+        version = active.version.replace("'", "''")
+        self._filter = f"{_RECORDED} IS NULL OR {_RECORDED} <> '{version}'"
+        if again:
+            self._filter += f" OR {COLUMNS[0]} IS NULL"
 
-    def run(self, progress: Callable[[str], None] = lambda _: None) -> int:
-        """Make what is missing, then exchange all vectors and activate the space; return how many have one.
+    def run(
+        self, progress: Callable[[str], None] = lambda _: None, then: Callable[[], None] = lambda: None
+    ) -> int:
+        """Make what is missing, then exchange all vectors; return how many were made.
 
         What a run that was killed left of another space is removed.
+
+        Parameters
+        ----------
+        progress
+            Called with what is being done.
+        then
+            Called after the exchange, before anybody else may write.
 
         Raises
         ------
@@ -63,19 +80,29 @@ class JointReembedding:
                 if left != self._path:
                     shutil.rmtree(left, ignore_errors=True)
             self._store.refresh()
-            while True:
-                todo = self._missing(self._store.memories)
-                if len(todo) <= _LAST:
-                    break
+            rounds = 0
+            while (todo := self._missing(self._store.memories)) and (rounds < _ROUNDS or len(todo) > _LAST):
                 for start in range(0, len(todo), BATCH):
                     self._embed(self._store.memories, todo[start : start + BATCH])
                     progress(f"memories: {min(start + BATCH, len(todo))} of {len(todo)}")
                 self._store.refresh()
-            count = self._store.replace_vectors(
-                self._finish, lambda: self._store.versions.set_active(self._active.version)
-            )
+                rounds += 1
+            count = self._store.replace_vectors(self._finish, then)
             shutil.rmtree(self._path, ignore_errors=True)
         return count
+
+    def can_improve(self) -> bool:
+        """Tell whether there are memories that this process can put into the space, or more of them."""
+        rows = self._store.memories.to_table(columns=[_RECORDED], filter=self._filter)
+        recorded = [each.as_py() for each in rows[_RECORDED].unique()]
+        missing: set[str] = set()
+        for each in recorded:
+            version, lacking = (None, ()) if each is None else made_by(each)
+            if version != self._active.version:
+                return True
+            missing |= set(lacking) & self._active.space.encoders.keys()
+        in_use = self._store.joint.in_use
+        return any(in_use.has_encoder(self._active, each) for each in missing)
 
     def _finish(self, memories: lance.LanceDataset) -> pa.Table:
         """Return the new vectors, all that are to be exchanged; under the write lock."""
@@ -85,20 +112,15 @@ class JointReembedding:
         if not self._exists():
             return pa.table({KEY: pa.array([], pa.string())})
         made = lance.dataset(self._path).to_table()
-        known = memories.to_table(columns=[KEY, "content_hash"])
-        keys = set(zip(known[KEY].to_pylist(), known["content_hash"].to_pylist(), strict=True))
+        wanted = memories.to_table(columns=[KEY, "content_hash"], filter=self._filter)
+        keys = set(zip(wanted[KEY].to_pylist(), wanted["content_hash"].to_pylist(), strict=True))
         pairs = list(zip(made[KEY].to_pylist(), made["content_hash"].to_pylist(), strict=True))
         keep = [pair in keys for pair in pairs]
         return made.filter(pa.array(keep, pa.bool_())).select([KEY, *COLUMNS])
 
     def _missing(self, memories: lance.LanceDataset) -> list[int]:
         """Return the row ids of memories that have no vector of the space yet, here or beside."""
-        version = self._active.version.replace("'", "''")
-        rows = memories.to_table(
-            columns=[KEY, "content_hash"],
-            filter=f"joint_weight_version IS NULL OR joint_weight_version <> '{version}'",
-            with_row_id=True,
-        )
+        rows = memories.to_table(columns=[KEY, "content_hash"], filter=self._filter, with_row_id=True)
         made: set[tuple[str, str]] = set()
         if self._exists():
             beside = lance.dataset(self._path).to_table(columns=[KEY, "content_hash"])
@@ -110,7 +132,7 @@ class JointReembedding:
 
     def _embed(self, memories: lance.LanceDataset, row_ids: list[int]) -> None:
         rows = memories._take_rows(row_ids, columns=list(_READ))
-        values = self._store.joint.vectors(rows, self._active)
+        values = self._store.joint.memories.vectors(rows, self._active)
         schema = {name: memories.schema.field(name).type for name in COLUMNS}
         columns = {
             name: pa.array([each[place] for each in values], schema[name])
@@ -122,3 +144,21 @@ class JointReembedding:
     def _exists(self) -> bool:
         versions = self._path / "_versions"
         return versions.is_dir() and any(versions.iterdir())
+
+
+def complete_vectors(store: Upkeep) -> int:
+    """Put memories into the space in use that are not in it, or not whole; return how many.
+
+    Such are those written where an encoder or the weights of the space were missing, and those that an undo
+    or a restore brought back with the vectors of an earlier space. A store that sees a part of the memories,
+    or may not read their files, leaves that to others.
+    """
+    active = store.joint.in_use.usable()
+    if active is None or store.scope or not store.restrictions.external_access:
+        return 0
+    work = JointReembedding(store, active)
+    if not work.can_improve():
+        return 0
+    count = work.run()
+    log.info("%d memories were put into the joint space", count, extra={"version": active.version})
+    return count

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.engine.backends.blas import single_threaded
-from aios_db.schema.modalities import BITS, bits_of, version_number
+from aios_db.schema.modalities import BITS, bits_of, made_by, version_number
 from aios_db.schema.retrieval import RowIds
 from aios_db.search.rowtable import RowTable
 
@@ -86,14 +86,13 @@ class JointVectors:
         exchanges the vectors of a database.
         """
         rows = batch["_rowid"].to_numpy().astype(np.int64)
-        made = batch["joint_weight_version"]
-        there = made.is_valid().to_numpy(zero_copy_only=False)
+        there = batch["joint_embedding"].is_valid().to_numpy(zero_copy_only=False)
         gone = self._place[rows[~there]]
         self._sets_of(gone[gone >= 0], 0)
         if not there.any():
             return
         chosen = batch.filter(pa.array(there))
-        versions = chosen["joint_weight_version"].to_pylist()
+        versions = [made_by(each)[0] for each in chosen["joint_weight_version"].to_pylist()]
         newest = versions[-1]
         if newest.encode() != self._arrays.version.tobytes():
             keep = np.array([each == newest for each in versions])

@@ -78,14 +78,16 @@ class Adopting(LinkWrites):
         self.refresh()
         missing = self.missing_origins() if missing is None else missing
         ids, fresh = self._known(rows, missing)
-        rows = self._without_foreign_vectors(rows)
+        rows = self.joint.memories.own(self._without_foreign_vectors(rows))
         rows = embed_missing(rows, fresh, lambda: self.encoder)
+        rows = self.joint.complete(rows, fresh)
         with self._changing("import", "writing memories to") as draft:
             ids, fresh = self._known(rows, missing)
             if self._encoder is not None:
                 self._following.follow(self.memories, self._encoder)
                 rows = self._following.without_stale(rows)
             rows = embed_missing(rows, fresh, lambda: self.encoder)
+            rows = self.joint.complete(rows, fresh)
             moved = {
                 old: now for old, now in zip(rows["memory_id"].to_pylist(), ids, strict=True) if old != now
             }

@@ -10,6 +10,7 @@ import lance
 import pyarrow as pa
 
 from aios_db.engine.weights.pressure import give_back_freed
+from aios_db.joint.reembedding import complete_vectors
 from aios_db.lifecycle.compression.packing import Packed, pack
 from aios_db.lifecycle.compression.texts import Compressing
 from aios_db.observing.recorder import measured
@@ -38,16 +39,26 @@ class Upkeep(Compressing):
             if compacted:
                 self._pack()
                 give_back_freed()  # hundreds of commits leave the heap in pieces
-            if not self.index.needs_save:
-                return
-            if self._loading() and not self._closing:
-                self._maintenance.notify()
-            else:
+            late = self._loading() and not self._closing
+            if self.index.needs_save and not late:
                 self.index.save()
+        if late:
+            self._maintenance.notify()
+        elif not self._closing:
+            complete_vectors(self)
+
+    def maintain_soon(self) -> None:
+        """Let the maintenance thread look, a moment from now, whether there is work."""
+        self._maintenance.notify()
 
     @measured("optimize")
     def optimize(self) -> None:
-        """Compact both tables whole, drop old versions, and bring look-ups and search index up to date."""
+        """Compact both tables whole, drop old versions, and bring look-ups and search index up to date.
+
+        Memories are put into the joint space that could not be when they were written.
+        """
+        self._check_writable()
+        complete_vectors(self)
         self._optimize(lambda written: index_new_rows(written, self._lock, 0))
 
     def _optimize(self, look_up: Callable[[lance.LanceDataset], lance.LanceDataset]) -> None:

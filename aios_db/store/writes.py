@@ -12,6 +12,7 @@ import pyarrow as pa
 import uuid_utils
 from numpy.typing import NDArray
 
+from aios_db.joint.media import Reach
 from aios_db.observing.recorder import measured
 from aios_db.provenance.origins import refuse_withdrawal
 from aios_db.provenance.taking import Repeated, of_source, with_source
@@ -75,6 +76,7 @@ class Writes(Renewing):
         fold: bool = False,
         turns: Turns | None = None,
         entry: str = PYTHON,
+        reach: Reach | None = None,
     ) -> list[str]:
         """Store memories, each once: what is known already is brought up to date.
 
@@ -94,6 +96,8 @@ class Writes(Renewing):
             What came before of a transcript that is given in several calls.
         entry
             The ``source`` of new memories that name none.
+        reach
+            Which files may be read of those that rows name, where that is less than the connection may.
 
         Returns
         -------
@@ -127,7 +131,7 @@ class Writes(Renewing):
         distinct = with_source(distinct, entry, distinct["external_id"].is_valid().combine_chunks())
         self.refresh()
         look = self._look(distinct, entry, fold=fold)
-        self.joint.note_files(distinct)
+        self.joint.note_files(distinct, reach)
         distinct = embed_missing(distinct, look.wanting, lambda: self.encoder)
         distinct = self.joint.complete(distinct, look.joining)
         with self._changing("remember", "writing memories to") as draft:

@@ -109,23 +109,34 @@ class WhisperMean(nn.Module):
 
 
 class WhisperMoments(nn.Module):
-    """The encoder over a clip alone, without the silence that pads it, and moments of its frames."""
+    """The encoder over a clip with some silence behind it, and moments of the clip's own frames.
 
-    def __init__(self, whisper: WhisperEncoder) -> None:
+    Whisper was trained on clips that silence fills up to 30 s, and takes the end of one that has none for
+    the middle of a word.
+
+    Parameters
+    ----------
+    whisper
+        The encoder.
+    silence
+        Frames of it behind each clip.
+    """
+
+    def __init__(self, whisper: WhisperEncoder, silence: int) -> None:
         super().__init__()
-        self.whisper = whisper
+        self.whisper, self.silence = whisper, silence
 
     def forward(self, mel: Tensor) -> Tensor:
         """(batch, mels, 2 n), n of `WhisperConfig.max_source_positions` at most -> (batch, 3, hidden).
 
-        Mean, mean square and maximum of each state over the frames.
+        Mean, mean square and maximum of each state over the frames but those of the silence.
         """
         encoder = self.whisper.encoder
         x = encoder.stem(mel)
         x = x + encoder.position_embedding[: x.shape[1]]
         for layer in encoder.layers:
             x = layer(x)
-        x = encoder.layer_norm(x)
+        x = encoder.layer_norm(x)[:, : x.shape[1] - self.silence]
         return torch.stack((x.mean(1), x.square().mean(1), x.amax(1)), 1)
 
 

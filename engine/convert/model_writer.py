@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from aios_db.engine.weights.building import building
 from aios_db.engine.weights.format import Compression
 from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.stored import StoredTensor
@@ -62,9 +61,7 @@ def write_model(
     """
     if target.exists():
         raise OperationalError(f"{target} exists: choose another directory or remove it first")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    build = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with building(target) as build:
         infos: list[LayerInfo] = []
 
         def layers() -> Iterator[StoredTensor]:
@@ -93,10 +90,7 @@ def write_model(
             "converter_version": CONVERTER_VERSION,
         }
         (build / METADATA_FILE).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
-        build.chmod(0o755)
         _publish(build, target)
-    finally:
-        shutil.rmtree(build, ignore_errors=True)
     log.info("wrote %s: %d tensors", target, len(infos))
 
 

@@ -23,6 +23,8 @@ Item: TypeAlias = "bytes | str"
 Vector = NDArray[np.float32]
 Read: TypeAlias = "Vector | DataError"
 
+RECIPE = 2
+"""Of how features are made of items: those of another recipe are not compared, nor kept for a fit."""
 SHORTEST_S = 0.02
 _SOUNDS, _OWN = 32, 64  # items in memory at a time
 _PICTURES = 8  # whose views are in memory at a time

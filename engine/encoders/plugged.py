@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -149,7 +150,7 @@ class MediaEncoder:
 
 @dataclass(frozen=True)
 class AdmittedEncoder:
-    """A user's encoder that has passed its gate.
+    """A user's encoder that has passed its gate; its function is called by one thread at a time.
 
     Attributes
     ----------
@@ -165,10 +166,12 @@ class AdmittedEncoder:
     version: str
     width: int
     rooted: bool
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def run(self, items: Any) -> NDArray[np.float32]:
         """Return float32 ``(n, width)``, see `MediaEncoder.run`."""
-        found = self.encoder.run(items)
+        with self._lock:
+            found = self.encoder.run(items)
         return np.sqrt(np.maximum(found, 0)).astype(np.float32) if self.rooted else found
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_ASPECT = 100
 MAX_PIXELS = 89_000_000
 """Of a picture that is decoded, 3 bytes each; a JPEG is decoded at a fraction of its size."""
+LARGE_PIXELS = 20_000_000
 VIEWS = 9
 _PART = 0.7  # of the shorter side
 
@@ -53,7 +54,7 @@ def open_picture(data: bytes, size: int) -> Image:
                         f"image of {width} x {height} pixels is too large to decode: the most is "
                         f"{MAX_PIXELS / 1e6:g} million pixels; scale it down"
                     )
-                picture = _opaque(ImageOps.exif_transpose(file))
+                picture = _opaque(ImageOps.exif_transpose(_reduced(file, size)))
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -103,6 +104,17 @@ def nine_views(data: bytes, size: int) -> NDArray[np.uint8]:
 
 def _square(left: int, top: int, side: int) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
+
+
+def _reduced(picture: Image, size: int) -> Image:
+    """Return a picture of more pixels than need be kept several times over at a fraction of its size."""
+    factor = min(picture.size) // (4 * size)
+    if picture.width * picture.height < LARGE_PIXELS or factor < 2 or picture.mode in ("P", "1"):
+        return picture
+    exif = picture.getexif()
+    reduced = picture.reduce(factor)
+    reduced.info["exif"] = exif.tobytes()
+    return reduced
 
 
 def _opaque(picture: Image) -> Image:

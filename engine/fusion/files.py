@@ -11,6 +11,7 @@ import numpy as np
 from aios_db.engine.architectures.kinds import JOINT
 from aios_db.engine.architectures.sizes import require_kind
 from aios_db.engine.convert.model_writer import write_model
+from aios_db.engine.encoders.features import RECIPE
 from aios_db.engine.fusion.closed_form import Kernel
 from aios_db.engine.fusion.joint_space import JointSpace, Projection, Ranking
 from aios_db.engine.weights.model_directory import ModelDirectory
@@ -35,6 +36,7 @@ def save_space(space: JointSpace, target: Path, name: str, report: Mapping[str, 
     """
     config = {
         "encoders": dict(space.encoders),
+        "features": RECIPE,
         "blocks": [list(each) for each in space.blocks],
     }
     described = {
@@ -60,6 +62,8 @@ def load_space(directory: Path) -> tuple[JointSpace, str]:
     with WeightFile(model.weights) as file:
         require_kind(model, file, JOINT)
         file.verify()
+        if model.config.get("features") != RECIPE:
+            raise WeightsError(f"{directory} is of features as another aios_db made them; fit it again")
         try:
             return _space(
                 model.config, {name: np.asarray(file.array(name), np.float64) for name in file.layers}

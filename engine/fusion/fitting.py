@@ -11,27 +11,24 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.fusion.closed_form import Canonical, Kernel, Matrix, Side, canonical, hubness
-from aios_db.engine.fusion.joint_space import JointSpace, Projection, Ranking
-from aios_db.engine.fusion.measuring import Recall, quality, ranks_of_classes, recall_of
-from aios_db.engine.fusion.pairs import Pairs, Rows
+from aios_db.engine.fusion.held_out import HeldOut, banks_of
+from aios_db.engine.fusion.joint_space import JointSpace, Ranking
+from aios_db.engine.fusion.measuring import Recall, quality, recall_of
+from aios_db.engine.fusion.pairs import Pairs
+from aios_db.engine.fusion.preparing import Prepared, Strength
+from aios_db.engine.fusion.relating import Relation, relations
 from aios_db.schema.errors import DataError
 
 log = logging.getLogger("aios_db.engine.fusion")
 
 FEWEST = 8
 """Items with a modality and the pivot, under which there is nothing to fit."""
-MOST_DIRECTIONS = 100
 MOST_TRIED = 4_000
 """Items that strengths are chosen on."""
-BANK = 1_024
 _FOLDS, _MANY_FOLDS = 4, 8
-_FEW_ITEMS = 120
+_FEW_ITEMS, _FEWEST_IN_FOLD = 120, 4
 _RIDGES = ((3.0, 1.0), (3.0, 3.0), (1.0, 1.0), (10.0, 3.0))
 _CLEARLY = 1.02
-_CROSS_RIDGE = 1.0
-_KERNEL_RIDGE = 0.1
-_LANDMARKS = 1_000
 _MOSTLY = 0.85
 _SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
 
@@ -41,163 +38,13 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Strength:
-    """How a block is fitted.
-
-    Attributes
-    ----------
-    ridges
-        Of the block's modality and of the pivot, in mean eigenvalues.
-    nearest
-        Whether of several texts of an item only the nearest belongs to the other side: it is what was said.
-    """
-
-    ridges: tuple[float, float] = (3.0, 3.0)
-    nearest: bool = False
-
-
-@dataclass(frozen=True)
 class Fitted:
     """A space, and what it found of pairs that were held out from its like."""
 
     space: JointSpace
     recalls: tuple[Recall, ...]
+    relations: tuple[Relation, ...]
     strengths: Mapping[str, Strength]
-
-
-class _Prepared:
-    """Some pairs, centred and scaled, with the decompositions that all strengths share."""
-
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
-        self.mean: dict[str, Matrix] = {}
-        self.scale: dict[str, Matrix] = {}
-        self.sides: dict[str, Side] = {}
-        for name in pairs.modalities:
-            rows = np.asarray(pairs.rows[name].features, np.float64)
-            self.mean[name] = rows.mean(0)
-            deviation = rows.std(0)
-            scale = deviation + 1e-3 * float(deviation.mean()) + 1e-12
-            if name == pairs.pivot:  # a vector, whose directions are as they should be
-                scale = np.full(rows.shape[1], float(deviation.mean()) + 1e-12)
-            self.scale[name] = scale
-            self.sides[name] = Side((rows - self.mean[name]) / scale)
-
-    def block(self, name: str, strength: Strength) -> Canonical:
-        """Return the canonical correlation of a modality with the pivot."""
-        pairs, pivot = self.pairs, self.pairs.pivot
-        mine, theirs = pairs.rows[name], pairs.rows[pivot]
-        with_both = np.isin(mine.items, theirs.items)
-        left = Side(self.sides[name].rows[with_both]) if not with_both.all() else self.sides[name]
-        items = mine.items[with_both]
-        right = self.sides[pivot]
-        partners = _mean_of(right.rows, theirs.items, items)
-        found = canonical(left, right, partners, strength.ridges, MOST_DIRECTIONS)
-        if strength.nearest and len(theirs.items) > len(np.unique(theirs.items)):
-            for _ in range(2):
-                told = _unit(right.rows @ found.right)
-                partners = _nearest_of(right.rows, told, theirs.items, items, _unit(left.rows @ found.left))
-                found = canonical(left, right, partners, strength.ridges, MOST_DIRECTIONS)
-        return found
-
-    def partners(self, name: str, block: Canonical | None) -> tuple[NDArray[np.bool_], Matrix]:
-        """Return which rows of a modality have a pivot, and those: the nearest by ``block``, or a mean."""
-        mine, theirs = self.pairs.rows[name], self.pairs.rows[self.pairs.pivot]
-        with_both = np.isin(mine.items, theirs.items)
-        items, right = mine.items[with_both], self.sides[self.pairs.pivot].rows
-        if block is None:
-            return with_both, _mean_of(right, theirs.items, items)
-        asked = _unit(self.sides[name].rows[with_both] @ block.left)
-        return with_both, _nearest_of(right, _unit(right @ block.right), theirs.items, items, asked)
-
-    def space(self, strengths: Mapping[str, Strength], encoders: Mapping[str, str]) -> JointSpace:
-        """Return the space of these strengths, without what is known of questions."""
-        pivot = self.pairs.pivot
-        blocks = {name: self.block(name, strength) for name, strength in strengths.items()}
-        parts: dict[str, list[Matrix]] = {name: [] for name in self.pairs.modalities}
-        reliabilities: dict[str, list[float]] = {name: [] for name in self.pairs.modalities}
-        ends, end = [], 0
-        for name, block in blocks.items():
-            end += block.right.shape[1]
-            ends.append((name, end))
-            for other, projections in parts.items():
-                if other == pivot:
-                    projections.append(block.right)
-                    reliabilities[other].append(1.0)
-                elif other == name:
-                    projections.append(block.left)
-                    reliabilities[other].append(float(block.correlations.mean()))
-                else:
-                    own = blocks[other] if strengths[other].nearest else None
-                    with_both, partners = self.partners(other, own)
-                    side = self.sides[other] if with_both.all() else Side(self.sides[other].rows[with_both])
-                    projections.append(side.regression(partners @ block.right, _CROSS_RIDGE))
-                    reliabilities[other].append(0.5 * float(blocks[other].correlations.mean()))
-        kernels = {
-            name: self._kernel(name, blocks, nearest=strength.nearest) for name, strength in strengths.items()
-        }
-        return JointSpace(
-            encoders={name: encoders[name] for name in parts},
-            blocks=tuple(ends),
-            projections={
-                name: Projection(self.mean[name], self.scale[name], np.hstack(found), kernels.get(name))
-                for name, found in parts.items()
-            },
-            reliabilities={name: tuple(found) for name, found in reliabilities.items()},
-        )
-
-    def _kernel(self, name: str, blocks: Mapping[str, Canonical], *, nearest: bool) -> Kernel:
-        """Return the regression of a modality on its pivot's coordinates in all blocks."""
-        with_both, partners = self.partners(name, blocks[name] if nearest else None)
-        targets = np.hstack([_unit(partners @ block.right) for block in blocks.values()])
-        return Kernel.fitted(self.sides[name].rows[with_both], targets, _KERNEL_RIDGE, _LANDMARKS)
-
-
-@dataclass(frozen=True)
-class _HeldOut:
-    """What a fold's space makes of the pairs that were held out, and of those it was fitted on."""
-
-    space: JointSpace
-    coordinates: Mapping[str, Matrix]
-    banks: Mapping[str, Matrix]
-    rows: Mapping[str, Rows]
-    classes: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, space: JointSpace, held: Pairs, fitted: Pairs) -> _HeldOut:
-        found = {
-            name: space.coordinates(name, held.rows[name].features)
-            for name in held.modalities
-            if name in space.projections
-        }
-        return cls(space, found, banks_of(space, fitted, 0), held.rows, held.classes)
-
-    def similar(self, asks: str, finds: str, blocks: Sequence[float]) -> Matrix:
-        """Return (queries, candidates): scores less hubness."""
-        weights = np.zeros(self.space.dimension)
-        for span, weight in zip(self.space.spans, blocks, strict=True):
-            weights[span] = weight
-        points = self.coordinates[finds]
-        return self.coordinates[asks] * weights @ points.T - hubness(self.banks[asks] * weights, points) / 2
-
-    def said_ranks(self, asks: str, finds: str, blocks: Sequence[float]) -> NDArray[np.int64]:
-        """Return the ranks of the items' queries, of several texts of an item the one that scores highest.
-
-        Of what was said in one of several texts, the others are no question.
-        """
-        similar, asked = self.similar(asks, finds, blocks), self.rows[asks].items
-        items = np.unique(asked)
-        if len(items) < len(asked):
-            own = self.classes[asked][:, None] == self.classes[self.rows[finds].items][None]
-            score = np.where(own, similar, -np.inf).max(1)
-            order = np.lexsort((score, asked))
-            last = np.searchsorted(asked[order], items, side="right") - 1
-            similar, asked = similar[order[last]], items
-        return self.ranks(similar, asked, finds)
-
-    def ranks(self, similar: Matrix, asks: NDArray[np.int64], finds: str) -> NDArray[np.int64]:
-        """Return the rank of the first candidate with each query's class."""
-        return ranks_of_classes(similar, self.classes[asks], self.classes[self.rows[finds].items])
 
 
 def fit(
@@ -236,20 +83,10 @@ def fit(
     shares = _shares(held, rankings, pairs.modalities)
     recalls = tuple(_recalls(held, rankings, shares, pairs.modalities))
     progress("fitting all pairs")
-    space = _Prepared(pairs).space(strengths, encoders)
+    space = Prepared(pairs).space(strengths, encoders)
     space = replace(space, rankings=rankings, shares=shares)
-    return Fitted(replace(space, banks=banks_of(space, pairs, seed)), recalls, strengths)
-
-
-def banks_of(space: JointSpace, pairs: Pairs, seed: int) -> dict[str, Matrix]:
-    """Return coordinates of some of the pairs, by modality."""
-    random = np.random.default_rng(seed)
-    found = {}
-    for name in space.projections:
-        features = pairs.rows[name].features
-        some = np.sort(random.permutation(len(features))[:BANK])
-        found[name] = space.coordinates(name, features[some])
-    return found
+    space = replace(space, banks=banks_of(space, pairs, seed))
+    return Fitted(space, recalls, relations(held, rankings, pairs.pivot, names), strengths)
 
 
 def _few(pairs: Pairs, seed: int) -> Pairs:
@@ -263,7 +100,8 @@ def _few(pairs: Pairs, seed: int) -> Pairs:
 
 
 def _fold_count(pairs: Pairs) -> int:
-    return _MANY_FOLDS if len(pairs) < _FEW_ITEMS else _FOLDS
+    """Return how many folds: more of few items, but of some items each, since one alone is found always."""
+    return min(_MANY_FOLDS, max(2, len(pairs) // _FEWEST_IN_FOLD)) if len(pairs) < _FEW_ITEMS else _FOLDS
 
 
 def _chosen(pairs: Pairs, name: str, seed: int, progress: Progress) -> Strength:
@@ -277,7 +115,7 @@ def _chosen(pairs: Pairs, name: str, seed: int, progress: Progress) -> Strength:
         Strength(ridges, nearest) for ridges in _RIDGES for nearest in dict.fromkeys((said, several, False))
     ]
     folds = [
-        (_Prepared(pairs.of(~chosen)), pairs.of(chosen))
+        (Prepared(pairs.of(~chosen)), pairs.of(chosen))
         for chosen in pairs.folds(_fold_count(pairs), seed)
         if _enough(pairs.of(~chosen), pairs.of(chosen), name)
     ]
@@ -293,13 +131,13 @@ def _clearly_best(options: Sequence[_T], score: Callable[[_T], float]) -> _T:
     return options[best if scores[best] > _CLEARLY * scores[0] else 0]
 
 
-def _tried(folds: Sequence[tuple[_Prepared, Pairs]], name: str, strength: Strength) -> float:
+def _tried(folds: Sequence[tuple[Prepared, Pairs]], name: str, strength: Strength) -> float:
     """Return how well a modality and the pivot find each other when held out."""
     score = 0.0
     for prepared, held in folds:
         pivot = held.pivot
         space = prepared.space({name: strength}, dict.fromkeys(prepared.pairs.modalities, ""))
-        out = _HeldOut.of(space, held, prepared.pairs)
+        out = HeldOut.of(space, held, prepared.pairs)
         score += sum(quality(out.said_ranks(*each, (1.0,))) for each in ((name, pivot), (pivot, name)))
     return score
 
@@ -315,14 +153,14 @@ def _enough(fitted: Pairs, held: Pairs, *names: str) -> bool:
 
 def _held_out(
     pairs: Pairs, strengths: Mapping[str, Strength], encoders: Mapping[str, str], seed: int
-) -> Iterator[_HeldOut]:
+) -> Iterator[HeldOut]:
     for chosen in pairs.folds(_fold_count(pairs), seed):
         fitted, held = pairs.of(~chosen), pairs.of(chosen)
         if _enough(fitted, held, *strengths):
-            yield _HeldOut.of(_Prepared(fitted).space(strengths, encoders), held, fitted)
+            yield HeldOut.of(Prepared(fitted).space(strengths, encoders), held, fitted)
 
 
-def _rankings(held: Sequence[_HeldOut], modalities: Sequence[str]) -> dict[tuple[str, str], Ranking]:
+def _rankings(held: Sequence[HeldOut], modalities: Sequence[str]) -> dict[tuple[str, str], Ranking]:
     """Return which blocks count, for each two modalities, and how far scores lie apart."""
     names = [name for name, _ in held[0].space.blocks] if held else []
     found = {}
@@ -353,7 +191,7 @@ def _mostly(place: int, count: int) -> tuple[float, ...]:
 
 
 def _shares(
-    held: Sequence[_HeldOut], rankings: Mapping[tuple[str, str], Ranking], modalities: Sequence[str]
+    held: Sequence[HeldOut], rankings: Mapping[tuple[str, str], Ranking], modalities: Sequence[str]
 ) -> dict[tuple[str, str, str], float]:
     """Return what two modalities count that ask together for a third: the better alone, or clearly better."""
     found = {}
@@ -369,7 +207,7 @@ def _shares(
 
 
 def _together(  # noqa: PLR0917 - what asks together
-    each: _HeldOut,
+    each: HeldOut,
     rankings: Mapping[tuple[str, str], Ranking],
     first: str,
     second: str,
@@ -389,7 +227,7 @@ def _together(  # noqa: PLR0917 - what asks together
 
 
 def _recalls(
-    held: Sequence[_HeldOut],
+    held: Sequence[HeldOut],
     rankings: Mapping[tuple[str, str], Ranking],
     shares: Mapping[tuple[str, str, str], float],
     modalities: Sequence[str],
@@ -407,30 +245,3 @@ def _recalls(
         ranks = [_together(each, rankings, first, second, finds, share) for each in held]
         candidates = [len(np.unique(each.classes[each.rows[finds].items])) for each in held]
         yield recall_of(f"{first}+{second}", finds, np.concatenate(ranks), float(np.mean(candidates)))
-
-
-def _unit(rows: Matrix) -> Matrix:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
-
-
-def _mean_of(rows: Matrix, items: NDArray[np.int64], wanted: NDArray[np.int64]) -> Matrix:
-    """Return (wanted, width): the mean of the rows of each item that is wanted."""
-    names, place = np.unique(items, return_inverse=True)
-    sums = np.zeros((len(names), rows.shape[1]))
-    np.add.at(sums, place, rows)
-    return (sums / np.bincount(place)[:, None])[np.searchsorted(names, wanted)]
-
-
-def _nearest_of(
-    rows: Matrix, told: Matrix, items: NDArray[np.int64], wanted: NDArray[np.int64], asked: Matrix
-) -> Matrix:
-    """Return (wanted, width): of each item the row whose coordinates are nearest to what asks."""
-    order = np.argsort(items, kind="stable")
-    starts = np.searchsorted(items[order], wanted)
-    stops = np.searchsorted(items[order], wanted, side="right")
-    chosen = np.empty(len(wanted), np.int64)
-    for row, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-        some = order[start:stop]
-        chosen[row] = some[int((told[some] @ asked[row]).argmax())]
-    return rows[chosen]

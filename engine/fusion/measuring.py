@@ -46,12 +46,17 @@ class Recall:
 def recall_of(asks: str, finds: str, ranks: NDArray[np.int64], candidates: float, k: int = 10) -> Recall:
     """Return the recall@k of queries whose item has these ranks, from 0, among ``candidates``."""
     n = len(ranks)
-    found = int((ranks < k).sum())
-    share = found / max(1, n)
-    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n) if n else 0.0
-    half = _Z / (1 + _Z**2 / n) * sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n)) if n else 1.0
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
-    return Recall(asks, finds, k, n, share, low, high, min(1.0, k / max(1.0, candidates)))
+    share = int((ranks < k).sum()) / max(1, n)
+    return Recall(asks, finds, k, n, share, *wilson(share, n), min(1.0, k / max(1.0, candidates)))
+
+
+def wilson(share: float, n: int, z: float = _Z) -> tuple[float, float]:
+    """Return the interval of a share of n (Wilson, 1927), 0 to 1 of none."""
+    if not n:
+        return 0.0, 1.0
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def ranks_of_classes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,26 @@ def _fails(pictures: Any) -> Any:
 def test_encoders_that_say_nothing_are_refused(world: World, encode: Any, why: str) -> None:
     with world() as con, pytest.raises(ValidationError, match=why):
         con.register_encoder("useless", "image", 12, encode, size=32)
+
+
+@pytest.mark.parametrize("scrambled", ["text", "image", "audio"])
+def test_one_modality_of_other_things_is_refused(world: World, scrambled: str) -> None:
+    rows = pairs()
+    order = np.random.default_rng(0).permutation(len(rows))
+    mixed = [{**row, scrambled: rows[other][scrambled]} for row, other in zip(rows, order, strict=True)]
+    with world() as con:
+        before = con.fit_fusion(rows)
+        assert [each.modality for each in before.relations if each.value > 0.8] == ["image", "audio"]
+        with pytest.raises(ValidationError, match="nothing is installed") as raised:
+            con.fit_fusion(mixed, name="mixed")
+        told = str(raised.value)
+        assert [name in told for name in ("image and text", "audio and text")] == [
+            scrambled in ("text", "image"),
+            scrambled in ("text", "audio"),
+        ]
+        assert re.search(r"recall@1 0\.[12]\d\d \[.*\] of 64, by chance 0\.[12]", told)
+        spaces = con.execute("SELECT version FROM weight_versions WHERE space = 'joint'").fetchall()
+        assert spaces == [(before.version,)]
 
 
 @pytest.mark.parametrize("how", ["nan", "raises"])

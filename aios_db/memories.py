@@ -172,7 +172,8 @@ class Memories:
             One id, with the columns to change as keyword arguments. Or rows, as for `remember`, that have a
             ``memory_id`` besides the columns to change, which may differ from mapping to mapping.
         **fields
-            ``text``, ``title``, ``tier``, ``metadata`` …, for every row; None empties a column.
+            ``text``, ``title``, ``tier``, ``metadata`` …, for every row; None empties a column. A picture or
+            sound, given as ``image`` or ``audio`` (bytes or a path), takes the place of the one before.
 
         Returns
         -------

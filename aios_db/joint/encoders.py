@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from aios_db.schema.config import Config
+from aios_db.schema.config import DEFAULTS, Config
 from aios_db.schema.errors import DataError, Error, NotSupportedError, ProgrammingError, ValidationError
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from aios_db.engine.encoders.features import Features, Item, Read, TextEncoder
     from aios_db.engine.encoders.plugged import MediaEncoder
+
+log = logging.getLogger("aios_db.joint")
 
 Given = bytes | str | None
 GROUP = "aios_db.encoders"
@@ -35,10 +39,18 @@ class Encoders:
         `GROUP`, or ``module:name`` of an encoder.
     text
         Returns the encoder of the database's text vectors.
+    record
+        Called with the version and the modality of an encoder that the configuration names as code, when it
+        is first used.
     """
 
-    def __init__(self, config: Config, text: Callable[[], TextEncoder]) -> None:
-        self._config, self._text = config, text
+    def __init__(
+        self,
+        config: Config,
+        text: Callable[[], TextEncoder],
+        record: Callable[[str, str], None] = lambda version, modality: None,
+    ) -> None:
+        self._config, self._text, self._record = config, text, record
         self._lock = threading.Lock()
         self._plugged: dict[str, Features] = {}
         self._opened: dict[str, Features] = {}
@@ -63,6 +75,9 @@ class Encoders:
         for each in self._plugged.values():
             if each.version.partition("@")[0] == name:
                 return each
+        for encoder in self._named_as_code:
+            if encoder.name == name:
+                return self.of(encoder.modality)
         raise ProgrammingError(f"no encoder {name!r} is registered: con.register_encoder({name!r}, …)")
 
     def of(self, modality: str) -> Features:
@@ -73,16 +88,38 @@ class Encoders:
         ModelNotFoundError
             The model that the configuration names is not installed.
         """
+        from aios_db.engine.encoders.features import PluggedFeatures
+
         with self._lock:
             found = self._plugged.get(modality) or self._opened.get(modality)
-            if found is None:
-                found = self._opened[modality] = self._open(modality)
-            return found
+            if found is not None:
+                return found
+            found = self._opened[modality] = self._open(modality)
+        if isinstance(found, PluggedFeatures):  # without the lock: who holds that of writing may wait for it
+            self._record(found.version, modality)
+        return found
 
     @property
     def names(self) -> list[str]:
-        """The names of users' encoders."""
-        return [each.version.partition("@")[0] for each in self._plugged.values()]
+        """The names of users' encoders: registered ones, and those that the configuration names as code."""
+        plugged = [each.version.partition("@")[0] for each in self._plugged.values()]
+        code = [each.name for each in self._named_as_code if each.modality not in self._plugged]
+        return [*plugged, *code]
+
+    @cached_property
+    def _named_as_code(self) -> list[MediaEncoder]:
+        """The encoders that the configuration names as code; what cannot be imported is logged."""
+        found = []
+        for modality in ("audio", "image"):
+            name, usual = (getattr(each.engine, f"{modality}_model") for each in (self._config, DEFAULTS))
+            try:
+                encoder = None if name == usual else _offered(name)
+            except Error as error:
+                log.warning("engine.%s_model: %s", modality, error)
+                continue
+            if encoder is not None and encoder.modality == modality:
+                found.append(encoder)
+        return found
 
     def is_plugged(self, modality: str) -> bool:
         """Whether a user's encoder makes the features of a modality."""

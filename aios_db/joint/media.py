@@ -110,6 +110,32 @@ def with_media(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
+def with_new_media(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a change of a memory with the columns that ``image`` and ``audio`` are stored in.
+
+    What is given takes the place of what was there, be that bytes or a path; None leaves nothing of it.
+
+    Raises
+    ------
+    ProgrammingError
+        A picture or sound is given twice, as ``image`` and as ``media_uri``.
+    """
+    found = dict(row)
+    for name, column in (("image", "media"), ("audio", "audio")):
+        if name not in row:
+            continue
+        twice = ({"media", "media_uri"} if name == "image" else {"audio_uri"}) & row.keys()
+        if twice:
+            raise ProgrammingError(f"{name} and {min(twice)} are both given; leave one out")
+        given = found.pop(name)
+        path = fspath(given) if isinstance(given, str | PathLike) else None
+        found[column], found[f"{column}_uri"] = (None if path is not None else given), path
+        if name == "image":
+            content = given if isinstance(given, bytes) else None
+            found.setdefault("media_type", media_type_of(content, path))
+    return found
+
+
 def tried(given: bytes | str, reach: Reach) -> bytes | DataError:
     """Return the bytes of a medium, or why they cannot be read; the rest goes on."""
     try:

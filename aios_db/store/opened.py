@@ -108,7 +108,7 @@ class OpenDatabase:
         self._following = Following(self.versions)
         self.joint = Joint(
             self,
-            Encoders(config, lambda: self.encoder),
+            Encoders(config, lambda: self.encoder, self._record_encoder),
             self.versions,
             lambda: self._readable(weight_versions.TABLE),
             MediaReads(path / layout.MEDIA_READ),
@@ -178,6 +178,10 @@ class OpenDatabase:
     def require(self, table: str) -> None:
         """Raise an `OperationalError` where a table is damaged."""
         self.damaged.require(table)
+
+    def _record_encoder(self, version: str, modality: str) -> None:
+        if not self.read_only:
+            self.versions.record_plugged(version, modality)
 
     def _readable(self, table: str) -> lance.LanceDataset | None:
         return None if table in self.damaged else self.dataset(table)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aios_db.joint.media import with_new_media
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.memories import KEY, TIMESTAMP, WRITABLE, memories_schema
 from aios_db.store.values import is_missing, json_object, read_moment, text_of
@@ -102,11 +103,12 @@ def update_tables(rows: Any, columns: Mapping[str, Any]) -> list[pa.Table]:
         rows = [rows]
     if isinstance(rows, Iterable) and not hasattr(rows, "__arrow_c_stream__") and not hasattr(rows, "iloc"):
         alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-        for row in mappings(rows):
+        for row in map(with_new_media, mappings(rows)):
             alike.setdefault(tuple(row), []).append(row)
         tables = [_from_mappings(each, UPDATABLE) for each in alike.values()]
     else:
         tables = [table_from(rows, UPDATABLE)]
+    columns = with_new_media(columns)
     for number, table in enumerate(tables):
         if columns and table.num_rows:
             constant = _from_mappings([columns] * table.num_rows, UPDATABLE)

@@ -92,7 +92,7 @@ def test_interrupted_import_goes_on_after_the_last_batch(con, folder, monkeypatc
     monkeypatch.setattr(run, "BATCH_ROWS", 4)
     texts = [f"text {number}" for number in range(18)]
     lines(folder / "a.jsonl", texts)
-    remember, batches = con.remember, []
+    remember, batches = con.store.remember, []
 
     def fail_on_third(rows, **options):
         batches.append(len(rows))
@@ -100,7 +100,7 @@ def test_interrupted_import_goes_on_after_the_last_batch(con, folder, monkeypatc
             raise OperationalError("no space left on device")
         return remember(rows, **options)
 
-    monkeypatch.setattr(con, "remember", fail_on_third)
+    monkeypatch.setattr(con.store, "remember", fail_on_third)
     with pytest.raises(OperationalError):
         import_path(con, folder)
     assert count(con) == 8
@@ -188,7 +188,7 @@ def test_a_transcript_of_several_batches_keeps_its_repeated_turns(con, folder, m
     said = ["yes", "no", "yes", "go on", "yes", "no", "yes"] * 2
     chat = [{"role": "user", "content": text} for text in said]
     (folder / "chat.json").write_text(json.dumps({"id": "c", "messages": chat}))
-    remember, batches = con.remember, []
+    remember, batches = con.store.remember, []
 
     def fail_on_third(rows, **options):
         batches.append(len(rows))
@@ -196,7 +196,7 @@ def test_a_transcript_of_several_batches_keeps_its_repeated_turns(con, folder, m
             raise OperationalError("no space left on device")
         return remember(rows, **options)
 
-    monkeypatch.setattr(con, "remember", fail_on_third)
+    monkeypatch.setattr(con.store, "remember", fail_on_third)
     with pytest.raises(OperationalError):
         import_path(con, folder)
     monkeypatch.undo()

@@ -87,7 +87,7 @@ def test_rows_name_files_of_their_folder_only(world: World, folder: Path, kind: 
             if memory.text.startswith("outside"):
                 words = _joint(con, "?", memory.text)
                 np.testing.assert_allclose(memory.joint_embedding, words, atol=1e-5, err_msg=name)
-        kept = json.loads(found["absolute"].metadata)
+        kept = found["absolute"].metadata
         assert kept["media_uri"].endswith("private.png") and found["absolute"].media_uri is None
         assert found["at hand"].media_uri == "private.png"  # the name of a file that is not there
 

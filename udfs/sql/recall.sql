@@ -98,7 +98,9 @@ CREATE MACRO recall(
 WITH asked AS MATERIALIZED (
     SELECT *, aios_joint_question(left(content, 8192), vector, picture, sound) AS question, search_depth(most) AS depth,
         {'content': content, 'vector': vector} AS besides
-    FROM (SELECT *, embed(left(content, 8192)) AS vector, coalesce(picture.file IS NULL AND picture.uri IS NULL
+    FROM (SELECT *, embed(left(content, 8192)) AS vector
+    FROM (SELECT * REPLACE (CASE WHEN wordy OR regexp_matches(content, '[^\s\p{Z}]') THEN content END AS content)
+    FROM (SELECT *, coalesce(picture.file IS NULL AND picture.uri IS NULL
         AND sound.file IS NULL AND sound.uri IS NULL, true) AS wordy FROM (VALUES (
         query::VARCHAR, medium(image), medium(audio), aios_filter(/* given filters */, filter), whole_number('k', k), whole_number('hops', hops),
         finite_number('min_score', coalesce(min_score::DOUBLE, -1e300), -1e300),
@@ -111,7 +113,7 @@ WITH asked AS MATERIALIZED (
             'principle': finite_number('principle_penalty', principle_penalty, 0),
             'joint': finite_number('joint_weight', joint_weight, 0)
         }
-    )) AS given(content, picture, sound, conditions, most, links, least, weights))
+    )) AS given(content, picture, sound, conditions, most, links, least, weights))))
     WHERE CASE WHEN content IS NULL THEN NOT wordy WHEN regexp_matches(content, '[^\s\p{Z}]') THEN true
         ELSE error('recall: the query is blank; give words to look for') END
 ),

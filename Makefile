@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --d
 # seconds: the run fails with what fails twice, and both runs are in its output.
 AGAIN := $(if $(CI),OMP_NUM_THREADS=1 $(BIN)/python -m pytest --last-failed --last-failed-no-failures none,false)
 
-.PHONY: demo test faults lint clean
+.PHONY: demo test faults lint docs clean
 .DEFAULT_GOAL := demo
 
 # Imports the conversations of examples/ and asks them questions in SQL.
@@ -44,6 +44,10 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- aios_db
+
+# The pages of docs/ as a site, in out/site.
+docs: .venv/dev.stamp
+	$(BIN)/zensical build --clean --strict
 
 clean:
 	rm -rf .venv build out

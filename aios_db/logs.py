@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aios_db.schema.config import LoggingConfig
 
@@ -52,7 +52,13 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False, default=str)
 
 
-class _OwnHandler(logging.StreamHandler[Any]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[Any]
+else:
+    _StreamHandler = logging.StreamHandler  # Python 3.10 has no StreamHandler[...]
+
+
+class _OwnHandler(_StreamHandler):
     """Writes what no handler of the program takes."""
 
     def handle(self, record: logging.LogRecord) -> bool:

@@ -70,6 +70,15 @@ def test_readme_shell_commands_run(tmp_path, capsys):
         assert main(command) == 0, capsys.readouterr().err
 
 
+def test_tutorial_shell_commands_run_after_its_python(capsys):
+    names: dict[str, object] = {}
+    for block in blocks("docs/tutorial.md", "python"):
+        exec(compile(block, "docs/tutorial.md", "exec"), names)
+    for line in "".join(blocks("docs/tutorial.md", "sh")).splitlines():
+        assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
+    assert "We moved the spare key" in capsys.readouterr().out
+
+
 def test_operations_shell_and_python_run(capsys):
     commands = [shlex.split(line)[1:] for line in "".join(blocks("docs/operations.md", "sh")).splitlines()]
     assert len(commands) >= 6

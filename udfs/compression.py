@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import pyarrow as pa
@@ -13,8 +14,10 @@ from aios_db.udfs.functions import ScalarFunction
 class Compressing(Protocol):
     """A store that makes bytes of texts."""
 
-    def compress_text(self, text: str, *, semantic: bool = ..., detail: bool = ...) -> bytes:
-        """Return a text as bytes."""
+    def compress_texts(
+        self, texts: Sequence[str], *, semantic: bool = ..., detail: bool = ...
+    ) -> Sequence[bytes]:
+        """Return texts as bytes."""
         ...
 
     def reconstruct_text(self, frame: bytes) -> str:
@@ -24,12 +27,14 @@ class Compressing(Protocol):
 
 def compressed(store: Compressing, texts: pa.Array, semantic: pa.Array, detail: pa.Array) -> pa.Array:
     """Return the frame of each text, null for null."""
-    frames = []
-    for text, as_summary, whole in zip(
-        *(each.to_pylist() for each in (texts, semantic, detail)), strict=True
-    ):
+    rows = [*zip(*(each.to_pylist() for each in (texts, semantic, detail)), strict=True)]
+    frames: list[bytes | None] = [None] * len(rows)
+    for how in dict.fromkeys(row[1:] for row in rows if row[0] is not None):
         check()
-        frames.append(None if text is None else store.compress_text(text, semantic=as_summary, detail=whole))
+        places = [place for place, row in enumerate(rows) if row[0] is not None and row[1:] == how]
+        made = store.compress_texts([rows[place][0] for place in places], semantic=how[0], detail=how[1])
+        for place, frame in zip(places, made, strict=True):
+            frames[place] = frame
     return pa.array(frames, pa.binary())
 
 

@@ -7,7 +7,6 @@ relevance (Carbonell and Goldstein, 1998), with a reward for names, numbers and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.lifecycle.salience import negates, salient, sentences
+from aios_db.lifecycle.small_talk import is_small_talk
 
 _DAMPING = 0.85
 _ROUNDS = 30
@@ -26,11 +26,6 @@ _NOVELTY, _COVERAGE = (
 )  # what likeness to what is said costs, and what is new of names and numbers is worth
 _LONGEST = 400  # characters of a sentence that is quoted
 _SHORT = 4  # words: a sentence of fewer says little by itself
-_SMALL_TALK = re.compile(
-    r"^(?:hi|hey|hello|thanks|thank you|wow|awesome|great|cool|yeah|yes|ok|okay|sure|bye|"
-    r"good (?:morning|night)|take care|see you|congrat\w*|sounds good|absolutely|nice)\b[^.]{0,60}$",
-    re.IGNORECASE,
-)
 
 
 class Encoder(Protocol):
@@ -74,6 +69,7 @@ def quotations(
         said = {each.text for each in found}
         found += [Quotation(each, place) for each in sentences(text) if each not in said]
     found = [each for each in found if len(each.text) <= _LONGEST] or found
+    found = [each for each in found if not is_small_talk(each.text)] or found
     if not found or count < 1:
         return []
     chosen = _chosen(found, _vectors(found, texts, encoder, vectors), count)
@@ -139,13 +135,11 @@ def _centrality(cosines: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _weight(sentence: str) -> float:
-    """Return what a sentence is worth by its form: questions and greetings say little."""
+    """Return what a sentence is worth by its form: questions say little."""
     words = sentence.split()
     weight = 1.0 if len(words) >= _SHORT else 0.4
     if sentence.rstrip("\"'”’)").endswith("?"):
         weight *= 0.4
-    if _SMALL_TALK.match(sentence):
-        weight *= 0.3
     if not salient(sentence):
         weight *= 0.7 if sentence.endswith("!") else 0.85
     return weight * (1.1 if negates(sentence) else 1.0)

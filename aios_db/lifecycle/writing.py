@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aios_db.lifecycle.extractive import quotations
 from aios_db.lifecycle.llm.client import Client, client_of
-from aios_db.lifecycle.llm.prompt import principle_of, prompt
+from aios_db.lifecycle.llm.prompt import principle_of, prompt, summary_of, summary_prompt
 from aios_db.lifecycle.llm.protocol import Unusable
 from aios_db.lifecycle.planning import vectors_of
 from aios_db.lifecycle.principles import Cluster, Principle, Source, flat
@@ -98,6 +98,30 @@ def writer_of(store: MemoryStore) -> Iterator[Writer]:
     client = client_of(store.config.llm, store.path)
     try:
         yield Writer(store, client)
+    finally:
+        if client is not None:
+            client.close()
+
+
+@contextmanager
+def summariser_of(store: MemoryStore) -> Iterator[Callable[[str], str]]:
+    """Give what says in fewer words what a text says: the model that is configured, or its own sentences."""
+    client = client_of(store.config.llm, store.path)
+
+    def summarise(text: str) -> str:
+        if client is not None:
+            try:
+                return summary_of(client.ask(summary_prompt(text)), text)
+            except Unusable as error:
+                logger.warning(
+                    "%s wrote no summary that can be used (%s); the text's sentences are kept instead",
+                    client.model, error,
+                    extra={"event": "llm_fallback", "model": client.model},
+                )  # fmt: skip
+        return store.summarize([text], store.config.compression.sentences)
+
+    try:
+        yield summarise
     finally:
         if client is not None:
             client.close()

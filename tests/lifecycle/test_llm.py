@@ -192,6 +192,9 @@ def test_principles_are_written_by_the_model(open_database: Open, provider: str)
 BAD = {
     "made up": {"principle": "The mast of the Kestrel cost 9,999 euros in Rotterdam.", "sources": [1]},
     "made up name": {"principle": "Zebediah sails the boat.", "sources": [1]},
+    "no denial": {"principle": "The second mast for the Kestrel was bought.", "sources": [1]},
+    "another date": {"principle": "The mast of the Kestrel arrives on 12 July.", "sources": [1]},
+    "another's": {"principle": "Mrs Holm ordered the mast of the Kestrel.", "sources": [1]},
     "empty": {"principle": "  ", "sources": [1]},
     "no source": {"principle": "The boat needs a mast.", "sources": []},
     "foreign source": {"principle": "The boat needs a mast.", "sources": [99]},
@@ -273,3 +276,33 @@ def test_a_provider_needs_a_model(tmp_path: Path) -> None:
         client_of(LlmConfig(provider="ollama"), tmp_path)
     with pytest.raises(aios_db.ProgrammingError, match="give an address with http"):
         client("ollama", "file:///etc/passwd", tmp_path).ask(REQUEST)
+
+
+LONG = (
+    "We met at the harbour on 14 May, Ada and I, and talked for a long time about this and that. The ferry "
+    "to Bergen left at 6:45 in the end. She said that it had never been late in 30 years, which I doubt."
+)
+SUMMARIES = (
+    "SELECT reconstruct(compress(t, semantic := true)), compress(t, semantic := true, detail := false) "
+    "FROM (VALUES (?)) v(t)"
+)
+
+
+def test_a_model_writes_the_summaries_of_semantic_compression(open_database: Open) -> None:
+    said = {"principle": "The ferry to Bergen left at 6:45.", "sources": [1]}
+    with serving(lambda _: said) as (url, script), open_database(configured("ollama", url)) as con:
+        [(again, short)] = con.execute(SUMMARIES, [LONG * 3]).fetchall()
+        assert again == LONG * 3 and len(short) > 20
+        assert len(script.requests) == 2 and LONG in memories_in(script.requests[0])
+
+
+@pytest.mark.parametrize("said", ["Zebediah left at 9:99.", "", "The ferry to Bergen did not leave at 6:45."])
+def test_a_bad_summary_falls_back_and_says_so(
+    open_database: Open, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = {"principle": said, "sources": [1]}
+    with serving(lambda _: answer) as (url, _), open_database(configured("ollama", url)) as con:
+        with caplog.at_level(logging.WARNING):
+            [(again, _)] = con.execute(SUMMARIES, [LONG * 3]).fetchall()
+        assert again == LONG * 3 and "the text's sentences are kept instead" in caplog.text
+        assert "harbour" not in caplog.text

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from aios_db.lifecycle.compression.semantic import Compressor, Reconstructor
 from aios_db.lifecycle.evicting import Evicting
+from aios_db.lifecycle.writing import summariser_of
 from aios_db.schema import packed_text
 
 
 class Compressing(Evicting):
     """Compressed texts."""
 
-    def compressor(self) -> Compressor:
-        """Return what keeps of a text its own sentences, by the configuration's section `compression`."""
-        return Compressor(
-            lambda text: self.summarize([text], self.config.compression.sentences),
-            self.encoder.encode,
-            self.config.compression.fidelity,
-        )
+    @contextmanager
+    def compressor(self) -> Iterator[Compressor]:
+        """Give what keeps of a text a summary, by the configuration's sections `compression` and `llm`."""
+        with summariser_of(self) as summarise:  # type: ignore[arg-type]
+            yield Compressor(summarise, self.encoder.encode, self.config.compression.fidelity)
 
-    def compress_text(self, text: str, *, semantic: bool = False, detail: bool = True) -> bytes:
-        """Return a text as bytes: without loss, or as a summary, with or without what it lacks.
+    def compress_texts(
+        self, texts: Sequence[str], *, semantic: bool = False, detail: bool = True
+    ) -> list[bytes]:
+        """Return texts as bytes: without loss, or as summaries, with or without what these lack.
+
+        A language model writes summaries where one is configured, within its budget for all the texts; of
+        what it cannot be used for, the text's own sentences are kept, and the log says so.
 
         Raises
         ------
         DataError
-            The text is longer than ``storage.max_text_bytes``.
+            A text is longer than ``storage.max_text_bytes``.
         """
-        whole = packed_text.compress(text, self.config.storage.max_text_bytes)
-        return self.compressor().compress(text, detail=detail).frame if semantic else whole
+        whole = [packed_text.compress(each, self.config.storage.max_text_bytes) for each in texts]
+        if not semantic:
+            return whole
+        with self.compressor() as compressor:
+            return [compressor.compress(each, detail=detail).frame for each in texts]
 
     def reconstruct_text(self, frame: bytes) -> str:
         """Return the text of such bytes, or its paraphrase.

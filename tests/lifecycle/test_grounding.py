@@ -1,0 +1,88 @@
+"""A principle that a model wrote says what its sources say: paraphrases pass, scrambled ones do not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scrambling import scrambled
+
+from aios_db.lifecycle.grounding.checking import Evidence, ungrounded
+
+HERE = Path(__file__).parent
+SOURCES = [
+    Evidence("I ordered the mast of the Kestrel for 1,240 euros.", "Bo", date(2024, 5, 1)),
+    Evidence("The mast arrives on 12 June.", "Ada", date(2024, 5, 1)),
+    Evidence("We did not buy the second mast for the Kestrel.", "Bo", date(2024, 5, 1)),
+    Evidence("My sister Lena pays 650 dollars rent in Hull.", "Mira", date(2024, 5, 2)),
+    Evidence("My brother Omar pays 900 dollars in Leeds.", "Mira", date(2024, 5, 2)),
+]
+
+
+@pytest.mark.parametrize(("name", "passing", "refused"), [("fit", 0.98, 0.92), ("report", 0.97, 0.89)])
+def test_paraphrases_pass_and_scrambled_ones_do_not(name: str, passing: float, refused: float) -> None:
+    pairs = json.loads((HERE / f"paraphrases_{name}.json").read_text("utf-8"))
+    counts: Counter[tuple[bool, bool]] = Counter()
+    for pair in pairs:
+        sources = [
+            Evidence(each["text"], each["speaker"], date.fromisoformat(each["said"]))
+            for each in pair["sources"]
+        ]
+        counts[True, not ungrounded(pair["paraphrase"], sources)] += 1
+        texts, speakers = [each.text for each in sources], [each.speaker or "" for each in sources]
+        for _, text in scrambled(pair["paraphrase"], texts, speakers):
+            counts[False, not ungrounded(text, sources)] += 1
+    true, false = counts[True, True] + counts[True, False], counts[False, True] + counts[False, False]
+    assert true >= 40 and false >= 70
+    assert counts[True, True] / true >= passing
+    assert counts[False, False] / false >= refused
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bo ordered a mast for the Kestrel for €1,240, which comes on 12 June.",
+        "No second mast was bought.",
+        "They decided against a second mast for the Kestrel.",
+        "Mira's sister Lena pays $650 rent, her brother Omar $900.",
+        "On 2024-06-12 the mast arrives.",
+    ],
+)
+def test_what_the_sources_say_in_other_words(text: str) -> None:
+    assert ungrounded(text, SOURCES) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("The second mast for the Kestrel was bought.", "no denial"),
+        ("The mast does not arrive on 12 June.", "a denial that no source has"),
+        ("Lena pays 900 dollars rent in Hull.", "a number of something else"),
+        ("Mira's brother Omar pays 650 dollars in Leeds.", "a number of something else"),
+        ("The mast arrives on 13 June.", "a date that no source has"),
+        ("The mast arrives on 12 July.", "a date that no source has"),
+        ("Bo ordered the mast for 1,240 dollars.", "a number that no source has"),
+        ("Omar ordered the mast of the Kestrel.", "a name in another's place"),
+        ("Omar's sister Lena pays rent in Hull.", "something of another's"),
+        ("Lena's sister Mira pays rent in Hull.", "two names in each other's place"),
+        ("Zebediah ordered the mast.", "1 names that no source has"),
+    ],
+)
+def test_what_the_sources_do_not_say(text: str, why: str) -> None:
+    assert any(each.startswith(why) for each in ungrounded(text, SOURCES))
+
+
+@given(st.text(max_size=300), st.lists(st.text(max_size=300), max_size=4), st.none() | st.text(max_size=20))
+def test_any_text_is_judged(text: str, texts: list[str], speaker: str | None) -> None:
+    reasons = ungrounded(text, [Evidence(each, speaker, date(9999, 12, 31)) for each in texts])
+    assert all(isinstance(each, str) for each in reasons)
+
+
+@given(st.sampled_from(SOURCES))
+def test_a_source_says_what_it_says(source: Evidence) -> None:
+    assert ungrounded(source.text, SOURCES) == []

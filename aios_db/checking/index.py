@@ -26,7 +26,7 @@ from aios_db.search.index import SearchIndex
 from aios_db.search.marks import marks
 from aios_db.search.part import Part
 from aios_db.search.postings import Postings
-from aios_db.search.segment import about_of, current
+from aios_db.search.segment_files import about_of, current
 
 _POINTER = "CURRENT"
 _MOST = np.iinfo(np.uint16).max

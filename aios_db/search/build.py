@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from aios_db.search.clustering import Grouping, group
 from aios_db.search.joint import JointArrays
 from aios_db.search.keys import KeyTable, heads
-from aios_db.search.keywords import Collection, steady_norm
 from aios_db.search.labels import without
 from aios_db.search.linkrun import Links
+from aios_db.search.moments import term_moments
 from aios_db.search.part import COLUMNS
-from aios_db.search.portable.keywords import impacts
 from aios_db.search.postings import Postings, Triples
 from aios_db.search.rowtable import RowTable
 from aios_db.search.segment import Segment, Version, assemble
@@ -70,7 +69,7 @@ def merge(state: State) -> Segment:
         columns,
         terms,
         _merged_labels((segment.labels, state.labels), state.unlabelled, columns["rows"]),
-        _moments(terms, columns["lengths"]),
+        term_moments(terms, columns["lengths"]),
         state.links,
         _living_keys(state.keys, columns),
         state.statistics,
@@ -144,20 +143,3 @@ def _living_keys(tables: dict[str, KeyTable], columns: dict[str, NDArray[Any]]) 
             keep[keep] = columns["hashes"][at[keep]] == heads(digests[keep])
         living[name] = KeyTable(digests[keep], owners[keep])
     return living
-
-
-def _moments(terms: Postings, lengths: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return float64 ``(terms, 2)``: sum and sum of squares of each term's BM25 impacts without idf."""
-    moments = np.zeros((len(terms.keys), 2))
-    norm = steady_norm(Collection(len(lengths), int(lengths.sum(dtype=np.int64))).mean_length)
-    first = 0
-    while first < len(moments):  # some whole lists at a time, to be summed in float64
-        last = int(terms.offsets.searchsorted(terms.offsets[first] + _BLOCK, side="right")) - 1
-        last = min(max(last, first + 1), len(moments))
-        span = slice(int(terms.offsets[first]), int(terms.offsets[last]))
-        values = impacts(norm, lengths, terms.docs[span], terms.counts[span]).astype(np.float64)
-        starts = terms.offsets[first:last] - span.start
-        moments[first:last, 0] = np.add.reduceat(values, starts)
-        moments[first:last, 1] = np.add.reduceat(np.square(values), starts)
-        first = last
-    return moments

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from aios_db.provenance.standing import Standing
 from aios_db.schema.retrieval import RowIds
+from aios_db.search import segment_files
 from aios_db.search.analyzer import AUTO, Analyzer
 from aios_db.search.build import merge
 from aios_db.search.kinship import Kinship
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aios_db.search")
 
+_FEW_COLD = 4096  # compressed memories of which an index is made in some .4 s
 _FEW_GROWING, _MANY_GROWING = 4096, 65536  # memories in the growing segment
 
 
@@ -56,6 +58,9 @@ class SearchIndex(Lookups, Kinship, Searching):
         The index never hears of memories outside of it, nor of links that lead out.
     standing
         What is found of the memories, and what counts less; by default all counts fully.
+    packs
+        A segment of which nearly all memories are compressed is packed, and kept in no file at all where
+        they are few.
     """
 
     def __init__(  # noqa: PLR0917 - what it is made of
@@ -66,11 +71,14 @@ class SearchIndex(Lookups, Kinship, Searching):
         language: str = AUTO,
         scope: Scope = EVERYTHING,
         standing: Standing | None = None,
+        *,
+        packs: bool = False,
     ) -> None:
         self.scope = scope
         self.directory, self.dimension, self.language = directory, dimension, language
         self.with_counts = lambda rows: rows
         self.standing = standing or Standing()
+        self._packs = packs
         self._analyzer = Analyzer(language)
         self._lock = threading.RLock()
         self._saving = threading.Lock()
@@ -86,13 +94,16 @@ class SearchIndex(Lookups, Kinship, Searching):
         language: str = AUTO,
         scope: Scope = EVERYTHING,
         standing: Standing | None = None,
+        *,
+        packs: bool = False,
     ) -> SearchIndex:
         """Map the newest segment; without a usable one the index is empty and the first `sync` fills it.
 
         A segment of another language cannot be used. Each scope has a directory of its own.
         """
-        segment = Segment.read(directory, dimension, language) if directory else None
-        return cls(directory, segment or Segment.empty(dimension), dimension, language, scope, standing)
+        segment = segment_files.read(directory, dimension, language) if directory else None
+        segment = segment or Segment.empty(dimension)
+        return cls(directory, segment, dimension, language, scope, standing, packs=packs)
 
     @property
     def version(self) -> Version:
@@ -158,10 +169,7 @@ class SearchIndex(Lookups, Kinship, Searching):
                 if not self._whole:
                     return  # `sync` comes first
                 state = self._view.state()
-            segment = merge(state)
-            if self.directory is not None:
-                segment.write(self.directory, self.language)
-                segment = self._saved() or segment  # mapped, not held
+            segment = self._kept(merge(state))
             with self._lock:
                 with self._changing():
                     self._use(segment)
@@ -196,8 +204,21 @@ class SearchIndex(Lookups, Kinship, Searching):
     def _use(self, segment: Segment) -> None:
         self._view = View(segment, self.dimension, self._analyzer, self.standing)
 
+    def _kept(self, segment: Segment) -> Segment:
+        """Write a segment as it is to be kept; return it, mapped from there where that can be."""
+        if self.directory is None:
+            return segment
+        if not self._packs or (len(segment) and not segment.is_cold):
+            segment_files.write(segment, self.directory, self.language)
+            return self._saved() or segment
+        if len(segment) < _FEW_COLD:
+            segment_files.remove(self.directory)
+        else:
+            segment_files.write(segment, self.directory, self.language, packed=True)
+        return segment
+
     def _saved(self) -> Segment | None:
-        return Segment.read(self.directory, self.dimension, self.language) if self.directory else None
+        return segment_files.read(self.directory, self.dimension, self.language) if self.directory else None
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -207,8 +228,11 @@ class SearchIndex(Lookups, Kinship, Searching):
         self._whole = True
 
     def _use_newer(self) -> None:
+        own = self._view.segment.version.memories
+        if self.directory is None or segment_files.newest(self.directory) <= own:
+            return
         segment = self._saved()
-        if segment is not None and segment.version.memories > self._view.segment.version.memories:
+        if segment is not None and segment.version.memories > own:
             with self._changing():
                 self._use(segment)
 

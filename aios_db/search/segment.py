@@ -1,28 +1,16 @@
-"""A segment: all the index knows at one version of the tables, as arrays in a directory that is mapped.
-
-A segment directory holds one .npy file per array, ``rows.arrow`` and ``segment.json``, which has the
-checksums of the others. It is written under a temporary name, renamed when complete, and made current by
-replacing the file ``CURRENT``, so that a crash leaves the old one in force. Arrays are mapped copy-on-write:
-marking a memory dead changes this process's memory and never the file.
-"""
+"""A segment: all the index knows at one version of the tables, as arrays, most often mapped from files."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.search import checksums, stored_rows
+from aios_db.search.coded_vectors import is_cold
 from aios_db.search.graph import LinkArrays, LinkGraph
 from aios_db.search.joint import JointArrays
 from aios_db.search.keys import KeyTable
@@ -35,24 +23,7 @@ from aios_db.search.postings import Postings
 from aios_db.search.stored_rows import StoredRows
 from aios_db.search.totals import Totals
 from aios_db.search.vectors import Clusters, Statistics
-from aios_db.security.permissions import DIRECTORY_MODE
 
-logger = logging.getLogger("aios_db.search")
-
-# 2: keys that are hex digits are not hashed again; 3: has the rows that searches return; 4: reach, not
-# probes; 5: hashes, exact moments; 6: checksums; 7: words in their normal form, stemmed in their language;
-# 8: other keys of contents;
-# 9: what filters look for;
-# 10: recall does not share a link's gain; 11: moments by percents of the mean length
-# 12: names of titles, and which end of a link its entry is at
-# 14: segment.json has a checksum of its own
-# 16: links of the kind superseded_by, and until when memories hold
-# 17: vectors of the joint space
-FORMAT = 17
-_POINTER = "CURRENT"
-_ROWS = "rows.arrow"
-_ABOUT = "segment.json"
-_ATTEMPTS = 3
 _POSTINGS = ("keys", "offsets", "docs", "counts")
 _JOINT = ("rows", "vectors", "sets", "version")
 _LINKS = ("offsets", "targets", "weights", "kinds", "entries")
@@ -178,101 +149,10 @@ class Segment(Part):
         less, less_squared = sums(impacts(norm, self.lengths, docs[gone], counts[gone]))
         return first - less, second - less_squared
 
-    def write(self, directory: Path, language: str) -> None:
-        """Write the segment of texts in a language and make it the current one; older ones are removed."""
-        directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
-        name = f"segment-{self.version.memories}-{self.version.links}-{uuid.uuid4().hex[:8]}"
-        temporary = directory / f"tmp-{name}"
-        temporary.mkdir(DIRECTORY_MODE)
-        try:
-            for key, array in self.arrays.items():
-                np.save(temporary / f"{key}.npy", array, allow_pickle=False)
-            stored_rows.write(temporary / _ROWS, self.batches)
-            reach = self.clusters.reach if self.clusters else 0.0
-            about = {
-                "format": FORMAT,
-                "reach": reach,
-                "language": language,
-                **vars(self.version),
-                "files": checksums.of_directory(temporary),
-            }
-            (temporary / _ABOUT).write_text(json.dumps(checksums.sealed(about)), encoding="utf-8")
-            temporary.rename(directory / name)
-            pointer = directory / f"tmp-{uuid.uuid4().hex}"
-            pointer.write_text(name, encoding="utf-8")
-            os.replace(pointer, directory / _POINTER)
-        except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        for other in directory.iterdir():
-            if other.name not in (name, _POINTER) and not other.name.startswith("scope-"):
-                shutil.rmtree(other, ignore_errors=True)  # on Windows, one that another process maps stays
-
-    @classmethod
-    def read(cls, directory: Path, dimension: int, language: str) -> Segment | None:
-        """Map the current segment; None when there is none that this version can use, which is logged."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return cls._map(directory / current(directory), dimension, language)
-            except FileNotFoundError as error:
-                if not (directory / _POINTER).exists():
-                    return None
-                # Another process may have written a newer segment and removed this one in between.
-                if attempt == _ATTEMPTS - 1:
-                    logger.warning("search index incomplete, reading the tables again: %s", error)
-            except Exception as error:  # whatever is wrong with a derived file, it is made again
-                logger.warning(
-                    "search index unusable, reading the tables again: %s", error or type(error).__name__,
-                    extra={"event": "index_rebuilt"},
-                )  # fmt: skip
-                return None
-        return None
-
-    @classmethod
-    def _map(cls, path: Path, dimension: int, language: str) -> Segment:
-        about = about_of(path)
-        if about["language"] != language:
-            raise ValueError(f"{path} has words of language {about['language']}, not {language}")
-        checksums.verify_some(path, about["files"])
-        arrays = {
-            # A plain view: every slice of np.memmap itself runs Python code.
-            file.stem: np.load(
-                file, mmap_mode="c" if file.stat().st_size > 128 else None, allow_pickle=False
-            ).view(np.ndarray)
-            for file in (path / name for name in about["files"])
-            if file.suffix == ".npy"
-        }
-        batches = stored_rows.read(path / _ROWS)
-        segment = cls(arrays, Version(about["memories"], about["links"]), about["reach"], batches)
-        if sum(map(len, batches)) != len(segment):
-            raise ValueError(f"{path / _ROWS} has not one row for each of {len(segment)} memories")
-        if segment.vectors.shape[1] != dimension:
-            raise ValueError(f"{path} has vectors of {segment.vectors.shape[1]} numbers, not {dimension}")
-        return segment
-
-
-def current(directory: Path) -> str:
-    """Return the name of the current segment, as written in the pointer file."""
-    name = (directory / _POINTER).read_text(encoding="utf-8").strip()
-    if not name.startswith("segment-") or "/" in name or "\\" in name:
-        raise ValueError(f"{directory / _POINTER} names no segment: {name[:80]!r}")
-    return name
-
-
-def about_of(path: Path) -> dict[str, Any]:
-    """Return what a segment says of itself: its format, versions, language and files.
-
-    Raises
-    ------
-    ValueError
-        It has another format, or other bytes than were written to it.
-    """
-    about: dict[str, Any] = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-    if about["format"] != FORMAT:
-        raise ValueError(f"{path} has format {about['format']}, not {FORMAT}")
-    if about != checksums.sealed(about):
-        raise ValueError(f"{path / _ABOUT} has other bytes than were written to it")
-    return about
+    @property
+    def is_cold(self) -> bool:
+        """Whether nearly all memories in it are compressed."""
+        return is_cold(self.vectors)
 
 
 def assemble(  # noqa: PLR0917

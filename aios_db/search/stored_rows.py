@@ -14,11 +14,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.schema.memories import returned_schema
+from aios_db.schema.memories import KEY, returned_schema
 from aios_db.schema.retrieval import RowIds
 from aios_db.search.rowtable import RowTable
 
 _SCHEMA = returned_schema()
+_PACKED = _SCHEMA.remove(_SCHEMA.get_field_index(KEY))
+_LEVEL = 12  # of Zstandard
 _BLOCK_ROWS = 8192
 _BATCH_BYTES = 1 << 30  # an array of strings ends at twice that
 _FEW_ROWS = 32  # are copied one by one; above, a copy from each batch and bringing them in order is faster
@@ -135,7 +137,19 @@ def _only(batch: pa.RecordBatch, columns: Sequence[str] | None) -> pa.RecordBatc
 
 def write(path: Path, batches: Sequence[pa.RecordBatch]) -> None:
     """Write a segment's rows as an Arrow IPC file."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+    _write(path, batches, _SCHEMA)
+
+
+def write_packed(path: Path, batches: Sequence[pa.RecordBatch]) -> None:
+    """Write a segment's rows without their ids, which are an array of it, and compressed."""
+    _write(path, [each.select(_PACKED.names) for each in batches], _PACKED, pa.Codec("zstd", _LEVEL))
+
+
+def _write(
+    path: Path, batches: Sequence[pa.RecordBatch], schema: pa.Schema, codec: pa.Codec | None = None
+) -> None:
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
         for batch in batches:
             writer.write_batch(batch)
 
@@ -148,7 +162,31 @@ def read(path: Path) -> list[pa.RecordBatch]:
     ValueError
         The file is not one that `write` wrote.
     """
-    file = pa.ipc.open_file(pa.memory_map(str(path)))
-    if file.schema != _SCHEMA:
+    return _read(pa.memory_map(str(path)), path, _SCHEMA)
+
+
+def read_packed(path: Path, ids: NDArray[np.bytes_]) -> list[pa.RecordBatch]:
+    """Return a segment's rows with their ids.
+
+    Raises
+    ------
+    ValueError
+        The file is not one that `write_packed` wrote, or of other memories.
+    """
+    batches = _read(pa.BufferReader(path.read_bytes()), path, _PACKED)
+    if sum(map(len, batches)) != len(ids):
+        raise ValueError(f"{path} has not one row for each of {len(ids)} memories")
+    found, start = [], 0
+    for batch in batches:
+        names = pa.array(ids[start : start + len(batch)].astype(str).tolist(), pa.string())
+        start += len(batch)
+        columns = [names if name == KEY else batch[name] for name in _SCHEMA.names]
+        found.append(pa.RecordBatch.from_arrays(columns, schema=_SCHEMA))
+    return found
+
+
+def _read(source: pa.NativeFile, path: Path, schema: pa.Schema) -> list[pa.RecordBatch]:
+    file = pa.ipc.open_file(source)
+    if file.schema != schema:
         raise ValueError(f"{path} has other columns than memories have")
     return [file.get_batch(number) for number in range(file.num_record_batches)]

@@ -248,11 +248,12 @@ class OpenDatabase:
         if self.scope:
             directory /= self.scope.directory
         index = SearchIndex.open(
-            directory if self.config.search.index == "mapped" else None,
+            None if self.config.search.index == "memory" else directory,
             self.dimension,
             self.config.search.language,
             self.scope,
             Standing(self.trust, self._releases),
+            packs=self.config.search.index == "auto",
         )
         index.with_counts = self.recalls.with_counts
         return index

@@ -20,7 +20,7 @@ from aios_db.cli import main
 from aios_db.schema import association_links, lora_cards, quarantine_releases, validation_reports
 from aios_db.schema.errors import OperationalError
 from aios_db.search import checksums
-from aios_db.search.segment import current
+from aios_db.search.segment_files import current
 from aios_db.store.durable import manifest, versions
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))

@@ -11,7 +11,7 @@ import pytest
 
 import aios_db
 from aios_db.search import checksums
-from aios_db.search.segment import current
+from aios_db.search.segment_files import current
 
 WORDS = ["alpha", "bravo", "charlie", "delta"]
 

@@ -222,6 +222,12 @@ class ConsolidationConfig:
     """Most sentences of a principle that quotes."""
     supersede: bool = True
     """First note what no longer holds; that is left out then."""
+    fold_from: NonNegativeInt = 3
+    """First make one memory of so many, or more, that say the same in nearly the same words; 0 is never."""
+    compress: bool = True
+    """The consolidator compresses what the section `compression` names when it is done."""
+    evict: bool = False
+    """The consolidator then forgets what the section `eviction` names, and erases what expired long ago."""
     max_loss: Share = 0.05
     """A consolidation that loses more than this share of what past queries had found is refused."""
     past_queries: NonNegativeInt = 256
@@ -320,10 +326,12 @@ class TrustConfig:
 class SearchConfig:
     """The search index."""
 
-    index: Literal["mapped", "memory"] = "mapped"
+    index: Literal["auto", "mapped", "memory"] = "auto"
     """Where the index is kept: in files, which are mapped, or in memory alone.
 
-    In memory it takes no disk, and is made of the tables each time the database is opened.
+    In memory it takes no disk, and is made of the tables each time the database is opened. ``auto`` is
+    ``mapped``, but where nearly all memories are compressed, the files are packed, and read into memory; of
+    fewer than 4,096 of such there are none.
     """
 
     language: Language = "auto"

@@ -7,8 +7,8 @@ from datetime import datetime
 
 
 @dataclass(frozen=True)
-class Report:
-    """One consolidation: of the memories of one owner, in one commit."""
+class Outcome:
+    """What became of one consolidation: of the memories of one owner, in one commit."""
 
     consolidation_id: str | None
     """Its place in `consolidation_log`; None of a dry run."""
@@ -16,10 +16,6 @@ class Report:
     """``committed``, ``refused`` or ``broken_off``; of a dry run ``planned`` or ``refused``."""
     user_id: str | None
     agent_id: str | None
-    clusters: int
-    """Principles that were made, each of one cluster."""
-    memories: int
-    """Those that they were made of, which are archived now, or deleted."""
     model: str
     fallbacks: int
     """Principles that the model did not write, or not well enough; they are extractive."""
@@ -33,6 +29,28 @@ class Report:
     """The same with the consolidation; what a principle is derived from counts as found with it."""
     duration_s: float
     note: str | None
+
+
+@dataclass(frozen=True)
+class Report(Outcome):
+    """What a consolidation says it did, or would do."""
+
+    clusters: int
+    """Principles that were made, each of one cluster."""
+    memories: int
+    """Those that they were made of, which are archived now, or deleted."""
+
+
+@dataclass(frozen=True)
+class Folding:
+    """That memories say the same as an older one, which counts them."""
+
+    memory_id: str
+    """The one that stays."""
+    folded: list[str]
+    """Those that say the same, the oldest first."""
+    occurrences: int
+    """How often it was said, all together."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.changes import UndoReport
-from aios_db.schema.consolidations import Report, Supersession
+from aios_db.schema.consolidations import Folding, Report, Supersession
 from aios_db.schema.deadlines import check
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.memories import TIMESTAMP
@@ -52,6 +52,10 @@ class Living(Protocol):
         """Note of what no longer holds what holds instead."""
         ...
 
+    def fold(self, *, dry_run: bool = False) -> Sequence[Folding]:
+        """Make one memory of those that say the same."""
+        ...
+
     def undo_consolidation(self, consolidation_id: str, *, confirm: bool = False) -> UndoReport:
         """Take a consolidation back."""
         ...
@@ -75,8 +79,17 @@ _SUPERSESSION = pa.struct(
         for name, each in Supersession.__dataclass_fields__.items()
     ]
 )
+_FOLDING = pa.struct(
+    [("memory_id", pa.string()), ("folded", pa.list_(pa.string())), ("occurrences", pa.int64())]
+)
 _UNDONE = pa.struct([(name, pa.int64()) for name in UndoReport.__dataclass_fields__])
-_SQL = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.float64(): "DOUBLE", TIMESTAMP: "TIMESTAMPTZ"}
+_SQL = {
+    pa.string(): "VARCHAR",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    TIMESTAMP: "TIMESTAMPTZ",
+    pa.list_(pa.string()): "VARCHAR[]",
+}
 
 
 def clusters(store: Living, pairs: pa.ListArray, most: pa.Array) -> pa.Array:
@@ -174,6 +187,24 @@ def try_supersede(store: Living, given: pa.Array) -> pa.Array:
     return pa.array([[]], pa.list_(_SUPERSESSION))
 
 
+def fold(store: Living, given: pa.Array) -> pa.Array:
+    """Make one memory of those that say the same; a row for each."""
+    _only(given, "fold")
+    return pa.array([[asdict(each) for each in store.fold()]], pa.list_(_FOLDING))
+
+
+def near_duplicates(store: Living, given: pa.Array) -> pa.Array:
+    """Return what `fold` would do."""
+    found = [asdict(each) for each in store.fold(dry_run=True)] if len(given) else []
+    return pa.array([found] * len(given), pa.list_(_FOLDING))
+
+
+def try_fold(store: Living, given: pa.Array) -> pa.Array:
+    """Return no row: nothing is folded yet."""
+    _only(given, "fold")
+    return pa.array([[]], pa.list_(_FOLDING))
+
+
 def undo_consolidation(store: Living, ids: pa.Array, confirm: pa.Array) -> pa.Array:
     """Take a consolidation back; one report."""
     report = store.undo_consolidation(_only(ids, "undo_consolidation"), confirm=bool(confirm[0].as_py()))
@@ -221,6 +252,8 @@ FUNCTIONS = (
     ScalarFunction(
         "aios_supersede", ["BOOLEAN", "VARCHAR"], _rows(_SUPERSESSION), supersede, trial=try_supersede
     ),
+    ScalarFunction("aios_fold", ["BOOLEAN", "VARCHAR"], _rows(_FOLDING), fold, trial=try_fold),
+    ScalarFunction("aios_near_duplicates", ["BOOLEAN"], _rows(_FOLDING), near_duplicates),
     ScalarFunction("aios_supersessions", ["BOOLEAN"], _rows(_SUPERSESSION), supersessions),
     ScalarFunction("aios_consolidation_report", [OPTIONS], _rows(_REPORT), report),
     ScalarFunction(

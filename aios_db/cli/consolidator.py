@@ -46,8 +46,9 @@ def run(session: Session, /, *, metrics_port: int | None) -> None:
 @click.pass_obj
 def once(session: Session, /, *, as_json: bool) -> None:
     """Consolidate now, and print what was done."""
-    from aios_db.lifecycle.consolidator import Consolidator
+    from aios_db.lifecycle.consolidator import Consolidator, be_polite
 
+    be_polite()
     with session.connect() as con:
         _print(Consolidator(con.store).once(), as_json=as_json)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aios_db.schema.errors import ProgrammingError
-from aios_db.schema.evictions import Eviction
 
 if TYPE_CHECKING:
     from aios_db.lifecycle.consolidator import BackgroundConsolidator
     from aios_db.schema.changes import UndoReport
-    from aios_db.schema.consolidations import Report, Supersession
+    from aios_db.schema.consolidations import Folding, Report, Supersession
+    from aios_db.schema.evictions import Eviction
     from aios_db.store.store import MemoryStore
-
-
-_ACTIONS = ("evict", "erase")
 
 
 class Living:
@@ -117,16 +114,22 @@ class Living:
         IntegrityError, NotSupportedError
             The connection has a source that is trusted less than the memories.
         """
-        from aios_db.lifecycle.asking import Asking
-
         self._check_open() if dry_run else self._check_writable()
-        with Asking(self.store) as asking:
-            rows = asking.table("FROM eviction_plan() WHERE action <> 'grace'").to_pylist()
-        planned = [Eviction(**each) for each in rows]
-        if not dry_run:
-            of = {name: [each.memory_id for each in planned if each.action == name] for name in _ACTIONS}
-            self.store.evict(of["evict"], of["erase"])
-        return planned
+        return self.store.evict_planned(dry_run=dry_run)
+
+    def fold(self, *, dry_run: bool = False) -> list[Folding]:
+        """Make one memory of those that say the same in nearly the same words, in one commit.
+
+        The newest stays, counts them in ``occurrences`` and has all their ``times``; the others expire now,
+        and come back by `undo`. `consolidate` does it first, where ``consolidation.fold_from`` say the same.
+
+        Parameters
+        ----------
+        dry_run
+            Write nothing, and return what would be folded.
+        """
+        self._check_open() if dry_run else self._check_writable()
+        return self.store.fold(dry_run=dry_run)
 
     def consolidator(self, *, background: bool = True) -> BackgroundConsolidator:
         """Start a consolidator in a process of its own, with this connection's configuration.

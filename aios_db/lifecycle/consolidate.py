@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timezone
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from aios_db.lifecycle.log import Consolidation
 from aios_db.lifecycle.planning import checked, planned
 from aios_db.lifecycle.principles import Cluster, Principle
 from aios_db.lifecycle.writing import Writer, writer_of
-from aios_db.schema.consolidations import Report
+from aios_db.schema.consolidations import Outcome, Report
 
 if TYPE_CHECKING:
     from aios_db.store.store import MemoryStore
@@ -144,20 +144,8 @@ def _note(principles: Sequence[Principle], compared: Comparison, most: float) ->
 
 
 def _report(entry: Consolidation, planned_count: int, *, dry_run: bool) -> Report:
-    return Report(
-        consolidation_id=None if dry_run or entry.state == "broken_off" else entry.consolidation_id,
-        state=entry.state,
-        user_id=entry.user_id,
-        agent_id=entry.agent_id,
-        clusters=len(entry.principles) if entry.state == "committed" else planned_count,
-        memories=len(entry.sources),
-        model=entry.model,
-        fallbacks=entry.fallbacks,
-        input_tokens=entry.input_tokens,
-        output_tokens=entry.output_tokens,
-        queries=entry.queries,
-        recall_before=entry.recall_before,
-        recall_after=entry.recall_after,
-        duration_s=entry.duration_s,
-        note=entry.note,
-    )
+    outcome = {each.name: getattr(entry, each.name) for each in fields(Outcome)}
+    if dry_run or entry.state == "broken_off":
+        outcome["consolidation_id"] = None
+    clusters = len(entry.principles) if entry.state == "committed" else planned_count
+    return Report(**outcome, clusters=clusters, memories=len(entry.sources))

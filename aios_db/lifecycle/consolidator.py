@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aios_db.lifecycle")
 
+_NICENESS = 19
 _STOP_S = 30.0
 _STEP_S = 1.0  # at most, between looks at the clock
 
@@ -64,7 +65,7 @@ class Consolidator:
         self._store, self._config = store, store.config.consolidation
 
     def once(self, trigger: str = "manual") -> list[Report]:
-        """Consolidate now.
+        """Consolidate now; evict and compress, too, where the configuration says so.
 
         Raises
         ------
@@ -102,7 +103,14 @@ class Consolidator:
 
     def _consolidate(self, trigger: str) -> list[Report]:
         options = {"min_age_s": self._config.min_age_s} if trigger != "manual" else {}
-        return self._store.consolidate(options, trigger=trigger)
+        reports = self._store.consolidate(options, trigger=trigger)
+        if self._config.evict:
+            gone = self._store.evict_planned()
+            logger.info("%d memories were evicted or erased", len(gone), extra={"event": "evicted"})
+        if self._config.compress:
+            packed = self._store.compress()
+            logger.info("%d memories were compressed", packed.memories, extra={"event": "compressed"})
+        return reports
 
 
 class BackgroundConsolidator:
@@ -148,9 +156,14 @@ def run_until_stopped(store: MemoryStore) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    if hasattr(os, "nice"):
-        os.nice(10)
+    be_polite()
     Consolidator(store).run(stop)
+
+
+def be_polite() -> None:
+    """Let every other process come first: what a consolidation takes is taken of what is left over."""
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
 
 
 def as_environment(config: Config) -> Mapping[str, str]:

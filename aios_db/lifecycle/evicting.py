@@ -8,11 +8,26 @@ from datetime import datetime, timezone
 import pyarrow as pa
 
 from aios_db.lifecycle.committing import Consolidating
+from aios_db.schema.evictions import Eviction
 from aios_db.schema.memories import KEY, TIMESTAMP
+
+_ACTIONS = ("evict", "erase")
 
 
 class Evicting(Consolidating):
     """Evictions."""
+
+    def evict_planned(self, *, dry_run: bool = False) -> list[Eviction]:
+        """Carry out what `eviction_plan` names by the configuration, and return it."""
+        from aios_db.lifecycle.asking import Asking
+
+        with Asking(self) as asking:  # type: ignore[arg-type]
+            rows = asking.table("FROM eviction_plan() WHERE action <> 'grace'").to_pylist()
+        planned = [Eviction(**each) for each in rows]
+        if not dry_run:
+            of = {name: [each.memory_id for each in planned if each.action == name] for name in _ACTIONS}
+            self.evict(of["evict"], of["erase"])
+        return planned
 
     def evict(self, hidden: Sequence[str], erased: Sequence[str]) -> None:
         """Let memories expire now, in one change, and erase others, so that no file holds them.

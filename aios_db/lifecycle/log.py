@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from aios_db.federation.upkeep import keep_small
 from aios_db.schema.consolidation_log import KEY, SCHEMA, TABLE
+from aios_db.schema.consolidations import Outcome
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import ProgrammingError
 from aios_db.store.durable import DurableTable
@@ -22,28 +23,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Consolidation:
+class Consolidation(Outcome):
     """A row of `consolidation_log`; `schema/consolidation_log.py` says what each column means."""
 
     consolidation_id: str
-    state: str
     trigger: str
-    user_id: str | None
-    agent_id: str | None
     policy: str
     sources: list[str]
     principles: list[str]
-    model: str
-    fallbacks: int
-    note: str | None
-    input_tokens: int
-    output_tokens: int
-    queries: int
-    recall_before: float | None
-    recall_after: float | None
     change_id: int | None
     started_at: datetime
-    duration_s: float
 
 
 class ConsolidationLog:

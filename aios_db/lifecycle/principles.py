@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -24,6 +25,11 @@ _NO_TEXT = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 def flat(text: str) -> str:
     """Return a text as a part of one line."""
     return _NO_TEXT.sub(" ", text).strip()
+
+
+def digest(text: str) -> str:
+    """Return by what a text is known again: the first 16 hex digits of its SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,12 @@ def rows_of(principles: Sequence[Principle], consolidation_id: str) -> pa.Table:
 def _row(principle: Principle, consolidation_id: str) -> dict[str, object]:
     sources = principle.cluster.sources
     sessions = sorted({each.session_id for each in sources if each.session_id is not None})
-    about = {"consolidation": consolidation_id, "model": principle.model, "sessions": sessions}
+    about = {
+        "consolidation": consolidation_id,
+        "model": principle.model,
+        "sessions": sessions,
+        "digest": digest(principle.text),
+    }
     return {
         "kind": KIND,
         "tier": TIER,

@@ -15,6 +15,7 @@ from aios_db.schema.identity import NUMBER
 from aios_db.schema.memories import CODE_FIELD, JOINT_FIELDS, KEY, SCOPE, WRITABLE, memories_schema
 from aios_db.search.index import SearchIndex
 from aios_db.store.changes import Change, differs
+from aios_db.store.ends import ends
 from aios_db.store.known import Stored, reworded
 from aios_db.store.rows import DEFAULTS, check_lengths, check_values, coerce, derive
 from aios_db.store.tables import UPDATABLE, check_columns
@@ -37,6 +38,7 @@ _SEEN = ("title", "text", "text_embedding", "media", "media_uri", "media_type", 
 """What the joint vector of a memory follows from."""
 _NAMED = tuple(name for name in _SEEN if name != "text_embedding")
 _READ = (*WRITABLE, *_JOINT, "text_weight_version", "modalities", "content_hash")
+_LONGEST_NAME = 80  # characters of what is no memory, in a message
 _READ_ONLY = ("times", CODE_FIELD.name)
 
 
@@ -111,6 +113,7 @@ class Update:
                 brought[places] = True
                 columns["text_weight_version"] = _cleared(columns["text_weight_version"], brought)
         check_values(columns)
+        self._check_superseded(columns, memories, index)
         wanting = (reworded(self.stored, columns) | self._is_promoted(columns["tier"])) & ~brought
         for name in _VECTOR:
             columns[name] = _cleared(columns[name], wanting)
@@ -134,6 +137,25 @@ class Update:
         table = pa.table({**columns, "content_hash": derived["content_hash"]})
         hashes = self._identities(table, index, Stored(memories, index))
         return table.set_column(table.schema.get_field_index("content_hash"), "content_hash", hashes), wanting
+
+    def _check_superseded(
+        self, columns: dict[str, pa.Array], memories: lance.LanceDataset, index: SearchIndex
+    ) -> None:
+        """Fill ``valid_until`` of what is superseded from now on; refuse what cannot supersede."""
+        given = np.zeros(len(self.memory_ids), np.bool_)
+        for ids, part in self._parts:
+            if "superseded_by" in part:
+                given[[self._place[each] for each in ids]] = True
+        if not given.any():
+            return
+        named = _cleared(columns["superseded_by"], ~given)
+        columns["valid_until"], unknown = ends(named, columns["valid_until"], memories, index)
+        for place, name in enumerate(named.to_pylist()):
+            if name == self.memory_ids[place]:
+                raise DataError(f"superseded_by is {name}: a memory cannot supersede itself")
+            if unknown[place]:
+                shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+                raise ProgrammingError(f"cannot update: superseded_by is {shown!r}, which is no memory")
 
     def with_new_files(self, table: pa.Table) -> pa.Table:
         """Return what `apply` returned without the paths of files that the update does not give."""

@@ -26,6 +26,7 @@ from aios_db.store.changes import NO_CHANGE, Change
 from aios_db.store.commit import commit, delete
 from aios_db.store.confirming import check_confirmed
 from aios_db.store.embedding import embed_missing
+from aios_db.store.ends import ends
 from aios_db.store.groups import grouped
 from aios_db.store.guarding import is_named
 from aios_db.store.known import find_known, reworded
@@ -290,6 +291,11 @@ class Writes(Renewing):
         ``given`` says how often each row was given, ``draft`` counts what is done, ``entry`` is the source of
         rows that name none.
         """
+        superseded_by, valid_until = (
+            distinct[name].combine_chunks() for name in ("superseded_by", "valid_until")
+        )
+        held_until, _ = ends(superseded_by, valid_until, self.memories, self.index)
+        distinct = with_columns(distinct, valid_until=held_until)
         known = look.known
         old = np.flatnonzero(known >= 0)
         fresh = known < 0

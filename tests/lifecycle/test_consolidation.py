@@ -282,6 +282,61 @@ def test_options_that_make_no_sense(con: aios_db.Connection, options: dict[str, 
     assert tiers(con) == {"short": 15}
 
 
+def test_an_edited_principle_is_kept_by_undoing(con: aios_db.Connection) -> None:
+    [report] = con.consolidate()
+    [name, *_] = con.execute("SELECT memory_id FROM memories WHERE kind = 'principle'").fetchall()
+    con.update(name[0], text="The Kestrel has its mast, as I know myself.")
+    undone = con.undo_consolidation(report)
+    assert (undone.updated, undone.deleted) == (15, 2) and tiers(con) == {"short": 15, "long": 1}
+    assert con.get(name[0]).text == "The Kestrel has its mast, as I know myself."
+    [(state, note)] = con.execute("SELECT state, note FROM consolidation_log").fetchall()
+    assert state == "undone" and note == f"edited since, and kept: {name[0]}"
+
+
+def test_the_log_follows_restore(con: aios_db.Connection) -> None:
+    before = con.store.memories.version
+    con.consolidate()
+    con.store.flush()
+    con.restore(before)
+    assert tiers(con) == {"short": 15}
+    assert con.execute("SELECT state FROM consolidation_log").fetchall() == [("undone",)]
+    con.undo(con.history(1)[0])
+    assert con.execute("SELECT state FROM consolidation_log").fetchall() == [("committed",)]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "memory_heat(half_life_s := 0)", "memory_heat(half_life_s := 'nan')", "memory_heat(hot := -1)",
+        "memory_heat(recency_weight := 1e400)", "memory_heat(content_weight := NULL)",
+        "consolidation_plan(min_cluster := 2.5)", "consolidation_plan(max_cluster := 1e300)",
+        "consolidation_plan(min_age_s := -1)", "consolidation_plan(min_affinity := 'infinity')",
+        "consolidation_plan(max_clusters := NULL)",
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_sense(con: aios_db.Connection, call: str) -> None:
+    with pytest.raises(aios_db.ProgrammingError, match=r"(half_life_s|hot|_weight|min_|max_)\w* is .*; give a"):
+        con.execute(f"FROM {call}").fetchall()
+
+
+def test_heat_without_a_weight_is_none(con: aios_db.Connection) -> None:
+    call = "memory_heat(recency_weight := 0, frequency_weight := 0, content_weight := 0)"
+    assert con.execute(f"SELECT DISTINCT heat, temperature FROM {call}").fetchall() == [(0.0, "cold")]
+
+
+def test_small_talk_is_not_quoted(open_database: Open) -> None:
+    talk = ["Hey Bo!", "Thanks, Ada, you're so sweet!", "Wow, that's awesome!", "Take care, see you soon!"]
+    said = [
+        {**row, "text": f"{talk[place % 4]} {row['text']}" if place % 2 else talk[place % 4]}
+        for place, row in enumerate(turns())
+    ]
+    with open_database() as con:
+        con.remember(said)
+        con.consolidate()
+        texts = con.execute("SELECT text FROM memories WHERE kind = 'principle'").fetchall()
+        assert texts and not any(each in text for (text,) in texts for each in talk)
+
+
 def test_what_is_young_can_be_left_out(con: aios_db.Connection) -> None:
     assert con.consolidate(min_age_s=3600) == []
     assert con.execute("SELECT count(*) FROM consolidation_plan(min_age_s := 3600)").fetchall() == [(0,)]

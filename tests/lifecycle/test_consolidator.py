@@ -191,6 +191,7 @@ def test_from_the_shell(open_database: Open, tmp_path: Path, capsys: pytest.Capt
         models = con.store.config.engine.models_dir
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIOS_ENGINE__MODELS_DIR", models)
+        patch.setattr("aios_db.lifecycle.consolidator.be_polite", lambda: None)  # in this process
         database = ["--db", str(tmp_path / "agent.aios")]
 
         def aios(*command: str) -> Any:
@@ -204,3 +205,22 @@ def test_from_the_shell(open_database: Open, tmp_path: Path, capsys: pytest.Capt
         assert aios("undo", done["consolidation_id"])["updated"] == 15
         assert main([*database, "consolidator", "once"]) == 0
         assert "committed" in capsys.readouterr().out
+
+
+def test_it_compresses_and_evicts_as_configured(open_database: Open) -> None:
+    values = {"consolidation": {"evict": True}, "eviction": {"grace_s": 0.0}}
+    with open_database(values) as con:
+        con.remember(turns())
+        con.remember("Nobody wants this.", expires_at="2001-01-01")
+        Consolidator(con.store).once()
+        assert con.execute("SELECT count(*) FROM memories WHERE text LIKE 'Nobody%'").fetchall() == [(0,)]
+        assert con.execute("SELECT count(*) FROM memories WHERE text_code IS NOT NULL").fetchall() == [(15,)]
+
+
+def test_it_forgets_nothing_by_itself(open_database: Open) -> None:
+    with open_database({"eviction": {"grace_s": 0.0}, "consolidation": {"compress": False}}) as con:
+        con.remember(turns())
+        con.remember("Nobody wants this.", expires_at="2001-01-01")
+        Consolidator(con.store).once()
+        assert con.execute("SELECT count(*) FROM memories WHERE text LIKE 'Nobody%'").fetchall() == [(1,)]
+        assert con.execute("SELECT count(*) FROM memories WHERE text_code IS NOT NULL").fetchall() == [(0,)]

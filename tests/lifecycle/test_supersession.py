@@ -175,3 +175,54 @@ def test_by_hand(open_database: Open) -> None:
         memory = con.get(one)
         assert memory is not None and memory.valid_until == datetime(2024, 5, 1, tzinfo=timezone.utc)
         assert [hit.text for hit in con.recall("Where is the key?", 1)] == ["The key is with Bo."]
+
+
+def test_what_supersedes_says_until_when_it_held(open_database: Open) -> None:
+    with open_database() as con:
+        con.remember(
+            [
+                {"text": "I live in Oslo.", "occurred_at": DAY},
+                {"text": "Graz it is.", "occurred_at": DAY + timedelta(days=9)},
+            ]
+        )
+        one, other = (row[0] for row in con.execute("SELECT memory_id FROM memories ORDER BY 1").fetchall())
+        con.update(one, superseded_by=other)
+        assert con.get(one).valid_until == DAY + timedelta(days=9)
+        con.update(one, superseded_by=None)
+        con.update(one, valid_until="2024-01-01")
+        con.update(one, superseded_by=other)  # an end that is known stays
+        assert con.get(one).valid_until.year == 2024
+        [third] = con.remember([{"text": "I live in Turin.", "superseded_by": other}])
+        assert con.get(third).valid_until == DAY + timedelta(days=9)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "kind", "message"),
+    [
+        ("superseded_by", "no memory", aios_db.ProgrammingError, "'no memory', which is no memory"),
+        ("superseded_by", "x" * 9_000, aios_db.ProgrammingError, "…', which is no memory"),
+        ("superseded_by", "'; DROP TABLE memories; --", aios_db.ProgrammingError, "which is no memory"),
+        ("superseded_by", "\ud800", aios_db.DataError, "surrogates"),
+        ("superseded_by", "itself", aios_db.DataError, "a memory cannot supersede itself"),
+        ("valid_until", "soon", aios_db.DataError, "not a time"),
+        ("valid_until", 1e300, aios_db.DataError, "valid_until"),
+        ("valid_until", float("nan"), aios_db.DataError, "valid_until"),
+        ("valid_until", "99999-01-01", aios_db.DataError, "valid_until"),
+    ],
+)  # fmt: skip
+def test_ends_that_make_no_sense(
+    open_database: Open, column: str, value: object, kind: type[Exception], message: str
+) -> None:
+    with open_database() as con:
+        name = con.remember("I live in Oslo.")
+        with pytest.raises(kind, match=message):
+            con.update(name, **{column: name if value == "itself" else value})
+        assert con.get(name).valid_until is None and con.get(name).superseded_by is None
+
+
+def test_no_infinite_end_in_sql(open_database: Open) -> None:
+    with open_database() as con:
+        con.remember("I live in Oslo.")
+        with pytest.raises(aios_db.DataError):
+            con.execute("UPDATE memories SET valid_until = 'infinity'").fetchall()
+        assert con.execute("SELECT valid_until FROM memories").fetchall() == [(None,)]

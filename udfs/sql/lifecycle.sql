@@ -9,7 +9,15 @@ CREATE VIEW consolidation_log AS FROM lance_consolidation_log;
 CREATE MACRO memory_heat(
     half_life_s := 604800.0, recency_weight := 0.5, frequency_weight := 0.3, content_weight := 0.2, hot := 0.5, cold := 0.2
 ) AS TABLE
-WITH occurring AS (
+WITH given AS MATERIALIZED (
+    SELECT *, greatest(recency_share + frequency_share + content_share, 1e-300) AS all_shares
+    FROM (VALUES (
+        finite_number('half_life_s', half_life_s, 1), finite_number('recency_weight', recency_weight, 0),
+        finite_number('frequency_weight', frequency_weight, 0), finite_number('content_weight', content_weight, 0),
+        finite_number('hot', hot, 0), finite_number('cold', cold, 0)
+    )) AS arguments(halving_s, recency_share, frequency_share, content_share, hot_from, cold_below)
+),
+occurring AS (
     SELECT memory_id, unnest(regexp_extract_all(lower(concat_ws(' ', title, text)), '[\p{L}\p{N}]+')) AS word
     FROM lance_memories
 ),
@@ -32,18 +40,18 @@ used AS (
     SELECT
         memory_id, tier, kind, access_count,
         coalesce(last_access_at, created_at) AS used_at,
-        exp(-ln(2) * greatest(epoch(now()) - epoch(used_at), 0) / half_life_s) AS recency,
+        exp(-ln(2) * greatest(epoch(now()) - epoch(used_at), 0) / halving_s) AS recency,
         ln(1 + access_count) / nullif(max(ln(1 + access_count)) OVER (), 0) AS frequency
-    FROM lance_memories
+    FROM lance_memories, given
 )
 SELECT
     memory_id,
-    (recency_weight * recency + frequency_weight * coalesce(frequency, 0) + content_weight * coalesce(content, 0))
-        / (recency_weight + frequency_weight + content_weight) AS heat,
-    CASE WHEN heat >= hot THEN 'hot' WHEN heat < cold THEN 'cold' ELSE 'warm' END AS temperature,
+    recency_share / all_shares * recency + frequency_share / all_shares * coalesce(frequency, 0)
+        + content_share / all_shares * coalesce(content, 0) AS heat,
+    CASE WHEN heat >= hot_from THEN 'hot' WHEN heat < cold_below THEN 'cold' ELSE 'warm' END AS temperature,
     recency, coalesce(frequency, 0) AS frequency, coalesce(content, 0) AS content,
     tier, kind, access_count, used_at
-FROM used LEFT JOIN weighed USING (memory_id);
+FROM used CROSS JOIN given LEFT JOIN weighed USING (memory_id);
 
 -- Each memory with its tier (short, long, archived), and whether it is hot, warm or cold, by the configuration.
 CREATE VIEW tiers AS SELECT memory_id, tier, temperature, heat FROM memory_heat();
@@ -55,14 +63,21 @@ CREATE VIEW tiers AS SELECT memory_id, tier, temperature, heat FROM memory_heat(
 CREATE MACRO consolidation_plan(
     min_age_s := 0.0, min_cluster := 3, max_cluster := 12, min_affinity := 0.4, max_clusters := 100000
 ) AS TABLE
-WITH candidates AS MATERIALIZED (
+WITH given AS MATERIALIZED (
+    FROM (VALUES (
+        finite_number('min_age_s', min_age_s, 0), whole_number('min_cluster', min_cluster),
+        whole_number('max_cluster', max_cluster), finite_number('min_affinity', min_affinity, 0),
+        whole_number('max_clusters', max_clusters)
+    )) AS arguments(least_age_s, least, most, least_affinity, most_clusters)
+),
+candidates AS MATERIALIZED (
     SELECT
         memory_id, user_id, agent_id, session_id, aios_trust(memory_id) AS trust,
         coalesce(occurred_at, created_at) AS happened_at
-    FROM lance_memories
+    FROM lance_memories, given
     WHERE tier = 'short' AND NOT pinned AND derived_from IS NULL AND valid_until IS NULL AND expires_at IS NULL
         AND kind <> 'principle' AND regexp_matches(text, '[^\s\p{Z}]')
-        AND epoch(created_at) <= epoch(now()) - min_age_s
+        AND epoch(created_at) <= epoch(now()) - least_age_s
         AND memory_id NOT IN (SELECT memory_id FROM (SELECT unnest(aios_quarantined('all'), recursive := true)))
 ),
 pairs AS MATERIALIZED (
@@ -76,12 +91,12 @@ pairs AS MATERIALIZED (
     WHERE one.user_id IS NOT DISTINCT FROM other.user_id AND one.agent_id IS NOT DISTINCT FROM other.agent_id
         AND one.trust = other.trust
     GROUP BY ALL
-    HAVING affinity >= min_affinity
+    HAVING affinity >= (SELECT least_affinity FROM given)
 ),
 clustered AS MATERIALIZED (
-    SELECT unnest(aios_clusters(list({'first': first, 'second': second, 'affinity': affinity}), max_cluster::BIGINT),
+    SELECT unnest(aios_clusters(list({'first': first, 'second': second, 'affinity': affinity}), any_value(most)),
         recursive := true)
-    FROM pairs
+    FROM pairs, given
 ),
 joining AS (
     SELECT one.cluster, unnest(kinds) AS kind
@@ -106,8 +121,8 @@ JOIN candidates USING (memory_id)
 JOIN memory_heat() USING (memory_id)
 JOIN reasons USING (cluster)
 GROUP BY clustered.cluster
-HAVING count(*) >= min_cluster
-QUALIFY row_number() OVER (ORDER BY avg(heat) DESC, min(memory_id)) <= max_clusters
+HAVING count(*) >= (SELECT least FROM given)
+QUALIFY row_number() OVER (ORDER BY avg(heat) DESC, min(memory_id)) <= (SELECT most_clusters FROM given)
 ORDER BY 1;
 
 -- The sentences that say most of what a list of texts says, as they stand there, at most so many: by their centrality, names,
@@ -149,3 +164,12 @@ CREATE MACRO supersessions() AS TABLE SELECT unnest(aios_supersessions(true), re
 -- row for each. Where it is in doubt, nothing is noted.
 CREATE MACRO supersede() AS TABLE
 SELECT unnest(aios_supersede(struct_extract({'written': true}, aios_writes('supersede')), aios_call('supersede')), recursive := true);
+
+-- What `fold` would make one memory of: of memories that say the same in nearly the same words, the newest, those that say the
+-- same before it, and how often it was said.
+CREATE MACRO near_duplicates() AS TABLE SELECT unnest(aios_near_duplicates(true), recursive := true);
+
+-- Makes one memory of those that say the same in nearly the same words, in one commit: the newest counts them (`occurrences`,
+-- `times`), the others expire; a row for each.
+CREATE MACRO fold() AS TABLE
+SELECT unnest(aios_fold(struct_extract({'written': true}, aios_writes('fold')), aios_call('fold')), recursive := true);

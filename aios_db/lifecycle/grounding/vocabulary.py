@@ -19,7 +19,7 @@ AGREEING_DENIALS = frozenset(
 DENYING_SIGNS = ("不", "没", "沒", "未", "无", "無", "别", "別", "非")
 """The same in Chinese."""
 HEDGES = tuple(
-    "refus declin avoid fail unable unwilling impossible disallow dislik against lack stop quit instead rather hardly barely except former anymore forbid forbad only free skip left ended cancel nur statt lehnt mehr verzicht vermeid ablehn aufgehört kaum verbot évit plus cess lieu interdi rehus evit dej ya vez prohib 拒绝 避免 只 禁止".split()
+    "refus declin avoid fail unable unwilling impossible disallow dislik against lack stop quit instead rather hardly barely except former anymore forbid forbad only free skip ended cancel nur statt lehnt mehr verzicht vermeid ablehn aufgehört kaum verbot évit plus cess lieu interdi rehus evit dej ya vez prohib 拒绝 避免 只 禁止".split()
 )
 """Beginnings of words that may deny without a word of denial: with one of them, neither is held against a clause."""
 BY = frozenset("by from von durch par por".split())

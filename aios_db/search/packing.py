@@ -30,9 +30,10 @@ Arrays = dict[str, NDArray[Any]]
 
 _SIZE, _HEAD = struct.Struct("<Q"), struct.Struct("<I")
 _CODEC = pa.Codec("zstd", 12)
-_FEW = 16_384  # vectors whose second moments take less time to be made again than bytes to be kept
+_FEW = 4096  # vectors whose second moments are made again in .2 s
 _ROUNDING = 1e-9
 _LINK_ARRAYS = ("offsets", "targets", "weights", "kinds", "entries")
+_COUNTS, _STEP = "statistics_signs", "statistics_step"
 _KINDS, _CODES, _SHAPE = "vector_kinds", "vector_codes", "vector_shape"
 
 
@@ -120,6 +121,8 @@ def _without_derived(arrays: Arrays) -> Arrays:
         if all(np.allclose(arrays[name], each, _ROUNDING, _ROUNDING) for name, each in made.items()):
             for name in made:
                 del arrays[name]
+    else:
+        arrays |= _counted(arrays.pop("statistics_outer"), vectors)
     for derive in _DERIVED:
         made = derive(arrays)
         if _is_same(arrays, made):
@@ -134,6 +137,8 @@ def _with_derived(arrays: Arrays) -> Arrays:
     if "links_rows" in arrays:
         names = ("rows", "sources", "targets", "weights", "kinds")
         arrays |= _adjacency(Links(*(arrays.pop(f"links_{name}") for name in names)))
+    if _COUNTS in arrays:
+        arrays["statistics_outer"] = _outer(arrays.pop(_COUNTS), arrays.pop(_STEP))
     arrays = with_statistics(arrays)
     for derive in reversed(_DERIVED):
         arrays |= {name: each for name, each in derive(arrays).items() if name not in arrays}
@@ -155,6 +160,23 @@ def _statistics(vectors: NDArray[np.float32]) -> Arrays:
     made = Statistics.empty(vectors.shape[1])
     made.add(vectors)
     return {"statistics_total": made.total, "statistics_outer": made.outer}
+
+
+def _counted(outer: NDArray[np.float64], vectors: NDArray[np.float32]) -> Arrays:
+    """Return second moments of signs as what they count, the upper half of it; others as they are."""
+    step = float(np.abs(vectors[:1]).max(initial=0)) ** 2
+    upper = outer[np.triu_indices(len(outer))]
+    counts = np.rint(upper / step).astype(np.int32) if step else np.zeros(len(upper), np.int32)
+    again = {_COUNTS: counts, _STEP: np.array([step])}
+    same = np.allclose(_outer(*again.values()), outer, _ROUNDING, _ROUNDING)
+    return again if same else {"statistics_outer": outer}
+
+
+def _outer(counts: NDArray[np.int32], step: NDArray[np.float64]) -> NDArray[np.float64]:
+    size = int(np.sqrt(2 * len(counts)))
+    upper = np.zeros((size, size))
+    upper[np.triu_indices(size)] = counts * step[0]
+    return upper + np.triu(upper, 1).T
 
 
 def _adjacency(links: Links) -> Arrays:

@@ -315,7 +315,7 @@ def test_the_log_follows_restore(con: aios_db.Connection) -> None:
     ],
 )  # fmt: skip
 def test_numbers_that_make_no_sense(con: aios_db.Connection, call: str) -> None:
-    with pytest.raises(aios_db.ProgrammingError, match=r"(half_life_s|hot|_weight|min_|max_)\w* is .*; give a"):
+    with pytest.raises(aios_db.ProgrammingError, match=r"(half_life_s|hot|_weight|m\w\w_\w+) is .*; give"):
         con.execute(f"FROM {call}").fetchall()
 
 

@@ -61,6 +61,21 @@ def test_every_vector_comes_back_bit_for_bit() -> None:
     assert not is_cold(vectors) and is_cold(decode(encode(vectors, "bits"), 40)) and not is_cold(vectors[:0])
 
 
+def test_second_moments_of_signs_are_kept_as_counts() -> None:
+    chance = np.random.default_rng(0)
+    whole = chance.normal(size=(500, 40)).astype(np.float32)
+    for vectors, names in (
+        (decode(encode(whole, "bits"), 40), {"statistics_signs", "statistics_step"}),
+        (whole, {"statistics_outer"}),
+        (np.zeros((3, 40), np.float32), {"statistics_signs", "statistics_step"}),
+    ):
+        outer = (vectors.T.astype(np.float64)) @ vectors
+        kept = packing._counted(outer, vectors)
+        assert kept.keys() == names
+        if len(names) > 1:
+            np.testing.assert_allclose(packing._outer(*kept.values()), outer, 1e-9, 1e-9)
+
+
 @pytest.mark.parametrize("count", [0, 1, 300])
 def test_arrays_come_back(tmp_path: Path, database: Callable[..., aios_db.Connection], count: int) -> None:
     with database(index="memory") as con:

@@ -94,7 +94,11 @@ def main() -> None:
             before = asked(con, given.seconds)
             began = time.monotonic()
             command = [sys.executable, "-m", "aios_db.cli", "--db", str(database), "consolidator", "once"]
-            environment = {**os.environ, "AIOS_STORAGE__DURABILITY": "normal"}
+            environment = {
+                **os.environ,
+                "AIOS_STORAGE__DURABILITY": "normal",
+                "AIOS_CONSOLIDATION__MAX_LOSS": "1",
+            }
             with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, env=environment) as process:
                 during = asked(con, 0, process)
                 out = process.stdout.read() if process.stdout else b""

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.vector_codes import PRECISIONS, code_bytes, decode, encode
+from aios_db.search.ranking import digest64
 
 _CODED = ("none", "bits", "int8", "float16")
 _BLOCK = 8192
@@ -16,10 +17,17 @@ _SAMPLE = 1024
 _COLD = 0.9
 
 
-def is_cold(vectors: NDArray[np.float32]) -> bool:
-    """Tell whether nearly all vectors, by a sample of them, are decoded ones, or none at all."""
-    some = vectors[:: max(len(vectors) // _SAMPLE, 1)]
-    return len(some) > 0 and float((_precisions(some) != _number("float32")).mean()) >= _COLD
+def is_cold(vectors: NDArray[np.float32], tiers: NDArray[np.uint64]) -> bool:
+    """Tell whether nearly all memories, by a sample, are compressed: decoded vectors, none in the short tier.
+
+    Parameters
+    ----------
+    tiers
+        uint64 ``(n,)``, the tiers' digests.
+    """
+    step = max(len(vectors) // _SAMPLE, 1)
+    cold = (_precisions(vectors[::step]) != _number("float32")) & (tiers[::step] != digest64("short"))
+    return len(cold) > 0 and float(cold.mean()) >= _COLD
 
 
 def coded(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

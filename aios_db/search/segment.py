@@ -152,7 +152,7 @@ class Segment(Part):
     @property
     def is_cold(self) -> bool:
         """Whether nearly all memories in it are compressed."""
-        return is_cold(self.vectors)
+        return is_cold(self.vectors, self.columns["tier"])
 
 
 def assemble(  # noqa: PLR0917

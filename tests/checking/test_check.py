@@ -19,7 +19,7 @@ from aios_db.checking import CheckReport, check
 from aios_db.cli import main
 from aios_db.schema import association_links, lora_cards, quarantine_releases, validation_reports
 from aios_db.schema.errors import OperationalError
-from aios_db.search import checksums
+from aios_db.search import checksums, segment_files
 from aios_db.search.segment_files import current
 from aios_db.store.durable import manifest, versions
 
@@ -206,7 +206,7 @@ def wrong_index(database: Path, spoil: Callable[[Any], object]) -> None:
         index = con.store.index
         segment = index.parts[0]
         spoil(segment)
-        segment.write(index.directory, index.language)
+        segment_files.write(segment, index.directory, index.language)
 
 
 SPOILED: dict[str, tuple[Callable[[Any], object], str]] = {

@@ -14,6 +14,7 @@ from aios_db.schema.vector_codes import PRECISIONS, decode, encode
 from aios_db.search import index as index_
 from aios_db.search import packing, segment_files
 from aios_db.search.coded_vectors import coded, decoded, is_cold
+from aios_db.search.ranking import digest64
 
 WORDS = "harbour mast ferry garden tomato piano nocturne lantern copper window river engine".split()  # noqa: SIM905
 
@@ -58,7 +59,19 @@ def test_every_vector_comes_back_bit_for_bit() -> None:
     kinds, data = coded(vectors)
     assert len(data) == 300 * 160 + 100 * (80 + 40 + 5)
     assert np.array_equal(decoded(kinds, data, 40), vectors)
-    assert not is_cold(vectors) and is_cold(decode(encode(vectors, "bits"), 40)) and not is_cold(vectors[:0])
+
+
+def test_what_is_cold() -> None:
+    whole = np.eye(300, 40, dtype=np.float32) + np.float32(0.1)
+    signs, archived, short = (
+        decode(encode(whole, "bits"), 40),
+        *(np.full(300, digest64(each), np.uint64) for each in ("archived", "short")),
+    )
+    assert is_cold(signs, archived) and not is_cold(signs, short) and not is_cold(whole, archived)
+    assert is_cold(np.zeros_like(whole), archived) and not is_cold(np.zeros_like(whole), short)
+    assert not is_cold(whole[:0], archived[:0])
+    mixed = np.concatenate([signs[:260], whole[260:]])
+    assert not is_cold(mixed, archived)
 
 
 def test_second_moments_of_signs_are_kept_as_counts() -> None:

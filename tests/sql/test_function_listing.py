@@ -29,7 +29,7 @@ def test_what_writes_is_marked_and_defaults_are_those_of_the_configuration(tmp_p
     with aios_db.connect(tmp_path / "a.aios", config=config) as con:
         writing = con.execute("SELECT name FROM memory_functions() WHERE writes").fetchall()
         assert [row[0] for row in writing] == [
-            "consolidate", "erase", "erase_all", "evict", "forget", "forget_all", "link", "link_all",
+            "consolidate", "erase", "erase_all", "evict", "fold", "forget", "forget_all", "link", "link_all",
             "remember", "remember_all", "restore", "supersede", "undo", "undo_consolidation",
             "update_all",
         ]  # fmt: skip

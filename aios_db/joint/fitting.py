@@ -65,8 +65,9 @@ class FusionReport:
     seconds: dict[str, float]
 
     def __str__(self) -> str:
-        lines = [f"{self.version}: {self.items} items, {self.memories} memories", *map(str, self.recalls)]
-        return "\n".join([*lines, *(f"left out: {each}" for each in self.faults)])
+        counted = f"{self.version}: {self.items} items, {self.memories} memories"
+        left_out = (f"left out: {each}" for each in self.faults)
+        return "\n".join([counted, *map(str, self.recalls), *map(str, self.relations), *left_out])
 
 
 def fit_fusion(

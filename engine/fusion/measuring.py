@@ -25,6 +25,8 @@ class Recall:
         Share of the queries that found theirs, and its 95 % interval (Wilson, 1927).
     chance
         What a random order would find.
+    candidates
+        Distinct answers that were ranked, in the mean over the folds.
     """
 
     asks: str
@@ -35,11 +37,13 @@ class Recall:
     low: float
     high: float
     chance: float
+    candidates: float
 
     def __str__(self) -> str:
         return (
             f"{self.asks} -> {self.finds}: recall@{self.k} {self.value:.3f} "
-            f"[{self.low:.3f}, {self.high:.3f}] of {self.queries}, chance {self.chance:.3f}"
+            f"[{self.low:.3f}, {self.high:.3f}] of {self.queries} among {self.candidates:.0f}, "
+            f"chance {self.chance:.3f}"
         )
 
 
@@ -47,7 +51,7 @@ def recall_of(asks: str, finds: str, ranks: NDArray[np.int64], candidates: float
     """Return the recall@k of queries whose item has these ranks, from 0, among ``candidates``."""
     n = len(ranks)
     share = int((ranks < k).sum()) / max(1, n)
-    return Recall(asks, finds, k, n, share, *wilson(share, n), min(1.0, k / max(1.0, candidates)))
+    return Recall(asks, finds, k, n, share, *wilson(share, n), min(1.0, k / max(1.0, candidates)), candidates)
 
 
 def wilson(share: float, n: int, z: float = _Z) -> tuple[float, float]:

@@ -37,6 +37,13 @@ def test_each_modality_finds_the_others_after_reopening(world: World) -> None:
             each for each in report.recalls if (each.asks, each.finds, each.k) == ("audio", "image", 1)
         )
         assert spoken.value > 0.9 > spoken.chance
+        assert spoken.queries == 64 and spoken.chance == pytest.approx(1 / spoken.candidates)
+        told = str(report)
+        shown = (
+            f"recall@1 {spoken.value:.3f} [{spoken.low:.3f}, {spoken.high:.3f}] of 64 among 5, chance 0.200"
+        )
+        assert f"audio -> image: {shown}" in told
+        assert "image and text find each other: recall@1" in told
     with world() as con:
         for colour in WORDS:
             assert first(con, "audio := ?, modality := 'image', k := 1", tone(colour, 7)) == f"image {colour}"

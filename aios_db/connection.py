@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +26,7 @@ from aios_db.moving import Moving
 from aios_db.multimodal import Multimodal
 from aios_db.parameters import Parameters, Texts
 from aios_db.pep249 import Pep249Errors
+from aios_db.pinned import PinnedTables
 from aios_db.plans import PlanEpoch
 from aios_db.provenance.connection import Provenance
 from aios_db.schema.errors import InterfaceError, NotSupportedError, ProgrammingError
@@ -272,10 +273,10 @@ class Connection(Fetching, Living, Memories, Multimodal, Moving, Provenance, Und
         """What is told of the writing functions in a statement."""
         return self._attachment.guard
 
-    def newest_tables(self) -> Mapping[str, Any]:
-        """Return the newest version of each table's dataset, by name."""
+    def newest_tables(self) -> PinnedTables:
+        """Return the newest version of each table."""
         self.store.refresh()
-        return {table: self.store.dataset(table) for table in registry.TABLES}
+        return PinnedTables(self.store)
 
     def _take(self, how: Callable[[Any], _T]) -> _T:
         return self._cursor()._take(how)

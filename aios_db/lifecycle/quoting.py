@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
@@ -81,18 +82,12 @@ class Quoting(Erasing):
         """
         if not memory_ids:
             return {}
-        made = (pc.field("kind") == KIND) & (pc.field("source") == CONSOLIDATION)
-        rows = self.memories.to_table(columns=["memory_id", "derived_from"], filter=made, with_row_id=True)
-        wanted, left_out = set(memory_ids), set(() if but is None else but.tolist())
-        found = {
-            row["memory_id"]: row["derived_from"]
-            for row in rows.to_pylist()
-            if row["_rowid"] not in left_out and not wanted.isdisjoint(row["derived_from"] or ())
-        }
-        there = self.index.find_ids(list(found)) >= 0
-        return {
-            name: found[name] for name, is_there in zip(list(found), there.tolist(), strict=True) if is_there
-        }
+        rows, sources = self.index.made_of(memory_ids)
+        quoting = self.index.has(rows, "kind", KIND) & self.index.has(rows, "source", CONSOLIDATION)
+        if but is not None:
+            quoting &= ~np.isin(rows, but)
+        names = self.index.memory_ids(rows[quoting]).to_pylist()
+        return dict(zip(names, compress(sources, quoting), strict=True))
 
     def _with_ends(
         self, change: Change, principles: dict[str, list[str]]

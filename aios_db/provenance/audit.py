@@ -87,11 +87,8 @@ def audit(store: MemoryStore, memory_id: str) -> Audit | None:
 
 
 def _made_of(store: MemoryStore, memory_id: str) -> list[str]:
-    made = store.memories.to_table(
-        columns=["memory_id", "derived_from"], filter=pc.field("derived_from").is_valid()
-    )
-    names = [each["memory_id"] for each in made.to_pylist() if memory_id in each["derived_from"]]
-    return [name for name, there in zip(names, store.index.find_ids(names) >= 0, strict=True) if there]
+    names: list[str] = store.index.memory_ids(store.index.made_of([memory_id])[0]).to_pylist()
+    return names
 
 
 def _relations(store: MemoryStore, memory_id: str, source: str | None) -> list[Relation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +24,9 @@ def missing_origins(memories: LanceDataset, index: SearchIndex) -> dict[str, flo
 
     ``index`` is level with the table.
     """
-    made = _made_of_others(memories)
-    trust = index.trust(made["_rowid"].to_numpy().astype(np.int64)).tolist()
+    rows, made_of = _made_of(memories)
     most: dict[str, float] = {}
-    for names, share in zip(made["derived_from"].to_pylist(), trust, strict=True):
+    for names, share in zip(made_of, index.trust(rows).tolist(), strict=True):
         for name in names:
             if name:
                 most[name] = max(share, most.get(name, 0.0))
@@ -34,35 +34,47 @@ def missing_origins(memories: LanceDataset, index: SearchIndex) -> dict[str, flo
     return {name: share for (name, share), is_there in zip(most.items(), there, strict=True) if not is_there}
 
 
-def refuse_withdrawal(memories: LanceDataset, index: SearchIndex, source: str, gone: RowIds) -> None:
+def refuse_withdrawal(
+    index: SearchIndex, source: str, gone: RowIds, unseen: LanceDataset | None = None
+) -> None:
     """Raise where a source would delete what memories of others were made of.
 
     They would keep what it said, without its trust, and taking the source back would not find them.
+
+    Parameters
+    ----------
+    index
+        It knows what was made of each memory.
+    source
+        Who would delete.
+    gone
+        The rows to delete.
+    unseen
+        The memories, where the index knows those of a scope alone; all of them are looked at then.
 
     Raises
     ------
     IntegrityError
         Nothing was changed.
     """
-    made = _made_of_others(memories)
-    rows = made["_rowid"].to_numpy().astype(np.int64)
-    others = ~np.isin(rows, gone) & (index.owners(rows, "source") != np.uint64(digest64(source)))
     names = set(index.memory_ids(gone).to_pylist())
-    for row, origins in zip(
-        rows[others], made["derived_from"].filter(pa.array(others)).to_pylist(), strict=True
-    ):
+    rows, made_of = index.made_of(list(names)) if unseen is None else _made_of(unseen)
+    others = ~np.isin(rows, gone) & (index.owners(rows, "source") != np.uint64(digest64(source)))
+    for row, origins in compress(zip(rows, made_of, strict=True), others):
         if not names.isdisjoint(origins):
-            origin, child = min(names.intersection(origins)), index.memory_ids(np.array([row]))[0]
+            child = index.memory_ids(np.array([row]))[0].as_py() or "a memory of another scope"
             raise IntegrityError(
-                f"cannot delete {origin}: {child}, which is of another source, was made of it; nothing was "
-                f"changed. This connection writes as {source!r}; use one without source"
+                f"cannot delete {min(names.intersection(origins))}: {child}, which is of another source, "
+                f"was made of it; nothing was changed. This connection writes as {source!r}; use one without "
+                "source"
             )
 
 
-def _made_of_others(memories: LanceDataset) -> pa.Table:
-    return memories.to_table(
-        columns=["derived_from"], filter=pc.field("derived_from").is_valid(), with_row_id=True
-    ).combine_chunks()
+def _made_of(memories: LanceDataset) -> tuple[RowIds, list[list[str]]]:
+    """Return the memories that were made of others, and of which."""
+    derived = pc.field("derived_from").is_valid()
+    found = memories.to_table(columns=["derived_from"], filter=derived, with_row_id=True)
+    return found["_rowid"].to_numpy().astype(np.int64), found["derived_from"].to_pylist()
 
 
 def trust_of(rows: pa.Table, policy: SourceTrust, index: SearchIndex) -> dict[str, float]:

@@ -67,6 +67,8 @@ def _marked(batch: pa.RecordBatch) -> NDArray[np.uint64]:
 
 def _hashed(column: pa.Array) -> NDArray[np.uint64]:
     """Return the 64-bit hash of each string, 0 for null; each distinct one is hashed once."""
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.uint64)
     encoded = column.dictionary_encode()
     hashes = np.array([digest64(value) for value in encoded.dictionary.to_pylist()] or [0], np.uint64)
     return np.where(column.is_valid(), hashes[encoded.indices.fill_null(0).to_numpy()], np.uint64(0))

@@ -94,12 +94,12 @@ class Kinship(Viewing):
             inside = found[first:last]
             return np.concatenate([before, inside[self._view.passes(inside, where)], behind])
 
-    def described(self, first: int, last: int) -> tuple[RowIds, pa.RecordBatch]:
-        """Return the rows from ``first`` to before ``last``, ascending, and what searches return of them."""
+    def described(self, first: int, last: int, columns: Sequence[str]) -> tuple[RowIds, pa.RecordBatch]:
+        """Return the rows from ``first`` to before ``last``, ascending, and columns that searches return."""
         with self._lock:
             rows = self._view.living(np.arange(first, last))
             rows = rows[rows >= 0]
-            return rows, self._view.stored.take(rows)
+            return rows, self._view.stored.take(rows, columns)
 
     def holding_all(self, text: str, limit: int) -> RowIds:
         """Return the rows of the memories that hold every word of ``text``; none when more than ``limit``."""

@@ -226,10 +226,12 @@ def _across_modalities(index: Linkable, new: NewMemories, config: LinksConfig) -
     """
     if config.cross_modal_window_s == 0 or not len(new.rows):
         return
-    rows, told = index.described(max(0, int(new.rows.min()) - _NEAR), int(new.rows.max()) + 1)
+    around = max(0, int(new.rows.min()) - _NEAR), int(new.rows.max()) + 1
+    rows, told = index.described(*around, ["modalities"])
     kinds = [frozenset(each) for each in told["modalities"].to_pylist()]
     if all("text" in each for each in kinds):
         return
+    _, told = index.described(*around, ["user_id", "agent_id", "session_id", "occurred_at", "created_at"])
     scopes = list(zip(told["user_id"].to_pylist(), told["agent_id"].to_pylist(), strict=True))
     sessions = told["session_id"].to_pylist()
     moments = pc.coalesce(told["occurred_at"], told["created_at"]).cast(pa.int64()).to_numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aios_db.schema.retrieval import RowIds
 from aios_db.search.keys import Keys, digests_of, heads
 from aios_db.search.linkrun import Links
+from aios_db.search.marks import ORIGINS, origin_keys
 from aios_db.search.ranking import digest64
 from aios_db.search.view import Viewing
 
@@ -75,6 +76,19 @@ class Lookups(Viewing):
         with self._lock:
             found: NDArray[np.bool_] = self._view.column(column, row_ids) == np.uint64(digest64(value))
         return found
+
+    def made_of(self, memory_ids: Sequence[str]) -> tuple[RowIds, list[list[str]]]:
+        """Return the rows, ascending, of memories that were made of any of some, and what each was made of.
+
+        At a cost that follows these. What they were made of need not be there.
+        """
+        keys, wanted = origin_keys(memory_ids), set(memory_ids)
+        with self._lock:
+            parts = self._view.parts
+            rows = np.sort(np.concatenate([part.rows[part.holders(keys)] for part in parts]))
+            origins = self._view.stored.take(rows, [ORIGINS]).column(0).to_pylist()
+        made = [not wanted.isdisjoint(each or ()) for each in origins]  # two keys may be the same by chance
+        return rows[made], [each for each, is_made in zip(origins, made, strict=True) if is_made]
 
     def memories(self, memory_ids: Keys) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
         """Return which memories are there, and of those the columns of `returned_schema`, in their order."""

@@ -98,6 +98,13 @@ class Part:
             mask[self.postings.get(key)[0]] = True
         return mask
 
+    def holders(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the living documents that hold any of some keys, each once, at a cost that follows these."""
+        there = keys[self.postings.lengths(keys) > 0]
+        found = [self.postings.get(key)[0] for key in there.tolist()]
+        documents = np.unique(np.concatenate([np.empty(0, np.int32), *found])).astype(np.int64)
+        return documents[self.alive[documents]]
+
     def kill(self, documents: NDArray[np.int64]) -> None:
         """Take living documents, each once, out of every answer."""
         self.alive[documents] = False

@@ -36,8 +36,9 @@ logger = logging.getLogger("aios_db.search")
 # 14: segment.json has a checksum of its own
 # 16: links of the kind superseded_by, and until when memories hold
 # 17: vectors of the joint space
-FORMAT = 17
-PACKED = 18
+# 19, 20: marks of what memories were made of
+FORMAT = 19
+PACKED = 20
 """The format of a segment that is packed."""
 _POINTER = "CURRENT"
 _ROWS, _ARRAYS = "rows.arrow", "arrays.zst"

@@ -50,7 +50,13 @@ class StoredRows:
     def put(self, batch: pa.RecordBatch) -> None:
         """Add rows, or what they have become; ``batch`` has a ``_rowid`` besides the columns."""
         row_ids = batch["_rowid"].to_numpy().astype(np.int64)
-        self._add(row_ids, batch.select(_SCHEMA.names).cast(_SCHEMA))
+        columns = (batch[field.name] for field in _SCHEMA)
+        # `RecordBatch.cast` casts each column, whether it is of its type or not.
+        cast = [
+            column if column.type == field.type else column.cast(field.type)
+            for column, field in zip(columns, _SCHEMA, strict=True)
+        ]
+        self._add(row_ids, pa.RecordBatch.from_arrays(cast, schema=_SCHEMA))
         if len(self._batches) - self._segment_batches > _MOST_RECENT:
             self._merge_recent()
 

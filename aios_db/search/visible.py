@@ -52,8 +52,8 @@ class Linkable(Protocol):
         """Return the rows that hold every word; none when more than ``limit``."""
         ...
 
-    def described(self, first: int, last: int) -> tuple[RowIds, pa.RecordBatch]:
-        """Return the rows from ``first`` to before ``last``, ascending, and what searches return of them."""
+    def described(self, first: int, last: int, columns: Sequence[str]) -> tuple[RowIds, pa.RecordBatch]:
+        """Return the rows from ``first`` to before ``last``, ascending, and columns that searches return."""
         ...
 
     def nearest(
@@ -99,9 +99,9 @@ class Visible:
         """Return the rows of the memories that hold every word; none when more than ``limit``."""
         return self._few(self._index.holding_all(text, _MOST), limit)
 
-    def described(self, first: int, last: int) -> tuple[RowIds, pa.RecordBatch]:
-        """Return the rows from ``first`` to before ``last``, ascending, and what searches return of them."""
-        rows, told = self._index.described(first, last)
+    def described(self, first: int, last: int, columns: Sequence[str]) -> tuple[RowIds, pa.RecordBatch]:
+        """Return the rows from ``first`` to before ``last``, ascending, and columns that searches return."""
+        rows, told = self._index.described(first, last, columns)
         seen = self._is_seen(self._index.users(rows), rows)
         return rows[seen], told.filter(pa.array(seen))
 

@@ -59,7 +59,8 @@ def fragment_files(fragments: Iterable[FragmentMetadata]) -> Iterator[tuple[str,
     """Yield the path, within the table, and the size in bytes, if it is known, of each file of fragments."""
     for fragment in fragments:
         for file in fragment.files:
-            yield f"data/{file.path}", file.file_size_bytes or None
+            # The property `path` makes a class of Lance's whenever it is read.
+            yield f"data/{file._path}", file.file_size_bytes or None
         if fragment.deletion_file is not None:
             yield fragment.deletion_file.path(fragment.id), None
 
@@ -71,12 +72,11 @@ def data_files(dataset: lance.LanceDataset) -> Iterator[tuple[str, int | None]]:
 
 def index_files(dataset: lance.LanceDataset) -> Iterator[str]:
     """Yield the path, within the table, of each file of the scalar indices of a version."""
-    table = Path(dataset.uri)
     for index in dataset.describe_indices():
         for segment in index.segments:
-            directory = Path("_indices", segment.uuid)
-            if (table / directory).is_dir():
-                yield from (str(directory / each.name) for each in (table / directory).iterdir())
+            directory = f"_indices/{segment.uuid}"
+            with suppress(FileNotFoundError, NotADirectoryError):
+                yield from (f"{directory}/{each}" for each in os.listdir(f"{dataset.uri}/{directory}"))
 
 
 class DurableTable:

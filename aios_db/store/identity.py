@@ -43,6 +43,8 @@ def _composed(column: pa.Array) -> pa.Array:
 def _with_lengths(column: pa.Array) -> pa.Array:
     """Return each value behind its length in bytes, ``3:abc``, and NULL as ``-``."""
     binary = pa.large_binary()
+    if column.null_count == len(column):
+        return pa.repeat(pa.scalar(b"-", binary), len(column))
     lengths = pc.binary_length(column).cast(pa.large_string()).cast(binary)
     values = pc.binary_join_element_wise(lengths, column.cast(binary), pa.scalar(b":", binary))
     return pc.fill_null(values, pa.scalar(b"-", binary))
@@ -50,7 +52,10 @@ def _with_lengths(column: pa.Array) -> pa.Array:
 
 def _if_there(column: pa.Array) -> pa.Array:
     """Return each value behind its length, and nothing for NULL, so that rows without keep their hash."""
-    return pc.if_else(column.is_valid(), _with_lengths(column), pa.scalar(b"", pa.large_binary()))
+    nothing = pa.scalar(b"", pa.large_binary())
+    if column.null_count == len(column):
+        return pa.repeat(nothing, len(column))
+    return pc.if_else(column.is_valid(), _with_lengths(column), nothing)
 
 
 def first_of_each(hashes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -243,7 +243,7 @@ class Writes(Renewing):
 
     def _delete(self, row_ids: NDArray[np.int64], draft: Draft, *, confirm: bool) -> None:
         if self.source is not None and len(row_ids):
-            refuse_withdrawal(self.memories, self.index, self.source, row_ids)
+            refuse_withdrawal(self.index, self.source, row_ids, self.memories if self.scope else None)
         draft.deleted = len(row_ids)
         check_confirmed(len(row_ids), self.config.storage, _CONFIRM, confirm=confirm)
         if not len(row_ids):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lance
 import pytest
 
 from aios_db.importers import import_path
@@ -87,6 +88,52 @@ def test_a_source_does_not_take_away_what_others_made_of_it(connect, way):
     con.store.refresh()
     assert con.get(page) is not None and con.get(own) is None and trust(con, made) == 0.2
     assert made in con.rollback_source("web:a").memory_ids
+
+
+def test_a_source_does_not_take_away_what_somebody_out_of_its_sight_made_of_it(connect):
+    con = connect(trust=TRUST)
+    ada = connect(trust=TRUST, source="web:a", user_id="ada")
+    page = con.remember("The key is in the lake.", source="web:a")
+    made = con.remember("Of keys.", source="user", user_id="bo")
+    con.update(made, derived_from=[page])
+    with pytest.raises(IntegrityError, match="a memory of another scope, which is of another source") as told:
+        ada.forget(page)
+    assert made not in str(told.value) and con.get(page) is not None
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_was_made_of_a_memory_is_known_without_reading_the_table(connect, monkeypatch, saved):
+    con = connect(trust=TRUST)
+    web = connect(trust=TRUST, source="web:a")
+    page, other, gone = web.remember([{"text": f"Page {number}."} for number in range(3)])
+    made = con.remember("Of keys.", source="user", derived_from=[page, gone])
+    both = con.remember("Of lakes.", source="user", derived_from=[page, other])
+    for each in (con, web):
+        each.store.flush()
+        if saved:
+            each.store.index.save()
+    con.update(both, derived_from=[other])
+    web.store.refresh()
+    scans = []
+    scanned = lance.LanceDataset.to_table
+
+    def to_table(self, *given, **named):
+        scans.append(self.uri)
+        return scanned(self, *given, **named)
+
+    monkeypatch.setattr(lance.LanceDataset, "to_table", to_table)
+    for name in (page, other):
+        with pytest.raises(IntegrityError, match=f"cannot delete {name}"):
+            web.forget(name)
+    assert con.audit(page).made_of_it == [made] and con.audit(other).made_of_it == [both]
+    con.forget(made)
+    web.update(page, text="Another page.")
+    web.forget(page)
+    assert not [each for each in scans if "memories" in each]
+    index = con.store.index
+    con.store.refresh()
+    rows, origins = index.made_of([other, page, gone])
+    assert index.memory_ids(rows).to_pylist() == [both] and origins == [[other]]
 
 
 @pytest.mark.parametrize("form", ["export.jsonl", "export"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import aios_db
+from aios_db import writes
 
 pytestmark = pytest.mark.sql
 
@@ -50,3 +51,22 @@ def test_internal_names_are_refused(con: aios_db.Connection) -> None:
     with pytest.raises(aios_db.ProgrammingError):
         con.execute("SELECT aios_forget_all([?])", [memory_id])
     assert con.execute("SELECT text FROM memories").fetchall() == [("a",)]
+
+
+@pytest.mark.parametrize(
+    "sql", ['SELECT "FORGET" (memory_id)', "SELECT list(forget/**/(memory_id))", "SELECT erase\n(memory_id)"]
+)
+def test_a_call_is_found_however_it_is_written(con: aios_db.Connection, sql: str) -> None:
+    memory_id = con.remember("a")
+    with pytest.raises(aios_db.NotSupportedError, match="an output column"):
+        con.execute(f"SELECT 1 FROM ({sql} AS gone FROM memories) WHERE gone IS NULL LIMIT 0")
+    assert con.get(memory_id) is not None
+
+
+def test_no_statement_is_parsed_for_a_column_that_only_begins_like_a_call(
+    con: aios_db.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    con.remember("a")
+    monkeypatch.setattr(writes, "tree_of", lambda *given: pytest.fail(f"parsed {given[1]}"))
+    assert [each.text for each in con.recall("a")] == ["a"]
+    assert con.execute("SELECT superseded_by, 1 AS links FROM memories").fetchall() == [(None, 1)]

@@ -15,19 +15,30 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from kill_lifecycle import LIFECYCLE
 from numpy.typing import NDArray
 
 import aios_db
 from aios_db import connection
 from aios_db.config import Config
 from aios_db.importers import import_path
-from aios_db.schema.config import EngineConfig, StorageConfig
+from aios_db.schema.config import EngineConfig, EvictionConfig, StorageConfig, TrustConfig
 
 DIMENSION = 16
 Change = dict[str, Any]
-"""``add``, ``remove``: texts; ``set``: memory_id to importance; ``link``: memory_ids; ``restored``: path."""
+"""``add``, ``remove``: texts; ``set``: memory_id to importance; ``link``: memory_ids; ``restored``: path;
+``damaged``: path of a database without whole links.
+
+``state``: a query, to which is added what it answers when the call is done; ``holds``: one that is true all
+the time.
+"""
 Call = Callable[[], object]
-_LONG_KEPT = {"keep_versions_s": 60.0}  # `restore` is about what is kept
+SETTINGS: dict[str, dict[str, Any]] = {
+    "restore": {"keep_versions_s": 60.0},  # is about what is kept
+    "release": {"trust": TrustConfig(sources=(("web:*", 0.2),))},
+    "evict": {"eviction": EvictionConfig(grace_s=0.0)},
+}
+"""What the configuration says for a command."""
 
 
 class StandIn:
@@ -46,11 +57,13 @@ class StandIn:
 
 
 def connect(path: Path, **settings: Any) -> aios_db.Connection:
+    """Open the database; settings are those of storage, or sections of the configuration."""
     # Maintenance within the run, so that kills hit compaction and clean-up, too.
     often = {"maintenance_delay_s": 0.1, "compact_after_fragments": 4, "keep_versions_s": 0.5}
+    sections = {name: settings.pop(name) for name in ("trust", "eviction") if name in settings}
     storage = StorageConfig(dimension=DIMENSION, **{**often, **settings})
     engine = EngineConfig(models_dir=str(path.parent / "none"))
-    return aios_db.connect(path, config=Config(storage=storage, engine=engine))
+    return aios_db.connect(path, config=Config(storage=storage, engine=engine, **sections))
 
 
 def row(text: str) -> dict[str, Any]:
@@ -164,6 +177,7 @@ WHOLE: dict[str, Callable[[aios_db.Connection, int, str], tuple[Change, Call]]] 
     "restore of a backup": _restore_backup,
     "optimize": _optimize,
     "repair": lambda con, _, __: ({}, con.store.repair),
+    **LIFECYCLE,
 }
 """Commands that are about more than some memories, by name."""
 
@@ -177,17 +191,18 @@ def _backups(con: aios_db.Connection) -> Path:
 
 
 def main(path: str, command: str, seed: str) -> None:
-    if command == "import":
-        connection.LazyEncoder = StandIn  # type: ignore[assignment,misc]
-    with connect(Path(path), **(_LONG_KEPT if command == "restore" else {})) as con:
+    connection.LazyEncoder = StandIn  # type: ignore[assignment,misc]
+    with connect(Path(path), **SETTINGS.get(command, {})) as con:
         for change, call in steps(con, command, int(seed)):
             say("about to", change)
             call()
+            if "state" in change:
+                change["state"] = [change["state"], con.execute(change["state"]).fetchall()]
             say("done", change)
 
 
 def say(word: str, change: Change) -> None:
-    sys.stdout.write(json.dumps({word: change}) + "\n")
+    sys.stdout.write(json.dumps({word: change}, default=str) + "\n")
     sys.stdout.flush()
 
 

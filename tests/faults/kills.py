@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kill_writer import DIMENSION, connect, row
+from kill_lifecycle import LIFECYCLE, recreate
+from kill_writer import DIMENSION, SETTINGS, connect, row
 
 from aios_db.search.index import SearchIndex
 
@@ -21,7 +22,7 @@ WRITER = Path(__file__).with_name("kill_writer.py")
 COMMANDS = (
     "remember", "remember in bulk", "insert", "update", "update in SQL", "link", "forget", "delete", "erase",
     "optimize", "repair", "unlink", "import", "undo", "restore", "rollback_source", "backup",
-    "restore of a backup",
+    "restore of a backup", *LIFECYCLE,
 )  # fmt: skip
 _MEMORIES = 60
 
@@ -50,7 +51,7 @@ def template(path: Path) -> Path:
     return path
 
 
-MAY_BE_UNLINKED = ("rollback_source", "forget", "delete", "erase")
+MAY_BE_UNLINKED = ("rollback_source", "forget", "delete", "erase", "evict", "undo_consolidation")
 """The first is to be done again; of the others, `repair` links what had all its links with what is gone."""
 
 
@@ -70,11 +71,24 @@ def kill(database: Path, folder: Path, command: str, seed: int, after_s: float) 
     assert any("done" in each for each in said), f"{command} did nothing"
     done = [each["done"] for each in said if "done" in each]
     last = said[-1].get("about to")  # acknowledged or not, it may be there or not, but not half of it
-    with connect(path) as con:
+    with connect(path, **SETTINGS.get(command, {})) as con:
         found = _state(con)
         lost = [words for change in done for words in _missing(change, found)]
         torn = [] if last is None or _is_whole(last, found) else [f"half of {last}"]
+        if last is None and "state" in done[-1]:  # a later call may have changed it
+            asked, answer = done[-1]["state"]
+            now = json.loads(json.dumps(con.execute(asked).fetchall(), default=str))
+            lost += [] if now == answer else [f"{asked} answers {now}, not {answer}"]
+        sure = (last or done[-1]).get("holds", "SELECT true")
+        torn += [] if con.execute(sure).fetchone() == (True,) else [f"it does not hold: {sure}"]
         torn += _inconsistent(con, may_be_unlinked=command in MAY_BE_UNLINKED)
+    for change in (each for each in (*done, last or {}) if "damaged" in each):
+        mended = Path(change["damaged"])
+        if change is last:
+            recreate(mended)
+        with connect(mended) as con:
+            torn += [] if len(_state(con)["texts"]) == _MEMORIES else [f"half of {mended}"]
+            lost += [str(con.store.damaged.why_read_only)] if con.store.damaged else []
     for change in (each for each in (*done, last or {}) if "restored" in each):
         restored = Path(change["restored"])
         if restored.exists():
@@ -133,7 +147,7 @@ def _inconsistent(con: Any, *, may_be_unlinked: bool) -> list[str]:
         wrong.append(f"repaired twice: {again}")
     con.remember([row("after the kill")])
     store.refresh()
-    anew = SearchIndex.open(None, DIMENSION)
+    anew = SearchIndex.open(None, DIMENSION, standing=store.index.standing.alike())
     anew.sync(store.memories, store.links)
     for word in ("template", "wrote", "after"):
         live, rebuilt = (index.keyword_search(word, 1000) for index in (store.index, anew))

@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -86,6 +87,8 @@ def work(path: Path, seconds: float, every: float, mix: dict[str, int], seed: in
     known: list[str] = []
     took: dict[str, list[float]] = defaultdict(list)
     done = dict.fromkeys(mix, 0)
+    for word in WORDS:  # what stands in for a model is there from the beginning, as a model is
+        direction(word)
     with connect(path) as con:
         con.remember([{"text": a_text(chance)} for _ in range(200)])
         start = last = time.monotonic()
@@ -112,8 +115,11 @@ def work(path: Path, seconds: float, every: float, mix: dict[str, int], seed: in
 
 
 def own_size() -> dict[str, float]:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return {"RSS MB": pages * os.sysconf("SC_PAGESIZE") / 1e6, "open files": len(os.listdir("/proc/self/fd"))}
+    """Return what is resident, and of that what is the process's own and what is mapped from files."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = {name: 1024 * int(size) / 1e6 for name, size in re.findall(r"(\w+):\s+(\d+) kB", status)}
+    sizes = {"RSS MB": "VmRSS", "own MB": "RssAnon", "mapped MB": "RssFile"}
+    return {**{name: found[of] for name, of in sizes.items()}, "open files": len(os.listdir("/proc/self/fd"))}
 
 
 def on_disk(path: Path) -> dict[str, float]:

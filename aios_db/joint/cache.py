@@ -38,7 +38,7 @@ class FeatureCache:
         self._known: dict[bytes, NDArray[np.float32]] = {}
         for path in sorted(self._directory.glob("*.parquet")):
             try:
-                table = pq.read_table(path, schema=_SCHEMA)
+                table = pq.read_table(path, schema=_SCHEMA, page_checksum_verification=True)
             except (pa.ArrowException, OSError) as error:
                 log.warning("%s cannot be read, what it held is computed again: %s", path, error)
                 continue
@@ -61,7 +61,7 @@ class FeatureCache:
             schema=_SCHEMA,
         )
         part = self._directory / f".{uuid.uuid4().hex}.part"
-        pq.write_table(table, part)
+        pq.write_table(table, part, write_page_checksum=True)
         part.rename(self._directory / f"{uuid.uuid4().hex}.parquet")
 
 

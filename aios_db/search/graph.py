@@ -100,7 +100,7 @@ class LinkArrays:
 
 
 class LinkGraph:
-    """All links: arrays, and what came since: runs of many written together, a dictionary of the others."""
+    """All links: arrays, and what came since: runs of many, and a dictionary of the last ones."""
 
     def __init__(self, arrays: LinkArrays | None = None) -> None:
         self._arrays = LinkArrays.build(NO_LINKS) if arrays is None else arrays
@@ -133,9 +133,7 @@ class LinkGraph:
             self.delete(links.rows[known].tolist())
         self._last = max(self._last, int(links.rows.max(initial=-1)))
         if len(links) >= _RUN:
-            self._runs.append(LinkRun(links))
-            while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
-                self._runs[-2:] = [LinkRun(joined([run.links() for run in self._runs[-2:]]))]
+            self._add_run(links)
         else:
             for row, source, target, weight, kind in zip(
                 *(column.tolist() for column in vars(links).values()), strict=True
@@ -144,6 +142,23 @@ class LinkGraph:
                 self._recent.setdefault(source, {})[row] = (target, weight, kind)
                 self._recent.setdefault(target, {})[row] = (source, weight, kind | int(INCOMING))
             self._has_recent[np.concatenate([links.sources, links.targets])] = True
+            if len(self._ends) >= _RUN:  # one takes some 500 bytes in the dictionary, and 60 in a run
+                single = self._single()
+                self._recent, self._ends, self._has_recent = {}, {}, RowTable(np.bool_, False)
+                self._add_run(single)
+
+    def _add_run(self, links: Links) -> None:
+        """Add links as a run, and merge those that are no longer than what lies behind them."""
+        self._runs.append(LinkRun(links))
+        while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
+            self._runs[-2:] = [LinkRun(joined([run.links() for run in self._runs[-2:]]))]
+
+    def _single(self) -> Links:
+        """Return the links in the dictionary."""
+        recent = [(row, a, b, *self._recent[a][row][1:]) for row, (a, b) in self._ends.items()]
+        found = np.array(recent, np.float64).reshape(-1, 5)  # exact: row ids are far below 2^53
+        rows, sources, targets = found[:, :3].T.astype(np.int64)
+        return Links(rows, sources, targets, found[:, 3].astype(np.float32), found[:, 4].astype(np.uint8))
 
     def delete(self, rows: Iterable[int]) -> None:
         """Take links out by their row ids; unknown ones are ignored."""
@@ -255,8 +270,6 @@ class LinkGraph:
         first, second = entries[rows, 0], entries[rows, 1]
         keep = self._arrays.weights[first] > 0
         rows, first, second = rows[keep], first[keep], second[keep]
-        recent = [(row, a, b, *self._recent[a][row][1:]) for row, (a, b) in self._ends.items()]
-        more = np.array(recent, np.float64).reshape(-1, 5)  # exact: row ids are far below 2^53
         packed = Links(
             rows,
             self._arrays.targets[second].astype(np.int64),
@@ -264,9 +277,7 @@ class LinkGraph:
             self._arrays.weights[first],
             self._arrays.kinds[first],
         )
-        ids, sources, targets = more[:, :3].T.astype(np.int64)
-        single = Links(ids, sources, targets, more[:, 3].astype(np.float32), more[:, 4].astype(np.uint8))
-        return joined([packed, single, *(run.links() for run in self._runs)])
+        return joined([packed, self._single(), *(run.links() for run in self._runs)])
 
     def _reweigh(self, row: int, weight: float) -> None:
         self._arrays.weights[self._arrays.entries[row]] = weight

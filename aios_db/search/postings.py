@@ -103,12 +103,14 @@ class GrowingPostings:
     """Inverted lists that take new documents; documents must come in ascending order.
 
     Many documents at once become `Postings` of their own, of which those of similar size are merged; single
-    ones go to a dictionary of lists behind them.
+    ones go to a dictionary of lists behind them, and so do these when they have become many: a key of the
+    dictionary takes some 400 bytes, and most are in few documents.
     """
 
     def __init__(self) -> None:
         self._levels: list[Postings] = []
         self._lists: dict[int, tuple[array[int], array[int]]] = {}
+        self._pairs = 0  # in the dictionary
 
     def add(self, document: int, counts: Mapping[int, int]) -> None:
         """Append a document to the list of each of its keys."""
@@ -119,6 +121,7 @@ class GrowingPostings:
                 entry = lists[key] = (array("i"), array("H"))
             entry[0].append(document)
             entry[1].append(count if count < _MOST else _MOST)
+        self._note(len(counts))
 
     def extend(self, keys: NDArray[np.uint64], docs: Docs) -> None:
         """Append new documents, given as a pair (key, document) for each occurrence."""
@@ -138,6 +141,7 @@ class GrowingPostings:
                 entry = self._lists[key] = (array("i"), array("H"))
             entry[0].frombytes(found[start:stop].tobytes())
             entry[1].frombytes(counts[start:stop].tobytes())
+        self._note(len(pairs))
 
     def length(self, key: int) -> int:
         """Return how many documents hold the key."""
@@ -173,8 +177,14 @@ class GrowingPostings:
         keys, documents, times = _joined([*(level.triples() for level in self._levels), single])
         return keys, documents, times
 
+    def _note(self, more: int) -> None:
+        self._pairs += more
+        if self._pairs >= _BULK:
+            self._flush()
+
     def _flush(self) -> None:
         """Make a level of the dictionary, whose documents come before those of the next level."""
+        self._pairs = 0
         if self._lists:
             levels, self._levels = self._levels, []
             triples, self._lists = self.triples(), {}

@@ -324,7 +324,7 @@ def _read_all(directory: Path, found: list[ChangeRecord]) -> FramedLog:
 
 
 def _written(record: ChangeRecord) -> bytes:
-    told = {name: value for name, value in asdict(record).items() if value is not None}
+    told = {name: value for name, value in vars(record).items() if value is not None}
     told["changed_at"] = record.changed_at.timestamp()
     return _ID.pack(record.change_id) + json.dumps(told, separators=(",", ":")).encode()
 

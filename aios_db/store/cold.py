@@ -6,40 +6,37 @@ missing takes none. So compressed memories lie in fragments of their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import lance
+
+from aios_db.store.durable import fragment_files
 
 if TYPE_CHECKING:
     from lance.fragment import LanceFragment
 
 _VECTOR = "text_embedding"
+_MOST = 4096
+
+_known: dict[tuple[str, ...], bool] = {}
+"""Whether fragments are cold, by their files, which never change. A fragment itself would keep its whole
+version of the table in memory."""
 
 
 def cold_fragments(dataset: lance.LanceDataset) -> list[LanceFragment]:
     """Return the fragments of a version of `memories` that hold no vector; none of another table."""
     if _VECTOR not in dataset.schema.names:
         return []
-    return [each for each in dataset.get_fragments() if _is_cold(_Files(each))]
+    return [each for each in dataset.get_fragments() if _is_cold(each)]
 
 
-class _Files:
-    """A fragment as its files, which never change."""
-
-    def __init__(self, fragment: LanceFragment) -> None:
-        self.fragment = fragment
-        self._paths: Sequence[str] = tuple(each.path for each in fragment.metadata.files)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Files) and self._paths == other._paths
-
-    def __hash__(self) -> int:
-        return hash(self._paths)
-
-
-@lru_cache(4096)
-def _is_cold(files: _Files) -> bool:
-    scanner = files.fragment.scanner(columns=[], filter=f"{_VECTOR} IS NOT NULL", limit=1, with_row_id=True)
-    return sum(map(len, scanner.to_batches())) == 0
+def _is_cold(fragment: LanceFragment) -> bool:
+    files = tuple(path for path, _ in fragment_files([fragment.metadata]) if path.startswith("data/"))
+    cold = _known.get(files)
+    if cold is None:
+        scanner = fragment.scanner(columns=[], filter=f"{_VECTOR} IS NOT NULL", limit=1, with_row_id=True)
+        cold = sum(map(len, scanner.to_batches())) == 0
+        if len(_known) >= _MOST:
+            _known.clear()
+        _known[files] = cold
+    return cold

@@ -160,7 +160,7 @@ def clean_up(dataset: lance.LanceDataset, config: StorageConfig) -> None:
     """Delete versions older than `StorageConfig.keep_versions_s`, and the files that only they use.
 
     Lance reads every manifest to find what may go, so this waits until some are twice that old, or all
-    take more space than `StorageConfig.keep_versions_bytes` and than half of the table: then a shorter
+    take more space than `StorageConfig.keep_versions_bytes` and than a quarter of the table: then a shorter
     age is enough, but never one under `_LEAST_AGE_S`. A reader in another process that still scans a
     deleted version gets an error: so long a statement may always take.
     """
@@ -169,7 +169,7 @@ def clean_up(dataset: lance.LanceDataset, config: StorageConfig) -> None:
     age_s = time.time() - written[0]
     in_use = _bytes_in_use(dataset)
     spare = _bytes_on_disk(dataset) - in_use
-    keep_bytes = max(config.keep_versions_bytes, in_use // 2)
+    keep_bytes = max(config.keep_versions_bytes, in_use // 4)
     if spare > keep_bytes:
         # Each version taken to cost the same: those that fit are kept, whatever their age.
         fitting = max(int(len(written) * keep_bytes / spare / 2), 1)

@@ -163,9 +163,12 @@ def check_values(columns: Mapping[str, pa.Array]) -> None:
         if row is not None:
             raise DataError(f"row {row}: {message(row)}")
 
+    def given(name: str) -> bool:
+        return bool(columns[name].null_count < len(columns[name]))
+
     blank = pc.and_(_is_blank(columns["text"]), _is_blank(columns["title"]))
     nothing = blank
-    for name in ("media", "media_uri", "audio", "audio_uri"):
+    for name in filter(given, ("media", "media_uri", "audio", "audio_uri")):
         nothing = pc.and_(nothing, columns[name].is_null())
     refuse(nothing, lambda _: "nothing to remember: text, title and media are all empty")
     tier = columns["tier"]
@@ -173,14 +176,14 @@ def check_values(columns: Mapping[str, pa.Array]) -> None:
     refuse(
         wrong_tier, lambda row: f"tier is {columns['tier'][row].as_py()!r}; it is one of {', '.join(TIERS)}"
     )
-    for name in ("importance", "trust"):
+    for name in filter(given, ("importance", "trust")):
         value = columns[name]
         inside = pc.and_(pc.greater_equal(value, 0.0), pc.less_equal(value, 1.0))
         outside = pc.and_(value.is_valid(), pc.invert(inside))  # NaN too
         row = _first(outside)
         if row is not None:
             raise DataError(f"row {row}: {name} is {value[row]}; it is in [0, 1]")
-    for name in ("kind", "external_id"):
+    for name in filter(given, ("kind", "external_id")):
         row = _first(pc.and_(columns[name].is_valid(), _is_blank(columns[name])))
         if row is not None:
             raise DataError(f"row {row}: {name} is empty; leave it out, or give it a word")

@@ -50,7 +50,9 @@ class StandIn:
         pass
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.array([row(text)["text_embedding"] for text in texts], np.float32)
+        made = np.array([row(text)["text_embedding"] for text in texts], np.float32)
+        unit: NDArray[np.float32] = made / np.linalg.norm(made, axis=1, keepdims=True)
+        return unit
 
     def close(self) -> None:
         pass

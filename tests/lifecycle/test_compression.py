@@ -10,7 +10,9 @@ import pytest
 
 import aios_db
 from aios_db.importers import import_files
+from aios_db.store import cold
 from aios_db.store.cold import cold_fragments
+from aios_db.store.durable import fragment_files
 from aios_db.store.snapshot import handle
 
 Connect = Callable[..., aios_db.Connection]
@@ -185,3 +187,15 @@ def test_what_is_astray_is_moved(connect: Connect, sentences: list[str]) -> None
     con.compress()
     assert sum(each.count_rows() for each in cold_fragments(con.store.memories)) == 60
     assert answers(con, sentences[3:50:9]) == ids[3:50:9]
+
+
+def test_looking_for_what_is_compressed_keeps_no_version_of_the_table(
+    connect: Connect, sentences: list[str]
+) -> None:
+    con = connect()
+    con.remember(sentences[:3])
+    fragments = con.store.memories.get_fragments()
+    of_files = {tuple(path for path, _ in fragment_files([each.metadata])) for each in fragments}
+    assert not of_files & cold._known.keys() and cold_fragments(con.store.memories) == []
+    assert of_files <= cold._known.keys()
+    assert {type(each) for files in cold._known for each in files} == {str}  # and no fragment

@@ -292,3 +292,21 @@ def test_since_is_when_it_was_stored_here_whatever_an_export_says(connect, tmp_p
         after,
     )
     assert con.rollback_source("web:evil.org", since=later).memory_ids == (imported, after)
+
+
+@pytest.mark.parametrize("rolled_back", [False, True])
+def test_what_a_source_of_equal_trust_replaced_comes_back_by_undo(connect, rolled_back):
+    con = connect()
+    name = con.remember("The key is under the pot.", external_id="key", source="user")
+    con.remember("The key is in the lake.", external_id="key", source="web:a")
+    replaced = con.history(1)[0]
+    assert (replaced.call, replaced.updated) == ("remember", 1)
+    if rolled_back:  # then there is none of the name
+        assert con.rollback_source("web:a").memory_ids == (name,)
+        assert con.get(name) is None
+        con.undo(con.history(1)[0])
+    con.undo(replaced)
+    assert (con.get(name).text, con.get(name).source) == ("The key is under the pot.", "user")
+    assert con.recall("where is the key?")[0].memory_id == name
+    with pytest.raises(aios_db.ProgrammingError, match="web:a"):
+        con.rollback_source("web:a")

@@ -98,3 +98,10 @@ def test_runs_of_similar_length_are_merged(links):
     run.delete(run.find(150))
     assert run.find(150) == -1
     assert run.links().rows.tolist() == [*range(100, 150), *range(151, 200)]
+
+
+def test_few_of_many_single_links_are_in_the_dictionary(links):
+    graph = fed(links, list(range(10, COUNT, 10)))
+    assert len(graph._ends) < 1024 and graph.recent == COUNT
+    assert sum(map(len, graph._recent.values())) == 2 * len(graph._ends)
+    check_that_neighbours_are_the_same(graph, fed(links, []))

@@ -45,3 +45,10 @@ def test_every_list_is_whole_and_in_order(occurrences, cuts, monkeypatch):
             np.testing.assert_array_equal(found[1], times)
         assert grown.length(key) == len(wanted)
     assert len(grown._levels) <= 4
+
+
+def test_few_of_many_single_documents_are_in_the_dictionary(occurrences, monkeypatch):
+    monkeypatch.setattr(postings, "_BULK", 1000)
+    grown = fed(occurrences, list(range(1, 400)))
+    assert sum(len(docs) for docs, _ in grown._lists.values()) < 1000
+    assert len(grown.triples()[0]) > 10_000

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import lance
 
-from aios_db.schema.database import LOCK
 from aios_db.schema.errors import OperationalError
 from aios_db.store.compaction import compact_if_due
 from aios_db.store.failures import operational
-from aios_db.store.lock import WriteLock
 
 if TYPE_CHECKING:
     from aios_db.store.store import MemoryStore
@@ -24,7 +22,8 @@ _COMMITS = 2  # at most, that one call of those who write here makes
 def keep_small(store: MemoryStore, dataset: lance.LanceDataset) -> None:
     """Compact a table that was just written, and clean it up, every so many commits.
 
-    As of the memories, but here the writer does it, since exchanges need no thread of maintenance. What was
+    As of the memories, but here the writer does it, since exchanges need no thread of maintenance, and under
+    the store's own lock, which the writer may hold: another would wait for it in vain. What was
     written stays written if it fails; the log says so, and a later commit tries again.
     """
     config = store.config.storage
@@ -32,8 +31,6 @@ def keep_small(store: MemoryStore, dataset: lance.LanceDataset) -> None:
         return
     try:
         with operational(f"compacting {dataset.uri}"):
-            compact_if_due(
-                [dataset], WriteLock(store.path / LOCK, config.lock_timeout_s), store.path, config, {}
-            )
+            compact_if_due([dataset], store._lock, store.path, config, {})
     except OperationalError as error:
         log.warning("%s grows: %s", dataset.uri, error)

@@ -293,6 +293,18 @@ def test_an_edited_principle_is_kept_by_undoing(con: aios_db.Connection) -> None
     assert state == "undone" and note == f"edited since, and kept: {name[0]}"
 
 
+def test_the_log_is_compacted_by_who_holds_the_lock(
+    open_database: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_database({"storage": {"compact_after_fragments": 2, "lock_timeout_s": 0.1}}) as con:
+        con.remember(turns())
+        while con.consolidate(max_clusters=1):
+            continue
+        assert con.execute("SELECT count(*) FROM consolidation_log").fetchall() == [(3,)]
+        assert "grows" not in caplog.text
+        assert len(con.store.dataset("consolidation_log").get_fragments()) <= 2
+
+
 def test_the_log_follows_restore(con: aios_db.Connection) -> None:
     before = con.store.memories.version
     con.consolidate()

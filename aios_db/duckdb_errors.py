@@ -11,6 +11,7 @@ import duckdb
 from aios_db.schema import errors
 from aios_db.schema.errors import DatabaseError, Error, NotSupportedError
 from aios_db.udfs.functions import ErrorBook
+from aios_db.writes import misplaced
 
 _NO_TIME_TRAVEL = "does not support time travel"  # what its binder says of AT, but for a few formats
 _NO_BASE_TABLE = (  # what its binder says of writing to a view
@@ -26,6 +27,8 @@ _INSTEAD = (
     "their own: INSERT INTO memories (text, …) SELECT … FROM 'file.csv' in the place of COPY, and parameters "
     "to execute(sql, parameters) in that of PREPARE"
 )
+# What a call that writes is until the statement ends, where something else than an output column was wanted.
+_CALL_AS_A_VALUE = re.compile(r'STRUCT\("aios (\w+)"')
 _INTERRUPTED = "Query interrupted"  # what DuckDB raises in a KeyboardInterrupt's place
 # What it says of one in Python code that it called: a function, a dataset's schema, scan or batches.
 _INTERRUPTED_IN_PYTHON = re.compile(r"(?:^|failed: |executing the UDF: |\n)KeyboardInterrupt(?:: |\n|$)")
@@ -62,6 +65,8 @@ def _same_class(error: duckdb.Error) -> Error:
             "here; the memories of a version or a time are FROM memories_at(…), and recall(…, as_of := …) "
             "asks what was known then"
         )
+    if call := _CALL_AS_A_VALUE.search(str(error)):
+        return misplaced(call[1])
     if any(said in str(error) for said in _NO_BASE_TABLE):
         return NotSupportedError(f"{error}. {_INSTEAD}")
     for duckdb_class in type(error).__mro__:

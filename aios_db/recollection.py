@@ -30,6 +30,7 @@ class Options(Filters, total=False):
     keyword_weight: Annotated[float | None, "weight of the words"]
     graph_weight: Annotated[float | None, "weight of what arrives over links"]
     recency_weight: Annotated[float | None, "weight of how recent a memory is"]
+    recency_days: Annotated[float | None, "age in days at which recency is 1/e"]
     superseded_penalty: Annotated[float | None, "what is taken off the score of what no longer holds"]
     principle_penalty: Annotated[float | None, "what is taken off the score of a principle"]
     joint_weight: Annotated[float | None, "weight of the nearness in the joint space"]

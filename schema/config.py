@@ -169,7 +169,9 @@ class RecallConfig:
     graph_weight: NonNegative = 1.0
     """Weight of the score that arrives over links."""
     recency_weight: NonNegative = 0.0
-    """Weight of recency."""
+    """Weight of recency, which is 1 now, and 1/e after `recency_days`."""
+    recency_days: Annotated[float, Range(1e-6)] = 30.0
+    """Age in days at which recency is 1/e."""
     superseded_penalty: NonNegative = 4.0
     """Taken off the score of a memory that no longer holds (``valid_until``)."""
     principle_penalty: NonNegative = 4.0

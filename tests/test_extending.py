@@ -20,9 +20,11 @@ import aios_db
 from aios_db.engine.backends import registry as backends
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
 from aios_db.importers import formats, import_files
+from aios_db.lifecycle.llm import client
+from aios_db.lifecycle.llm.protocol import Request
 from aios_db.migrations import database
 from aios_db.migrations import registry as migrations
-from aios_db.schema.config import CpuConfig
+from aios_db.schema.config import CpuConfig, LlmConfig
 from aios_db.schema.database import FORMAT_VERSION
 from aios_db.udfs import registry as functions
 
@@ -125,3 +127,26 @@ def test_a_migration(module: ModuleMaker, tmp_path: Path, monkeypatch: pytest.Mo
     assert [each.name for each in done] == [name]
     assert (path / "note").read_text() == "kept"
     assert json.loads((path / "aios.json").read_text())["format_version"] == NEXT
+
+
+def test_a_language_models_provider(
+    module: ModuleMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module(
+        "aios_echo",
+        "from aios_db.lifecycle.llm.protocol import Answer\n"
+        "class Echo:\n"
+        "    endpoint = 'here'\n"
+        "    def __init__(self, config):\n"
+        "        self.model = f'echo:{config.model}'\n"
+        "    def complete(self, request, max_tokens):\n"
+        "        return Answer(request.user, 1, 1)\n",
+    )
+    monkeypatch.setitem(client.PROVIDERS, "echo", "aios_echo:Echo")
+    opened = client.client_of(LlmConfig(provider="echo", model="parrot"), tmp_path)  # type: ignore[arg-type]
+    assert opened is not None
+    assert opened.model == "echo:parrot"
+    asked = Request("say it again", '{"said": "tea"}', {"required": ["said"]}, ())
+    assert opened.ask(asked) == {"said": "tea"}
+    with pytest.raises(aios_db.ProgrammingError, match="'ekko' is unknown; there are claude, ollama"):
+        client.client_of(LlmConfig(provider="ekko", model="parrot"), tmp_path)  # type: ignore[arg-type]

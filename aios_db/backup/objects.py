@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aios_db.schema.errors import OperationalError
+from aios_db.security.permissions import DIRECTORY_MODE, FILE_MODE
 from aios_db.store.durable import force_file
 
 logger = logging.getLogger("aios_db.backup")
 
 _BLOCK = 1 << 20
 _NEW = "new"  # what is being copied
-_PRIVATE = 0o600
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ class Objects:
 
         One that is there and damaged is replaced, which mends other backups with it.
         """
-        self.root.mkdir(mode=0o700, exist_ok=True)
+        self.root.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         new = self.root / _NEW
         size, digest = 0, hashlib.sha256()
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE), "wb") as file:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE), "wb") as file:
             for block in blocks:
                 digest.update(block)
                 size += file.write(block)
@@ -105,7 +105,7 @@ class Objects:
             new.unlink()
             return entry, False
         place = self.path(entry)
-        place.parent.mkdir(mode=0o700, exist_ok=True)
+        place.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         new.replace(place)
         self._touched |= {place.parent, self.root}
         self._sound[entry.sha256] = True
@@ -133,8 +133,8 @@ class Objects:
 
     def copy(self, entry: Entry, place: Path) -> None:
         """Write the content of an entry to a new file, on the disk when this returns; raises as `check`."""
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "wb") as file:
+        place.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+        with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
             for block in self._verified(entry):
                 file.write(block)
             file.flush()

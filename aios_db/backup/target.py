@@ -15,7 +15,7 @@ from aios_db.backup.manifest import FORMAT, Manifest
 from aios_db.backup.objects import Objects
 from aios_db.engine.weights.files import atomic_write
 from aios_db.schema.errors import OperationalError
-from aios_db.security.permissions import write_private
+from aios_db.security.permissions import DIRECTORY_MODE, write_private
 from aios_db.store.durable import force_file
 from aios_db.store.failures import operational
 
@@ -52,13 +52,13 @@ class Target:
         if self.path.exists() and not self.path.is_dir():
             raise OperationalError(f"{self.path} is a file; backups are kept in a directory")
         with operational(f"making {self.path}"):
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
             if foreign := sorted({each.name for each in self.path.iterdir()} - {f".{_MARKER}.new", _LOCK}):
                 raise OperationalError(
                     f"{self.path} holds {foreign[0]!r} and no backups; give an empty directory, or a new one"
                 )
             _write(self.path / _MARKER, json.dumps({"format": FORMAT}))
-            self._manifests.mkdir(mode=0o700, exist_ok=True)
+            self._manifests.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
             force_file(self.path)
             force_file(self.path.parent)
 

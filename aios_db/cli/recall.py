@@ -61,6 +61,7 @@ Examples:
 @click.option("--keyword-weight", type=float, help="Weight of the words.")
 @click.option("--graph-weight", type=float, help="Weight of what arrives over links.")
 @click.option("--recency-weight", type=float, help="Weight of how recent a memory is.")
+@click.option("--recency-days", type=float, help="Age in days at which recency is 1/e.")
 @click.option("--superseded-penalty", type=float, help="What is taken off the score of what no longer holds.")
 @click.option("--joint-weight", type=float, help="Weight of the joint space of text, sound and picture.")
 @with_json

@@ -32,6 +32,7 @@ from aios_db.exports.layout import (
 from aios_db.schema import association_links
 from aios_db.schema import memories as memories_table
 from aios_db.schema.errors import OperationalError
+from aios_db.security.permissions import FILE_MODE
 from aios_db.store.durable import force_file, force_tree
 from aios_db.store.failures import operational
 from aios_db.version import __version__
@@ -201,7 +202,7 @@ def _write_lines(directory: Path, source: Source) -> None:
                     file.write(line)
         file.seek(0)  # the first line is as long as it was
         file.write(_line({**source.about, SHA256: digest.hexdigest()}))
-    path.chmod(0o600)
+    path.chmod(FILE_MODE)
 
 
 def _line(value: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """Latency and throughput of operations: a histogram each, added to in a microsecond.
 
-Buckets grow by a quarter of a power of two, so that a percentile is known to within an eighth, as in an HDR
+Buckets grow by a quarter of a power of two, so that a percentile is at most 19 % too high, as in an HDR
 histogram of two significant bits.
 """
 

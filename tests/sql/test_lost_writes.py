@@ -70,3 +70,20 @@ def test_no_statement_is_parsed_for_a_column_that_only_begins_like_a_call(
     monkeypatch.setattr(writes, "tree_of", lambda *given: pytest.fail(f"parsed {given[1]}"))
     assert [each.text for each in con.recall("a")] == ["a"]
     assert con.execute("SELECT superseded_by, 1 AS links FROM memories").fetchall() == [(None, 1)]
+
+
+VALUES = [
+    "SELECT text FROM memories WHERE forget(memory_id)",
+    "SELECT text FROM memories ORDER BY forget(memory_id)",
+    "SELECT forget(memory_id) FROM memories UNION ALL SELECT true",
+    "SELECT CASE WHEN forget(memory_id) THEN 1 END FROM memories",
+    "SELECT count(*) FROM memories GROUP BY session_id HAVING bool_or(forget(memory_id))",
+]
+
+
+@pytest.mark.parametrize("sql", VALUES)
+def test_a_call_that_is_computed_with_is_refused(con: aios_db.Connection, sql: str) -> None:
+    con.remember("a")
+    with pytest.raises(aios_db.NotSupportedError, match="forget: a statement writes what it returns"):
+        con.execute(sql).fetchall()
+    assert con.execute("SELECT text FROM memories").fetchall() == [("a",)]

@@ -149,6 +149,7 @@ NONSENSE: list[tuple[str, dict[str, Any] | None, list[str] | None, str]] = [
     ("graph_weight := 'inf'::DOUBLE", {"graph_weight": float("inf")},
      ["--graph-weight", "inf"], "graph_weight is inf"),
     ("recency_weight := NULL", None, None, "recency_weight is NULL"),
+    ("recency_days := 0", {"recency_days": 0}, ["--recency-days", "0"], "recency_days is 0"),
     ("min_score := 'nan'::FLOAT", {"min_score": float("nan")}, ["--min-score", "nan"], "min_score is nan"),
     ("tier := 'middle'", {"tier": "middle"}, ["--tier", "middle"], "middle"),
     ("since := 'yesterday-ish'", {"since": "yesterday-ish"}, ["--since", "yesterday-ish"], "yesterday-ish"),
@@ -243,3 +244,10 @@ def test_a_recollection_says_what_a_filter_asks_for(con: aios_db.Connection) -> 
     (found,) = con.recall("key", source="a.txt")
     assert (found.kind, found.source, found.importance, found.speaker) == ("document", "a.txt", 0.5, "Bo")
     assert found.metadata == ROWS[1]["metadata"]
+
+
+@pytest.mark.parametrize("days", [500.0, 5000.0])
+def test_recency_falls_to_one_e_th_in_its_days(con: aios_db.Connection, days: float) -> None:
+    (memory,) = con.recall("boathouse", k=1, recency_weight=0.1, recency_days=days)
+    age = datetime.now(timezone.utc) - datetime(2024, 3, 1, tzinfo=timezone.utc)
+    assert memory.recency_score == pytest.approx(np.exp(-age.total_seconds() / 86400 / days), rel=1e-3)

@@ -76,6 +76,9 @@ SELECT unnest(aios_memory_versions(0), recursive := true);
 -- other should win.
 CREATE MACRO search_depth(k) AS greatest(k::BIGINT, 100);
 
+-- As much of a question as is embedded, in characters: more than any text model reads (512 tokens).
+CREATE MACRO embeddable(content) AS left(content, 8192);
+
 -- The first k of a ranked list, found with a filter. Where sources are trusted less than fully, `best_of_sources.sql` takes
 -- its place.
 CREATE MACRO best_of(ranked, k, filter := NULL) AS ranked[:k];
@@ -92,13 +95,13 @@ CREATE MACRO best_of(ranked, k, filter := NULL) AS ranked[:k];
 --   5.             their rows; that they were recalled together is counted, and strengthens their links
 CREATE MACRO recall(
     query := NULL, k := 10, hops := 1, /* filters */, filter := NULL, min_score := NULL,
-    vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0, superseded_penalty := 4.0,
+    vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0, recency_days := 30.0, superseded_penalty := 4.0,
     principle_penalty := 4.0, joint_weight := 2.5, image := NULL, audio := NULL
 ) AS TABLE
 WITH asked AS MATERIALIZED (
-    SELECT *, aios_joint_question(left(content, 8192), vector, picture, sound) AS question, search_depth(most) AS depth,
+    SELECT *, aios_joint_question(embeddable(content), vector, picture, sound) AS question, search_depth(most) AS depth,
         {'content': content, 'vector': vector} AS besides
-    FROM (SELECT *, embed(left(content, 8192)) AS vector
+    FROM (SELECT *, embed(embeddable(content)) AS vector
     FROM (SELECT * REPLACE (CASE WHEN wordy OR regexp_matches(content, '[^\s\p{Z}]') THEN content END AS content)
     FROM (SELECT *, coalesce(picture.file IS NULL AND picture.uri IS NULL
         AND sound.file IS NULL AND sound.uri IS NULL, true) AS wordy FROM (VALUES (
@@ -109,6 +112,7 @@ WITH asked AS MATERIALIZED (
             'keyword': finite_number('keyword_weight', keyword_weight, 0),
             'graph': finite_number('graph_weight', graph_weight, 0),
             'recency': finite_number('recency_weight', recency_weight, 0),
+            'recency_s': finite_number('recency_days', recency_days, 1e-6) * 86400,
             'superseded': finite_number('superseded_penalty', superseded_penalty, 0),
             'principle': finite_number('principle_penalty', principle_penalty, 0),
             'joint': finite_number('joint_weight', joint_weight, 0)
@@ -141,7 +145,7 @@ reached AS MATERIALIZED (
     SELECT content, conditions, most, least, memory_id, distance, graph_score, archived,
         coalesce(vector_scores[given], 0) AS vector_score, coalesce(keyword_scores[given], 0) AS keyword_score,
         coalesce(joint_scores[given], 0) AS joint_score,
-        exp(-greatest(age, 0) / (30 * 86400)) AS recency_score,
+        exp(-greatest(age, 0) / weights.recency_s) AS recency_score,
         coalesce(scores[given], 0) + weights.graph * graph_score + weights.recency * recency_score
             - CASE WHEN superseded THEN weights.superseded ELSE 0 END
             - CASE WHEN principle THEN weights.principle ELSE 0 END AS uncapped,

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def client_of(config: LlmConfig, directory: Path) -> Client | None:
     Raises
     ------
     ProgrammingError
-        A provider is named, and no model of it.
+        A provider is named, and no model of it; or nobody knows the provider.
     OperationalError
         Its package is not installed.
     """
@@ -176,15 +177,18 @@ def client_of(config: LlmConfig, directory: Path) -> Client | None:
     return Client(_provider(config), config, directory / LLM_REQUESTS)
 
 
+PROVIDERS = {
+    "claude": "aios_db.lifecycle.llm.claude:Claude",
+    "ollama": "aios_db.lifecycle.llm.ollama:Ollama",
+    "openai": "aios_db.lifecycle.llm.openai:OpenAi",
+}
+"""What is made of a configuration, as "module:name", which is imported when it is used."""
+
+
 def _provider(config: LlmConfig) -> Provider:
-    if config.provider == "claude":
-        from aios_db.lifecycle.llm.claude import Claude
-
-        return Claude(config)
-    if config.provider == "ollama":
-        from aios_db.lifecycle.llm.ollama import Ollama
-
-        return Ollama(config)
-    from aios_db.lifecycle.llm.openai import OpenAi
-
-    return OpenAi(config)
+    if config.provider not in PROVIDERS:
+        known = ", ".join(PROVIDERS)
+        raise ProgrammingError(f"llm.provider {config.provider!r} is unknown; there are {known} and none")
+    module, name = PROVIDERS[config.provider].split(":")
+    provider: Provider = getattr(import_module(module), name)(config)
+    return provider

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from aios_db import recollection
 from aios_db.attachment import Attachment
 from aios_db.closing import close_duckdb
 from aios_db.config import given_config
-from aios_db.cursor import Cursor, Row
+from aios_db.cursor import Cursor
 from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
-from aios_db.fetching import Fetching
+from aios_db.fetching import Fetching, Row
+from aios_db.finding import Finding
 from aios_db.lifecycle.connection import Living
 from aios_db.memories import Memories
 from aios_db.moving import Moving
@@ -38,10 +38,7 @@ from aios_db.undoing import Undoing
 from aios_db.writes import NOT_IN_A_TRANSACTION
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from aios_db.config import GivenConfig
-    from aios_db.recollection import Options, Recollection
     from aios_db.schema.deadlines import Deadlines
     from aios_db.store.store import MemoryStore
     from aios_db.udfs.macros import SqlObject
@@ -51,7 +48,7 @@ MEMORY = ":memory:"
 _T = TypeVar("_T")
 
 
-class Connection(Fetching, Living, Memories, Multimodal, Moving, Provenance, Undoing, Pep249Errors):
+class Connection(Fetching, Finding, Living, Memories, Multimodal, Moving, Provenance, Undoing, Pep249Errors):
     """A database of memories.
 
     ``execute``, ``sql``, ``begin`` and the fetch methods work on a cursor that each thread has for itself, so
@@ -206,55 +203,9 @@ class Connection(Fetching, Living, Memories, Multimodal, Moving, Provenance, Und
         self._cursor().unregister(name)
         return self
 
-    def fetchone(self) -> Row | None:
-        """Return the next row of this thread's last result."""
-        return self._cursor().fetchone()
-
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """Return some rows of this thread's last result."""
         return self._cursor().fetchmany(size)
-
-    def fetchall(self) -> list[Row]:
-        """Return the rest of this thread's last result."""
-        return self._cursor().fetchall()
-
-    # -- memories: the rest is in `Memories` ----------------------------------------------------------------
-
-    def recall(
-        self,
-        query: str | None = None,
-        k: int | None = None,
-        *,
-        image: bytes | str | PathLike[str] | None = None,
-        audio: bytes | str | PathLike[str] | None = None,
-        **options: Unpack[Options],
-    ) -> list[Recollection]:
-        """Return the memories that answer a question best, best first, of whatever modality.
-
-        Parameters
-        ----------
-        query
-            Text in any words.
-        k
-            How many; by default the configuration's ``recall.k``.
-        image, audio
-            A picture and a sound, instead of words or besides: the bytes of a file, or its path.
-        **options
-            As for the SQL function: filters (``session_id``, ``since``, ``metadata`` … of
-            `aios_db.schema.filters.Filters`, of which all must hold), ``hops``, ``min_score`` and weights.
-
-        Raises
-        ------
-        ProgrammingError
-            An option that does not exist, a blank query, or a number that makes no sense.
-        DataError
-            A filter's value that does not fit: an unknown tier, a time that is none.
-        """
-        sql, parameters = recollection.statement(query, k, options, {"image": image, "audio": audio})
-        cursor = self._cursor("recall")  # one of its own: rows of the caller's last result may be unread
-        return recollection.from_arrow(cursor.execute(sql, parameters).arrow())
-
-    recall.__signature__ = recollection.signature(recall)  # type: ignore[attr-defined]
 
     # -- inside ----------------------------------------------------------------------------------------------
 

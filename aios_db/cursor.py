@@ -1,9 +1,8 @@
-"""The PEP 249 cursor, with DuckDB's own ways to take a result."""
+"""The PEP 249 cursor, with DuckDB's own habits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
@@ -12,13 +11,12 @@ from aios_db import own_objects
 from aios_db.closing import close_duckdb
 from aios_db.duckdb_errors import translated
 from aios_db.execution import Execution
-from aios_db.fetching import Fetching
-from aios_db.interrupts import stops_at_ctrl_c
+from aios_db.fetching import Fetching, Row
 from aios_db.parameters import Parameters
 from aios_db.plans import Plans
 from aios_db.result import NO_ROWS, Result
+from aios_db.running import Running
 from aios_db.schema.errors import InterfaceError, ProgrammingError
-from aios_db.security import limits
 from aios_db.store import forks
 from aios_db.transaction import Transaction
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from aios_db.connection import Connection
     from aios_db.udfs.macros import SqlObject
 
-
-Row = tuple[Any, ...]
 _T = TypeVar("_T")
 
 
@@ -48,6 +44,7 @@ class Cursor(Fetching):
         self._plans = Plans(connection.plan_epoch, connection.texts)
         self._transaction = Transaction(connection, database, self._plans)
         self._result = Result(database)
+        self._running = Running(connection, database, self._transaction, self._result)
         self._execution = Execution(
             connection, database, self._plans, self._transaction, self._result, self._see_newest
         )
@@ -92,7 +89,7 @@ class Cursor(Fetching):
         """
         database = self._open()
         self._result.forget()
-        with self._running(self._connection.restrictions.timeout_s):
+        with self._running.statement():
             statements = self._plans.statements(database, operation)
             for position, statement in enumerate(statements, start=1):
                 last = position == len(statements)
@@ -112,31 +109,18 @@ class Cursor(Fetching):
                 self.execute(operation, parameters)
                 changed = self._result.rowcount
                 total = -1 if min(changed, total) < 0 else total + changed
-                with self._reading():
+                with self._running.fetch():
                     self._result.drain()
         self._result.forget()
         self._result.rowcount = total
         return self
-
-    def fetchone(self) -> Row | None:
-        """Return the next row, or None when there is none left."""
-        with self._reading():
-            row: Row | None = self._rows().fetchone()
-        return row
 
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """Return up to ``size`` rows (by default `arraysize`)."""
         wanted = self.arraysize if size is None else size
         if wanted < 0:
             raise ProgrammingError(f"fetchmany: the size is {wanted}; give 0 or more")
-        with self._reading():
-            rows: list[Row] = self._rows().fetchmany(wanted)
-        return rows
-
-    def fetchall(self) -> list[Row]:
-        """Return all rows that are left."""
-        with self._reading():
-            rows: list[Row] = self._rows().fetchall()
+        rows: list[Row] = self._take(lambda rows: rows.fetchmany(wanted))
         return rows
 
     def __iter__(self) -> Iterator[Row]:
@@ -217,7 +201,7 @@ class Cursor(Fetching):
         """
         database = self._open()
         self._result.forget()
-        with self._running(self._connection.restrictions.timeout_s):
+        with self._running.statement():
             self._see_newest()
             *earlier, last = database.extract_statements(query) or database.extract_statements(NO_ROWS)
             for statement in earlier:
@@ -267,37 +251,17 @@ class Cursor(Fetching):
     def _change_many(self, operation: str, sets: Sequence[Parameters]) -> int | None:
         """Change a table of the database in one commit for all sets of parameters; None where it is none."""
         database = self._open()
-        with self._running(self._connection.restrictions.timeout_s):
+        with self._running.statement():
             statements = self._plans.statements(database, operation)
             if len(statements) != 1 or not sets:
                 return None
             total = self._execution.change_many(statements[0], sets)
-        with self._reading():
+        with self._running.fetch():
             self._result.drain()
         return total
 
     def _see_newest(self) -> None:
         self.tables = self._connection.newest_tables()
-
-    def _reading(self) -> AbstractContextManager[None]:
-        """Return what a result is read in; one that lies in memory takes no time to speak of."""
-        return self._running(None if self._result.in_memory else self._connection.restrictions.timeout_s)
-
-    @contextmanager
-    def _running(self, timeout_s: float | None) -> Iterator[None]:
-        limited = limits.deadline(self._duckdb, self._connection.deadlines, timeout_s)
-        try:
-            with limited as deadline, translated(self._connection.errors), stops_at_ctrl_c(self._duckdb):
-                yield
-                if self._result.is_there:
-                    deadline.check()  # DuckDB may have been interrupted, and the rest of the rows be missing
-        except KeyboardInterrupt:
-            if self._duckdb is not None and not self._transaction.is_open:
-                with suppress(duckdb.Error):  # what is open then is a statement's own
-                    self._duckdb.rollback()
-            raise
-        finally:
-            self._connection.store.origins.end()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._connection._check_open()
@@ -305,10 +269,7 @@ class Cursor(Fetching):
             raise InterfaceError("the cursor is closed; make another with connection.cursor()")
         return self._duckdb
 
-    def _rows(self) -> Any:
-        self._open()
-        return self._result.rows()
-
     def _take(self, how: Callable[[Any], _T]) -> _T:
-        with self._reading():
-            return how(self._rows())
+        self._open()
+        with self._running.fetch():
+            return how(self._result.rows())

@@ -1,4 +1,4 @@
-"""DuckDB's names for taking the rows of a result: pandas, polars, NumPy, Arrow."""
+"""Taking the rows of a result: as PEP 249 has it, and as DuckDB's pandas, polars, NumPy and Arrow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 # DuckDB 2 recommends relations for Arrow; one result object that can do all is `Cursor`'s purpose.
 warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning, r"aios_db\.")
 
+Row = tuple[Any, ...]
 _T = TypeVar("_T")
 _BATCH = 1_000_000
 
 
 class Fetching:
-    """What has the rows of a result that are left, and hands them out in DuckDB's ways."""
+    """What has the rows of a result that are left, and hands them out."""
 
     def _take(self, how: Callable[[Any], _T]) -> _T:
         """Return what ``how`` makes of DuckDB's result.
@@ -31,6 +32,16 @@ class Fetching:
             There is no result.
         """
         raise NotImplementedError
+
+    def fetchone(self) -> Row | None:
+        """Return the next row, or None when there is none left."""
+        row: Row | None = self._take(lambda rows: rows.fetchone())
+        return row
+
+    def fetchall(self) -> list[Row]:
+        """Return all rows that are left."""
+        rows: list[Row] = self._take(lambda rows: rows.fetchall())
+        return rows
 
     def arrow(self) -> pa.Table:
         """Return the rows that are left as an Arrow table."""

@@ -33,16 +33,12 @@ class stops_at_ctrl_c:
 
     __slots__ = ("_database", "_listens", "_pressed")
 
-    def __init__(self, database: duckdb.DuckDBPyConnection | None) -> None:
+    def __init__(self, database: duckdb.DuckDBPyConnection) -> None:
         self._database: Any = database
         self._listens = self._pressed = False
 
     def __enter__(self) -> None:
-        if (
-            self._database is not None
-            and threading.current_thread() is threading.main_thread()
-            and getsignal(_SIGINT) is _RAISE
-        ):
+        if threading.current_thread() is threading.main_thread() and getsignal(_SIGINT) is _RAISE:
             self._listens = True
             set_handler(_SIGINT, self._stop)
 

@@ -1,25 +1,22 @@
-"""The part of a `Connection` that stores, reads and changes memories."""
+"""The part of a `Connection` that stores, changes and deletes memories."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
-from uuid import UUID
 
 import pyarrow as pa
 
-from aios_db.memory import Memory, memories_from
 from aios_db.schema.errors import DataError, ProgrammingError
-from aios_db.schema.identity import external_key
 from aios_db.schema.sources import PYTHON
+from aios_db.selecting import selection
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from aios_db.lifecycle.compression.packing import Packed
-    from aios_db.memory import Fields, Name, Selectors
+    from aios_db.memory import Fields, Selectors
     from aios_db.store.erasure import EraseReport
-    from aios_db.store.selection import Selection
     from aios_db.store.store import MemoryStore
     from aios_db.store.turns import Turns
 
@@ -28,15 +25,13 @@ _NO_ROWS = (str, bytes, bytearray, memoryview, Mapping)
 
 
 class Memories:
-    """Remember, get, update, forget and link; `Connection` is the rest."""
+    """Remember, update, forget and link; `Connection` is the rest."""
 
     store: MemoryStore
     entry = PYTHON
     """The ``source`` of what is remembered and names none."""
 
     if TYPE_CHECKING:
-
-        def _check_open(self) -> None: ...
 
         def _check_writable(self) -> None: ...
 
@@ -104,56 +99,6 @@ class Memories:
             rows, append=one and turns is None, fold=fold, turns=turns, entry=self.entry
         )
         return ids[0] if one else ids
-
-    @overload
-    def get(self, memory_id: str) -> Memory | None: ...  # type: ignore[overload-overlap]
-
-    @overload
-    def get(self, memory_id: Iterable[str]) -> list[Memory | None]: ...
-
-    @overload
-    def get(self, *, external_id: Name, user_id: Name = ..., agent_id: Name = ...) -> Memory | None: ...
-
-    def get(
-        self,
-        memory_id: str | Iterable[str] | None = None,
-        *,
-        external_id: Name = None,
-        user_id: Name = None,
-        agent_id: Name = None,
-    ) -> Memory | list[Memory | None] | None:
-        """Return a memory with every column, or None when there is none; this does not count as a recall.
-
-        Parameters
-        ----------
-        memory_id
-            The id, or several: then a list is returned, with None in the place of what is not there.
-        external_id, user_id, agent_id
-            Instead of it, the name that the memory was given, and the scope that it was given in.
-
-        Raises
-        ------
-        ProgrammingError
-            Both are given, or neither.
-        """
-        self._check_open()
-        if (memory_id is None) == (external_id is None):
-            raise ProgrammingError("get: give a memory_id, or an external_id with its user_id and agent_id")
-        if memory_id is None:
-            given = {"user_id": _name(user_id), "agent_id": _name(agent_id)}
-            scopes: list[Mapping[str, str | None]] = [given]
-            if not any(given.values()):
-                scopes.insert(0, self.store.scope.values)
-            name = str(_name(external_id))
-            keys = [external_key(each.get("user_id"), each.get("agent_id"), name) for each in scopes]
-            found, rows = self.store.named(keys)
-            return memories_from(rows)[0] if found.any() else None
-        one = isinstance(memory_id, str) or not isinstance(memory_id, Iterable)
-        wanted = _ids([memory_id] if one else memory_id)
-        known, rows = self.store.rows(wanted)
-        there = iter(memories_from(rows))
-        all_ = [next(there) if each else None for each in known]
-        return all_[0] if one else all_
 
     @overload
     def update(self, memory_id: str, *, text: str = ..., **fields: Unpack[Fields]) -> int: ...
@@ -288,58 +233,6 @@ class Memories:
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"cannot link {source_id!r} and {target_id!r}: {error}") from error
         self.store.link(given)
-
-
-def selection(verb: str, memory_ids: Any, selectors: Mapping[str, Any]) -> Selection:
-    """Return what ``memory_ids`` and selectors select.
-
-    Raises
-    ------
-    ProgrammingError
-        Nothing is given, or a selector that does not exist.
-    DataError
-        A value that no column can have.
-    """
-    from aios_db.store.selection import Selection
-    from aios_db.store.values import read_moment
-
-    known = [each for each in Selection.__dataclass_fields__ if each != "memory_ids"]
-    for name in selectors:
-        if name not in known:
-            raise ProgrammingError(f"{verb} has no selector {name!r}; there are {', '.join(known)}")
-    given: dict[str, Any] = {}
-    for name, value in selectors.items():
-        if value is None:
-            raise ProgrammingError(f"{verb}: {name} is None, which selects nothing; leave it out")
-        if name == "before":
-            given[name] = read_moment(value, f"{verb}: {name}")
-        else:
-            several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
-            given[name] = [_name(each) for each in (value if several else [value])]
-    if memory_ids is not None:
-        one = isinstance(memory_ids, str) or not isinstance(memory_ids, Iterable)
-        given["memory_ids"] = _ids([memory_ids] if one else memory_ids)
-    if not given:
-        raise ProgrammingError(
-            f"{verb}: give memory_ids, or a selector such as session_id; nothing was deleted"
-        )
-    return Selection(**given)
-
-
-def _ids(given: Iterable[Any]) -> list[str]:
-    found = []
-    for each in given:
-        named = getattr(each, "memory_id", each)  # of a `Memory` or a `Recollection`
-        if not isinstance(named, str | UUID):
-            raise ProgrammingError(f"{each!r} is no memory_id, which is text")
-        found.append(str(named))
-    return found
-
-
-def _name(value: Any) -> str | None:
-    from aios_db.store.values import text_of
-
-    return text_of(value, "a selector", 0)
 
 
 def _rows(content: Any, fields: Mapping[str, Any]) -> pa.Table:

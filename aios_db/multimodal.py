@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.progress import Progress, silent
 
 if TYPE_CHECKING:
     from aios_db.cursor import Cursor
@@ -103,7 +104,7 @@ class Multimodal:
         seed: int = 0,
         directory: str | PathLike[str] | None = None,
         cached: bool = True,
-        progress: Callable[[str], None] = lambda _: None,
+        progress: Progress = silent,
     ) -> FusionReport:
         """Fit the joint space of text, sound and picture on pairs, and put the memories into it.
 
@@ -123,7 +124,7 @@ class Multimodal:
         cached
             Keep features beside ``engine.models_dir``, so that another fit takes seconds.
         progress
-            Called with what is being done.
+            Told what is being done, and how far it is.
 
         Raises
         ------

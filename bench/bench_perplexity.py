@@ -129,7 +129,8 @@ def progress(what: str, done: int, total: int) -> None:
         print(f"\r{what} {done}/{total}   ", end="\n" if done == total else "", file=sys.stderr)
 
 
-def main() -> None:
+def given() -> argparse.Namespace:
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -149,9 +150,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--keep", type=Path, default=Path("quantized"), help="where the models go; resumable")
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    return parser.parse_args()
 
+
+def main() -> None:
+    arguments = given()
+    torch.set_num_threads(arguments.threads)
     source = find_model(arguments.model, arguments.models_dir)
     texts = read_texts(arguments, source)
     base = QuantizationConfig(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,11 +23,9 @@ from aios_db.migrations.registry import Migration, migrations
 from aios_db.schema import schema_migrations
 from aios_db.schema.database import FORMAT_VERSION, LOCK, MARKER, table_path
 from aios_db.schema.errors import IntegrityError, OperationalError, ProgrammingError, SchemaVersionError
+from aios_db.schema.progress import Progress, silent
 
 log = logging.getLogger("aios_db.migrations")
-
-OnStep = Callable[[str], None]
-"""Called with the name of each step that is done."""
 
 LOCK_TIMEOUT_S = 60.0
 
@@ -89,9 +86,7 @@ def pending(database: str | Path, to: int | None = None) -> list[Migration]:
     return [each for each in migrations() if version < each.number <= target]
 
 
-def migrate(
-    database: str | Path, *, to: int | None = None, on_step: OnStep = lambda step: None
-) -> list[Migration]:
+def migrate(database: str | Path, *, to: int | None = None, progress: Progress = silent) -> list[Migration]:
     """Apply what is `pending`, holding the write lock; return what was applied.
 
     Raises
@@ -108,7 +103,7 @@ def migrate(
         with FileLock(directory / LOCK, timeout=LOCK_TIMEOUT_S):
             done = []
             for each in pending(directory, to):
-                _apply(directory, each, on_step)
+                _apply(directory, each, progress)
                 done.append(each)
             return done
     except Timeout as error:
@@ -120,11 +115,11 @@ def migrate(
         raise OperationalError(f"migrating {directory} failed: {error}; run it again") from error
 
 
-def _apply(directory: Path, migration: Migration, on_step: OnStep) -> None:
+def _apply(directory: Path, migration: Migration, progress: Progress) -> None:
     before = _row_counts(directory)
     for step in migration.steps(directory):
         log.info("%s: %s", migration.name, step, extra={"path": str(directory)})
-        on_step(step)
+        progress(step, 0, 0)
     after = _row_counts(directory)
     for table, rows in before.items():
         if after.get(table, -1) < rows:
@@ -132,11 +127,11 @@ def _apply(directory: Path, migration: Migration, on_step: OnStep) -> None:
                 f"{migration.name} left {after.get(table, 'none')} of {rows} rows of {table} in {directory}; "
                 "the database keeps its old format"
             )
-    on_step("verified")
+    progress("verified", 0, 0)
     _record(directory, migration)
-    on_step("recorded")
+    progress("recorded", 0, 0)
     _write_marker(directory, {**_read_marker(directory), "format_version": migration.number})
-    on_step("switched")
+    progress("switched", 0, 0)
 
 
 def _record(directory: Path, migration: Migration) -> None:

@@ -30,6 +30,7 @@ from aios_db.engine.weights.writer import write_weights
 from aios_db.migrations.journal import Journal
 from aios_db.schema.config import DeviceConfig, QuantizationConfig, ValidationConfig
 from aios_db.schema.errors import IntegrityError, ModelNotFoundError, OperationalError, ValidationError
+from aios_db.schema.progress import Progress, silent
 from aios_db.schema.weights import METADATA_FILE, WEIGHTS_FILE
 
 log = logging.getLogger("aios_db.migrations")
@@ -37,9 +38,6 @@ log = logging.getLogger("aios_db.migrations")
 WORK = ".migration"
 OLD_WEIGHTS, OLD_METADATA = "weights.v1.parquet", "metadata.v1.json"
 _LOCK = ".migration.lock"
-
-OnStep = Callable[[str], None]
-"""Called with the name of each step that is done."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def migrate_models(
     files: Sequence[str | Path] = (),
     validation: ValidationConfig | None = None,
     device: DeviceConfig | None = None,
-    on_step: OnStep = lambda step: None,
+    progress: Progress = silent,
 ) -> list[ModelMigration]:
     """Migrate every model directory at and under ``root``; those that are V2 stay as they are.
 
@@ -128,7 +126,7 @@ def migrate_models(
                 files,
                 validation=validation or ValidationConfig(),
                 device=device or DeviceConfig(),
-                on_step=on_step,
+                progress=progress,
             )
             results.append(task.run())
     return results
@@ -157,11 +155,11 @@ class _Task:
         *,
         validation: ValidationConfig,
         device: DeviceConfig,
-        on_step: OnStep,
+        progress: Progress,
     ) -> None:
         self.path, self.work, self.built = path, path / WORK, path / WORK / path.resolve().name
         self.quantize, self.calibration, self.files = quantize, calibration, files
-        self.validation, self.device, self.on_step = validation, device, on_step
+        self.validation, self.device, self.progress = validation, device, progress
 
     def run(self) -> ModelMigration:
         """Do what is left to do."""
@@ -220,7 +218,7 @@ class _Task:
             quantize_model(
                 directory.path, self.built,
                 calibration=self.calibration, files=self.files, config=self.quantize,
-                device=self.device, progress=self._progress, validation=self.validation,
+                device=self.device, progress=self.progress, validation=self.validation,
             )  # fmt: skip
 
     def _verify(self, directory: ModelDirectory, file: WeightFile) -> None:
@@ -252,13 +250,9 @@ class _Task:
         if (self.path / METADATA_FILE).exists():
             _link(self.path / METADATA_FILE, self.path / OLD_METADATA)
 
-    def _progress(self, what: str, done: int, total: int) -> None:
-        if done == total or done % max(1, total // 10) == 0:
-            self._report(f"{what}: {done} of {total}")
-
     def _report(self, step: str) -> None:
         log.info("%s: %s", self.path, step)
-        self.on_step(step)
+        self.progress(step, 0, 0)
 
 
 def _digest(calibration: Sequence[str]) -> str:

@@ -7,21 +7,15 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from aios_db.schema.changes import SCHEMA, ChangeRecord, UndoReport
 from aios_db.schema.errors import DataError, ProgrammingError
-from aios_db.schema.memories import TIMESTAMP
 from aios_db.udfs.functions import ScalarFunction
+from aios_db.udfs.lists import for_each, list_of
 
 _ITEM = pa.struct(list(SCHEMA))
-_SQL = {pa.int64(): "BIGINT", pa.string(): "VARCHAR", pa.bool_(): "BOOLEAN", TIMESTAMP: "TIMESTAMPTZ"}
-_ROWS = f"STRUCT({', '.join(f'{each.name} {_SQL[each.type]}' for each in SCHEMA)})[]"
-
-
 _REPORT = pa.struct([(name, pa.int64()) for name in UndoReport.__dataclass_fields__])
-_REPORTS = f"STRUCT({', '.join(f'{each.name} BIGINT' for each in _REPORT)})[]"
 
 
 class Logged(Protocol):
@@ -44,9 +38,7 @@ class Logged(Protocol):
 
 def changes(store: Logged, rows: pa.Array) -> pa.Array:
     """Return all changes in the log, for each row."""
-    found = pa.array([asdict(each) for each in store.changes()], _ITEM)
-    offsets = pa.array(np.arange(len(rows) + 1) * len(found), pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.concat_arrays([found] * len(rows) or [pa.array([], _ITEM)]))
+    return for_each(rows, pa.array([asdict(each) for each in store.changes()], _ITEM))
 
 
 def undo(store: Logged, changes: pa.Array, confirm: pa.Array, *, dry_run: bool = False) -> pa.Array:
@@ -75,10 +67,11 @@ def _only(values: pa.Array, name: str, wanted: str) -> Any:
     return values[0].as_py()
 
 
+_REPORTS = list_of(_REPORT)
 _TRY_UNDO, _TRY_RESTORE = partial(undo, dry_run=True), partial(restore, dry_run=True)
 
 FUNCTIONS = (
-    ScalarFunction("aios_changes", ["BOOLEAN"], _ROWS, changes),
+    ScalarFunction("aios_changes", ["BOOLEAN"], list_of(_ITEM), changes),
     ScalarFunction("aios_undo", ["BIGINT", "BOOLEAN", "VARCHAR"], _REPORTS, undo, trial=_TRY_UNDO),
     ScalarFunction("aios_restore", ["BIGINT[]", "BOOLEAN", "VARCHAR"], _REPORTS, restore, trial=_TRY_RESTORE),
 )

@@ -13,17 +13,10 @@ from numpy.typing import NDArray
 from aios_db.schema.modalities import SETS
 from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.udfs.functions import ScalarFunction
-from aios_db.udfs.retrieval import (
-    MATCHED,
-    Index,
-    Searchable,
-    each_row,
-    filters_of,
-    index_of,
-    list_of,
-    numbers,
-    scored,
-)
+from aios_db.udfs.lists import each_row, list_of, numbers
+from aios_db.udfs.memory_filter import filters_of, index_of
+from aios_db.udfs.searchable import Index, Searchable
+from aios_db.udfs.searching import MATCHED, scored
 
 Vector = NDArray[np.float32]
 Given = bytes | str | None

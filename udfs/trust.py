@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aios_db.schema.memories import returned_schema
 from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.udfs.functions import ScalarFunction
+from aios_db.udfs.lists import for_each, list_of
 
 
 class Index(Protocol):
@@ -75,9 +76,7 @@ def quarantined_rows(store: Searchable) -> pa.Table:
 
 def quarantined(store: Searchable, rows: pa.Array) -> pa.Array:
     """Return what is held in quarantine, for each row."""
-    held = quarantined_rows(store).to_struct_array().combine_chunks().cast(_HELD)
-    offsets = pa.array(np.arange(len(rows) + 1) * len(held), pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.concat_arrays([held] * len(rows) or [pa.array([], _HELD)]))
+    return for_each(rows, quarantined_rows(store).to_struct_array().combine_chunks().cast(_HELD))
 
 
 def places(store: Searchable, rankings: pa.ListArray, counts: pa.Array, wheres: pa.StringArray) -> pa.Array:
@@ -117,11 +116,5 @@ def _chosen(sources: list[int], limited: list[bool], count: int, most: int) -> l
 
 FUNCTIONS = (
     ScalarFunction("aios_places", ["VARCHAR[]", "BIGINT", "VARCHAR"], "BIGINT[]", places),
-    ScalarFunction(
-        "aios_quarantined",
-        ["VARCHAR"],
-        "STRUCT(memory_id VARCHAR, reason VARCHAR, source VARCHAR, trust FLOAT, title VARCHAR, text VARCHAR, "
-        "user_id VARCHAR, agent_id VARCHAR, created_at TIMESTAMPTZ)[]",
-        quarantined,
-    ),
+    ScalarFunction("aios_quarantined", ["VARCHAR"], list_of(_HELD), quarantined),
 )

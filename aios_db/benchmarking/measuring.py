@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aios_db.benchmarking.memory import Memory, resident
-
-Progress = Callable[[str, int, int], None]
-"""Called with a comparison, how many rounds are done, and how many there are."""
+from aios_db.schema.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class Result:
 def measure(
     comparison: Comparison,
     rounds: int,
-    progress: Progress = lambda name, done, total: None,
+    progress: Progress = silent,
     warm_ups: int = 1,
 ) -> list[Result]:
     """Return a result per strategy.
@@ -148,8 +146,6 @@ def measure(
     ]  # fmt: skip
 
 
-def measure_all(
-    comparisons: Iterable[Comparison], rounds: int, progress: Progress = lambda name, done, total: None
-) -> list[Result]:
+def measure_all(comparisons: Iterable[Comparison], rounds: int, progress: Progress = silent) -> list[Result]:
     """Return the results of comparisons, which are made one after the other as they are come to."""
     return [result for each in comparisons for result in measure(each, rounds, progress)]

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from aios_db.benchmarking import end_to_end, operators
 from aios_db.benchmarking.environment import environment
-from aios_db.benchmarking.measuring import Comparison, Progress, measure_all
+from aios_db.benchmarking.measuring import Comparison, measure_all
 from aios_db.benchmarking.report import Report
 from aios_db.schema.config import Config
 from aios_db.schema.errors import DataError
+from aios_db.schema.progress import Progress, silent
 
 SUITES = ("operators", "encode", "database", "sync")
 
@@ -45,7 +46,7 @@ class Options:
     rounds: int = 7
 
 
-def run(options: Options, config: Config, progress: Progress = lambda name, done, total: None) -> Report:
+def run(options: Options, config: Config, progress: Progress = silent) -> Report:
     """Run a benchmark and return its report.
 
     Raises

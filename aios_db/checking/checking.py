@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from aios_db.schema import association_links, memories
 from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.progress import Progress, silent
 from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
@@ -35,10 +36,8 @@ _LINKS = (
     "restore a backup; aios repair --recreate association_links makes the table anew of the rows that can be "
     "read and of what the memories say of their links"
 )
+_DOING = "checking"
 _COLUMN = "it follows within seconds of a write, else aios repair brings it up to date"
-
-Progress = Callable[[float], None]
-"""Told the share of the bytes that has been read."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class CheckReport:
 
 
 def check(
-    path: str | os.PathLike[str], *, config: Config | None = None, progress: Progress = lambda share: None
+    path: str | os.PathLike[str], *, config: Config | None = None, progress: Progress = silent
 ) -> CheckReport:
     """Read every byte of a database and compare what can be compared; nothing is changed.
 
@@ -76,7 +75,7 @@ def check(
     config
         The language of the search index, and how long to wait for a writer.
     progress
-        Called again and again.
+        Told how many bytes are read, again and again.
 
     Raises
     ------
@@ -121,7 +120,7 @@ class _Check:
             for table, dataset in others.items():
                 if dataset is not None:
                     self._records(table, dataset)
-        self._progress(1.0)
+        self._progress(_DOING, self._size, self._size)
         return CheckReport(str(self._database), memory_count, link_count, self._read, self._faults.all())
 
     def _memories_and_links(
@@ -183,7 +182,7 @@ class _Check:
 
     def _on_bytes(self, count: int) -> None:
         self._read += count
-        self._progress(min(1.0, self._read / self._size))
+        self._progress(_DOING, min(self._read, self._size), self._size)
 
     @contextmanager
     def _held(self) -> Iterator[None]:

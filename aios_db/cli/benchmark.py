@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from aios_db.cli.options import EXIT_FAILED, Session
 from aios_db.cli.output import json_text, print_json
-
-if TYPE_CHECKING:
-    from aios_db.benchmarking.measuring import Progress
+from aios_db.cli.progress import shown
 
 _OUT = click.Path(dir_okay=False, path_type=Path)
 _SUITES = ("operators", "encode", "database", "sync")
@@ -71,7 +67,7 @@ def bench(session: Session, /, *, schema: bool, **given: Any) -> None:
         texts=given["texts"],
         **{name: given[name] for name in ("batch", "length", "rows", "rounds")},
     )
-    with _progress() as progress:
+    with shown() as progress:
         report = run(options, config, progress)
     for path, text in (
         (given["json_"], json_text(report.as_json()) + "\n"),
@@ -86,13 +82,3 @@ def bench(session: Session, /, *, schema: bool, **given: Any) -> None:
         click.echo(f"worse: {line}", err=True)
     if worse:
         click.get_current_context().exit(EXIT_FAILED)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda name, done, total: bars.update(task, description=name, completed=done, total=total)

@@ -11,6 +11,7 @@ import click
 
 from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json, print_table
+from aios_db.cli.progress import shown
 from aios_db.schema.errors import DataError
 
 if TYPE_CHECKING:
@@ -98,16 +99,14 @@ def train(
     from aios_db.federation.library import CardLibrary
     from aios_db.federation.training import Training, train_card
 
-    def show(step: int, steps: int, loss: float) -> None:
-        if not as_json:
-            click.echo(f"\r  step {step} of {steps}, loss {loss:.4f}", nl=step == steps, err=True)
-
     examples = _pairs(Path(pairs))
-    with session.connect() as con:
+    with session.connect() as con, shown(quiet=as_json) as progress:
         library = CardLibrary(con.store)
         start = to_train(library, name)
-        trained = train_card(start, _model(session, model), examples, Training(**options), on_step=show)
+        trained = train_card(start, _model(session, model), examples, Training(**options), progress=progress)
         made = library.add(trained.card, origin="trained", parent=start.sha256, samples=trained.samples)
+    if not as_json:
+        click.echo(f"loss {trained.losses[0]:.4f} at first, {trained.losses[-1]:.4f} in the end", err=True)
     _print_version(made, as_json)
 
 

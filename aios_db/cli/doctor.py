@@ -91,10 +91,10 @@ def examine(session: Session) -> Iterator[Finding]:
 def check_all(session: Session) -> list[Finding]:
     """Return what reading all of the database finds."""
     from aios_db.checking import check
-    from aios_db.cli.progress import share_read
+    from aios_db.cli.progress import shown
 
     try:
-        with share_read("checking") as progress:
+        with shown() as progress:
             report = check(session.path, config=session.config(), progress=progress)
     except Error as error:
         return [Finding("deep", "problem", str(error))]

@@ -9,6 +9,7 @@ import click
 
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json
+from aios_db.cli.progress import shown
 
 
 @click.group(epilog="\b\nExamples:\n  aios fusion fit --pairs pairs.parquet\n")
@@ -42,10 +43,8 @@ def fit(session: Session, /, pairs: str, as_json: bool, **options: Any) -> None:
     engine.image_model and engine.audio_model name; "module:encoder" names one of your own.
     """
     cached = not options.pop("no_cache")
-    with session.connect(create=True) as con:
-        report = con.fit_fusion(
-            pairs, cached=cached, progress=lambda step: click.echo(step, err=True), **options
-        )
+    with session.connect(create=True) as con, shown() as progress:
+        report = con.fit_fusion(pairs, cached=cached, progress=progress, **options)
     if as_json:
         print_json(asdict(report))
     else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +9,10 @@ import click
 
 from aios_db.cli.options import EXIT_SET_ASIDE, Session, with_database, with_json
 from aios_db.cli.output import print_json
+from aios_db.cli.progress import shown
 
 if TYPE_CHECKING:
     from aios_db.importers import ImportReport
-
-_LINE_EVERY_S = 5.0
 
 
 @click.command(
@@ -75,7 +72,7 @@ def import_(session: Session, /, paths: tuple[str, ...], as_json: bool, **option
     if options["source"] is not None and not options["source"].strip():
         raise click.UsageError("--source is blank; name where the files come from")
     scope = ("session_id", "agent_id", "user_id")
-    with session.connect(create=True) as con, _progress() as progress:
+    with session.connect(create=True) as con, shown() as progress:
         con.store.source = options["source"]
         defaults = {name: options[name] for name in scope if options[name] is not None}
         mapping, time_zone = _mapping(options["mapping"]), options["time_zone"]
@@ -94,7 +91,7 @@ def import_(session: Session, /, paths: tuple[str, ...], as_json: bool, **option
                 rejected_path=options["rejected"],
                 restart=options["restart"],
                 sync=options["sync"],
-                progress=progress.update,
+                progress=progress,
             )
         )
     if as_json:
@@ -113,60 +110,6 @@ def _mapping(given: tuple[str, ...]) -> Mapping[str, str]:
             raise click.UsageError(f"--map takes COLUMN=FIELD, such as text=body, not {pair!r}")
         found[column.strip()] = field.strip()
     return found
-
-
-class _ProgressBar:
-    """One bar a file, on standard error."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rows]} rows"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _ProgressBar:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bars.stop()
-
-    def update(self, name: str, share: float, report: ImportReport) -> None:
-        """Show how far a file is."""
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=1.0, rows=0)
-        self._bars.update(self._tasks[name], completed=share, rows=report.imported)
-
-
-class _ProgressLines:
-    """A line now and then on standard error, for logs and other readers that are no terminal."""
-
-    def __init__(self) -> None:
-        self._next = time.monotonic() + _LINE_EVERY_S
-
-    def __enter__(self) -> _ProgressLines:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def update(self, name: str, share: float, report: ImportReport) -> None:
-        """Say how far a file is, unless that was just said."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _LINE_EVERY_S
-            click.echo(f"{name}: {share:.0%}, {report.read} records read, {report.stored} stored", err=True)
-
-
-def _progress() -> _ProgressBar | _ProgressLines:
-    return _ProgressBar() if sys.stderr.isatty() else _ProgressLines()
 
 
 def _print_report(report: ImportReport) -> None:

@@ -10,6 +10,7 @@ import click
 
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json, print_table
+from aios_db.cli.progress import shown
 from aios_db.cli.quantize import read_calibration
 from aios_db.schema.errors import ProgrammingError
 
@@ -37,8 +38,8 @@ def migrate(session: Session, path: str | None, dry_run: bool, to: int | None, a
     if dry_run:
         names = [each.name for each in pending(session.path, to)]
     else:
-        report = (lambda step: None) if as_json else lambda step: click.echo(f"  {step}", err=True)
-        names = [each.name for each in migrate(session.path, to=to, on_step=report)]
+        with shown(quiet=as_json) as progress:
+            names = [each.name for each in migrate(session.path, to=to, progress=progress)]
     if as_json:
         print_json({"path": str(session.path), "pending" if dry_run else "applied": names})
     elif names:
@@ -104,15 +105,16 @@ def models_migrate(
         )
         return
     recipe, texts, files = _recipe(config.quantization, quantize, calibration)
-    done = models.migrate_models(
-        directory,
-        quantize=recipe,
-        calibration=texts,
-        files=files,
-        validation=config.validation,
-        device=config.device,
-        on_step=lambda step: None if as_json else click.echo(f"  {step}", err=True),
-    )
+    with shown(quiet=as_json) as progress:
+        done = models.migrate_models(
+            directory,
+            quantize=recipe,
+            calibration=texts,
+            files=files,
+            validation=config.validation,
+            device=config.device,
+            progress=progress,
+        )
     results = [
         {
             "path": str(each.path),

@@ -4,33 +4,77 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-_EVERY_S = 5.0
+from aios_db.schema.progress import silent
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from aios_db.schema.progress import Progress
+
+_LINE_EVERY_S = 10.0
 
 
 @contextmanager
-def share_read(doing: str) -> Iterator[Callable[[float], None]]:
-    """Give what is told the share that is done: a bar on a terminal, else a line every few seconds."""
+def shown(*, quiet: bool = False) -> Iterator[Progress]:
+    """Yield what shows how far work is: a bar for each piece of it on a terminal, else a line now and then.
+
+    A step that is told once is a line of its own.
+    """
+    if quiet:
+        yield silent
+        return
     if not sys.stderr.isatty():
-        yield _Lines(doing).show
+        yield _lines()
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(doing, total=1.0)
-        yield lambda share: bars.update(task, completed=share)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(doing: str, done: int, total: int) -> None:
+            if not total:
+                bars.console.print(f"  {doing}", markup=False, highlight=False)
+                return
+            if doing not in tasks:
+                tasks[doing] = bars.add_task(doing, total=total)
+            bars.update(tasks[doing], completed=done, total=total)
+
+        yield show
 
 
-class _Lines:
-    def __init__(self, doing: str) -> None:
-        self._doing, self._shown_at = doing, time.monotonic()
+def _lines() -> Progress:
+    """Return what prints how far the work is, unless it did so less than `_LINE_EVERY_S` ago."""
+    started = last = time.monotonic()
 
-    def show(self, share: float) -> None:
-        if time.monotonic() - self._shown_at >= _EVERY_S:
-            self._shown_at = time.monotonic()
-            click.echo(f"{self._doing}: {share:.0%}", err=True)
+    def show(doing: str, done: int, total: int) -> None:
+        nonlocal last
+        if not total:
+            click.echo(f"  {doing}", err=True)
+            return
+        now = time.monotonic()
+        if now - last >= _LINE_EVERY_S:
+            last = now
+            click.echo(f"{doing}: {done} of {total}, {(now - started) / 60:.1f} minutes", err=True)
+
+    return show

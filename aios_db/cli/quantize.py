@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json
+from aios_db.cli.progress import shown
 from aios_db.schema.errors import DataError, ValidationError
-
-if TYPE_CHECKING:
-    from aios_db.engine.validation.measurement import Progress as OnProgress
-
-
-_LINE_SECONDS = 30.0
-"""Between two lines of progress."""
 
 
 @click.command(
@@ -88,7 +79,7 @@ def quantize(
     source = find_model(name, models_dir)
     target = models_dir / (new_name or f"{source.resolve().name}-{config.quantization.target}")
     texts, files = read_calibration(calibration)
-    with _progress() as progress:
+    with shown() as progress:
         made = quantize_version(
             source, target, texts=texts, files=files, config=config, open_store=session.open_store(),
             progress=progress,
@@ -135,43 +126,3 @@ def read_calibration(paths: Iterable[str]) -> tuple[list[str], list[Path]]:
             ) from error
         texts += [line.strip() for line in lines if line.strip()]
     return texts, files
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress]:
-    """Yield what draws a progress bar; what prints a line now and then, where nobody watches."""
-    if not sys.stderr.isatty():
-        yield _lines()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(show_speed=True),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-
-        yield show
-
-
-def _lines() -> OnProgress:
-    """Return what prints how far the work is, unless it did so less than `_LINE_SECONDS` ago."""
-    started = last = time.monotonic()
-
-    def show(what: str, done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _LINE_SECONDS:
-            last = now
-            click.echo(f"{what}: {done} of {total}, {(now - started) / 60:.1f} minutes", err=True)
-
-    return show

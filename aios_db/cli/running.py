@@ -10,7 +10,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aios_db.cursor import Cursor, Row
+    from aios_db.cursor import Cursor
+    from aios_db.fetching import Row
 
 FETCH = 1000
 _PATIENCE_S = 0.2

@@ -9,6 +9,7 @@ import click
 
 from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json, print_table
+from aios_db.cli.progress import shown
 
 
 @click.command(
@@ -106,10 +107,6 @@ def activate(session: Session, model: str, as_json: bool) -> None:
     """
     from aios_db.models.activation import activate
 
-    def show(done: int, total: int) -> None:
-        if not as_json:
-            click.echo(f"\r  {done} of {total} memories", nl=done == total, err=True)
-
-    with session.connect() as con:
-        version = activate(con.store, model, on_progress=show)
+    with session.connect() as con, shown(quiet=as_json) as progress:
+        version = activate(con.store, model, progress=progress)
     print_json(asdict(version)) if as_json else click.echo(f"{version.version} is active")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,7 @@ from aios_db.exports.layout import (
 )
 from aios_db.provenance.origins import renamed
 from aios_db.schema.errors import DataError, OperationalError, SchemaVersionError
+from aios_db.schema.progress import Progress, silent
 from aios_db.store.adoptable import adoptable, check_links
 from aios_db.store.rows import check_lengths
 
@@ -58,14 +59,6 @@ class Taken:
     """Links that are new here."""
 
 
-Progress = Callable[[float, Taken], None]
-"""Told the share that is done, and what was."""
-
-
-def _say_nothing(share: float, taken: Taken) -> None:
-    pass
-
-
 def is_export(path: Path) -> bool:
     """Tell whether `export` wrote what lies at a path, be it damaged since."""
     try:
@@ -88,7 +81,7 @@ def _says(about: bytes) -> bool:
     return isinstance(said, dict) and KEY in said
 
 
-def read_export(store: MemoryStore, path: Path, progress: Progress = _say_nothing) -> Taken:
+def read_export(store: MemoryStore, path: Path, progress: Progress = silent) -> Taken:
     """Store the memories and links of an export with their ids; what is here already stays as it is.
 
     All of it is read and checked first. Interrupted, it is done again from the start, and what was stored is
@@ -116,12 +109,12 @@ def read_export(store: MemoryStore, path: Path, progress: Progress = _say_nothin
         taken.read += len(rows)
         taken.stored += done.stored
         taken.merged += done.merged
-        progress(taken.read / total, taken)
+        progress(path.name, taken.read, total)
     read = taken.read
     for links in source.link_batches():
         taken.links += store.adopt_links(_moved(links, moved))
         read += len(links)
-        progress(read / total, taken)
+        progress(path.name, read, total)
     return taken
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +21,7 @@ from aios_db.engine.weights.reader import WeightFile
 from aios_db.federation.applying import layer_names
 from aios_db.federation.card import Factors, LoraCard
 from aios_db.schema.errors import DataError, NotSupportedError, WeightsError
+from aios_db.schema.progress import Progress, silent
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -125,7 +126,7 @@ def train_card(
     pairs: Sequence[Pair | tuple[Any, ...]],
     training: Training = Training(),
     *,
-    on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    progress: Progress = silent,
 ) -> Trained:
     """Go on training a card of a text encoder's model directory.
 
@@ -165,7 +166,7 @@ def train_card(
         torch.nn.utils.clip_grad_norm_(factors, 1.0)
         optimizer.step()
         losses.append(float(loss.detach()))
-        on_step(step + 1, steps, losses[-1])
+        progress("training", step + 1, steps)
     trained = _read(card, module, model)
     log.info(
         "trained %s", trained.version, extra={"steps": steps, "pairs": len(examples), "loss": losses[-1]}

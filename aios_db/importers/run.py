@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aios_db.exports.reading import Taken, is_export, read_export
+from aios_db.exports.reading import is_export, read_export
 from aios_db.importers.archives import is_archive, unpacked
 from aios_db.importers.aside import RETRY, Aside, Noted, noted, of_source
 from aios_db.importers.base import (
@@ -33,6 +33,7 @@ from aios_db.importers.report import FileReport, ImportReport
 from aios_db.importers.sources import check_paths, find_sources
 from aios_db.importers.storing import BATCH_ROWS, Storing
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.progress import Progress, silent
 from aios_db.security.scope import defaults_in
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aios_db.importers")
 
-Progress = Callable[[str, float, ImportReport], None]
-"""Called after each batch with the file's name, the share of it that is done, and the report so far."""
+_LEAST_SHARE = 0.001
+"""Of a file, from which its number of records is estimated."""
 
 
 def retry_rejected(con: Connection, path: str | Path, **options: Any) -> ImportReport:
@@ -68,7 +69,7 @@ def retry_rejected(con: Connection, path: str | Path, **options: Any) -> ImportR
     said = checked_options(options.get("mapping"), None, True, options.get("time_zone"))
     run = _Run(
         con, Path(con.store.path), defaults_in(con.store.scope, options.get("defaults")), Aside(wanted),
-        options.get("progress"), ImportReport(), restart=True, sync=False,
+        options.get("progress", silent), ImportReport(), restart=True, sync=False,
     )  # fmt: skip
     return run.retry(Source(wanted, wanted.parent, said))
 
@@ -91,7 +92,7 @@ def import_files(
     rejected_path: str | Path | None = None,
     restart: bool = False,
     sync: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> ImportReport:
     """Remember everything in files and in every file of folders.
 
@@ -125,7 +126,7 @@ def import_files(
     sync
         Forget the memories whose rows, passages or files are gone since the last import of these paths.
     progress
-        Called after each batch.
+        Told after each batch the file's name, how many of its records are read, and about how many it has.
 
     Raises
     ------
@@ -182,7 +183,7 @@ class _Run:
     database: Path
     defaults: dict[str, str]
     aside: Aside
-    progress: Progress | None
+    progress: Progress
     report: ImportReport
     restart: bool
     sync: bool
@@ -196,15 +197,8 @@ class _Run:
     def import_export(self, path: Path) -> None:
         """Take in what another database exported, with its ids."""
         self.con._check_writable()
-
-        def counted(taken: Taken) -> FileReport:
-            return FileReport(**vars(taken), name=path.name, format="export")
-
-        def show(share: float, taken: Taken) -> None:
-            if self.progress:
-                self.progress(path.name, share, self._so_far(counted(taken)))
-
-        self.report.include(counted(read_export(self.con.store, path, show)))
+        taken = read_export(self.con.store, path, self.progress)
+        self.report.include(FileReport(**vars(taken), name=path.name, format="export"))
 
     def import_path(self, path: Path, options: Options, format: str | None, *, alone: bool) -> None:
         """Import a file, or the files of a folder."""
@@ -323,8 +317,10 @@ class _Run:
             keyed = {row.key: memory for row, memory in zip(rows, ids, strict=True) if row.key and memory}
             related += [(row.key, row.related) for row in rows if row.key and row.related]
             journal.commit(journal.done + len(batch), keyed)
-            if self.progress:
-                self.progress(source.name, batch[-1].progress, self._so_far(report))
+            share = max(batch[-1].progress, _LEAST_SHARE)
+            self.progress(source.name, journal.done, round(journal.done / share))
+        if journal.done:
+            self.progress(source.name, journal.done, journal.done)
         report.links += self._storing.link(related, journal.ids)
         if self.sync and not report.rejected:  # of a file that was read in part, nothing is known to be gone
             report.removed += remove_gone(self.con, source.name, naming.names, self.defaults)
@@ -352,12 +348,6 @@ class _Run:
         for record in rejected:
             log.warning("%s: %s", record.location, record.reason)
         return rows, ids, rejected
-
-    def _so_far(self, report: FileReport) -> ImportReport:
-        total = ImportReport(per_file=[*self.report.per_file, report])
-        total.add(self.report)
-        total.add(report)
-        return total
 
     def _set_aside(self, report: FileReport, rejected: Sequence[Rejected], source: Source) -> None:
         """Keep records that cannot be imported in a file."""

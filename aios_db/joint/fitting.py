@@ -11,10 +11,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aios_db.joint.pairs import Progress, features_of, items_of
+from aios_db.joint.pairs import features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
 from aios_db.joint.usable import Active
 from aios_db.schema.errors import DataError, ProgrammingError, ValidationError
+from aios_db.schema.progress import Progress, silent
 
 if TYPE_CHECKING:
     from aios_db.engine.fusion.fitting import Fitted
@@ -78,7 +79,7 @@ def fit_fusion(
     seed: int = 0,
     directory: Path | None = None,
     cached: bool = True,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> FusionReport:
     """Fit a joint space, install and activate it, and put the memories into it.
 
@@ -97,7 +98,7 @@ def fit_fusion(
     cached
         Keep features beside ``engine.models_dir``, and use those that are kept.
     progress
-        Called with what is being done.
+        Told what is being done, and how far it is.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from aios_db.joint.encoders import Encoders
 from aios_db.joint.media import Reach, tried
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.modalities import MODALITIES
+from aios_db.schema.progress import Progress
 
 if TYPE_CHECKING:
     from aios_db.engine.fusion.pairs import Pairs
@@ -24,9 +25,6 @@ log = logging.getLogger("aios_db.joint")
 
 COLUMNS = (*MODALITIES, "group")
 _AT_ONCE = 64
-
-Progress = Callable[[str], None]
-"""Called with what is being done."""
 
 
 @dataclass
@@ -147,7 +145,7 @@ def _read(  # noqa: PLR0917 - what reading takes
         answers = dict(zip(places, made, strict=True))
         for place, (_, owner) in enumerate(some):
             yield answers.get(place, found[place]), owner
-        progress(f"{name}: {min(start + _AT_ONCE, len(given))} of {len(given)}")
+        progress(f"{name} of pairs", min(start + _AT_ONCE, len(given)), len(given))
 
 
 def _numbered(keys: Sequence[object]) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -16,6 +16,7 @@ from aios_db.joint.usable import Active
 from aios_db.joint.vectors import COLUMNS
 from aios_db.schema.memories import KEY
 from aios_db.schema.modalities import made_by
+from aios_db.schema.progress import Progress, silent
 from aios_db.store.failures import operational
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ class JointReembedding:
         if again:
             self._filter += f" OR {COLUMNS[0]} IS NULL"
 
-    def run(
-        self, progress: Callable[[str], None] = lambda _: None, then: Callable[[], None] = lambda: None
-    ) -> int:
+    def run(self, progress: Progress = silent, then: Callable[[], None] = lambda: None) -> int:
         """Make what is missing, then exchange all vectors; return how many were made.
 
         What a run that was killed left of another space is removed.
@@ -84,7 +83,7 @@ class JointReembedding:
             while (todo := self._missing(self._store.memories)) and (rounds < _ROUNDS or len(todo) > _LAST):
                 for start in range(0, len(todo), BATCH):
                     self._embed(self._store.memories, todo[start : start + BATCH])
-                    progress(f"memories: {min(start + BATCH, len(todo))} of {len(todo)}")
+                    progress("memories", min(start + BATCH, len(todo)), len(todo))
                 self._store.refresh()
                 rounds += 1
             count = self._store.replace_vectors(self._finish, then)

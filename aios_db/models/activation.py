@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from aios_db.encoder import LazyEncoder
-from aios_db.models.reembedding import OnProgress, Reembedding
+from aios_db.models.reembedding import Reembedding
 from aios_db.models.versions import WeightVersion
 from aios_db.schema.errors import Error
+from aios_db.schema.progress import Progress, silent
 from aios_db.store.store import MemoryStore
 
 log = logging.getLogger("aios_db.models")
@@ -20,7 +21,7 @@ def activate(
     store: MemoryStore,
     model: str | Path,
     *,
-    on_progress: OnProgress = lambda done, total: None,
+    progress: Progress = silent,
     stop: threading.Event | None = None,
 ) -> WeightVersion:
     """Make the version in a model directory the active one of its space.
@@ -57,7 +58,7 @@ def activate(
         config = replace(store.config, engine=replace(engine, text_model=version.path))
         encoder = LazyEncoder(config)
         try:
-            if Reembedding(store, encoder).run(on_progress, stop) < 0:
+            if Reembedding(store, encoder).run(progress, stop) < 0:
                 return version
         finally:
             encoder.close()
@@ -97,10 +98,10 @@ class BackgroundActivation:
 
     def _run(self, store: MemoryStore, model: str | Path) -> None:
         try:
-            activate(store, model, on_progress=self._progress, stop=self._stop)
+            activate(store, model, progress=self._progress, stop=self._stop)
         except Error as error:
             self.error = error
             log.error("activating %s failed: %s", model, error, extra={"path": str(model)})
 
-    def _progress(self, done: int, total: int) -> None:
+    def _progress(self, doing: str, done: int, total: int) -> None:
         self.done, self.total = done, total

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from aios_db.models.texts import memory_texts
 from aios_db.schema.config import Config
+from aios_db.schema.progress import Progress, silent
 from aios_db.store.store import MemoryStore
 
 if TYPE_CHECKING:
     from aios_db.engine.catalog.report import ValidationReport
     from aios_db.engine.quantization.report import QuantizationReport
-    from aios_db.engine.validation.measurement import Progress
 
 OpenStore = Callable[[bool], AbstractContextManager[MemoryStore]]
 """Opens the store of a database, only to read where that is asked for; closed as the block is left."""
@@ -42,7 +42,7 @@ def quantize_version(
     files: Sequence[Path],
     config: Config,
     open_store: OpenStore | None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> NewVersion:
     """Quantize ``source`` into ``target`` by ``config.quantization``, validate it, and record what passes.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import lance
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.memories import CODE_FIELD, KEY
+from aios_db.schema.progress import Progress, silent
 from aios_db.store.embedding import Encoder, encode, text_to_embed
 from aios_db.store.failures import operational
 from aios_db.store.store import MemoryStore
@@ -26,9 +26,7 @@ log = logging.getLogger("aios_db.models")
 
 BATCH = 512  # memories embedded between two commits to the side table
 _LAST = 64  # as few as this are embedded while the write lock is held
-
-OnProgress = Callable[[int, int], None]
-"""Called with how many memories have a new vector, and how many there are."""
+_DOING = "embedding memories"
 
 
 class Reembedding:
@@ -48,9 +46,7 @@ class Reembedding:
         digest = self._version.rpartition("@")[2]
         self._path = Path(store.path) / f"reembed_{digest}.lance"
 
-    def run(
-        self, on_progress: OnProgress = lambda done, total: None, stop: threading.Event | None = None
-    ) -> int:
+    def run(self, progress: Progress = silent, stop: threading.Event | None = None) -> int:
         """Make what is missing, then exchange all vectors; return how many, or -1 when it was stopped.
 
         Raises
@@ -75,12 +71,12 @@ class Reembedding:
                         return -1
                     self._embed(todo.slice(start, BATCH))
                     done = self._side_rows()
-                    on_progress(min(done, total), total)
+                    progress(_DOING, min(done, total), total)
                 self._store.refresh()
                 todo = self._missing(self._store.memories)  # what was remembered meanwhile
             count = self._store.replace_vectors(self._finish)
             shutil.rmtree(self._path, ignore_errors=True)
-            on_progress(count, count)
+            progress(_DOING, count, count)
         log.info("embedded %d memories again", count, extra={"version": self._version})
         return count
 

@@ -21,7 +21,7 @@ _BATCH = 8_192
 
 @contextmanager
 def deadline(
-    database: duckdb.DuckDBPyConnection | None, deadlines: Deadlines, timeout_s: float | None
+    database: duckdb.DuckDBPyConnection, deadlines: Deadlines, timeout_s: float | None
 ) -> Iterator[Deadline]:
     """Interrupt what a DuckDB connection does in the block when that takes longer than ``timeout_s``.
 
@@ -32,7 +32,7 @@ def deadline(
     OperationalError
         It did, and was stopped. What finishes all the same is left as it is.
     """
-    if database is None or timeout_s is None:
+    if timeout_s is None:
         yield NEVER
         return
     done, expired = threading.Event(), threading.Event()

@@ -15,7 +15,7 @@ from aios_db.schema.errors import Error
 from aios_db.search.source import Appended
 from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
-from aios_db.store.guarding import Guarding
+from aios_db.store.forgetting import Forgetting
 from aios_db.store.linking import link_new
 from aios_db.store.strongest import write_first
 
@@ -25,7 +25,7 @@ BULK = 4_096
 """So many memories in one call are written in bulk: what can wait is done at the end."""
 
 
-class Relinking(Guarding):
+class Relinking(Forgetting):
     """Links follow from memories, in a commit of their own."""
 
     def _link(self, new: pa.Table, draft: Draft) -> None:

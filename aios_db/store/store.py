@@ -30,9 +30,10 @@ class MemoryStore(Upkeep):
     """One open database directory; safe to share between threads.
 
     Its parts lie in files of their own, each of which stands on those before: `OpenDatabase` (the snapshot),
-    `Reading`, `Recording` (changes and their log), `Deferring` (what is written a moment later), `Writes`,
-    `LinkWrites`, `Adopting` (exports), `Keeping` (quarantine and sources), `Undoing`, `Finishing` (what was
-    broken off), `Erasing`, `Consolidating`, `Evicting`, `Compressing` and `Upkeep`.
+    `Reading`, `Recording` (changes and their log), `Deferring` (what is written a moment later), `Guarding`
+    (who may change what), `Forgetting`, `Relinking`, `Renewing`, `Writes`, `LinkWrites`, `Adopting`
+    (exports), `Keeping` (quarantine and sources), `Undoing`, `Finishing` (what was broken off), `Erasing`,
+    `Consolidating`, `Evicting`, `Compressing` and `Upkeep`.
     """
 
     _logging: Callable[[], object]

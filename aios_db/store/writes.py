@@ -1,4 +1,4 @@
-"""What changes memories: remember, update and forget, each under the write lock and in one commit of rows."""
+"""What writes memories: remember and update, each under the write lock and in one commit of rows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,13 @@ from numpy.typing import NDArray
 
 from aios_db.joint.media import Reach
 from aios_db.observing.recorder import measured
-from aios_db.provenance.origins import refuse_withdrawal
 from aios_db.provenance.taking import Repeated, of_source, with_source
-from aios_db.schema.errors import ProgrammingError
-from aios_db.schema.metrics import DELETE, UPDATE, UPSERT
+from aios_db.schema.metrics import UPDATE, UPSERT
 from aios_db.schema.sources import PYTHON
 from aios_db.search.source import Appended
-from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
 from aios_db.store.changes import NO_CHANGE, Change
-from aios_db.store.commit import commit, delete
-from aios_db.store.confirming import check_confirmed
+from aios_db.store.commit import commit
 from aios_db.store.embedding import embed_missing
 from aios_db.store.ends import ends
 from aios_db.store.groups import grouped
@@ -33,7 +29,6 @@ from aios_db.store.known import find_known, reworded
 from aios_db.store.relinking import BULK
 from aios_db.store.renewing import Renewing, with_columns
 from aios_db.store.rows import check_lengths, normalise
-from aios_db.store.selection import Selection
 from aios_db.store.turns import (
     Turns,
     content_identities,
@@ -44,11 +39,6 @@ from aios_db.store.turns import (
 from aios_db.store.update import Update
 
 logger = logging.getLogger("aios_db.store")
-
-_CONFIRM = (
-    "forget(…, confirm=True) in Python, forget(memory_id, confirm := true) or forget_all(…, confirm := true) "
-    "in SQL, also in the place of a DELETE, --yes in the shell"
-)
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class _Look:
 
 
 class Writes(Renewing):
-    """The part of `MemoryStore` that changes memories."""
+    """The part of `MemoryStore` that stores and changes memories."""
 
     @measured(UPSERT)
     def remember(
@@ -209,51 +199,11 @@ class Writes(Renewing):
         self._maintenance.notify()
         return len(update.memory_ids)
 
-    @measured(DELETE)
-    def forget(self, memories: Sequence[str] | Selection, *, confirm: bool = False) -> int:
-        """Delete memories, given by their ids or selected, and the links at them; return how many there were.
-
-        The memories go first: a crash in between leaves links without an end, which readers tolerate.
-
-        Raises
-        ------
-        ProgrammingError
-            They are more than `storage.confirm_forget`, and ``confirm`` is not set; nothing is deleted.
-        """
-        self._check_writable()
-        chosen = memories if isinstance(memories, Selection) else Selection(memory_ids=memories)
-        for each in chosen.memory_ids or ():
-            if not isinstance(each, str):
-                raise ProgrammingError(f"cannot forget {each!r}; a memory_id is text")
-        with self._changing("forget", "deleting memories of") as draft:
-            self._forget(chosen, draft, confirm=confirm)
-        self._maintenance.notify()
-        return draft.deleted
-
     # Inside
 
     @property
     def _most_bytes(self) -> int:
         return self.config.storage.max_text_bytes
-
-    def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
-        row_ids = chosen.rows(self.memories, self.index)
-        self._refuse_beyond(row_ids, "delete")
-        self._delete(row_ids, draft, confirm=confirm)
-
-    def _delete(self, row_ids: NDArray[np.int64], draft: Draft, *, confirm: bool) -> None:
-        if self.source is not None and len(row_ids):
-            refuse_withdrawal(self.index, self.source, row_ids, self.memories if self.scope else None)
-        draft.deleted = len(row_ids)
-        check_confirmed(len(row_ids), self.config.storage, _CONFIRM, confirm=confirm)
-        if not len(row_ids):
-            return
-        gone = self.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
-        self._written(memories_=delete(self.memories, row_ids))
-        links, found = links_.delete_at(self.links, gone)
-        self._written(links=links)
-        draft.links = len(found)
-        self._pending.relinked(found.unique().to_pylist())
 
     def _write_change(self, new: pa.Table | None, change: Change, draft: Draft) -> None:
         """Store rows, and change others, in one commit."""

@@ -10,6 +10,34 @@ from aios_db.schema.errors import ModelNotFoundError, WeightsError
 
 BOS = 1
 
+_SPECIAL = ("<unk>", "<s>", "</s>")
+_FIRST_PLAIN = len(_SPECIAL) + 256
+"""After the special pieces come the 256 bytes, <0x00> to <0xFF>."""
+
+_BLANKS_AS_LINES = {
+    "type": "Sequence",
+    "normalizers": [
+        {"type": "Prepend", "prepend": "▁"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+    ],
+}
+_START = {"SpecialToken": {"id": "<s>", "type_id": 0}}
+_BEGINNING_WITH_BOS = {
+    "type": "TemplateProcessing",
+    "single": [_START, {"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [_START, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+    "special_tokens": {"<s>": {"id": "<s>", "ids": [BOS], "tokens": ["<s>"]}},
+}
+_BYTES_AND_BLANKS = {
+    "type": "Sequence",
+    "decoders": [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+        {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+    ],
+}
+
 
 def read_tokenizer(path: Path, size: int) -> str:
     """Return the content of a tokenizer.json for the ``size`` pieces in ``path``.
@@ -39,64 +67,26 @@ def read_tokenizer(path: Path, size: int) -> str:
 
 
 def _tokenizer_json(pieces: list[tuple[bytes, float]]) -> str:
-    """Write the vocabulary as byte-pair encoding with SentencePiece's blanks and byte fall-back.
-
-    llama2.c always joins the neighbours whose union has the best score; ordering every possible pair by the
-    score of its union makes the same choice out of a list of merges.
-    """
-    special = ("<unk>", "<s>", "</s>")
+    """Return the vocabulary as byte-pair encoding with SentencePiece's blanks and byte fall-back."""
     names = [
-        special[index] if index < len(special) else piece.decode("utf-8", "replace").replace(" ", "▁")
+        _SPECIAL[index] if index < len(_SPECIAL) else piece.decode("utf-8", "replace").replace(" ", "▁")
         for index, (piece, _) in enumerate(pieces)
-    ]
-    vocabulary = {name: index for index, name in enumerate(names)}
-    first_plain = len(special) + 256  # after the special tokens come the 256 bytes, <0x00> to <0xFF>
-    merges = [
-        (-pieces[index][1], index, name[:cut], name[cut:])
-        for index, name in enumerate(names)
-        if index >= first_plain
-        for cut in range(1, len(name))
-        if name[:cut] in vocabulary and name[cut:] in vocabulary
     ]
     added = [
         {"id": index, "content": name, "special": True}
         | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-        for index, name in enumerate(special)
+        for index, name in enumerate(_SPECIAL)
     ]
-    start = {"SpecialToken": {"id": "<s>", "type_id": 0}}
     return json.dumps(
         {
             "version": "1.0",
             "truncation": None,
             "padding": None,
             "added_tokens": added,
-            "normalizer": {
-                "type": "Sequence",
-                "normalizers": [
-                    {"type": "Prepend", "prepend": "▁"},
-                    {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-                ],
-            },
+            "normalizer": _BLANKS_AS_LINES,
             "pre_tokenizer": None,
-            "post_processor": {
-                "type": "TemplateProcessing",
-                "single": [start, {"Sequence": {"id": "A", "type_id": 0}}],
-                "pair": [
-                    start,
-                    {"Sequence": {"id": "A", "type_id": 0}},
-                    {"Sequence": {"id": "B", "type_id": 0}},
-                ],
-                "special_tokens": {"<s>": {"id": "<s>", "ids": [BOS], "tokens": ["<s>"]}},
-            },
-            "decoder": {
-                "type": "Sequence",
-                "decoders": [
-                    {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
-                    {"type": "ByteFallback"},
-                    {"type": "Fuse"},
-                    {"type": "Strip", "content": " ", "start": 1, "stop": 0},
-                ],
-            },
+            "post_processor": _BEGINNING_WITH_BOS,
+            "decoder": _BYTES_AND_BLANKS,
             "model": {
                 "type": "BPE",
                 "dropout": None,
@@ -106,9 +96,26 @@ def _tokenizer_json(pieces: list[tuple[bytes, float]]) -> str:
                 "fuse_unk": True,
                 "byte_fallback": True,
                 "ignore_merges": False,
-                "vocab": vocabulary,
-                "merges": [[left, right] for _, _, left, right in sorted(merges)],
+                "vocab": {name: index for index, name in enumerate(names)},
+                "merges": _merges(names, [score for _, score in pieces]),
             },
         },
         ensure_ascii=False,
     )
+
+
+def _merges(names: list[str], scores: list[float]) -> list[list[str]]:
+    """Return the pairs of pieces to join, the first first.
+
+    llama2.c always joins the neighbours whose union has the best score; ordering every possible pair by the
+    score of its union makes the same choice out of a list of merges.
+    """
+    known = set(names)
+    ranked = [
+        (-scores[index], index, name[:cut], name[cut:])
+        for index, name in enumerate(names)
+        if index >= _FIRST_PLAIN
+        for cut in range(1, len(name))
+        if name[:cut] in known and name[cut:] in known
+    ]
+    return [[left, right] for _, _, left, right in sorted(ranked)]

@@ -18,6 +18,7 @@ from aios_db.engine.fusion.pairs import Pairs
 from aios_db.engine.fusion.preparing import Prepared, Strength
 from aios_db.engine.fusion.relating import Relation, relations
 from aios_db.schema.errors import DataError
+from aios_db.schema.progress import Progress, silent
 
 log = logging.getLogger("aios_db.engine.fusion")
 
@@ -33,8 +34,6 @@ _MOSTLY = 0.85
 _SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
 
 _T = TypeVar("_T")
-Progress = Callable[[str], None]
-"""Called with what is being done."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,7 @@ class Fitted:
     strengths: Mapping[str, Strength]
 
 
-def fit(
-    pairs: Pairs, encoders: Mapping[str, str], *, seed: int = 0, progress: Progress = lambda _: None
-) -> Fitted:
+def fit(pairs: Pairs, encoders: Mapping[str, str], *, seed: int = 0, progress: Progress = silent) -> Fitted:
     """Fit a joint space.
 
     Parameters
@@ -76,13 +73,13 @@ def fit(
         raise DataError(f"too few pairs to fit a joint space: {told}; give {FEWEST} with a text at least")
     pairs = Pairs({each: pairs.rows[each] for each in (pairs.pivot, *names)}, pairs.classes, pairs.groups)
     strengths = {name: _chosen(pairs, name, seed, progress) for name in names}
-    progress("trying the space on pairs that are held out")
+    progress("trying the space on pairs that are held out", 0, 0)
     tried = _few(pairs, seed)
     held = list(_held_out(tried, strengths, encoders, seed + 1))
     rankings = _rankings(held, pairs.modalities)
     shares = _shares(held, rankings, pairs.modalities)
     recalls = tuple(_recalls(held, rankings, shares, pairs.modalities))
-    progress("fitting all pairs")
+    progress("fitting all pairs", 0, 0)
     space = Prepared(pairs).space(strengths, encoders)
     space = replace(space, rankings=rankings, shares=shares)
     space = replace(space, banks=banks_of(space, pairs, seed))
@@ -106,7 +103,7 @@ def _fold_count(pairs: Pairs) -> int:
 
 def _chosen(pairs: Pairs, name: str, seed: int, progress: Progress) -> Strength:
     """Return the strength with which a modality and the pivot find each other best when held out."""
-    progress(f"choosing how strongly to fit {name}")
+    progress(f"choosing how strongly to fit {name}", 0, 0)
     pivot = pairs.pivot
     pairs = _few(Pairs({each: pairs.rows[each] for each in (pivot, name)}, pairs.classes, pairs.groups), seed)
     several = len(pairs.rows[pivot].items) > len(np.unique(pairs.rows[pivot].items))

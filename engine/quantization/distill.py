@@ -80,7 +80,7 @@ class DistillationSettings:
         return _TOWARDS_ORIGINAL * min(1.0, self.steps / _FULL_WAY_STEPS)
 
 
-Progress = Callable[[int, float], None]
+Stepped = Callable[[int, float], None]
 """Called after each step with its number, from 1, and the output's divergence."""
 Save = Callable[[dict[str, Any]], None]
 """Called now and then with the trainer's state."""
@@ -130,7 +130,7 @@ class Distillation:
         self._rates = [float(group["lr"]) for group in self._optimizer.param_groups]
 
     def run(
-        self, batches: Sequence[Batch], progress: Progress, save: Save, *, every: int = 100
+        self, batches: Sequence[Batch], stepped: Stepped, save: Save, *, every: int = 100
     ) -> dict[str, Quantized]:
         """Train for the steps that are left, then put rounded weights back; return all quantized layers.
 
@@ -138,8 +138,8 @@ class Distillation:
         ----------
         batches
             Taken in another random order each time all have been seen.
-        progress, save
-            See `Progress` and `Save`; the latter is called after ``every`` steps.
+        stepped, save
+            See `Stepped` and `Save`; the latter is called after ``every`` steps.
         """
         if self.settings.steps <= len(batches):
             self._teacher.room = 0  # no batch comes twice
@@ -150,7 +150,7 @@ class Distillation:
             number = _order(len(batches), self.settings.seed + epoch)[position]
             shift = self._take_step(number, batches[number].to(self._device), deviations)
             self.step += 1
-            progress(self.step, shift)
+            stepped(self.step, shift)
             if self.step % every == 0 and self.step < self.settings.steps:
                 save(self.state())
         return self._finish()

@@ -15,10 +15,10 @@ from aios_db.engine.quantization.checkpoint import Checkpoint
 from aios_db.engine.quantization.gptq import GptqSettings
 from aios_db.engine.quantization.rounding import Grid, Quantized
 from aios_db.engine.quantization.subject import Batch, block_linears, load_model
-from aios_db.engine.validation.measurement import Progress
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
+from aios_db.schema.progress import Progress
 
 BATCH_TOKENS = 2048
 """Tokens of a batch that rounding and GPTQ look at."""

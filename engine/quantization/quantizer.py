@@ -26,12 +26,12 @@ from aios_db.engine.quantization.rounding import PER_TENSOR
 from aios_db.engine.quantization.steps import Outcome, run
 from aios_db.engine.quantization.subject import block_linears
 from aios_db.engine.quantization.v2 import Written, write_v2
-from aios_db.engine.validation.measurement import Progress
 from aios_db.engine.validation.validator import PrecisionValidator
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import CpuConfig, DeviceConfig, QuantizationConfig, ValidationConfig
 from aios_db.schema.errors import OperationalError, ProgrammingError
+from aios_db.schema.progress import Progress, silent
 from aios_db.schema.weights import METADATA_FILE, WEIGHTS_FILE
 
 log = logging.getLogger("aios_db.engine.quantization")
@@ -46,7 +46,7 @@ def quantize_model(
     config: QuantizationConfig = QuantizationConfig(),  # noqa: B008 - frozen
     sensitivity: Mapping[str, float] | None = None,
     device: DeviceConfig = DeviceConfig(),  # noqa: B008 - frozen
-    progress: Progress | None = None,
+    progress: Progress = silent,
     validation: ValidationConfig = ValidationConfig(),  # noqa: B008 - frozen
     texts: Sequence[str] = (),
     cpu: CpuConfig = CpuConfig(),  # noqa: B008 - frozen
@@ -116,7 +116,7 @@ def quantize_model(
         def quantized(place: torch.device) -> Outcome:
             job = Job(
                 directory, file, material, config, checkpoint,
-                device=place, sensitivity=sensitivity, progress=progress or _silent,
+                device=place, sensitivity=sensitivity, progress=progress,
             )  # fmt: skip
             return run(job)
 
@@ -177,7 +177,3 @@ def _write_metadata(build: Path, directory: ModelDirectory, report: Quantization
         "quantized_at": datetime.now(timezone.utc).isoformat(),
     }
     (build / METADATA_FILE).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
-
-
-def _silent(_: str, __: int, ___: int) -> None:
-    pass

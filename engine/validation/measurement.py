@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,8 @@ from aios_db.engine.validation.probes import ALONE, LossProbe, Probe, VectorProb
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.schema.config import CpuConfig, DeviceConfig
 from aios_db.schema.errors import WeightsError
+from aios_db.schema.progress import Progress
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 Way = tuple[CpuConfig, DeviceConfig]
 """How a model computes."""
 
@@ -47,7 +46,7 @@ def measure(
     ways: tuple[Way, Way],
     texts: Sequence[str],
     files: Sequence[Path],
-    progress: Progress | None,
+    progress: Progress,
 ) -> Measurement:
     """Show ``texts`` or ``files`` to the original and the candidate, and compare.
 
@@ -113,11 +112,10 @@ def _worse(
     return merged
 
 
-def _watched(texts: Sequence[str], what: str, progress: Progress | None) -> Iterator[str]:
+def _watched(texts: Sequence[str], what: str, progress: Progress) -> Iterator[str]:
     for number, text in enumerate(texts, 1):
         yield text
-        if progress:
-            progress(what, number, len(texts))
+        progress(what, number, len(texts))
 
 
 @contextmanager

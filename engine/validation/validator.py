@@ -22,7 +22,7 @@ from aios_db.engine.catalog.report import (
     VectorMetrics,
     save_report,
 )
-from aios_db.engine.validation.measurement import Progress, measure
+from aios_db.engine.validation.measurement import measure
 from aios_db.engine.validation.page import render
 from aios_db.engine.validation.split import bundled_texts, validation_files, validation_side
 from aios_db.engine.validation.tensors import bits_per_weight, layer_errors
@@ -30,6 +30,7 @@ from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, ValidationConfig
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.progress import Progress, silent
 
 log = logging.getLogger("aios_db.engine.validation")
 
@@ -71,7 +72,7 @@ class PrecisionValidator:
         candidate: str | Path,
         texts: Sequence[str] = (),
         files: Sequence[str | Path] = (),
-        progress: Progress | None = None,
+        progress: Progress = silent,
         *,
         name: str | None = None,
     ) -> ValidationReport:

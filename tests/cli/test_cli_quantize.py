@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from aios_db.cli import quantize
 from aios_db.engine.validation.split import bundled_texts, calibration_side, validation_side
 
 
@@ -102,15 +101,3 @@ def test_a_model_that_fails_validation_is_an_error(aios, minilm_dir, tmp_path, t
 def test_the_two_sides_never_meet():
     texts = list(bundled_texts()) + [f"text {number}" for number in range(50)]
     assert not set(calibration_side(texts)) & set(validation_side(texts))
-
-
-def test_long_work_prints_a_line_now_and_then(capsys, monkeypatch):
-    now = iter([0.0, 10.0, 31.0, 59.0, 90.0])
-    monkeypatch.setattr(quantize.time, "monotonic", lambda: next(now))
-    with quantize._progress() as progress:
-        for done in range(1, 5):
-            progress("rounding", done, 12)
-    assert capsys.readouterr().err.splitlines() == [
-        "rounding: 2 of 12, 0.5 minutes",
-        "rounding: 4 of 12, 1.5 minutes",
-    ]

@@ -45,10 +45,10 @@ def test_folder_with_good_bad_and_unknown(con, folder, tmp_path, caplog):
     (folder / "d.png").write_bytes(b"\x89PNG")
     (folder / "e.txt").write_bytes(b"\xff\x00\x01")
     seen = []
-    report = import_path(con, folder, progress=lambda *step: seen.append(step[:2]))
+    report = import_path(con, folder, progress=lambda *step: seen.append(step))
     assert (report.files, report.read, report.stored, report.rejected) == (2, 7, 4, 3)
     assert report.skipped_files == {"d.png": "not a known format"}
-    assert [name for name, _ in seen] == ["a.jsonl", "b.md"]
+    assert seen == [("a.jsonl", 4, 4), ("a.jsonl", 4, 4), ("b.md", 1, 2), ("b.md", 1, 1)]
     assert {row[0] for row in con.execute("SELECT text FROM memories").fetchall()} == {
         "one",
         "two",

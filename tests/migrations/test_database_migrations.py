@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +136,21 @@ def test_an_old_database_is_refused_with_the_command_that_helps(old: Path) -> No
 def test_migrate_brings_an_old_database_to_the_newest_format(old: Path) -> None:
     before = content(old)
     steps: list[str] = []
+    migrating = partial(migrate, progress=lambda step, *_: steps.append(step))
     names = [
         "m0002_weight_versions", "m0003_identity", "m0004_federation", "m0005_quarantine", "m0006_lifecycle",
         "m0007_joint",
     ]  # fmt: skip
     assert [each.name for each in pending(old)] == names
     assert not list(old.glob("schema_migrations*"))  # pending only reads
-    assert [each.number for each in migrate(old, on_step=steps.append)] == [2, 3, 4, 5, 6, 7]
+    assert [each.number for each in migrating(old)] == [
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+    ]
     assert steps == STEPS
     assert [(each.number, each.name) for each in applied(old)] == [*enumerate(names, 2)]
     assert pending(old) == [] and migrate(old) == []
@@ -240,14 +249,14 @@ from aios_db.migrations.database import migrate
 
 steps = int(sys.argv[2])
 
-def on_step(step):
+def progress(step, *_):
     global steps
     print(step, flush=True)
     steps -= 1
     if steps < 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
-migrate(sys.argv[1], on_step=on_step)
+migrate(sys.argv[1], progress=progress)
 """
 
 

@@ -223,12 +223,12 @@ _KILLED = """
 import os, signal, sys
 from aios_db.migrations.models import migrate_models
 
-def on_step(step):
+def progress(step, *_):
     print(step, flush=True)
     if step == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
 
-migrate_models(sys.argv[1], on_step=on_step)
+migrate_models(sys.argv[1], progress=progress)
 """
 
 
@@ -237,7 +237,7 @@ def test_killed_at_each_step_it_finishes_when_run_again(tmp_path: Path, file: st
     original = v1_model(tmp_path / "original" / "tiny", file=file)
     whole = shutil.copytree(original, tmp_path / "whole" / "tiny")
     steps: list[str] = []
-    migrate_models(whole, on_step=steps.append)
+    migrate_models(whole, progress=lambda step, *_: steps.append(step))
     assert steps == [
         *(f"wrote {name}" for name in NAMES), "converted", "verified", "old files kept",
         "switched metadata.json", "switched weights.parquet",

@@ -170,7 +170,7 @@ def die():
     print("dies", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
-def on_progress(done, total):
+def progress(doing, done, total):
     global calls
     calls += 1
     if calls == step:
@@ -188,7 +188,7 @@ def replace_vectors(replacement):
     return count
 
 store.replace_vectors = replace_vectors
-Reembedding(store, SeededEncoder(NEW)).run(on_progress)
+Reembedding(store, SeededEncoder(NEW)).run(progress)
 """
 
 

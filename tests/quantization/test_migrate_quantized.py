@@ -24,7 +24,9 @@ INT8 = QuantizationConfig(target="int8", method="ptq")
 def test_a_model_is_quantized_in_its_place(tiny_bert: Path, texts: list[str], tmp_path: Path) -> None:
     path = shutil.copytree(tiny_bert, tmp_path / "tiny")
     steps: list[str] = []
-    (result,) = migrate_models(path, quantize=INT8, calibration=texts, on_step=steps.append)
+    (result,) = migrate_models(
+        path, quantize=INT8, calibration=texts, progress=lambda step, *_: steps.append(step)
+    )
     assert steps[-1] == "switched weights.parquet" and result.bytes_after < result.bytes_before
     file = WeightFile(path / "weights.parquet")
     assert file.version == 2 and any(info.quant_type == "int8" for info in file.layers.values())
@@ -63,13 +65,13 @@ for number, root in task["kills"]:
     child = os.fork()
     if not child:
         steps = []
-        def on_step(step):
+        def progress(*step):
             steps.append(step)
             if len(steps) == number:
                 os.kill(os.getpid(), signal.SIGKILL)
         migrate_models(
             root, quantize=QuantizationConfig(**task["recipe"]), calibration=task["texts"],
-            validation=ValidationConfig(min_cosine=-1.0), on_step=on_step,
+            validation=ValidationConfig(min_cosine=-1.0), progress=progress,
         )
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -105,17 +107,19 @@ def test_killed_at_any_step_a_tree_is_finished_by_the_next_run(
     for name in ("a/tiny", "b/tiny"):
         shutil.copytree(tiny_bert, original / name)
     whole = shutil.copytree(original, tmp_path / "whole")
-    steps: list[str] = []
-    migrate_models(whole, quantize=INT2, calibration=texts, validation=ANY, on_step=steps.append)
+    steps: list[tuple[str, int, int]] = []
+    migrate_models(
+        whole, quantize=INT2, calibration=texts, validation=ANY, progress=lambda *step: steps.append(step)
+    )
     half = len(steps) // 2
     assert steps[:half] == steps[half:]  # of the one model and of the other
-    assert steps[half - 7 : half] == [
+    assert [name for name, *_ in steps[half - 7 : half]] == [
         "converted", "verified", "old files kept", "switched metadata.json", "switched validation.json",
         "switched validation.html", "switched weights.parquet",
     ]  # fmt: skip
     expected = outcome(whole)
     assert sum(name.endswith("validation.html") for name in (str(each) for each in whole.rglob("*"))) == 2
-    measured, fitted = steps.index("measuring sensitivity: 5 of 12"), steps.index("GPTQ: 9 of 12")
+    measured, fitted = steps.index(("measuring sensitivity", 5, 12)), steps.index(("GPTQ", 9, 12))
     stops = [measured, fitted, *range(half - 7, half), half + fitted, 2 * half - 5, 2 * half - 1]
     kills = []
     for stop in stops:
@@ -145,13 +149,13 @@ def test_other_calibration_texts_begin_the_migration_again(
     class Killed(Exception):
         pass
 
-    def stop(step: str) -> None:
+    def stop(step: str, done: int, total: int) -> None:
         if step == "converted":
             raise Killed
 
     paths = [shutil.copytree(tiny_bert, tmp_path / name / "tiny") for name in "ab"]
     with pytest.raises(Killed):
-        migrate_models(paths[0], quantize=INT2, calibration=texts[:60], validation=ANY, on_step=stop)
+        migrate_models(paths[0], quantize=INT2, calibration=texts[:60], validation=ANY, progress=stop)
     for path in paths:
         migrate_models(path, quantize=INT2, calibration=texts, validation=ANY)
     assert outcome(paths[0]) == outcome(paths[1])

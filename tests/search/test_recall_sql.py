@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from aios_db.udfs import functions, macros, multimodal, registry, retrieval
+from aios_db.udfs import functions, macros, registry
 
 pytestmark = pytest.mark.sql
 
@@ -85,9 +85,8 @@ def con(tables):
     tables.link(("m3", "m4", "next_in_session", 1.0), ("m4", "m5", "next_in_session", 1.0))
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    scalar = [function for function in registry.FUNCTIONS if function.name == "aios_embed"]
     store = Store(tables)
-    needed = [*scalar, *multimodal.FUNCTIONS, *retrieval.FUNCTIONS]
+    needed = [each for each in registry.FUNCTIONS if not each.writes]
     functions.install(connection, needed, lambda: store, 8, functions.ErrorBook())
     topics = ("embed", "multimodal", "recall")
     macros.create(connection, [item for topic in topics for item in macros.load(topic)], None)

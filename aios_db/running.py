@@ -1,0 +1,57 @@
+"""What a call of a cursor runs in: a deadline, Ctrl-C that stops it, and DuckDB's errors told as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from aios_db.duckdb_errors import translated
+from aios_db.interrupts import stops_at_ctrl_c
+from aios_db.security import limits
+
+if TYPE_CHECKING:
+    from aios_db.connection import Connection
+    from aios_db.result import Result
+    from aios_db.transaction import Transaction
+
+
+class Running:
+    """Makes the blocks in which a cursor calls DuckDB."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        database: duckdb.DuckDBPyConnection,
+        transaction: Transaction,
+        result: Result,
+    ) -> None:
+        self._connection, self._database = connection, database
+        self._transaction, self._result = transaction, result
+
+    def statement(self) -> AbstractContextManager[None]:
+        """Return what statements are executed in, which ends them when they take longer than they may."""
+        return self._call(self._connection.restrictions.timeout_s)
+
+    def fetch(self) -> AbstractContextManager[None]:
+        """Return what a result is read in; one that lies in memory takes no time to speak of."""
+        return self._call(None) if self._result.in_memory else self.statement()
+
+    @contextmanager
+    def _call(self, timeout_s: float | None) -> Iterator[None]:
+        connection, database = self._connection, self._database
+        limited = limits.deadline(database, connection.deadlines, timeout_s)
+        try:
+            with limited as deadline, translated(connection.errors), stops_at_ctrl_c(database):
+                yield
+                if self._result.is_there:
+                    deadline.check()  # DuckDB may have been interrupted, and the rest of the rows be missing
+        except KeyboardInterrupt:
+            if not self._transaction.is_open:
+                with suppress(duckdb.Error):  # what is open then is a statement's own
+                    database.rollback()
+            raise
+        finally:
+            connection.store.origins.end()

@@ -1,0 +1,66 @@
+"""What who reads the code may rely on: classes and functions of a size, and one way to tell progress."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("aios_db", "engine", "udfs", "schema", "migrations", "bench")
+
+CLASS_LINES = 250
+"""At most, docstrings counted."""
+FUNCTION_LINES = 60
+"""At most, without the docstring."""
+
+LARGER = {"Joint": 334, "Consolidating": 273}
+"""Classes that are to be split, and their lines: they may shrink, and no name may be added."""
+
+
+def nodes() -> Iterator[tuple[Path, ast.AST]]:
+    """Yield every node of every file, the folders that are linked into the package once."""
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            inside = path.relative_to(ROOT).parts
+            if inside[0] != "aios_db" or inside[1] not in FOLDERS:
+                yield from ((path, node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = function.body if ast.get_docstring(function) is None else function.body[1:]
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_classes_are_read_at_one_sitting() -> None:
+    classes = {
+        f"{path.relative_to(ROOT)}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path, node in nodes()
+        if isinstance(node, ast.ClassDef)
+    }
+    assert len(classes) > 400
+    allowed = {name: LARGER.get(name.rpartition(" ")[2], CLASS_LINES) for name in classes}
+    assert {name: lines for name, lines in classes.items() if lines > allowed[name]} == {}
+
+
+def test_functions_need_no_paragraph() -> None:
+    functions = {
+        f"{path.relative_to(ROOT)}: {node.name}": body_lines(node)
+        for path, node in nodes()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert len(functions) > 2_000
+    assert {name: lines for name, lines in functions.items() if lines > FUNCTION_LINES} == {}
+
+
+def test_how_far_work_is_is_told_in_one_way() -> None:
+    protocols = [
+        str(path.relative_to(ROOT))
+        for path, node in nodes()
+        if (isinstance(node, ast.ClassDef) and "Progress" in node.name)
+        or (
+            isinstance(node, ast.Assign)
+            and any(isinstance(each, ast.Name) and "Progress" in each.id for each in node.targets)
+        )
+    ]
+    assert protocols == ["schema/progress.py"]

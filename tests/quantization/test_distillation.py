@@ -101,8 +101,9 @@ def test_ptq_distils_scales_norms_and_biases_and_keeps_every_integer(
     files = {}
     for steps in (0, 30):
         config = QuantizationConfig(
-            target="int2", method="ptq", max_bits=5.0, distillation_steps=steps, distillation_tokens=256
-        )
+            target="int2", method="ptq", max_bits=5.0, distillation_steps=steps, distillation_tokens=256,
+            calibration_tokens=8_000,
+        )  # fmt: skip
         quantize_model(tiny_bert, tmp_path / str(steps), calibration=texts, config=config)
         files[steps] = WeightFile(tmp_path / str(steps) / "weights.parquet")
     kinds = set()
@@ -123,7 +124,7 @@ def test_gptq_moves_the_integers_of_all_layers(tiny_bert: Path, tmp_path: Path, 
     for steps in (0, 100):
         config = QuantizationConfig(
             target="int2", method="gptq", max_bits=5.0, distillation_steps=steps, distillation_tokens=256,
-            learning_rate=0.1,
+            learning_rate=0.1, calibration_tokens=8_000,
         )  # fmt: skip
         report = quantize_model(tiny_bert, tmp_path / str(steps), calibration=texts, config=config)
         files.append(WeightFile(tmp_path / str(steps) / "weights.parquet"))

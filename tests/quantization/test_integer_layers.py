@@ -133,7 +133,9 @@ def test_a_changed_input_is_rounded_again() -> None:
 @pytest.fixture
 def quantized(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> Callable[[str], Path]:
     def make(target: str) -> Path:
-        config = QuantizationConfig(target=target, method="gptq", distillation_steps=0)
+        config = QuantizationConfig(
+            target=target, method="gptq", distillation_steps=0, calibration_tokens=8_000
+        )
         quantize_model(tiny_bert, tmp_path / target, calibration=texts, config=config)
         return tmp_path / target
 

@@ -18,7 +18,7 @@ from aios_db.migrations.models import migrate_models, prune
 from aios_db.schema.config import QuantizationConfig, ValidationConfig
 from aios_db.schema.errors import ValidationError
 
-INT8 = QuantizationConfig(target="int8", method="ptq")
+INT8 = QuantizationConfig(target="int8", method="ptq", calibration_tokens=4_000)
 
 
 def test_a_model_is_quantized_in_its_place(tiny_bert: Path, texts: list[str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ def test_int8_and_int2_from_files(
         ),
     }.items():
         target = tmp_path / f"{source.name}-{name}"
-        report = quantize_model(source, target, files=[folder], config=config)
+        report = quantize_model(
+            source, target, files=[folder], config=replace(config, calibration_tokens=8_000)
+        )
         kinds = {info.quant_type for info in WeightFile(target / "weights.parquet").layers.values()}
         assert ("int2" in kinds) == (name != "int8")
         assert report.bits_linear <= (9 if name == "int8" else 6)

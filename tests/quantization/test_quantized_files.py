@@ -98,8 +98,9 @@ def quantized(tiny_bert: Path, texts: list[str], tmp_path_factory: pytest.TempPa
     """A model of 2-bit and 8-bit layers with its passing report."""
     target = tmp_path_factory.mktemp("models") / "tiny-int2"
     config = QuantizationConfig(
-        target="int2", method="ptq", group_size=16, max_bits=6.5, distillation_steps=0
-    )
+        target="int2", method="ptq", group_size=16, max_bits=6.5, distillation_steps=0,
+        calibration_tokens=8_000,
+    )  # fmt: skip
     report = quantize_model(tiny_bert, target, calibration=texts, config=config)
     assert 0 < report.int2_share < 1
     assert validate_version(tiny_bert, target, texts, ValidationConfig(min_cosine=-1.0)).passed
@@ -167,7 +168,7 @@ def test_the_reader_opens_a_file_once_per_purpose(
         plain(self, path, **options)
 
     monkeypatch.setattr(WeightFile, "__init__", watched)
-    config = QuantizationConfig(target="int8", method="ptq")
+    config = QuantizationConfig(target="int8", method="ptq", calibration_tokens=4_000)
     quantize_model(tiny_bert, tmp_path / "q", calibration=texts, config=config)
     source = tiny_bert / "weights.parquet"
     # To quantize, to write what is not quantized, to be compared tensor by tensor, and by its vectors.

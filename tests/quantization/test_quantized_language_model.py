@@ -85,7 +85,7 @@ def test_language_models_keep_their_perplexity(
         ("int8", "int8", "ptq"), ("ptq", "int2", "ptq"), ("gptq", "int2", "gptq"), ("full", "int2", "full")
     ]:  # fmt: skip
         config = QuantizationConfig(
-            target=target, method=method, mixed_precision=False,
+            target=target, method=method, mixed_precision=False, calibration_tokens=8_000,
             distillation_steps=60 if method == "full" else 0, distillation_tokens=256, learning_rate=0.05,
         )  # fmt: skip
         report = quantize_model(tiny_qwen2, tmp_path / name, calibration=counting_texts, config=config)
@@ -106,8 +106,9 @@ def test_rows_of_a_language_model_get_more_bits(
     rises = {}
     for name in ("layer", "row"):
         config = QuantizationConfig(
-            target="int2", method="gptq", group_size=0, max_bits=5.5, mixed_by=name, distillation_steps=0
-        )
+            target="int2", method="gptq", group_size=0, max_bits=5.5, mixed_by=name, distillation_steps=0,
+            calibration_tokens=8_000,
+        )  # fmt: skip
         report = quantize_model(tiny_qwen2, tmp_path / name, calibration=counting_texts, config=config)
         assert report.bits_linear <= 5.5
         rises[name] = loss(tmp_path / name, counting_texts) - original
@@ -128,8 +129,9 @@ def test_settings_that_round_a_language_model_by_group(
     tiny_qwen2: Path, tmp_path: Path, counting_texts: list[str]
 ) -> None:
     config = QuantizationConfig(
-        target="int2", method="gptq", group_size=16, symmetric=True, max_bits=5.0, distillation_steps=0
-    )
+        target="int2", method="gptq", group_size=16, symmetric=True, max_bits=5.0, distillation_steps=0,
+        calibration_tokens=8_000,
+    )  # fmt: skip
     report = quantize_model(tiny_qwen2, tmp_path / "q", calibration=counting_texts, config=config)
     assert 3.9 < report.bits_linear <= 5.0
     groups = {layer.group_size for layer in report.layers if layer.quant_type == "int2"}

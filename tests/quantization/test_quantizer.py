@@ -25,6 +25,7 @@ INT2 = QuantizationConfig(
     target="int2",
     method="gptq",
     group_size=0,
+    calibration_tokens=8_000,
     distillation_steps=0,
     distillation_tokens=256,
     learning_rate=0.01,

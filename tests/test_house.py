@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,13 +18,16 @@ LARGER = {"Joint": 334, "Consolidating": 273}
 """Classes that are to be split, and their lines: they may shrink, and no name may be added."""
 
 
-def nodes() -> Iterator[tuple[Path, ast.AST]]:
-    """Yield every node of every file, the folders that are linked into the package once."""
+@cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    """Return every node of every file, the folders that are linked into the package once."""
+    found: list[tuple[Path, ast.AST]] = []
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             inside = path.relative_to(ROOT).parts
             if inside[0] != "aios_db" or inside[1] not in FOLDERS:
-                yield from ((path, node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+                found += [(path, node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    return found
 
 
 def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

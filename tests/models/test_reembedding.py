@@ -87,7 +87,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_all_vectors_are_exchanged_in_one_commit_and_found_by_the_index(store: MemoryStore) -> None:
     before, seen = store.memories.version, []
-    count = Reembedding(store, SeededEncoder(NEW)).run(lambda done, total: seen.append((done, total)))
+    count = Reembedding(store, SeededEncoder(NEW)).run(lambda *step: seen.append(step[1:]))
     assert count == 150 and store.memories.version == before + 1
     assert vectors(store) == expected(TEXTS)
     assert seen == [(40, 150), (80, 150), (120, 150), (150, 150), (150, 150)]
@@ -101,14 +101,14 @@ def test_all_vectors_are_exchanged_in_one_commit_and_found_by_the_index(store: M
 def test_until_the_exchange_every_vector_is_the_old_one(store: MemoryStore) -> None:
     states = []
     Reembedding(store, SeededEncoder(NEW)).run(
-        lambda done, total: states.append({version for version, _ in vectors(store).values()})
+        lambda *step: states.append({version for version, _ in vectors(store).values()})
     )
     assert states == [{OLD}] * 4 + [{NEW}]
 
 
 def test_stopped_it_goes_on_with_what_is_missing(store: MemoryStore) -> None:
     stop, first = threading.Event(), SeededEncoder(NEW)
-    assert Reembedding(store, first).run(lambda done, total: stop.set(), stop) == -1
+    assert Reembedding(store, first).run(lambda *step: stop.set(), stop) == -1
     assert vectors(store) == expected(TEXTS, OLD) and len(first.texts) == 40
     second = SeededEncoder(NEW)
     assert Reembedding(store, second).run() == 150
@@ -120,7 +120,7 @@ def test_what_is_remembered_and_forgotten_meanwhile_is_right(store: MemoryStore)
     ids = store.memories.to_table(columns=["memory_id", "text"])
     first = {text: id_ for id_, text in zip(*(column.to_pylist() for column in ids.columns), strict=True)}
 
-    def meanwhile(done: int, total: int) -> None:
+    def meanwhile(doing: str, done: int, total: int) -> None:
         if done == 80:
             store.remember(pa.table({"text": ["new while it ran"]}))
             store.forget([first[TEXTS[0]]])

@@ -19,8 +19,9 @@ from aios_db.schema.config import CpuConfig, DeviceConfig, QuantizationConfig
 from aios_db.schema.errors import DataError, DeviceError
 
 CONFIG = QuantizationConfig(
-    target="int2", max_bits=5.0, group_size=0, distillation_steps=40, distillation_tokens=256
-)
+    target="int2", max_bits=5.0, group_size=0, distillation_steps=40, distillation_tokens=256,
+    calibration_tokens=8_000,
+)  # fmt: skip
 no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from aios_db.udfs.writing import WriteGuard
 
 MEMORY = ":memory:"
+_STATEMENTS = "statements"
 _T = TypeVar("_T")
 
 
@@ -232,7 +233,7 @@ class Connection(Fetching, Finding, Living, Memories, Multimodal, Moving, Proven
     def _take(self, how: Callable[[Any], _T]) -> _T:
         return self._cursor()._take(how)
 
-    def _cursor(self, purpose: str = "statements") -> Cursor:
+    def _cursor(self, purpose: str = _STATEMENTS) -> Cursor:
         self._check_open()
         cursors: dict[str, Cursor] = self._threads.__dict__
         if purpose not in cursors or cursors[purpose].closed:
@@ -256,7 +257,11 @@ class Connection(Fetching, Finding, Living, Memories, Multimodal, Moving, Proven
         return [cursor for cursor in self._cursors if not cursor.closed]
 
     def _check_writable(self) -> None:
-        if self._cursor().in_transaction:
+        self._check_open()
+        cursor: Cursor | None = self._threads.__dict__.get(
+            _STATEMENTS
+        )  # to make one takes tens of milliseconds
+        if cursor is not None and not cursor.closed and cursor.in_transaction:
             raise NotSupportedError(NOT_IN_A_TRANSACTION)
 
     def abandon(self) -> None:

@@ -16,8 +16,6 @@ import aios_db
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
 from salvage_helpers import connect, row
 
-pytestmark = pytest.mark.sql
-
 
 def full(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -6,8 +6,6 @@ import pytest
 
 from aios_db.schema.config import TrustConfig
 
-pytestmark = pytest.mark.sql
-
 TRUST = TrustConfig(sources=(("web:*", 0.2), ("tool:*", 0.6)))
 TEXT = "The boat leaves from pier nine."
 OWN = ("memory_id", "created_at", "association_links")

@@ -150,8 +150,8 @@ TAKES: dict[str, Callable[[aios_db.Cursor], list[tuple[Any, ...]]]] = {
 def test_every_way_to_take_every_result(con: aios_db.Connection, kind: str, tmp_path: Path) -> None:
     sql, expected, rowcount = STATEMENTS[kind]
     sql = sql.replace("{file}", str(tmp_path / "out.csv"))
+    cursor = con.cursor()
     for take in TAKES.values():
-        cursor = con.cursor()
         cursor.execute(SETUP)
         if "memories" in sql or "links" in sql:
             cursor.execute(f"DELETE FROM memories; {MEMORIES}")
@@ -173,7 +173,7 @@ def test_every_way_to_take_every_result(con: aios_db.Connection, kind: str, tmp_
         cursor.rollback()
         cursor.execute("DROP TABLE IF EXISTS t; DROP TABLE IF EXISTS u; DROP MACRO plus")
         cursor.execute("DROP VIEW IF EXISTS v; DROP MACRO IF EXISTS m; DETACH DATABASE IF EXISTS other")
-        cursor.close()
+        cursor.execute("DEALLOCATE three; DEALLOCATE add; DEALLOCATE p; RESET VARIABLE v")
 
 
 @pytest.mark.parametrize("kind", STATEMENTS)

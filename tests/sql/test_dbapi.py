@@ -52,6 +52,19 @@ def test_execute_returns_the_cursor_and_describes_columns_as_seven_tuples(con: a
     assert cursor.rowcount == -1
 
 
+def test_memories_are_written_without_a_cursor(con: aios_db.Connection) -> None:
+    """A cursor has some sixty views and macros, which DuckDB binds one by one."""
+    stored = con.remember(memories("a text"))
+    con.update(stored[0], text="another", text_embedding=vectors(1)[0].as_py())
+    con.forget(stored)
+    assert len(con._cursors) == 0
+    con.begin()
+    with pytest.raises(aios_db.NotSupportedError, match="transaction"):
+        con.remember(memories("a text"))
+    con.rollback()
+    con.remember(memories("a text"))
+
+
 def test_fetchmany_follows_arraysize(con: aios_db.Connection) -> None:
     cursor = con.cursor()
     cursor.execute("SELECT i FROM range(5) t(i)")

@@ -25,8 +25,6 @@ from aios_db.store import writes as writes_module
 from aios_db.store.change_log import begin_anew, step_back
 from aios_db.store.origin import shape
 
-pytestmark = pytest.mark.sql
-
 SECRET = "the code is 4711"
 
 

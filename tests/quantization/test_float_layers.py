@@ -21,7 +21,7 @@ from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import ProgrammingError
 
-INT8 = QuantizationConfig(target="int8", method="ptq", distillation_steps=0)
+INT8 = QuantizationConfig(target="int8", method="ptq", distillation_steps=0, calibration_tokens=4_000)
 INT2 = QuantizationConfig(target="int2", method="ptq", distillation_steps=0, max_bits=3.5)
 
 

@@ -85,7 +85,7 @@ def test_language_models_keep_their_perplexity(
         ("int8", "int8", "ptq"), ("ptq", "int2", "ptq"), ("gptq", "int2", "gptq"), ("full", "int2", "full")
     ]:  # fmt: skip
         config = QuantizationConfig(
-            target=target, method=method, mixed_precision=False, calibration_tokens=8_000,
+            target=target, method=method, mixed_precision=False,
             distillation_steps=60 if method == "full" else 0, distillation_tokens=256, learning_rate=0.05,
         )  # fmt: skip
         report = quantize_model(tiny_qwen2, tmp_path / name, calibration=counting_texts, config=config)

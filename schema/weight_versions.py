@@ -8,13 +8,13 @@ from aios_db.schema.memories import TIMESTAMP
 
 TABLE = "weight_versions"
 KEY = "version"
-SPACES = ("text", "image", "audio", "language", "joint")
 
 SCHEMA = pa.schema(
     [
         pa.field("version", pa.string(), nullable=False),  # name@ and 12 hex digits of sha256
         pa.field("name", pa.string(), nullable=False),  # of the model directory
-        pa.field("space", pa.string(), nullable=False),  # SPACES: what its vectors are compared with
+        # text, image, audio, language or joint: what its vectors are compared with
+        pa.field("space", pa.string(), nullable=False),
         pa.field(
             "schema_version", pa.string(), nullable=False
         ),  # of the weight file: V1, V2; plugged: a user's code

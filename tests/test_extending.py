@@ -1,15 +1,17 @@
 """Something new is one file and one line of a registry: one of each kind, from a folder outside of aios_db.
 
-Architectures are in tests/architectures/test_registry.py; a filter is a line of schema/filters.py, and
-tests/search/test_filters.py goes over all of them.
+Architectures are in tests/architectures/test_registry.py.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,12 +21,15 @@ import pytest
 import aios_db
 from aios_db.engine.backends import registry as backends
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
+from aios_db.engine.quantization import methods
+from aios_db.engine.quantization.quantizer import quantize_model
 from aios_db.importers import formats, import_files
 from aios_db.lifecycle.llm import client
 from aios_db.lifecycle.llm.protocol import Request
 from aios_db.migrations import database
 from aios_db.migrations import registry as migrations
-from aios_db.schema.config import CpuConfig, LlmConfig
+from aios_db.schema import filters
+from aios_db.schema.config import Config, CpuConfig, EngineConfig, LlmConfig, QuantizationConfig
 from aios_db.schema.database import FORMAT_VERSION
 from aios_db.udfs import registry as functions
 
@@ -150,3 +155,47 @@ def test_a_language_models_provider(
     assert opened.ask(asked) == {"said": "tea"}
     with pytest.raises(aios_db.ProgrammingError, match="'ekko' is unknown; there are claude, ollama"):
         client.client_of(LlmConfig(provider="ekko", model="parrot"), tmp_path)  # type: ignore[arg-type]
+
+
+def test_an_encoder_of_the_joint_space(module: ModuleMaker) -> None:
+    image = pytest.importorskip("PIL.Image")
+    module(
+        "quarters",
+        "import numpy as np\n"
+        "import aios_db\n"
+        "def seen(pictures):\n"
+        "    n, half = len(pictures), pictures.shape[1] // 2\n"
+        "    return pictures.reshape(n, 2, half, 2, half, 3).astype(np.float32).mean((2, 4)).reshape(n, 12)\n"
+        "ENCODER = aios_db.MediaEncoder('quarters', 'image', 12, seen, size=32)\n",
+    )
+    red = io.BytesIO()
+    image.new("RGB", (40, 32), (250, 0, 0)).save(red, "PNG")
+    config = Config(engine=EngineConfig(image_model="quarters:ENCODER"))
+    with aios_db.connect(":memory:", config=config) as con:
+        ((vector,),) = con.execute("SELECT embed_image(?::BLOB)", [red.getvalue()]).fetchall()
+    assert len(vector) == 12
+    np.testing.assert_allclose(np.linalg.norm(vector), 1, atol=1e-6)
+    assert min(vector[0::3]) > max(vector[1::3])  # red and not green, in each quarter
+
+
+def test_a_filter_is_read_by_python_and_sql() -> None:
+    """What is in `Filters` is an argument of recall in SQL, and an option in Python."""
+    names = set(filters.Filters.__annotations__)
+    recall = next(each for each in functions.sql_objects() if each.name == "recall")
+    assert names == set(filters.CONDITIONS) and len(names) > 10
+    assert all(f"{name} := NULL" in recall.statement for name in names)
+    assert names < set(inspect.signature(aios_db.Connection.recall).parameters)
+
+
+def test_a_method_of_quantization(minilm_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rough = methods.Method("rough rounding", together=False, steps=0)
+    monkeypatch.setitem(methods.METHODS, "rough", rough)
+    config = replace(QuantizationConfig(), target="int8", method="rough", calibration_tokens=100)
+    told: set[str] = set()
+    texts = [f"text number {number} about boats" for number in range(40)]
+    report = quantize_model(
+        minilm_dir, tmp_path / "q", calibration=texts, config=config,
+        progress=lambda doing, done, total: told.add(doing),
+    )  # fmt: skip
+    assert told >= {"rough rounding"} and "distilling" not in told
+    assert report.method == "rough"

@@ -13,6 +13,7 @@ from aios_db.engine.quantization.budget import calibration_budget
 from aios_db.engine.quantization.calibration import Calibration
 from aios_db.engine.quantization.checkpoint import Checkpoint
 from aios_db.engine.quantization.gptq import GptqSettings
+from aios_db.engine.quantization.methods import METHODS
 from aios_db.engine.quantization.rounding import Grid, Quantized
 from aios_db.engine.quantization.subject import Batch, block_linears, load_model
 from aios_db.engine.weights.model_directory import ModelDirectory
@@ -53,6 +54,7 @@ class Job:
         progress: Progress,
     ) -> None:
         self.config, self.progress, self.device = config, progress, device
+        self.method = METHODS[config.method]
         self.language_model = kind_of(directory) is LANGUAGE
         self.reference = load_model(directory, file).to(device)
         self.linears = block_linears(self.reference)
@@ -82,7 +84,7 @@ class Job:
         wanted = self.config.calibration_tokens
         if wanted < 0:
             wanted = self.budget.solved
-        if self.config.method == "ptq":
+        if not self.method.together:
             wanted = min(wanted, _ROUNDING_TOKENS[self.config.target])
         taken, tokens = [], 0
         for batch in batches:

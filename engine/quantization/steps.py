@@ -23,7 +23,6 @@ log = logging.getLogger("aios_db.engine.quantization")
 
 SAVE_EVERY = 100
 """Steps of distillation between two checkpoints."""
-_STEPS = {"ptq": 300, "gptq": 1600, "full": 5000}  # of distillation, unless the configuration says
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,8 @@ def _round(
     if len(known) == len(grids):
         put_back(model, known)
         return known
-    count = job.counted("rounding" if job.config.method == "ptq" else "GPTQ", len(known))
-    settings = None if job.config.method == "ptq" else job.gptq(job.config.refinements)
+    count = job.counted(job.method.doing, len(known))
+    settings = job.gptq(job.config.refinements) if job.method.together else None
     done = dict(known)
 
     def keep(name: str, layer: Quantized, error: float) -> None:
@@ -87,7 +86,7 @@ def _steps(job: Job) -> int:
     steps = job.config.distillation_steps
     if steps < 0:
         if job.budget.distilled:
-            return _STEPS[job.config.method]
+            return job.method.steps
         log.warning("a model of this size is not distilled unless a number of steps is given")
         return 0
     return steps
@@ -97,7 +96,7 @@ def _distil(job: Job, model: nn.Module, quantized: dict[str, Quantized]) -> dict
     settings = DistillationSettings(
         _steps(job),
         job.config.learning_rate,
-        moving=job.config.method != "ptq",
+        moving=job.method.together,
         seed=job.config.seed,
     )
     training = Distillation(job.reference, model, quantized, settings, language_model=job.language_model)

@@ -1,4 +1,4 @@
-"""The `memories` table: one row a memory, whatever its modality."""
+"""The `memories` table: one row per memory, whatever its modality."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where SQL meets the engine and the store: every scalar function, table macro and view, one topic a file."""
+"""Where SQL meets the engine and the store: all scalar functions, macros and views, one topic per file."""

@@ -39,8 +39,8 @@ class ScalarFunction:
     returns
         SQL type of its result; ``{dimension}`` stands for the length of a text vector.
     handler
-        Called as ``handler(store, *columns)`` with one Arrow array an argument, all of one length; returns an
-        array of that length.
+        Called as ``handler(store, *columns)`` with one Arrow array per argument, all of one length; returns
+        an array of that length.
     trial
         Of a function that changes the database when it is called, what returns the like of its result and
         changes nothing; None where it only reads.

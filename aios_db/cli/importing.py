@@ -61,7 +61,7 @@ set aside.
 def import_(session: Session, /, paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Store what files and folders hold: chat exports, mail, tables, documents, archives of these.
 
-    One memory a row, message, turn or section. A file that did not change is not imported again;
+    One memory per row, message, turn or section. A file that did not change is not imported again;
     of one that did, what changed replaces what it was. What 'aios export' wrote is taken in with its ids; a
     memory that is here already stays as it is.
     """

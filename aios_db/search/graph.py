@@ -26,7 +26,7 @@ RECALLED_TOGETHER = KINDS.index("recalled_together")
 OTHER_KIND = len(KINDS)  # a kind that a user invented
 
 # How much of a memory's score arrives over a link of weight 1. A conversation's turns are about what the
-# turns beside them are about, four a memory, and add up. Of all that comes over other links only the most
+# turns beside them are about, four per memory, and add up. Of all that comes over other links only the most
 # arrives: a memory that a hundred passages mention is no better an answer than one that the best of them
 # mentions, and none gets more than its share of one memory's score. Similar memories are found by the vectors
 # anyway: more gain adds noise, as do memories that one query found, and what a memory was made of

@@ -1,4 +1,4 @@
-"""Searching the lists of an inverted file for many queries at once: a matrix product a list."""
+"""Searching the lists of an inverted file for many queries at once: one matrix product per list."""
 
 from __future__ import annotations
 

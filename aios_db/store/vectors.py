@@ -1,4 +1,4 @@
-"""Text vectors as they are stored: float32, of unit length, one fixed-size list a row."""
+"""Text vectors as they are stored: float32, of unit length, one fixed-size list per row."""
 
 from __future__ import annotations
 

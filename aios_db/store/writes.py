@@ -93,7 +93,7 @@ class Writes(Renewing):
         Returns
         -------
         list of str
-            One memory id a row, in order; rows that are the same memory share theirs.
+            One memory id per row, in order; rows that are the same memory share theirs.
 
         Raises
         ------

@@ -1,10 +1,10 @@
 -- Retrieval. `recall` is a query over smaller table functions that can be used alone; copy it to write your own.
--- Memories are named by memory_id throughout. What searches can be restricted to (schema/filters.py) stands here as
--- /* filters */: session_id := NULL, since := NULL and so on. A value or a list of values will do; NULL does not
--- restrict, and a list that is empty lets nothing pass.
+-- Memories are named by memory_id throughout. The filters of schema/filters.py stand here as /* filters */:
+-- session_id := NULL, since := NULL and so on. Each takes a value or a list of values; NULL does not restrict, and an
+-- empty list lets nothing pass.
 
--- Each argument stands once in the body of a macro, as an element of a list where it is looked at more than once: DuckDB
--- plans a prepared query anew whenever a parameter is mentioned twice in it.
+-- Each argument occurs once in the body of its macro; where it is needed more often, it becomes the element of a list:
+-- DuckDB plans a prepared query anew whenever a parameter occurs twice in it.
 
 -- A number that counts something, or an error: whole, and not negative.
 CREATE MACRO whole_number(name, number) AS list_transform([number::DOUBLE], lambda given:
@@ -18,7 +18,7 @@ CREATE MACRO finite_number(name, number, least) AS list_transform([number::DOUBL
     ELSE error(printf('%s is %s; give a finite number, %g at least', name,
         coalesce(printf('%g', given), 'NULL'), least::DOUBLE)) END)[1];
 
--- What a search is restricted to, as one value: the filters that are given by name, and those of another such value.
+-- Filters as one value: those that are given by name, together with those of another such value.
 CREATE MACRO memory_filter(/* filters */, filter := NULL) AS
 aios_filter(/* given filters */, filter);
 
@@ -26,15 +26,16 @@ aios_filter(/* given filters */, filter);
 CREATE MACRO unit_vector(vector) AS aios_unit_vector(vector::DOUBLE[]);
 
 -- The k memories nearest to a vector by cosine, best first: memory_id, score, and standard_score, the number of
--- standard deviations that the score lies above the mean of all memories; with `content`, also how well each answers
--- that text, keyword_score, standardised too. With `by_trust` it is k of each class of trust (security.md), so that
--- what is trusted less crowds nothing out. Means and deviations are over what is trusted as much as the memory, or more.
+-- standard deviations by which the score exceeds the mean over all memories. With `content`, keyword_score says how well
+-- each memory answers that text, standardised too. With `by_trust` there are k memories of each class of trust
+-- (security.md), so that less trusted ones crowd nothing out. Means and deviations are taken over the memories that are
+-- trusted at least as much as the one that is scored.
 CREATE MACRO vector_search(vector, k, /* filters */, filter := NULL, content := NULL, by_trust := false) AS TABLE
 SELECT unnest(aios_vector_search(unit_vector(vector), whole_number('k', k),
     aios_filter(/* given filters */, filter), content, by_trust::BOOLEAN), recursive := true);
 
--- The k memories with the highest BM25 score for a text, best first; only such as hold a word of it. With `vector`, also
--- how near each is to that, vector_score, standardised. `by_trust` as in `vector_search`.
+-- The k memories with the highest BM25 scores for a text, best first, among those that contain a word of it. With
+-- `vector`, vector_score says how near each memory is to it, standardised. `by_trust` as in `vector_search`.
 CREATE MACRO keyword_search(content, k, /* filters */, filter := NULL, vector := NULL, by_trust := false) AS TABLE
 SELECT unnest(aios_keyword_search(content, whole_number('k', k),
     aios_filter(/* given filters */, filter), unit_vector(vector), by_trust::BOOLEAN), recursive := true);
@@ -43,13 +44,13 @@ SELECT unnest(aios_keyword_search(content, whole_number('k', k),
 CREATE MACRO score_memories(vector, content, ids) AS TABLE
 SELECT unnest(aios_score(unit_vector(vector), content, ids), recursive := true);
 
--- Lets the scores of given memories flow over their links, `hops` links far: every memory given or reached, with the
--- score that arrived there (graph_score), its distance in links, when it happened, its age in seconds, and as `given`
--- which of the given ones it is, from 1. Of one given twice the first score counts. `ceiling` is what its score cannot
--- exceed, by the trust in it: infinity where it is trusted fully. `most` leaves only that many of
--- those that were not given, of each class of trust the ones where most arrived. Scores flow to what is trusted as much
--- or less, and never to what is trusted more. `archived` says that a memory is in that tier, `superseded` that it no longer
--- holds now, or at the time that is looked back to.
+-- Lets the scores of given memories flow along links, up to `hops` links far. Returns every memory that was given or
+-- reached, with the score that arrived there (graph_score), its distance in links, when it happened, its age in seconds,
+-- and `given`: its place, from 1, among the memories given, NULL for the others. Of a memory given twice the first score
+-- counts. `ceiling` is the limit that the trust in a memory sets to its score: infinity where it is trusted fully.
+-- `most` limits the memories that were not given, in each class of trust, to those where most arrived. Scores flow to
+-- memories that are trusted as much or less, never to those that are trusted more. `archived` says that a memory is in
+-- that tier, `superseded` that it does not hold, now or at the time that the filter looks back to.
 CREATE MACRO spread(ids, scores, hops := 1, /* filters */, filter := NULL, most := NULL) AS TABLE
 SELECT unnest(aios_spread(ids, scores, whole_number('hops', hops)::INTEGER,
     aios_filter(/* given filters */, filter), coalesce(most, -1)), recursive := true);
@@ -72,27 +73,28 @@ SELECT unnest(aios_memories_at(list_transform([point::VARCHAR], lambda given:
 CREATE MACRO memory_versions() AS TABLE
 SELECT unnest(aios_memory_versions(0), recursive := true);
 
--- How many memories each search of `recall` looks at: 100 at least, since what is good in one and fair in the
--- other should win.
+-- How many memories each search of `recall` returns: at least 100, since a memory that is good by one score and fair by
+-- the other should win.
 CREATE MACRO search_depth(k) AS greatest(k::BIGINT, 100);
 
 -- As much of a question as is embedded, in characters: more than any text model reads (512 tokens).
 CREATE MACRO embeddable(content) AS left(content, 8192);
 
--- The first k of a ranked list, found with a filter. Where sources are trusted less than fully, `best_of_sources.sql` takes
--- its place.
+-- The first k of a ranked list. Where some sources are not trusted fully, `best_of_sources.sql` replaces it, which limits
+-- how many of them one source may have.
 CREATE MACRO best_of(ranked, k, filter := NULL) AS ranked[:k];
 
 -- The k memories that answer a query best.
---   0. asked:      what was given, each argument once and checked: a plan can then be run with other values
---   1. candidates: the best by vector, by keyword and in the joint space (multimodal.sql) of each class of trust, filters
---                  applied, each with its standardised scores, so that they can be added. A text alone finds pictures and
---                  sounds there, since texts are found by their own vectors
---   2. fused:      all of them, with their weighted sums
---   3. reached:    what arrives over links from those that are better than average
---   4. ranked:     the sum of all parts, less what no longer holds gives up, under the ceiling of what is not trusted fully (schema/trust.py), cut to k; of
---                  equal ones what is archived comes last, then by memory_id, that is by time
---   5.             their rows; that they were recalled together is counted, and strengthens their links
+--   0. asked:      the arguments, each once and checked, so that the plan can be run with other values
+--   1. candidates: the best memories by vector, by keyword and in the joint space (multimodal.sql), of each class of
+--                  trust and within the filters, with standardised scores, which can be added. For a text alone, the
+--                  joint space is searched for pictures and sounds only, since texts are found by their own vectors
+--   2. fused:      all candidates with the weighted sums of their scores
+--   3. reached:    the memories that the links of those above average lead to, with the score that arrives there
+--   4. ranked:     the sum of all parts, less the penalties for principles and for what no longer holds, under the
+--                  ceiling of what is not trusted fully (schema/trust.py), cut to k. Among equals archived memories come
+--                  last, then the order is that of memory_id, that is of time
+--   5.             their rows. The memories are counted as recalled together, which strengthens their links
 CREATE MACRO recall(
     query := NULL, k := 10, hops := 1, /* filters */, filter := NULL, min_score := NULL,
     vector_weight := 1.5, keyword_weight := 1.0, graph_weight := 1.0, recency_weight := 0.0, recency_days := 30.0, superseded_penalty := 4.0,

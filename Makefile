@@ -46,7 +46,8 @@ lint: .venv/dev.stamp
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- aios_db
 
 # The pages of docs/ as a site, in out/site.
-docs: .venv/dev.stamp
+docs: .venv/demo.stamp
+	@$(PIP) install -c constraints.txt -e '.[docs]'
 	$(BIN)/zensical build --clean --strict
 
 clean:

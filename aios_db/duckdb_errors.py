@@ -31,7 +31,9 @@ _INSTEAD = (
 _CALL_AS_A_VALUE = re.compile(r'STRUCT\("aios (\w+)"')
 _INTERRUPTED = "Query interrupted"  # what DuckDB raises in a KeyboardInterrupt's place
 # What it says of one in Python code that it called: a function, a dataset's schema, scan or batches.
-_INTERRUPTED_IN_PYTHON = re.compile(r"(?:^|failed: |executing the UDF: |\n)KeyboardInterrupt(?:: |\n|$)")
+_INTERRUPTED_IN_PYTHON = re.compile(
+    r"(?:^|failed: |executing the UDF: |External error: |\n)KeyboardInterrupt(?:: |\n|$)"
+)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""Memories that say the same again: the same words in the same order, whatever their case and marks.
+"""Memories that say the same again: the same words and signs in the same order.
 
-"So, the ferry is late." and "The ferry is late!" are; "The ferry is not late." is not, nor what another user,
-agent or speaker says, nor what is trusted otherwise. In doubt nothing is folded.
+"So, the ferry is late." and "The ferry is late!" are; "The ferry is not late." and "The ferry is late?" are
+not, nor what another user, agent, speaker or source says, nor what is trusted otherwise. In doubt nothing is
+folded: the sign before a number counts, and the article in "Vitamin A", and the capital in "5 MW".
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from aios_db.schema.memories import KEY
 if TYPE_CHECKING:
     from aios_db.store.store import MemoryStore
 
-_WORD = re.compile(r"\d+(?:[.,:/\-]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[^\w\s.,;:!?…'\"“”‘’()\-–—]")
-_ARTICLES = frozenset(["a", "an", "the"])
-_OPENINGS = frozenset(["so", "well", "oh", "hey", "and", "also", "anyway", "yes", "yeah", "btw"])
+_WORD = re.compile(r"\d+(?:[.,:/\-]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[^\w\s]|_")
+_MARKS = re.compile(r"[.,;!…]+(?=\s|$)|[\"“”]")
+_STARTS = frozenset(["The", "It", "This", "That", "There"])  # a capital of theirs says nothing
+_OPENING = re.compile(r"\s*(?:so|well|hey|and|also|anyway|btw),\s", re.IGNORECASE)
 _EMPTY = (
     "valid_until", "expires_at", "superseded_by", "external_id", "media_uri", "audio_uri",
 )  # fmt: skip
 """What is NULL of a memory that may be folded: what has a name, an end or a medium of its own stays."""
-_LIKE = ("user_id", "agent_id", "kind", "speaker", "title", "tier", "importance")
+_FEWEST = 3  # that are folded by hand, unless the configuration says
+_LIKE = ("user_id", "agent_id", "kind", "speaker", "source", "title", "tier", "importance")
 _COUNTED = ("occurrences", "times", "occurred_at", "expires_at")
 
 
@@ -44,10 +47,10 @@ class _Said:
 def words_of(text: str, speaker: str | None = None) -> tuple[str, ...]:
     """Return the words by which a text is the same as another; none where it says too little."""
     said = text.removeprefix(f"{speaker}:") if speaker else text
-    words = [each.casefold().replace("’", "'") for each in _WORD.findall(said)]
-    while words and words[0] in _OPENINGS:
-        del words[0]
-    return tuple(each for each in words if each not in _ARTICLES)
+    while opening := _OPENING.match(said):
+        said = said[opening.end() :]
+    first, *others = [each.replace("’", "'") for each in _WORD.findall(_MARKS.sub(" ", said))] or [""]
+    return (first.lower() if first in _STARTS else first, *others) if first else ()
 
 
 def said_again(store: MemoryStore) -> list[Folding]:
@@ -68,7 +71,7 @@ def said_again(store: MemoryStore) -> list[Folding]:
                 key = (words, share, *(row[name] for name in _LIKE))
                 said = _Said(row[KEY], row["occurred_at"] or row["created_at"], row["occurrences"])
                 groups.setdefault(key, []).append(said)
-    least = max(store.config.consolidation.fold_from, 2)
+    least = max(store.config.consolidation.fold_from or _FEWEST, 2)
     return [_folding(each) for each in groups.values() if len(each) >= least]
 
 

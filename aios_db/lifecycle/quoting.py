@@ -17,12 +17,14 @@ from aios_db.schema.sources import CONSOLIDATION
 from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
 from aios_db.store.changes import Change
-from aios_db.store.commit import commit
+from aios_db.store.commit import commit, merged
 from aios_db.store.embedding import embed_missing
 from aios_db.store.erasing import Erasing
 from aios_db.store.selection import Selection
 
 ARCHIVED, SHORT = "archived", "short"
+ENDS = ("valid_until", "expires_at")
+"""What a principle has of the source of which it comes first."""
 _VECTOR = ("text_embedding", "text_weight_version")
 
 
@@ -30,7 +32,8 @@ class Quoting(Erasing):
     """Principles are made of their sources.
 
     What is forgotten, erased or reworded takes the principles that quote it along, and what else they were
-    made of is short-term again. A principle holds until the first of its sources does no longer.
+    made of is short-term again, in the same commit. A principle holds until the first of its sources does no
+    longer, and expires with it.
     """
 
     def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
@@ -46,21 +49,32 @@ class Quoting(Erasing):
     def _delete(self, row_ids: NDArray[np.int64], draft: Draft, *, confirm: bool) -> None:
         quoting = self._principles_of(self.index.memory_ids(row_ids).to_pylist(), but=row_ids)
         super()._delete(np.union1d(row_ids, self.index.find_ids(list(quoting))), draft, confirm=confirm)
-        self._bring_back(sorted({name for sources in quoting.values() for name in sources}), draft)
+
+    def _changed_by_deleting(
+        self, row_ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+        quoting = self._principles_of(self.index.memory_ids(row_ids).to_pylist())  # they are deleted, too
+        quoted = sorted({name for sources in quoting.values() for name in sources})
+        return self._short_again(self._quoted_by_none(quoted, but=row_ids), but=row_ids)
 
     def _write_change(self, new: pa.Table | None, change: Change, draft: Draft) -> None:
         reworded = self._principles_of(self._named(change, "title", "text"), but=change.row_ids)
-        ended = self._principles_of(self._named(change, "valid_until"), but=change.row_ids)
+        ended = self._principles_of(self._named(change, *ENDS), but=change.row_ids)
         ended = {name: sources for name, sources in ended.items() if name not in reworded}
         if not reworded and not ended:
             super()._write_change(new, change, draft)
             return
         gone = self.index.find_ids(list(reworded))
-        rows, columns = self._with_ends(change, ended)
+        changed = self._with_ends(change, ended)
+        quoted = sorted({name for sources in reworded.values() for name in sources})
+        back = self._short_again(self._quoted_by_none(quoted, but=gone))
+        rows, columns = merged(self.memories, back, changed)
         self._written(memories_=commit(self.memories, new, rows, columns, gone=gone))
-        draft.updated, draft.deleted = draft.updated + len(ended), draft.deleted + len(gone)
+        draft.updated, draft.deleted = (
+            draft.updated + len(rows) - len(change.row_ids),
+            draft.deleted + len(gone),
+        )
         self._unlink_gone(list(reworded), draft)
-        self._bring_back(sorted({name for sources in reworded.values() for name in sources}), draft)
 
     def _named(self, change: Change, *columns: str) -> list[str]:
         """Return the memories of which one of some columns changes."""
@@ -92,42 +106,45 @@ class Quoting(Erasing):
     def _with_ends(
         self, change: Change, principles: dict[str, list[str]]
     ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
-        """Return a change, with the least ``valid_until`` of their sources for principles."""
+        """Return a change, with the least `ENDS` of their sources for principles."""
         if not principles:
             return change.row_ids, dict(change.columns)
         sources = sorted({name for each in principles.values() for name in each})
         found = self.index.find_ids(sources)
-        stored = self.memories._take_rows(found[found >= 0].tolist(), columns=["memory_id", "valid_until"])
-        names, times = change.row_ids, change.columns["valid_until"].to_pylist()
-        ends = dict(zip(stored["memory_id"].to_pylist(), stored["valid_until"].to_pylist(), strict=True))
-        ends |= dict(zip(self.index.memory_ids(names).to_pylist(), times, strict=True))
-        least = [
-            min((end for name in each if (end := ends.get(name)) is not None), default=None)
-            for each in principles.values()
-        ]
-        rows = self.index.find_ids(list(principles))
-        kept = self.memories._take_rows(rows.tolist(), columns=list(change.columns)).combine_chunks()
-        columns = {
-            name: pa.concat_arrays([values, kept[name].combine_chunks().cast(values.type)])
-            for name, values in change.columns.items()
-            if name != "valid_until"
-        }
-        given = change.columns["valid_until"]
-        columns["valid_until"] = pa.concat_arrays([given, pa.array(least, given.type)])
-        return np.concatenate([change.row_ids, rows]), columns
+        stored = self.memories._take_rows(found[found >= 0].tolist(), columns=["memory_id", *ENDS])
+        rows, names = self.index.find_ids(list(principles)), stored["memory_id"].to_pylist()
+        changed = self.index.memory_ids(change.row_ids).to_pylist()
+        columns = {}
+        for column in ENDS:
+            if column not in change.columns:
+                continue
+            given = change.columns[column]
+            ends = dict(zip(names, stored[column].to_pylist(), strict=True))
+            ends |= dict(zip(changed, given.to_pylist(), strict=True))
+            known = [[end for name in each if (end := ends.get(name))] for each in principles.values()]
+            columns[column] = pa.array([min(each, default=None) for each in known], given.type)
+        return merged(self.memories, (change.row_ids, dict(change.columns)), (rows, columns))
 
-    def _bring_back(self, memory_ids: Sequence[str], draft: Draft) -> None:
-        """Put archived memories into the short tier."""
-        rows, back = self._short_again(memory_ids)
-        self._written(memories_=commit(self.memories, None, rows, back))
-        draft.updated += len(rows)
+    def _quoted_by_none(self, memory_ids: Sequence[str], but: NDArray[np.int64]) -> list[str]:
+        """Return the memories that no principle quotes, but such in the rows ``but``."""
+        quoting = self._principles_of(memory_ids, but=but)
+        return sorted(set(memory_ids) - {name for sources in quoting.values() for name in sources})
 
-    def _short_again(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+    def _short_again(
+        self, memory_ids: Sequence[str], but: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
         """Return which of some memories are archived, and what changes as they come into the short tier.
 
         What was compressed is embedded again, as by any way out of that tier.
+
+        Parameters
+        ----------
+        but
+            Rows that stay as they are.
         """
         found = self.index.find_ids(list(memory_ids))
+        if but is not None:
+            found = found[~np.isin(found, but)]
         columns = ["memory_id", "tier", "title", "text", *_VECTOR, CODE_FIELD.name]
         stored = self.memories._take_rows(found[found >= 0].tolist(), columns=columns).combine_chunks()
         archived = pc.equal(stored["tier"], ARCHIVED).combine_chunks()

@@ -110,7 +110,10 @@ def next_time(expression: str, after: float) -> float:
             "consolidation.schedule needs croniter: pip install 'aios_db[consolidator]', or set it to ''"
         ) from error
     try:
-        return float(croniter(expression, datetime.fromtimestamp(after).astimezone()).get_next(float))
+        moments = croniter(expression, datetime.fromtimestamp(after))  # those of the clock on the wall
+        while (due := float(moments.get_next(datetime).timestamp())) <= after:
+            pass
+        return due
     except (CroniterError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"consolidation.schedule is {expression!r}, no cron expression: {error}; '0 3 * * *' is every "

@@ -34,8 +34,9 @@ class TakingBack(Quoting):
         """Take a consolidation back: its principles go, and its sources are in the short tier again.
 
         Sources that were deleted come back as they were, as long as the versions from before are kept; those
-        that were archived need none. A source that has another tier by now keeps it. A principle whose text
-        or metadata was edited since is kept, beside its sources; the log says which.
+        that were archived need none. A source that has another tier by now keeps it, and so does one that
+        another principle quotes. A principle whose text or metadata was edited since is kept, beside its
+        sources; the log says which.
 
         Raises
         ------
@@ -126,7 +127,7 @@ class TakingBack(Quoting):
         kept = [each["memory_id"] for each in stored if not _is_as_made(each, entry.consolidation_id)]
         gone = [each["memory_id"] for each in stored if each["memory_id"] not in kept]
         principles = self.index.find_ids(gone) if gone else np.empty(0, np.int64)
-        rows, back = self._short_again(entry.sources)
+        rows, back = self._short_again(self._quoted_by_none(entry.sources, but=found))
         self._written(memories_=commit(self.memories, None, rows, back, gone=principles))
         draft.updated, draft.deleted = len(rows), len(principles)
         self._unlink_gone(gone, draft)

@@ -59,10 +59,19 @@ def attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
 
 def _marked(batch: pa.RecordBatch) -> NDArray[np.uint64]:
     """Return a hash of what `marks` reads."""
-    joined = [_hashed(pc.binary_join(batch[name], "\0")) for name in LISTS]
+    joined = [_hashed(_joined(batch[name])) for name in LISTS]
     hashes = [*joined, *(_hashed(batch[name]) for name in OBJECTS)]
     mixed: NDArray[np.uint64] = np.stack(hashes, axis=1) @ _ODD[: len(hashes)]
     return mixed
+
+
+def _joined(lists: pa.ListArray) -> pa.Array:
+    if not lists.flatten().null_count:
+        return pc.binary_join(lists, "\0")
+    return pa.array(  # Arrow's is NULL where an element is
+        [each and "\0".join("\1" if name is None else name for name in each) for each in lists.to_pylist()],
+        pa.string(),
+    )
 
 
 def _hashed(column: pa.Array) -> NDArray[np.uint64]:

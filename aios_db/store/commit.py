@@ -139,6 +139,30 @@ def patch(
     return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
 
 
+def merged(
+    dataset: lance.LanceDataset, *parts: tuple[NDArray[np.int64], Mapping[str, pa.Array]]
+) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+    """Return several changes as one, each rows and what of them changes; of two, the later counts.
+
+    Rows of one keep what they have in the columns of others.
+    """
+    rows = np.unique(np.concatenate([each for each, _ in parts]))
+    names = list(dict.fromkeys(name for _, columns in parts for name in columns))
+    if not len(rows) or not names:
+        return rows, {}
+    stored = dataset._take_rows(rows.tolist(), columns=names)
+    found = {}
+    for name in names:
+        values = stored[name].combine_chunks()
+        for changed, columns in parts:
+            if name in columns and len(changed):
+                places = np.arange(len(rows))
+                places[np.searchsorted(rows, changed)] = len(values) + np.arange(len(changed))
+                values = pa.concat_arrays([values, columns[name].cast(values.type)]).take(pa.array(places))
+        found[name] = values
+    return rows, found
+
+
 def delete(dataset: lance.LanceDataset, row_ids: NDArray[np.int64]) -> lance.LanceDataset:
     """Delete rows in one commit and return the version written.
 

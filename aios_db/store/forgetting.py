@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.observing.recorder import measured
@@ -13,7 +14,7 @@ from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.metrics import DELETE
 from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
-from aios_db.store.commit import delete
+from aios_db.store.commit import commit, delete
 from aios_db.store.confirming import check_confirmed
 from aios_db.store.guarding import Guarding
 from aios_db.store.selection import Selection
@@ -61,8 +62,19 @@ class Forgetting(Guarding):
         if not len(row_ids):
             return
         gone = self.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
-        self._written(memories_=delete(self.memories, row_ids))
+        changed, columns = self._changed_by_deleting(row_ids)
+        if len(changed):
+            self._written(memories_=commit(self.memories, None, changed, columns, gone=row_ids))
+            draft.updated += len(changed)
+        else:
+            self._written(memories_=delete(self.memories, row_ids))
         links, found = links_.delete_at(self.links, gone)
         self._written(links=links)
         draft.links = len(found)
         self._pending.relinked(found.unique().to_pylist())
+
+    def _changed_by_deleting(
+        self, row_ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+        """Return the rows that change in the commit in which others are deleted, and what of them."""
+        return np.empty(0, np.int64), {}

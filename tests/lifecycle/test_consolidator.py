@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,22 @@ def test_it_forgets_nothing_by_itself(open_database: Open) -> None:
         Consolidator(con.store).once()
         assert con.execute("SELECT count(*) FROM memories WHERE text LIKE 'Nobody%'").fetchall() == [(1,)]
         assert con.execute("SELECT count(*) FROM memories WHERE text_code IS NOT NULL").fetchall() == [(0,)]
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone is set by the environment")
+@pytest.mark.parametrize("day", ["2025-03-29", "2025-10-25"])
+def test_every_night_at_three_is_three_when_the_clocks_change(
+    monkeypatch: pytest.MonkeyPatch, day: str
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        after = datetime.fromisoformat(f"{day} 03:00")
+        times = [after.timestamp()]
+        for _ in range(3):
+            times.append(next_time("0 3 * * *", times[-1]))
+        local = [datetime.fromtimestamp(each) for each in times]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert local == [after + timedelta(days=nights) for nights in range(4)]

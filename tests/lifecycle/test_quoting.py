@@ -194,3 +194,82 @@ def test_the_log_follows_what_is_undone_and_undone_again(open_database: Open) ->
         assert state() == "committed" and tiers(con) == {"archived": 5, "long": 1}
         con.undo_consolidation(report)
         assert state() == "undone" and tiers(con) == {"short": 5}
+
+
+@pytest.mark.parametrize("how", ["forget", "erase", "reword"])
+def test_sources_come_back_in_the_commit_in_which_their_principle_goes(
+    open_database: Open, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    with open_database() as con:
+        ids = con.remember(BOAT)
+        con.consolidate()
+        before, commits = tiers(con), list[dict[str, int]]()
+        written = con.store._written
+
+        def noted(memories_: Any = None, links: Any = None) -> None:
+            written(memories_, links)
+            if memories_ is not None:
+                rows = con.store.memories.to_table(columns=["tier"])["tier"].to_pylist()
+                commits.append({tier: rows.count(tier) for tier in set(rows)})
+
+        monkeypatch.setattr(con.store, "_written", noted)
+        if how == "reword":
+            con.update(ids[0], text="The Kestrel was sold in March.")
+        else:
+            getattr(con, how)(ids[0])
+        assert tiers(con) == {"short": len(BOAT) - (how != "reword")}
+        assert commits and all(each in (before, tiers(con)) for each in commits)
+
+
+def test_what_cannot_be_embedded_again_is_not_half_forgotten(
+    open_database: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_database() as con:
+        ids = con.remember(BOAT)
+        con.consolidate()
+        con.compress()
+        before = con.execute("SELECT memory_id, tier FROM memories ORDER BY ALL").fetchall()
+
+        def gone(*_: object) -> None:
+            raise aios_db.ModelNotFoundError("the model is gone")
+
+        monkeypatch.setattr("aios_db.lifecycle.quoting.embed_missing", gone)
+        with pytest.raises(aios_db.ModelNotFoundError):
+            con.forget(ids[0])
+        assert con.execute("SELECT memory_id, tier FROM memories ORDER BY ALL").fetchall() == before
+
+
+def test_undoing_a_consolidation_leaves_a_later_ones_sources_alone(open_database: Open) -> None:
+    with open_database() as con:
+        ids = con.remember(BOAT)
+        [first] = con.consolidate()
+        con.forget(ids[0])
+        assert tiers(con) == {"short": len(BOAT) - 1}
+        [second] = con.consolidate()
+        there = tiers(con)
+        con.undo_consolidation(first)
+        assert tiers(con) == there and there["archived"] == len(BOAT) - 1
+        con.undo_consolidation(second)
+        assert tiers(con) == {"short": len(BOAT) - 1}
+
+
+def test_a_principle_expires_with_the_first_of_its_sources(open_database: Open) -> None:
+    with open_database() as con:
+        ids = con.remember(BOAT)
+        con.consolidate()
+        con.update(ids[1], expires_at="2020-01-01")
+        [(kind, end)] = con.execute(
+            "SELECT kind, expires_at FROM memories WHERE kind = 'principle'"
+        ).fetchall()
+        assert (kind, end) == ("principle", datetime(2020, 1, 1, tzinfo=timezone.utc))
+        assert all(each.kind != "principle" for each in con.recall("the mast of the Kestrel"))
+
+
+def test_a_missing_name_among_sources_hides_no_change(open_database: Open) -> None:
+    with open_database() as con:
+        first, second = con.remember(["one", "two"])
+        made = con.remember({"text": "made", "derived_from": [None, first]})
+        con.update(made, derived_from=[None, second])
+        rows, _ = con.store.index.made_of([second])
+        assert con.store.index.memory_ids(rows).to_pylist() == [made]
+        assert con.store.index.made_of([first])[0].tolist() == []

@@ -85,8 +85,8 @@ class Client:
                 f"the budget of {self._config.tokens_per_run:,} tokens (llm.tokens_per_run) is used up"
             )
         answer = self._tried(request)
-        self.usage.input_tokens += answer.input_tokens or len(request.user) // _CHARACTERS
-        self.usage.output_tokens += answer.output_tokens or len(answer.text) // _CHARACTERS
+        self.usage.input_tokens += max(answer.input_tokens, 0) or len(request.user) // _CHARACTERS
+        self.usage.output_tokens += max(answer.output_tokens, 0) or len(answer.text) // _CHARACTERS
         try:
             found = json.loads(answer.text)
         except (ValueError, RecursionError) as error:

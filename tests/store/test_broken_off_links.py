@@ -10,7 +10,7 @@ import pytest
 from store_helpers import memory_rows
 
 from aios_db.security.scope import Scope
-from aios_db.store import MemoryStore, links, relinking, writes
+from aios_db.store import MemoryStore, commit, links, relinking
 from aios_db.store.change_log import ChangeLog
 
 Open = Callable[..., MemoryStore]
@@ -161,7 +161,7 @@ def test_what_was_whole_is_left_as_it_is(open_store: Open, monkeypatch: pytest.M
 def test_nobody_waits_for_one_that_is_writing(open_store: Open) -> None:
     store, ids = _filled(open_store, "agent.aios")
     with store._changing("forget", "deleting memories of") as draft:
-        store._written(memories_=writes.delete(store.memories, store.index.find_ids(ids[:1])))
+        store._written(memories_=commit.delete(store.memories, store.index.find_ids(ids[:1])))
         other = open_store("agent.aios")
         assert len(other.changes()) == 2
         other.close()

@@ -21,6 +21,7 @@ from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import IntegrityError, OperationalError, ProgrammingError
 from aios_db.security.scope import Scope
 from aios_db.store import MemoryStore
+from aios_db.store import links as links_module
 from aios_db.store import writes as writes_module
 from aios_db.store.change_log import begin_anew, step_back
 from aios_db.store.origin import shape
@@ -90,7 +91,7 @@ def test_a_call_that_breaks_off_is_brought_to_its_end_by_the_next(
 ) -> None:
     ids = store.remember(memory_rows(["one two three four", "one two three five"]))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(writes_module.links_, "delete_at", _raise(KeyboardInterrupt()))
+        patched.setattr(links_module, "delete_at", _raise(KeyboardInterrupt()))
         store.forget(ids[:1])
     store.refresh()
     assert store.memories.count_rows() == 1 and store.links.count_rows() == 1
@@ -102,7 +103,7 @@ def test_a_call_that_breaks_off_is_brought_to_its_end_by_the_next(
 
 def _killed_between_its_commits(path: Path) -> None:
     store = MemoryStore.open(path, config=_config())
-    writes_module.links_.delete_at = lambda *_: os._exit(9)  # type: ignore[assignment]
+    links_module.delete_at = lambda *_: os._exit(9)  # type: ignore[assignment]
     store.forget(store.memories.to_table(columns=["memory_id"])["memory_id"].to_pylist()[:1])
 
 

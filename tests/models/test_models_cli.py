@@ -76,8 +76,13 @@ def test_migrate_models(aios: Aios, minilm_dir: Path, tmp_path: Path) -> None:
 
 
 def test_validate_and_activate(
-    aios: Aios, rounded: Callable[..., Path], minilm_dir: Path, tmp_path: Path
+    aios: Aios,
+    rounded: Callable[..., Path],
+    minilm_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("aios_db.cli.progress._LINE_EVERY_S", 0.0)
     good, bad = (rounded(minilm_dir, tmp_path / f"minilm-{kind}", kind) for kind in ("fp16", "int2"))
     for number in range(3):
         assert aios("remember", f"the key hangs on hook number {number}")[0] == 0
@@ -91,7 +96,7 @@ def test_validate_and_activate(
     status, _, err = aios("models", "activate", bad)
     assert status == 1 and "was refused" in err
     status, out, err = aios("models", "activate", good)
-    assert status == 0 and out.startswith("minilm-fp16@") and "3 of 3 memories" in err
+    assert status == 0 and out.startswith("minilm-fp16@") and "3 of 3" in err
     rows = json.loads(aios("models", "versions", "--json")[1])
     assert [(row["name"], row["is_active"]) for row in rows] == [("minilm", False), ("minilm-fp16", True)]
     assert "minilm-fp16@" in aios("models", "versions")[1]

@@ -258,9 +258,8 @@ class Connection(Fetching, Finding, Living, Memories, Multimodal, Moving, Proven
 
     def _check_writable(self) -> None:
         self._check_open()
-        cursor: Cursor | None = self._threads.__dict__.get(
-            _STATEMENTS
-        )  # to make one takes tens of milliseconds
+        # Asked for, not made: to make one takes tens of milliseconds.
+        cursor: Cursor | None = self._threads.__dict__.get(_STATEMENTS)
         if cursor is not None and not cursor.closed and cursor.in_transaction:
             raise NotSupportedError(NOT_IN_A_TRANSACTION)
 

@@ -225,7 +225,7 @@ class ConsolidationConfig:
     supersede: bool = True
     """First note what no longer holds; that is left out then."""
     fold_from: NonNegativeInt = 0
-    """First make one memory of so many, or more, that say the same in nearly the same words; 0 is never."""
+    """First make one memory of so many, or more, that say the same in the same words; 0 is never."""
     compress: bool = True
     """The consolidator compresses what the section `compression` names when it is done."""
     evict: bool = False

@@ -20,11 +20,10 @@ from aios_db.federation.debts import Debts, published_key
 from aios_db.federation.delta import Delta
 from aios_db.federation.upkeep import keep_small
 from aios_db.schema import lora_cards
-from aios_db.schema.database import LOCK, table_path
+from aios_db.schema.database import table_path
 from aios_db.schema.errors import DataError, Error, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.store.durable import DurableTable
 from aios_db.store.failures import operational
-from aios_db.store.lock import WriteLock
 
 if TYPE_CHECKING:
     from aios_db.store.store import MemoryStore
@@ -75,7 +74,7 @@ class CardLibrary:
     def __init__(self, store: MemoryStore, *, keep_versions: int = KEEP_VERSIONS) -> None:
         self.store = store
         self._keep = keep_versions
-        self._lock = WriteLock(store.path / LOCK, store.config.storage.lock_timeout_s)
+        self._lock = store._lock  # a thread that holds it would wait for another in vain
         self._durable = DurableTable(table_path(store.path, lora_cards.TABLE))
 
     def names(self) -> list[str]:

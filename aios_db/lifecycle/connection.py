@@ -118,7 +118,7 @@ class Living:
         return self.store.evict_planned(dry_run=dry_run)
 
     def fold(self, *, dry_run: bool = False) -> list[Folding]:
-        """Make one memory of those that say the same in nearly the same words, in one commit.
+        """Make one memory of those that say the same in the same words, in one commit.
 
         The newest stays, counts them in ``occurrences`` and has all their ``times``; the others expire now,
         and come back by `undo`. `consolidate` does it first, where ``consolidation.fold_from`` say the same.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import compress
 
 import numpy as np
@@ -20,6 +21,7 @@ from aios_db.store.changes import Change
 from aios_db.store.commit import commit, merged
 from aios_db.store.embedding import embed_missing
 from aios_db.store.erasing import Erasing
+from aios_db.store.forgetting import Changed
 from aios_db.store.selection import Selection
 
 ARCHIVED, SHORT = "archived", "short"
@@ -46,16 +48,20 @@ class Quoting(Erasing):
             chosen = Selection(memory_ids=[*chosen.memory_ids, *quoting])
         super()._forget(chosen, draft, confirm=confirm)
 
-    def _delete(self, row_ids: NDArray[np.int64], draft: Draft, *, confirm: bool) -> None:
-        quoting = self._principles_of(self.index.memory_ids(row_ids).to_pylist(), but=row_ids)
-        super()._delete(np.union1d(row_ids, self.index.find_ids(list(quoting))), draft, confirm=confirm)
-
-    def _changed_by_deleting(
-        self, row_ids: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
-        quoting = self._principles_of(self.index.memory_ids(row_ids).to_pylist())  # they are deleted, too
+    def _delete(
+        self,
+        row_ids: NDArray[np.int64],
+        draft: Draft,
+        *,
+        confirm: bool,
+        besides: Callable[[], Changed] | None = None,
+    ) -> None:
+        quoting = self._principles_of(self.index.memory_ids(row_ids).to_pylist())
+        gone = np.union1d(row_ids, self.index.find_ids(list(quoting)))
         quoted = sorted({name for sources in quoting.values() for name in sources})
-        return self._short_again(self._quoted_by_none(quoted, but=row_ids), but=row_ids)
+        if quoted:
+            besides = partial(self._quoted_by_none_short_again, quoted, gone)
+        super()._delete(gone, draft, confirm=confirm, besides=besides)
 
     def _write_change(self, new: pa.Table | None, change: Change, draft: Draft) -> None:
         reworded = self._principles_of(self._named(change, "title", "text"), but=change.row_ids)
@@ -67,7 +73,7 @@ class Quoting(Erasing):
         gone = self.index.find_ids(list(reworded))
         changed = self._with_ends(change, ended)
         quoted = sorted({name for sources in reworded.values() for name in sources})
-        back = self._short_again(self._quoted_by_none(quoted, but=gone))
+        back = self._quoted_by_none_short_again(quoted, gone)
         rows, columns = merged(self.memories, back, changed)
         self._written(memories_=commit(self.memories, new, rows, columns, gone=gone))
         draft.updated, draft.deleted = (
@@ -125,14 +131,19 @@ class Quoting(Erasing):
             columns[column] = pa.array([min(each, default=None) for each in known], given.type)
         return merged(self.memories, (change.row_ids, dict(change.columns)), (rows, columns))
 
-    def _quoted_by_none(self, memory_ids: Sequence[str], but: NDArray[np.int64]) -> list[str]:
-        """Return the memories that no principle quotes, but such in the rows ``but``."""
-        quoting = self._principles_of(memory_ids, but=but)
-        return sorted(set(memory_ids) - {name for sources in quoting.values() for name in sources})
+    def _quoted_by_none_short_again(self, memory_ids: Sequence[str], gone: NDArray[np.int64]) -> Changed:
+        """Return what changes as those of some memories are short-term again that no other principle quotes.
 
-    def _short_again(
-        self, memory_ids: Sequence[str], but: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+        Parameters
+        ----------
+        gone
+            Rows of principles and memories that go; they neither quote nor come back.
+        """
+        quoting = self._principles_of(memory_ids, but=gone)
+        quoted = {name for sources in quoting.values() for name in sources}
+        return self._short_again([each for each in memory_ids if each not in quoted], but=gone)
+
+    def _short_again(self, memory_ids: Sequence[str], but: NDArray[np.int64]) -> Changed:
         """Return which of some memories are archived, and what changes as they come into the short tier.
 
         What was compressed is embedded again, as by any way out of that tier.
@@ -143,8 +154,7 @@ class Quoting(Erasing):
             Rows that stay as they are.
         """
         found = self.index.find_ids(list(memory_ids))
-        if but is not None:
-            found = found[~np.isin(found, but)]
+        found = found[~np.isin(found, but)]
         columns = ["memory_id", "tier", "title", "text", *_VECTOR, CODE_FIELD.name]
         stored = self.memories._take_rows(found[found >= 0].tolist(), columns=columns).combine_chunks()
         archived = pc.equal(stored["tier"], ARCHIVED).combine_chunks()

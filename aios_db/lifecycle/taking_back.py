@@ -127,7 +127,7 @@ class TakingBack(Quoting):
         kept = [each["memory_id"] for each in stored if not _is_as_made(each, entry.consolidation_id)]
         gone = [each["memory_id"] for each in stored if each["memory_id"] not in kept]
         principles = self.index.find_ids(gone) if gone else np.empty(0, np.int64)
-        rows, back = self._short_again(self._quoted_by_none(entry.sources, but=found))
+        rows, back = self._quoted_by_none_short_again(entry.sources, found[found >= 0])
         self._written(memories_=commit(self.memories, None, rows, back, gone=principles))
         draft.updated, draft.deleted = len(rows), len(principles)
         self._unlink_gone(gone, draft)

@@ -62,11 +62,7 @@ class Writer:
             text = principle_of(self._client.ask(prompt(cluster)), cluster)
             return Principle(cluster, text, self.model)
         except Unusable as error:
-            logger.warning(
-                "%s wrote no principle that can be used (%s); the memories are quoted instead",
-                self.model, error,
-                extra={"event": "llm_fallback", "model": self.model},
-            )  # fmt: skip
+            _tell_of_fallback(self.model, error, "principle", "the memories are quoted")
             return Principle(cluster, self._quoted(cluster), EXTRACTIVE, [str(error)])
 
     def _quoted(self, cluster: Cluster) -> str:
@@ -83,6 +79,13 @@ class Writer:
         """Return the vectors of what memories say; that of one with a title is that of the title, too."""
         found = vectors_of(self._store, sources)
         return [None if each.title else vector for each, vector in zip(sources, found, strict=True)]
+
+
+def _tell_of_fallback(model: str, error: Unusable, what: str, instead: str) -> None:
+    logger.warning(
+        "%s wrote no %s that can be used (%s); %s instead", model, what, error, instead,
+        extra={"event": "llm_fallback", "model": model},
+    )  # fmt: skip
 
 
 def quoted(source: Source, said: str) -> str:
@@ -113,11 +116,7 @@ def summariser_of(store: MemoryStore) -> Iterator[Callable[[str], str]]:
             try:
                 return summary_of(client.ask(summary_prompt(text)), text)
             except Unusable as error:
-                logger.warning(
-                    "%s wrote no summary that can be used (%s); the text's sentences are kept instead",
-                    client.model, error,
-                    extra={"event": "llm_fallback", "model": client.model},
-                )  # fmt: skip
+                _tell_of_fallback(client.model, error, "summary", "the text's sentences are kept")
         return store.summarize([text], store.config.compression.sentences)
 
     try:

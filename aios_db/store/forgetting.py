@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,10 @@ _CONFIRM = (
     "forget(…, confirm=True) in Python, forget(memory_id, confirm := true) or forget_all(…, confirm := true) "
     "in SQL, also in the place of a DELETE, --yes in the shell"
 )
+
+
+Changed = tuple[NDArray[np.int64], dict[str, pa.Array]]
+"""Rows, and the new values of some of their columns."""
 
 
 class Forgetting(Guarding):
@@ -54,7 +58,15 @@ class Forgetting(Guarding):
         self._refuse_beyond(row_ids, "delete")
         self._delete(row_ids, draft, confirm=confirm)
 
-    def _delete(self, row_ids: NDArray[np.int64], draft: Draft, *, confirm: bool) -> None:
+    def _delete(
+        self,
+        row_ids: NDArray[np.int64],
+        draft: Draft,
+        *,
+        confirm: bool,
+        besides: Callable[[], Changed] | None = None,
+    ) -> None:
+        """Delete rows; ``besides`` returns what changes in the same commit, once nothing refuses it."""
         if self.source is not None and len(row_ids):
             refuse_withdrawal(self.index, self.source, row_ids, self.memories if self.scope else None)
         draft.deleted = len(row_ids)
@@ -62,19 +74,13 @@ class Forgetting(Guarding):
         if not len(row_ids):
             return
         gone = self.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
-        changed, columns = self._changed_by_deleting(row_ids)
-        if len(changed):
+        if besides is None:
+            self._written(memories_=delete(self.memories, row_ids))
+        else:
+            changed, columns = besides()
             self._written(memories_=commit(self.memories, None, changed, columns, gone=row_ids))
             draft.updated += len(changed)
-        else:
-            self._written(memories_=delete(self.memories, row_ids))
         links, found = links_.delete_at(self.links, gone)
         self._written(links=links)
         draft.links = len(found)
         self._pending.relinked(found.unique().to_pylist())
-
-    def _changed_by_deleting(
-        self, row_ids: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
-        """Return the rows that change in the commit in which others are deleted, and what of them."""
-        return np.empty(0, np.int64), {}

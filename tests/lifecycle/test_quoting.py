@@ -273,3 +273,11 @@ def test_a_missing_name_among_sources_hides_no_change(open_database: Open) -> No
         rows, _ = con.store.index.made_of([second])
         assert con.store.index.memory_ids(rows).to_pylist() == [made]
         assert con.store.index.made_of([first])[0].tolist() == []
+
+
+def test_a_principle_that_is_forgotten_beside_a_source_frees_the_others(open_database: Open) -> None:
+    with open_database() as con:
+        ids = con.remember(BOAT)
+        con.consolidate()
+        con.forget([ids[0], principle(con)[0]])
+        assert tiers(con) == {"short": len(BOAT) - 1}

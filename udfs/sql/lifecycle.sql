@@ -165,11 +165,11 @@ CREATE MACRO supersessions() AS TABLE SELECT unnest(aios_supersessions(true), re
 CREATE MACRO supersede() AS TABLE
 SELECT unnest(aios_supersede(struct_extract({'written': true}, aios_writes('supersede')), aios_call('supersede')), recursive := true);
 
--- What `fold` would make one memory of: of memories that say the same in nearly the same words, the newest, those that say the
+-- What `fold` would make one memory of: of memories that say the same in the same words, the newest, those that say the
 -- same before it, and how often it was said.
 CREATE MACRO near_duplicates() AS TABLE SELECT unnest(aios_near_duplicates(true), recursive := true);
 
--- Makes one memory of those that say the same in nearly the same words, in one commit: the newest counts them (`occurrences`,
+-- Makes one memory of those that say the same in the same words, in one commit: the newest counts them (`occurrences`,
 -- `times`), the others expire; a row for each.
 CREATE MACRO fold() AS TABLE
 SELECT unnest(aios_fold(struct_extract({'written': true}, aios_writes('fold')), aios_call('fold')), recursive := true);

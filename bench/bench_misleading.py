@@ -3,8 +3,8 @@
     python bench/bench_misleading.py [--show]
 
 The answers and pairs in bench/data/misleading_*.json were written by somebody who had not seen the rules, to
-find what they miss: opposites, who does what, people with one first name, units, modal verbs, other languages.
-They are no sample of what models write or people say. Tune nothing on them.
+find what they miss: opposites, who does what, people with one first name, units, modal verbs, languages. They
+are no sample of what models write or people say. Tune nothing on them.
 """
 
 from __future__ import annotations

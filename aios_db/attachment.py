@@ -281,7 +281,7 @@ def attach(
             )
         if attachment is None:
             attachment = _installed(connection, held, _open(path, read_only, given_config(config, path)))
-            attachment.store.source = source
+            attachment.store.database.source = source
         try:
             attachment.install_objects(connection, attachment.newest, place)
         except duckdb.Error:

@@ -120,7 +120,7 @@ class Connection(Fetching, Finding, Living, Memories, Multimodal, Moving, Proven
         self.plan_epoch, self.texts = PlanEpoch(), Texts(self._root)
         self._attachment = Attachment(self.store)
         self._attachment.install_functions(self._root)
-        self.store.restrictions, self.store.source = self.restrictions, source
+        self.store.database.restrictions, self.store.database.source = self.restrictions, source
         self.restrictions.apply(self._root)
         forks.watch(self)
 

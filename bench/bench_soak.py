@@ -72,7 +72,7 @@ def connect(path: Path, *, read_only: bool = False) -> aios_db.Connection:
     engine = EngineConfig(models_dir=str(path.parent / "none"))
     config = Config(engine=engine, storage=StorageConfig(dimension=DIMENSION))
     connection = aios_db.connect(path, read_only=read_only, config=config)
-    connection.store._encoder = WordVectors()
+    connection.store.database.texts.given = WordVectors()
     return connection
 
 

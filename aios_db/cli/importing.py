@@ -73,7 +73,7 @@ def import_(session: Session, /, paths: tuple[str, ...], as_json: bool, **option
         raise click.UsageError("--source is blank; name where the files come from")
     scope = ("session_id", "agent_id", "user_id")
     with session.connect(create=True) as con, shown() as progress:
-        con.store.source = options["source"]
+        con.store.database.source = options["source"]
         defaults = {name: options[name] for name in scope if options[name] is not None}
         mapping, time_zone = _mapping(options["mapping"]), options["time_zone"]
         report = (

@@ -74,7 +74,7 @@ class CardLibrary:
     def __init__(self, store: MemoryStore, *, keep_versions: int = KEEP_VERSIONS) -> None:
         self.store = store
         self._keep = keep_versions
-        self._lock = store._lock  # a thread that holds it would wait for another in vain
+        self._lock = store.lock  # a thread that holds it would wait for another in vain
         self._durable = DurableTable(table_path(store.path, lora_cards.TABLE))
 
     def names(self) -> list[str]:

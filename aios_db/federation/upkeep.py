@@ -31,6 +31,6 @@ def keep_small(store: MemoryStore, dataset: lance.LanceDataset) -> None:
         return
     try:
         with operational(f"compacting {dataset.uri}"):
-            compact_if_due([dataset], store._lock, store.path, config, {})
+            compact_if_due([dataset], store.lock, store.path, config, {})
     except OperationalError as error:
         log.warning("%s grows: %s", dataset.uri, error)

@@ -22,7 +22,6 @@ from aios_db.schema.consolidations import Report
 from aios_db.search.index import SearchIndex
 from aios_db.store.change_log import Draft
 from aios_db.store.commit import commit
-from aios_db.store.embedding import embed_missing
 from aios_db.store.rows import check_lengths, complete, normalise
 from aios_db.store.turns import Turns, content_identities
 
@@ -57,7 +56,7 @@ class Consolidating(Renewal):
         self._refuse_of_source("consolidate")
         self.require(TABLE)
         rows = self._principle_rows(principles, entry.consolidation_id)
-        rows = embed_missing(rows, np.ones(len(rows), np.bool_), lambda: self.encoder)
+        rows = self._texts.complete(rows, np.ones(len(rows), np.bool_))
         with self._changing("consolidate", "consolidating memories of") as draft:
             self._settle()
             kept = self._still_as_planned(principles, rows)
@@ -114,7 +113,7 @@ class Consolidating(Renewal):
 
     def new_index(self) -> SearchIndex:
         """Return a search index of what is saved of the store's own, to be brought up to date."""
-        return self._new_index()
+        return self.database.new_index()
 
     # Inside
 
@@ -126,12 +125,10 @@ class Consolidating(Renewal):
         return rows.set_column(at, "content_hash", pa.array(contents, pa.string()))
 
     def _with_current_vectors(self, rows: pa.Table) -> pa.Table:
-        if self._encoder is not None:
-            self._following.follow(self.memories, self._encoder)
-            rows = self._following.without_stale(rows)
-        rows = embed_missing(rows, np.ones(len(rows), np.bool_), lambda: self.encoder)
+        rows = self._texts.in_use(rows)
+        rows = self._texts.complete(rows, np.ones(len(rows), np.bool_))
         if rows["text_weight_version"].null_count < len(rows):
-            self._following.record(self._encoder)
+            self._texts.record()
         return rows
 
     def _still_as_planned(self, principles: Sequence[Principle], rows: pa.Table) -> NDArray[np.bool_]:

@@ -19,7 +19,6 @@ from aios_db.store import links as links_
 from aios_db.store.change_log import Draft
 from aios_db.store.changes import Change
 from aios_db.store.commit import commit, merged
-from aios_db.store.embedding import embed_missing
 from aios_db.store.erasing import Erasing
 from aios_db.store.forgetting import Changed
 from aios_db.store.selection import Selection
@@ -162,7 +161,7 @@ class Quoting(Erasing):
         back = {"tier": pa.array([SHORT] * len(rows), pa.string())}
         compressed = stored[CODE_FIELD.name].is_valid().to_numpy().astype(bool)
         if compressed.any():
-            stored = embed_missing(stored, compressed, lambda: self.encoder)
+            stored = self._texts.complete(stored, compressed)
             back |= {name: stored[name].combine_chunks() for name in _VECTOR}
             self._pending.relinked(stored["memory_id"].filter(pa.array(compressed)).to_pylist())
         return rows, back

@@ -136,7 +136,7 @@ class Keeping(Adopting):
         self._written(links=commit(links, made) if len(made) else links)
         sources = pa.concat_tables([each.select(["source_id"]) for each in (gone.links, old, made)])
         memories = delete(self.memories, gone.row_ids)
-        self.renew_index(memories, self.links)
+        self._begun[-1].publish_anew(memories, self.links)
         self._pending.relinked(sources["source_id"].unique().to_pylist())
         key = ["source_id", "target_id", "kind", "weight"]
         before, after = (

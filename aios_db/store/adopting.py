@@ -19,7 +19,6 @@ from aios_db.schema.memories import DERIVED
 from aios_db.search.source import Appended
 from aios_db.store.adoptable import adoptable, check_links
 from aios_db.store.commit import commit
-from aios_db.store.embedding import embed_missing
 from aios_db.store.known import Stored
 from aios_db.store.link_writes import LinkWrites
 from aios_db.store.links import between
@@ -79,21 +78,19 @@ class Adopting(LinkWrites):
         missing = self.missing_origins() if missing is None else missing
         ids, fresh = self._known(rows, missing)
         rows = self.joint.memories.own(self._without_foreign_vectors(rows))
-        rows = embed_missing(rows, fresh, lambda: self.encoder)
+        rows = self._texts.complete(rows, fresh)
         rows = self.joint.complete(rows, fresh)
         with self._changing("import", "writing memories to") as draft:
             ids, fresh = self._known(rows, missing)
-            if self._encoder is not None:
-                self._following.follow(self.memories, self._encoder)
-                rows = self._following.without_stale(rows)
-            rows = embed_missing(rows, fresh, lambda: self.encoder)
+            rows = self._texts.in_use(rows)
+            rows = self._texts.complete(rows, fresh)
             rows = self.joint.complete(rows, fresh)
             moved = {
                 old: now for old, now in zip(rows["memory_id"].to_pylist(), ids, strict=True) if old != now
             }
             new = renamed(rows, {"memory_id": ids}, moved).filter(pa.array(fresh))
-            if self._encoder is not None and new["text_weight_version"].null_count < len(new):
-                self._following.record(self._encoder)
+            if new["text_weight_version"].null_count < len(new):
+                self._texts.record()
             schema = self.memories.schema
             columns = [
                 pa.nulls(len(new), each.type) if each.name in DERIVED else new[each.name] for each in schema
@@ -190,7 +187,7 @@ class Adopting(LinkWrites):
         made_by = rows["text_weight_version"]
         if column.type != wanted:
             foreign = pa.chunked_array([pa.repeat(True, len(rows))])
-        elif self._encoder is None or made_by.null_count == len(rows):
+        elif self._texts.given is None or made_by.null_count == len(rows):
             return rows
         else:
             try:

@@ -13,21 +13,18 @@ from aios_db.schema.errors import OperationalError
 from aios_db.schema.metrics import SEARCH
 from aios_db.search.levels import FULLY
 from aios_db.store.apart import apart
+from aios_db.store.facade import Facade
 from aios_db.store.failures import operational
-from aios_db.store.maintenance import Maintenance
 from aios_db.store.pending import write_column, write_pairs
 from aios_db.store.recalls import Pair
-from aios_db.store.recording import Recording
 
 logger = logging.getLogger("aios_db.store")
 
 _MOST_PAIRS = 4_096  # wait to become links
 
 
-class Deferring(Recording):
+class Deferring(Facade):
     """Recalls, and the derived column of links."""
-
-    _maintenance: Maintenance
 
     def touch(self, memory_ids: Sequence[str]) -> None:
         """Note that these memories, best first, were recalled together.

@@ -64,7 +64,7 @@ class Erasing(Finishing):
         self._forget(chosen, draft, confirm=True)
         self.queries.forget()  # a question may hold what is erased
         memories_, links = erasure.rewrite(self.memories), erasure.rewrite(self.links)
-        self.renew_index(memories_, links)
+        self._begun[-1].publish_anew(memories_, links)
         self.index.save()
         for made in self.path.glob("reembed_*.lance"):  # vectors in the making; they are made again
             shutil.rmtree(made, ignore_errors=True)

@@ -41,7 +41,7 @@ class Finishing(Undoing):
         if self.read_only:
             return
         owes = (self.path / OWED).exists()
-        if not owes and (self.change_log.unfinished(self._versions()) is None or not self._lock.is_free()):
+        if not owes and (self.change_log.unfinished(self._versions()) is None or not self.lock.is_free()):
             return
         try:
             with self._writing("finishing a change of"):
@@ -55,8 +55,6 @@ class Finishing(Undoing):
 
     def _finish_change(self) -> None:
         """Make the links of a change that was broken off; under the write lock, at the newest."""
-        if self._unforced is not None:  # it is this store's, and going on
-            return
         begun = self.change_log.unfinished(self._versions())
         if begun is None or begun.call in LINKED_OTHERWISE or begun.level[0] == self.memories.version:
             return
@@ -102,11 +100,11 @@ class Finishing(Undoing):
             self._pending.relinked(made["source_id"].unique().to_pylist())
 
     def _finish_without_scope(self) -> None:
-        found = open_directory(self.path, read_only=False, dimension=self.dimension, lock=self._lock)
-        whole = type(self)(self.path, found, self._lock, self.config, None, read_only=False)  # finishes it
+        found = open_directory(self.path, read_only=False, dimension=self.dimension, lock=self.lock)
+        whole = type(self)(self.path, found, self.lock, self.config, None, read_only=False)  # finishes it
         whole.flush()
         whole.abandon()
-        self._advance()
+        self.database.advance()
 
     def _relink_changed(self, done: Difference, begun: Draft) -> None:
         names = [each for each in done.new.column_names if each in self.memories.schema.names]

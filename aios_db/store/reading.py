@@ -1,4 +1,4 @@
-"""The part of `MemoryStore` that reads rows by their ids or names, and counts."""
+"""Memories by their ids or names, whole, and counted."""
 
 from __future__ import annotations
 
@@ -18,46 +18,59 @@ from aios_db.store.opened import OpenDatabase
 from aios_db.store.stats import StoreStats, measure
 
 
-class Reading(OpenDatabase):
-    """Memories by id, whole."""
+class Reading:
+    """What is read of an open database besides searches.
+
+    Parameters
+    ----------
+    database
+        What is read.
+    """
+
+    def __init__(self, database: OpenDatabase) -> None:
+        self._database = database
 
     def rows(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.bool_], pa.Table]:
         """Return which memories are there now, and all columns of those, in their order."""
-        self.refresh()
-        return self._whole(self.index.find_ids(list(memory_ids)))
+        now = self._database.refresh()
+        return self._whole(now.index.find_ids(list(memory_ids)))
 
     def named(self, keys: Sequence[str]) -> tuple[NDArray[np.bool_], pa.Table]:
         """Return the same of memories by their `schema.identity.external_key`."""
-        self.refresh()
-        return self._whole(Stored(self.memories, self.index).exactly(keys, [""] * len(keys)))
+        now = self._database.refresh()
+        return self._whole(Stored(now.memories, now.index).exactly(keys, [""] * len(keys)))
 
     def existing(self, memory_ids: Sequence[str]) -> list[bool]:
         """Tell of each memory_id whether the newest version has such a memory."""
-        self.refresh()
-        found: list[bool] = (self.index.find_ids(list(memory_ids)) >= 0).tolist()
+        now = self._database.refresh()
+        found: list[bool] = (now.index.find_ids(list(memory_ids)) >= 0).tolist()
         return found
 
     def stats(self) -> StoreStats:
         """Count what the current snapshot holds."""
-        self._check_open()
-        with operational(f"reading {self.path}"):
-            measured = measure(self.path, self.memories, self.links)
-        if not self.scope:
+        database = self._database
+        database.check_open()
+        now = database.snapshot
+        with operational(f"reading {database.path}"):
+            measured = measure(database.path, now.memories, now.links)
+        if not database.scope:
             return measured
-        return replace(measured, memories=len(self.index), links=self.index.link_count)
+        return replace(measured, memories=len(now.index), links=now.index.link_count)
 
     def wall(self, table: str) -> MemoriesWall | LinksWall | ScopeWall | None:
         """Return what a view of a table leaves out; None where it shows all."""
-        if not self.scope:
+        database = self._database
+        if not database.scope:
             return None
         if table == memories.TABLE:
-            return MemoriesWall(self.scope, lambda: self.index)
+            return MemoriesWall(database.scope, lambda: database.snapshot.index)
         if table == association_links.TABLE:
-            return LinksWall(lambda: self.index)
-        return ScopeWall(self.scope) if table == consolidation_log.TABLE else None
+            return LinksWall(lambda: database.snapshot.index)
+        return ScopeWall(database.scope) if table == consolidation_log.TABLE else None
 
     def _whole(self, rows: RowIds) -> tuple[NDArray[np.bool_], pa.Table]:
         """Return which row ids are not -1, and all columns of those, as a reader sees them."""
-        stored = self.memories._take_rows(rows[rows >= 0].tolist()).combine_chunks()
-        counted = [self.recalls.with_counts(batch) for batch in stored.to_batches()]
+        database = self._database
+        stored = database.snapshot.memories._take_rows(rows[rows >= 0].tolist()).combine_chunks()
+        counted = [database.recalls.with_counts(batch) for batch in stored.to_batches()]
         return rows >= 0, pa.Table.from_batches(counted, stored.schema)

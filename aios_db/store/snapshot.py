@@ -1,16 +1,56 @@
-"""The newest version of a table, found without listing its versions."""
+"""A snapshot of the database, and the newest version of a table, found without listing its versions."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import lance
 
+from aios_db.search.index import SearchIndex
 from aios_db.store.durable import manifest, versions
 
 # A reader further behind than this lists the versions once.
 _STEPS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Memories and links, each at one version, and the search index over them.
+
+    A snapshot stays what it is; who moves to other versions makes the next one. Its index goes along with the
+    database: rows that it names are looked up in the memories of a snapshot that is taken afterwards, or
+    under the write lock.
+    """
+
+    memories: lance.LanceDataset
+    links: lance.LanceDataset
+    index: SearchIndex
+
+    @property
+    def tables(self) -> tuple[lance.LanceDataset, lance.LanceDataset]:
+        """Both tables."""
+        return self.memories, self.links
+
+    @property
+    def versions(self) -> tuple[int, int]:
+        """The versions of memories and links."""
+        return self.memories.version, self.links.version
+
+    def moved(
+        self,
+        memories: lance.LanceDataset | None = None,
+        links: lance.LanceDataset | None = None,
+        index: SearchIndex | None = None,
+    ) -> Snapshot:
+        """Return the snapshot with what is given in the place of its own; itself where that is the same."""
+        # Compared with None, since a dataset without rows is false.
+        memories = self.memories if memories is None else memories
+        links = self.links if links is None else links
+        index = self.index if index is None else index
+        same = memories is self.memories and links is self.links and index is self.index
+        return self if same else Snapshot(memories, links, index)
 
 
 def _has(directory: str, version: int) -> bool:

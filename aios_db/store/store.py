@@ -7,20 +7,17 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-import lance
 import pyarrow as pa
 
 from aios_db import logs
 from aios_db.engine.weights.pressure import give_back_freed, limit_arenas
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, ProgrammingError
-from aios_db.search.index import SearchIndex
 from aios_db.security.scope import EVERYTHING, Scope
 from aios_db.store import directory as layout
 from aios_db.store import forks
 from aios_db.store.embedding import Encoder
 from aios_db.store.lock import WriteLock
-from aios_db.store.maintenance import Maintenance
 from aios_db.store.upkeep import Upkeep
 
 logger = logging.getLogger("aios_db.store")
@@ -43,7 +40,6 @@ class MemoryStore(Upkeep):
         *, read_only: bool, scope: Scope = EVERYTHING,
     ) -> None:  # fmt: skip
         super().__init__(path, found, lock, config, encoder, read_only=read_only, scope=scope)
-        self._maintenance = Maintenance(self, config.storage.maintenance_delay_s)
         self._finish_broken_off()
         forks.watch(self)
 
@@ -110,7 +106,7 @@ class MemoryStore(Upkeep):
 
     def close(self) -> None:
         """Write what is pending and release everything; a second call does nothing."""
-        if self._closed:
+        if self.database.closed:
             return
         self._maintenance.stop()
         try:
@@ -121,11 +117,7 @@ class MemoryStore(Upkeep):
                 self.maintain()
         except Error as error:
             logger.warning("closed without writing recall counts: %s", error)
-        self._closed = True
-        # What an idle program keeps of a closed store: no caches, no index.
-        self._session = lance.Session()  # type: ignore[attr-defined]
-        self.index = SearchIndex.open(None, self.dimension)
-        self._records.clear()
+        self.database.let_go()
         pa.default_memory_pool().release_unused()
         give_back_freed()
         self._logging()

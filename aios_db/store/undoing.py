@@ -20,7 +20,6 @@ from aios_db.store.change_log import Draft
 from aios_db.store.commit import exchange
 from aios_db.store.confirming import check_confirmed
 from aios_db.store.differences import Difference, difference, row_ids, rows_at
-from aios_db.store.embedding import embed_missing
 from aios_db.store.kept import kept
 from aios_db.store.owed import OwedLinks, forget_owed, owed_links
 from aios_db.store.reversal import Reversal, conflicts, evidence, reversal
@@ -213,7 +212,7 @@ class Undoing(Keeping):
         self._written(
             memories_=exchange(self.memories, found.memories.gone, back, row_ids(rows), owed.transaction)
         )
-        self._following.outdated()
+        self._texts.outdated()
         self._write_owed(owed)
         return self._versions() != before
 
@@ -246,12 +245,11 @@ class Undoing(Keeping):
 
     def _with_vectors_in_use(self, rows: pa.Table) -> pa.Table:
         """Return rows with their vectors; those of weights that are no longer in use are made anew."""
-        if self._encoder is None or not len(rows):
+        if self._texts.given is None or not len(rows):
             return rows
-        self._following.follow(self.memories, self._encoder)
-        current = self._following.without_stale(rows)
+        current = self._texts.in_use(rows)
         stale = current[_VECTOR].is_null().to_numpy() & rows[_VECTOR].is_valid().to_numpy()
-        return embed_missing(current, stale, lambda: self.encoder)
+        return self._texts.complete(current, stale)
 
 
 def _how(call: str) -> str:

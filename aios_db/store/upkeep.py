@@ -34,7 +34,7 @@ class Upkeep(Compressing):
         with operational(f"compacting {self.path}"):
             self.refresh()
             tables = self.memories, self.links
-            compacted = compact_if_due(tables, self._lock, self.path, self.config.storage, self._cleaned)
+            compacted = compact_if_due(tables, self.lock, self.path, self.config.storage, self._cleaned)
             self.refresh()
             if compacted:
                 self._pack()
@@ -59,7 +59,7 @@ class Upkeep(Compressing):
         """
         self._check_writable()
         complete_vectors(self)
-        self._optimize(lambda written: index_new_rows(written, self._lock, 0))
+        self._optimize(lambda written: index_new_rows(written, self.lock, 0))
 
     def _optimize(self, look_up: Callable[[lance.LanceDataset], lance.LanceDataset]) -> None:
         self._check_writable()
@@ -67,7 +67,7 @@ class Upkeep(Compressing):
         with self._compacting(), operational(f"compacting {self.path}"):
             self.refresh()
             for dataset in (self.memories, self.links):
-                written = compact(dataset, self._lock, everything=True)
+                written = compact(dataset, self.lock, everything=True)
                 clean_up(look_up(written), self.config.storage)
             self.refresh()
             self.index.save()
@@ -81,7 +81,7 @@ class Upkeep(Compressing):
         self.scope.refuse("compress")
         self._write_pending()
         packed = self._pack()
-        self._optimize(lambda written: shed_lookups(written, self._lock))
+        self._optimize(lambda written: shed_lookups(written, self.lock))
         return packed
 
     def _pack(self) -> Packed:
@@ -98,7 +98,7 @@ class Upkeep(Compressing):
         self._write_pending()
         with self._changing("repair", "repairing") as draft:
             memories_, links, report = repair(self.memories, self.links)
-            self.renew_index(memories_, links)
+            self._begun[-1].publish_anew(memories_, links)
             links, made = link_missing(self.memories, self.links, self.index, self.config.links)
             self._written(links=links)
             self._pending.relinked(made["source_id"].unique().to_pylist())
@@ -131,7 +131,7 @@ class Upkeep(Compressing):
                 written = handle(self.memories)
                 written.merge_insert(memories.KEY).when_matched_update_all().execute(vectors)
                 self._written(memories_=written)
-                self._following.outdated()
+                self._texts.outdated()
             then()
         return len(vectors)
 

@@ -21,7 +21,6 @@ from aios_db.search.source import Appended
 from aios_db.store.change_log import Draft
 from aios_db.store.changes import NO_CHANGE, Change
 from aios_db.store.commit import commit
-from aios_db.store.embedding import embed_missing
 from aios_db.store.ends import ends
 from aios_db.store.groups import grouped
 from aios_db.store.guarding import is_named
@@ -123,20 +122,18 @@ class Writes(Renewing):
         self.refresh()
         look = self._look(distinct, entry, fold=fold)
         self.joint.note_files(distinct, reach)
-        distinct = embed_missing(distinct, look.wanting, lambda: self.encoder)
+        distinct = self._texts.complete(distinct, look.wanting)
         distinct = self.joint.complete(distinct, look.joining)
         with self._changing("remember", "writing memories to") as draft:
             if look.version != self.memories.version:
                 # Another process may have forgotten, since the look before encoding, what was known then, or
                 # have exchanged the vectors for those of another weight version.
                 look = self._look(distinct, entry, fold=fold)
-            if self._encoder is not None:
-                self._following.follow(self.memories, self._encoder)
-                distinct = self._following.without_stale(distinct)
-            distinct = embed_missing(distinct, look.wanting, lambda: self.encoder)
+            distinct = self._texts.in_use(distinct)
+            distinct = self._texts.complete(distinct, look.wanting)
             distinct = self.joint.complete(distinct, look.joining)
             if distinct["text_weight_version"].null_count < len(distinct):
-                self._following.record(self._encoder)
+                self._texts.record()
             if append:
                 hashes = settled(distinct["content_hash"].to_pylist(), self._is_known)
                 distinct = with_columns(distinct, content_hash=pa.array(hashes, pa.string()))
@@ -177,20 +174,17 @@ class Writes(Renewing):
         if not update.memory_ids:
             return 0
         self.refresh()
-        changed = embed_missing(*update.apply(self.memories, self.index), lambda: self.encoder)
+        changed = self._texts.complete(*update.apply(self.memories, self.index))
         self.joint.note_files(update.with_new_files(changed))
         changed = self.joint.complete(changed, update.seen)
         with self._changing("update", "changing memories of") as draft:
-            if self._encoder is not None:
-                self._following.follow(self.memories, self._encoder)
+            self._texts.follow()
             again, wanting = update.apply(self.memories, self.index, made=changed)
             self._refuse_beyond(update.row_ids, "change")
-            if self._encoder is not None:
-                again = self._following.without_stale(again)
-            changed = embed_missing(again, wanting, lambda: self.encoder)
+            changed = self._texts.complete(self._texts.in_use(again), wanting)
             changed = self.joint.complete(changed, update.seen)
             if wanting.any():
-                self._following.record(self._encoder)
+                self._texts.record()
             self.scope.refuse_moves(update.stored, changed)
             change = update.change(changed)
             draft.updated = len(change.row_ids)

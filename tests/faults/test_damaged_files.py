@@ -44,7 +44,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def live(con: aios_db.Connection) -> None:
     """Leave files of what a database does beside remembering."""
-    con.store._encoder = StandIn(con.store.config)
+    con.store.database.texts.given = StandIn(con.store.config)
     told = {"text_embedding": [1.0] * DIMENSION, "session_id": "mast"}
     con.remember([{"text": f"The mast {each}.", **told} for each in "abcd"])
     assert "committed" in {each.state for each in con.consolidate()}

@@ -97,7 +97,7 @@ def con(tmp_path: Path) -> Iterator[aios_db.Connection]:
     storage = StorageConfig(dimension=DIMENSION, maintenance_delay_s=3600, lock_timeout_s=5)
     engine = EngineConfig(models_dir=str(tmp_path / "none"))
     with aios_db.connect(tmp_path / "agent.aios", config=Config(storage=storage, engine=engine)) as con:
-        con.store._encoder = Words()
+        con.store.database.texts.given = Words()
         con.remember([row(f"tea {number}") for number in range(20)])
         yield con
 

@@ -233,7 +233,7 @@ def test_what_cannot_be_embedded_again_is_not_half_forgotten(
         def gone(*_: object) -> None:
             raise aios_db.ModelNotFoundError("the model is gone")
 
-        monkeypatch.setattr("aios_db.lifecycle.quoting.embed_missing", gone)
+        monkeypatch.setattr("aios_db.store.embedding.embed_missing", gone)
         with pytest.raises(aios_db.ModelNotFoundError):
             con.forget(ids[0])
         assert con.execute("SELECT memory_id, tier FROM memories ORDER BY ALL").fetchall() == before

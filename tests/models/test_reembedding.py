@@ -280,7 +280,7 @@ def test_two_versions_of_minilm_and_two_processes_views(models: dict[str, Path],
 def test_vectors_made_for_a_version_that_was_replaced_meanwhile_are_made_again(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aios_db.store import writes as store_module
+    from aios_db.store import embedding as store_module
 
     first = real_store(tmp_path / "agent.aios", models["fp32"])
     first.remember(pa.table({"text": SENTENCES}))

@@ -69,7 +69,7 @@ class Slow:
 @pytest.mark.sql
 def test_a_search_begins_with_its_statement(con):
     con.remember(["Tea is at five.", "The key is under the pot."])
-    con.store._encoder = Slow(con.store._encoder)
+    con.store.database.texts.given = Slow(con.store.database.texts.given)
     began = time.perf_counter()
     con.recall("where is the key?", k=2)
     took_ms = (time.perf_counter() - began) * 1e3

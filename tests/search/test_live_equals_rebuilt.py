@@ -54,7 +54,7 @@ def connect(path: Path) -> aios_db.Connection:
         storage=StorageConfig(dimension=DIMENSION, maintenance_delay_s=3600, compact_after_fragments=8),
     )
     connection = aios_db.connect(path, config=config)
-    connection.store._encoder = Words()
+    connection.store.database.texts.given = Words()
     return connection
 
 
@@ -68,7 +68,8 @@ def rebuilt(connection: aios_db.Connection) -> SearchIndex:
 def answers(connection: aios_db.Connection, index: SearchIndex) -> dict[str, list[tuple[Any, ...]]]:
     """What the connection's SQL gives over an index, and the statistics behind it."""
     store = connection.store
-    live, store.index = store.index, index
+    live = store.database.snapshot
+    store.database.snapshot = live.moved(index=index)
     counted, store.touch = store.touch, lambda memory_ids: None
     try:
         found: dict[str, list[tuple[Any, ...]]] = {"size": [(len(index),)]}
@@ -96,7 +97,7 @@ def answers(connection: aios_db.Connection, index: SearchIndex) -> dict[str, lis
         found["labels"] = [(text, *index.labelled(_label(text), 100)) for text in ("berlin", "42")]
         return found
     finally:
-        store.index = live
+        store.database.snapshot = live
         del store.touch
         assert counted == store.touch
 

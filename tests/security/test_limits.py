@@ -169,14 +169,14 @@ def test_a_write_that_has_begun_ends_and_returns_its_rows(
 ) -> None:
     with aios_db.connect(place.database, config=Config(), timeout_s=1.5) as con:
         con.store.encoder.encode(["loads the model"])
-        advance = con.store._advance
+        advance = con.store.database.advance
 
-        def slow() -> None:
+        def slow() -> object:
             if current()._writing:
                 time.sleep(2)
-            advance()
+            return advance()
 
-        monkeypatch.setattr(con.store, "_advance", slow)
+        monkeypatch.setattr(con.store.database, "advance", slow)
         assert len(con.execute(statement).fetchall()) == 1
         monkeypatch.undo()
         assert con.execute("SELECT count(*) FROM memories").fetchall() == [(3,)]
@@ -187,7 +187,7 @@ def test_a_thread_of_the_program_is_waited_for_no_longer_than_the_timeout(place:
         held, go_on = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with con.store._lock.hold():
+            with con.store.lock.hold():
                 held.set()
                 assert go_on.wait(60)
 

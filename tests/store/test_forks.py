@@ -142,7 +142,7 @@ def test_children_forked_before_anything_is_opened_work(tmp_path: Path) -> None:
     assert out == "[0, 0, 0, 0]\n4\n"
 
 
-@pytest.mark.parametrize("holder", ["store._lock.hold()", "store.recalls._log.writing()"])
+@pytest.mark.parametrize("holder", ["store.lock.hold()", "store.recalls._log.writing()"])
 def test_a_child_neither_releases_nor_keeps_a_lock_of_its_parent(tmp_path: Path, holder: str) -> None:
     out = run(
         f"""

@@ -95,7 +95,7 @@ def test_all_threads_take_locks_in_one_order(tmp_path, monkeypatch):
             aios_db.connect(tmp_path / "a.aios", config=replace(config), read_only=True),
         ]
         for con in cons:
-            con.store._encoder = HashEncoder()
+            con.store.database.texts.given = HashEncoder()
         together(
             [
                 *(partial(work, con, seed, 30) for seed, con in enumerate([cons[0], cons[0], cons[1]])),

@@ -239,7 +239,7 @@ def test_vectors_of_other_weights_are_made_anew(open_store: Callable[..., Memory
         pa.concat_tables([memory_rows(["mine"]), pa.table({"text": ["yours"]})], promote_options="default")
     )
     store.forget([given, made])
-    encoder.version = store._following.version = "other@1"
+    encoder.version = store.database.texts._following.version = "other@1"
     encoder.texts.clear()
     store.undo(2)
     rows = {row["memory_id"]: row for row in store.memories.to_table().to_pylist()}

@@ -1,0 +1,195 @@
+"""What is written under the write lock: from snapshot to snapshot, and what the log of changes has of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import lance
+
+from aios_db.schema import association_links, memories
+from aios_db.schema.changes import LINKED_OTHERWISE, ChangeRecord
+from aios_db.schema.database import table_path
+from aios_db.search.source import NOTHING, Appended
+from aios_db.store.change_log import Draft
+from aios_db.store.durable import DurableTable
+from aios_db.store.failures import operational
+from aios_db.store.opened import OpenDatabase
+from aios_db.store.snapshot import Snapshot, newest
+
+
+class Transaction:
+    """What a thread writes while it holds the write lock; each step takes the snapshot and makes the next.
+
+    Parameters
+    ----------
+    database
+        What is written.
+    force
+        Called with the name of a table and a version of it that is to be brought to the disk.
+    """
+
+    def __init__(self, database: OpenDatabase, force: Callable[[str, lance.LanceDataset], None]) -> None:
+        self._database = database
+        self._force = force if database.config.storage.durability == "full" else _leave_to_the_system
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the steps before have made; the newest version of all."""
+        return self._database.snapshot
+
+    def publish(
+        self,
+        *,
+        memories: lance.LanceDataset | None = None,
+        links: lance.LanceDataset | None = None,
+        appended: Appended = NOTHING,
+    ) -> Snapshot:
+        """Move to versions that were written, once they are on the disk if that is promised."""
+        self._promise(memories, links)
+        return self._database.publish(memories, links, appended)
+
+    def publish_anew(self, memories: lance.LanceDataset, links: lance.LanceDataset) -> Snapshot:
+        """As `publish`, with an index that is made anew."""
+        self._promise(memories, links)
+        return self._database.publish_anew(memories, links)
+
+    def _promise(self, memories_: lance.LanceDataset | None, links: lance.LanceDataset | None) -> None:
+        for table, written in ((memories.TABLE, memories_), (association_links.TABLE, links)):
+            if written is not None:
+                self._force(table, written)
+
+
+class LoggedTransaction(Transaction):
+    """A change: a transaction that the log of changes has, and that is on the disk as a whole at its end."""
+
+    def __init__(
+        self, database: OpenDatabase, force: Callable[[str, lance.LanceDataset], None], draft: Draft
+    ) -> None:
+        super().__init__(database, force)
+        self.draft = draft
+        """Counts what is done."""
+
+
+class _OneChange(threading.local):
+    """What the calls of a thread are, where they are one change: its name, and what it has done by now."""
+
+    call: str | None = None
+    draft: Draft | None = None
+
+
+class Transactions:
+    """The one way to write memories and links.
+
+    Parameters
+    ----------
+    database
+        What is written.
+    finish
+        Called first in each transaction: brings to its end what another process began.
+    """
+
+    def __init__(self, database: OpenDatabase, finish: Callable[[Transaction], None]) -> None:
+        self._database, self._finish = database, finish
+        self._one = _OneChange()
+        self._unforced: dict[str, lance.LanceDataset] | None = None
+        self._durable: Mapping[str, DurableTable] = {
+            table: DurableTable(table_path(database.path, table))
+            for table in (memories.TABLE, association_links.TABLE)
+        }
+
+    def changes(self) -> list[ChangeRecord]:
+        """Return the changes in the log, in their order; with a scope, those of connections of that scope."""
+        scope = self._database.scope.values.items()
+        return [
+            each
+            for each in self._database.change_log.records()
+            if all(getattr(each, name) == value for name, value in scope)
+        ]
+
+    def broken_off(self) -> bool:
+        """Tell whether a change of any process may not have come to its end; see `ChangeLog.broken_off`."""
+        return self._database.change_log.broken_off(self._database.snapshot.versions)
+
+    @contextmanager
+    def as_one_change(self, call: str) -> Iterator[None]:
+        """Log what this thread changes in the block as one change, which is undone as a whole.
+
+        Where others change something in between, it is one change up to there, and another one from there on.
+        """
+        self._one.call, self._one.draft = call, None
+        try:
+            yield
+        finally:
+            self._one.call = self._one.draft = None
+
+    @contextmanager
+    def writing(self, doing: str) -> Iterator[Transaction]:
+        """Hold the write lock, at the newest version; what is written is no change in the log."""
+        database = self._database
+        with database.lock.hold(), operational(f"{doing} {database.path}"):
+            database.advance()
+            transaction = Transaction(database, self._force_table)
+            if self._unforced is None:  # else a change of this store's is going on
+                self._finish(transaction)
+            yield transaction
+
+    @contextmanager
+    def changing(
+        self, call: str, doing: str, *, undoes: int | None = None, at_end: Callable[[], None] = lambda: None
+    ) -> Iterator[LoggedTransaction]:
+        """Hold the write lock, at the newest version, and log what is changed in the block.
+
+        ``at_end`` is called when the change is whole, and on the disk if that is promised.
+        """
+        database = self._database
+        with self.writing(doing):
+            about = {"statement": database.origins.statement(), **database.scope.values, "undoes": undoes}
+            one, log = self._one, database.change_log
+            draft = log.begin(one.call or call, database.snapshot.versions, about, one.draft)
+            self._unforced = {}
+            try:
+                try:
+                    yield LoggedTransaction(database, self._force_table, draft)
+                finally:
+                    unforced, self._unforced = self._unforced, None
+            except BaseException:
+                # What is committed may not be the snapshot yet.
+                memories_, links = database.snapshot.tables
+                written = newest(memories_).version, newest(links).version
+                if written[0] == draft.level[0] or draft.call in LINKED_OTHERWISE:
+                    log.end(draft, written, complete=False)
+                # Else the next one that writes brings it to its end, see `finishing`.
+                if written != draft.level:
+                    one.draft = None
+                raise
+            written = database.snapshot.versions
+            log.end(draft, written, complete=True)
+            if one.call and written != draft.level:
+                one.draft = draft
+            self._force_all(unforced or {})
+            at_end()
+
+    def _force_table(self, table: str, written: lance.LanceDataset) -> None:
+        """Bring a version to the disk; within a change, at its end."""
+        if self._unforced is None:
+            self._durable[table].force(written)
+        else:
+            self._unforced[table] = written
+
+    def _force_all(self, unforced: Mapping[str, lance.LanceDataset]) -> None:
+        """Bring versions to the disk, the memories first, and at the same time the log of changes."""
+        if not unforced:
+            return
+        with ThreadPoolExecutor(1, "aios_db-log") as beside:
+            forcing = beside.submit(self._database.change_log.force)
+            for table in self._durable:
+                if table in unforced:
+                    self._durable[table].force(unforced[table])
+            forcing.result()
+
+
+def _leave_to_the_system(table: str, written: lance.LanceDataset) -> None:
+    """Promise nothing of a version."""

@@ -4,7 +4,7 @@
 
 The answers and pairs in bench/data/misleading_*.json were written by somebody who had not seen the rules, to
 find what they miss: opposites, who does what, people with one first name, units, modal verbs, languages. They
-are no sample of what models write or people say. Tune nothing on them.
+are no sample of what models write or people say. Tune nothing on them: for that there is development_*.json.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def is_refused(answer: str, sources: list[Evidence]) -> bool:
     return False
 
 
-def answers(*, show: bool) -> None:
+def answers(name: str, *, show: bool) -> None:
     texts, refused = {"wrong": 0, "right": 0}, {"wrong": 0, "right": 0}
-    for each in json.loads((DATA / "misleading_answers.json").read_text("utf-8")):
+    for each in json.loads((DATA / f"{name}_answers.json").read_text("utf-8")):
         sources = [
             Evidence(source["text"], source["speaker"], date.fromisoformat(source["said"]))
             for source in each["sources"]
@@ -49,8 +49,8 @@ def answers(*, show: bool) -> None:
         print(f"{kind} answers: {refused[kind]} of {count} refused ({refused[kind] / count:.3f})")
 
 
-def changes(*, show: bool) -> None:
-    pairs = json.loads((DATA / "misleading_changes.json").read_text("utf-8"))
+def changes(name: str, *, show: bool) -> None:
+    pairs = json.loads((DATA / f"{name}_changes.json").read_text("utf-8"))
     rows = [
         {"text": pair[when], "speaker": "Ada", "user_id": str(number), "session_id": when, "occurred_at": day}
         for number, pair in enumerate(pairs)
@@ -76,10 +76,12 @@ def changes(*, show: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--show", action="store_true", help="print what was judged wrongly")
+    parser.add_argument("--show", action="store_true", help="print what was judged wrongly of development")
     given = parser.parse_args()
-    answers(show=given.show)
-    changes(show=given.show)
+    for name in ("development", "misleading"):
+        print(name)
+        answers(name, show=given.show and name == "development")
+        changes(name, show=given.show and name == "development")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SOURCES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "passing", "refused"), [("fit", 0.98, 0.92), ("report", 0.97, 0.89)])
+@pytest.mark.parametrize(("name", "passing", "refused"), [("fit", 0.4, 0.97), ("report", 0.3, 0.97)])
 def test_paraphrases_pass_and_scrambled_ones_do_not(name: str, passing: float, refused: float) -> None:
     pairs = json.loads((HERE / f"paraphrases_{name}.json").read_text("utf-8"))
     counts: Counter[tuple[bool, bool]] = Counter()
@@ -43,17 +43,29 @@ def test_paraphrases_pass_and_scrambled_ones_do_not(name: str, passing: float, r
     assert counts[False, False] / false >= refused
 
 
+def test_of_answers_that_were_made_to_mislead_nearly_all_are_refused() -> None:
+    counts: Counter[tuple[str, bool]] = Counter()
+    for each in json.loads((HERE.parents[1] / "bench/data/development_answers.json").read_text("utf-8")):
+        sources = [
+            Evidence(source["text"], source["speaker"], date.fromisoformat(source["said"]))
+            for source in each["sources"]
+        ]
+        for kind in ("wrong", "right"):
+            counts.update((kind, not ungrounded(text, sources)) for text in each[kind])
+    assert counts["wrong", False] >= 170 and counts["wrong", True] <= 3
+    assert counts["right", True] >= 48 and counts["right", False] <= 4
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "Bo ordered a mast for the Kestrel for €1,240, which comes on 12 June.",
-        "No second mast was bought.",
-        "They decided against a second mast for the Kestrel.",
+        "Bo ordered a mast for the Kestrel for €1,240, which arrives on 12 June.",
+        "The second mast was not bought for the Kestrel.",
         "Mira's sister Lena pays $650 rent, her brother Omar $900.",
         "On 2024-06-12 the mast arrives.",
     ],
 )
-def test_what_the_sources_say_in_other_words(text: str) -> None:
+def test_what_the_sources_say_in_fewer_words(text: str) -> None:
     assert ungrounded(text, SOURCES) == []
 
 
@@ -62,19 +74,29 @@ def test_what_the_sources_say_in_other_words(text: str) -> None:
     [
         ("The second mast for the Kestrel was bought.", "no denial"),
         ("The mast does not arrive on 12 June.", "a denial that no source has"),
-        ("Lena pays 900 dollars rent in Hull.", "a number of something else"),
-        ("Mira's brother Omar pays 650 dollars in Leeds.", "a number of something else"),
-        ("The mast arrives on 13 June.", "a date that no source has"),
-        ("The mast arrives on 12 July.", "a date that no source has"),
-        ("Bo ordered the mast for 1,240 dollars.", "a number that no source has"),
+        ("They decided against a second mast for the Kestrel.", "a word"),
+        ("The mast may arrive on 12 June.", "another possible"),
+        ("Lena pays 900 dollars rent in Hull.", "a number that the source does not have"),
+        ("The mast arrives on 13 June.", "a date that the source does not have"),
+        ("Bo ordered the mast for 1,240 dollars.", "a number that the source does not have"),
         ("Omar ordered the mast of the Kestrel.", "a name in another's place"),
-        ("Omar's sister Lena pays rent in Hull.", "something of another's"),
-        ("Lena's sister Mira pays rent in Hull.", "two names in each other's place"),
+        ("Mira's sister Omar pays rent in Leeds.", "a name in another's place"),
+        ("Mira pays 650 dollars rent in Hull.", "a name in another's place"),
         ("Zebediah ordered the mast.", "1 names that no source has"),
     ],
 )
 def test_what_the_sources_do_not_say(text: str, why: str) -> None:
     assert any(each.startswith(why) for each in ungrounded(text, SOURCES))
+
+
+def test_in_a_language_whose_words_are_not_known_only_what_is_said_just_so() -> None:
+    sources = [
+        Evidence("明日の会議は午後三時に始まります。", "Aki"),
+        Evidence("Ik eet nooit vlees en vis.", "Bram"),
+    ]
+    assert ungrounded("明日の会議は午後三時に始まります。", sources) == []
+    assert ungrounded("明日の会議は午前三時に始まります。", sources)
+    assert ungrounded("Bram eet vlees en vis.", sources)
 
 
 @given(st.text(max_size=300), st.lists(st.text(max_size=300), max_size=4), st.none() | st.text(max_size=20))

@@ -1,25 +1,20 @@
 """Whether a text says what its sources say.
 
-Each clause of the text is laid beside the clauses of the sources that say most like it, by the words that
-both have. What it names and counts has to stand there, and rather there than beside something else; names
-stand in their order and own what they own there; where the sources deny, it denies. Words are compared by
-their beginnings, so that other words for the same are no fault. It is a check of what can be told without
-understanding the text.
+Each clause of the text has to be a shorter form of one clause of the sources: its words, names and values
+stand there, names in their order; who owns what owns it there; and both deny, suppose, limit and doubt the
+same. What no clause of the sources says so is in doubt, and what is in doubt is refused: other words for the
+same as an error. It is a check of what can be told without understanding the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 
-from aios_db.lifecycle.grounding.clauses import Clause, Value, clauses, days_around, names_of
-from aios_db.lifecycle.grounding.vocabulary import BY, DATED
+from aios_db.lifecycle.grounding.clauses import Clause, Manner, clauses, language_of, names_of, subject_of
+from aios_db.lifecycle.grounding.vocabulary import DATED
 from aios_db.lifecycle.salience import invented_names
-
-_VALUE, _NAME = 2, 2  # what a common value or name is worth, where a common word is 1
-_LEAST = 2  # of likeness, for a clause to be laid beside another
-_PAIR = 2
 
 
 @dataclass(frozen=True)
@@ -34,119 +29,111 @@ class Evidence:
 
 def ungrounded(text: str, sources: Sequence[Evidence]) -> list[str]:
     """Return what a text says that its sources do not, as reasons without a word of theirs; none is well."""
-    known = names_of("\n".join(f"{_unspoken(each)}\n{each.title or ''}" for each in sources))
-    spoken = {word for each in sources for word in names_of(f". {text}") if word in each.text.casefold()}
-    known |= spoken | {each.speaker.casefold() for each in sources if each.speaker}
-    there = [
-        clause for each in sources for clause in clauses(_unspoken(each), known, each.speaker, each.said)
-    ]
-    days = {each.said for each in sources if each.said}
+    said = [_unspoken(each) for each in sources]
+    every = "\n".join([text, *said])
+    known = names_of(every) | {each.speaker.casefold() for each in sources if each.speaker}
+    known = {each for each in known if not (each.endswith("s") and each[:-1] in known)}  # genitives
+    manner = Manner(language_of(every), frozenset(known))
+    there = list(_read(sources, manner))
     found: list[str] = []
     if made_up := invented_names(text, [_all_of(each) for each in sources]) - DATED:
         found.append(f"{len(made_up)} names that no source has")
-    for clause in clauses(text, known):
-        found += _faults(clause, there, days)
+    context = frozenset(word for each in there for word in each.words)
+    for clause in clauses(text, manner):
+        compared = [_faults(clause, each, context) for each in there] or [["nothing that a source says"]]
+        least: list[str] = min(compared, key=len)
+        found += least
     return list(dict.fromkeys(found))
 
 
-def _faults(clause: Clause, there: Sequence[Clause], days: set[date]) -> Iterable[str]:
+def _read(sources: Sequence[Evidence], manner: Manner) -> Iterator[Clause]:
+    """Yield the clauses of sources; "he" is whom the same speaker spoke of in the one before."""
+    subjects: dict[str | None, str] = {}
+    for each in sources:
+        text = _unspoken(each)
+        yield from clauses(text, manner, each.speaker, each.said, subjects.get(each.speaker, ""))
+        subjects[each.speaker] = subject_of(text, manner)
+
+
+def _faults(clause: Clause, source: Clause, context: frozenset[str]) -> list[str]:
+    """Return why a clause is no shorter form of one of the sources."""
+    return [
+        *_of_words(clause, source, context),
+        *_of_names(clause, source),
+        *_of_direction(clause, source),
+        *_of_operators(clause, source),
+    ]
+
+
+def _of_words(clause: Clause, source: Clause, context: frozenset[str]) -> Iterator[str]:
+    """Yield words and values that the source does not have; "it" in it may be a word that others have."""
+    missing = {*clause.words} - {*source.words}
+    if len(missing) > source.pronouns or not missing <= context:
+        yield from ("a word that the source does not have" for _ in missing)
     for value in clause.values:
-        holding = [each for each in there if any(value.stands_in(other) for other in each.values)]
-        if not holding:
-            if not (value.kind in ("date", "weekday") and _is_of(value, days)):
-                yield f"a {value.kind} that no source has"
-        elif _belongs_elsewhere(clause, value, holding, there):
-            yield f"a {value.kind} of something else"
-    for name in dict.fromkeys(clause.names):
-        if _is_anothers(clause, name, there):
-            yield "a name in another's place"
-    for owner, thing in clause.owned:
-        owners = {name for each in there for name, other in each.owned if other == thing}
-        if owner and owners and not owners & {owner, ""}:
-            yield "something of another's"
-    if _is_turned(clause, there):
-        yield "two names in each other's place"
-    beside = _beside(clause, there)
-    if (
-        beside
-        and not clause.hedges
-        and not any(each.hedges or each.denies == clause.denies for each in beside)
-    ):
-        yield "a denial that no source has" if clause.denies else "no denial, where the source denies"
+        if not any(value.stands_in(each) for each in source.values):
+            yield f"a {value.kind} that the source does not have"
+    if clause.manner.language == "chinese" and not _in_order(clause.words, source.words):
+        yield "words in another order"
+    if clause.manner.words is None and clause.words != source.words:
+        yield "other words than the source's, in a language that is not known"
 
 
-def _belongs_elsewhere(
-    clause: Clause, value: Value, holding: Sequence[Clause], there: Sequence[Clause]
-) -> bool:
-    """Tell whether the clause is about nothing of what has the value, or rather about another of its kind."""
-    about = replace(clause, values=clause.values - {value})
-    own = max(_likeness(about, each) for each in holding)
-    if not own and len(clause.words) + len(clause.names) >= _LEAST:
-        return True
-    rivals = [
-        each
-        for each in there
-        if each not in holding
-        and any(
-            other.kind == value.kind and not any(mine.stands_in(other) for mine in clause.values)
-            for other in each.values
+def _of_names(clause: Clause, source: Clause) -> Iterator[str]:
+    """Yield what is said of another, is another's, or is done by another."""
+    spanish = source.manner.language == "spanish"
+    meant = source.names("", "of") | (_implied(source) if spanish else set())
+    named = clause.named if not _reports(clause, source) else clause.named[1:]
+    if not {name for name, owns in named if not owns} <= meant:
+        yield "a name in another's place"
+    owners = source.names("owner", "of") | _implied(source)
+    owning = owners | (source.names("") if source.pronouns else set())
+    if not clause.names("owner") <= owning or not clause.names("of") <= meant | owners:
+        yield "something of another's"
+    if clause.says_by == source.says_by and not _in_order(named, source.named):
+        yield "names in another order"
+    there = {*clause.words, *(name for name, _ in clause.named)}
+    if source.subject and clause.subject and not clause.is_passive and source.subject not in there:
+        yield "another subject"
+
+
+def _of_direction(clause: Clause, source: Clause) -> Iterator[str]:
+    for way, thing in clause.directions - source.directions:
+        if any(thing == other for _, other in source.directions):
+            yield f"another way than {way} it"
+    if source.steps and not clause.steps <= source.steps:
+        yield "another step to or from a number"
+
+
+def _of_operators(clause: Clause, source: Clause) -> Iterator[str]:
+    if clause.tense and source.tense and clause.tense != source.tense:
+        yield "another tense"
+    differing = clause.operators ^ source.operators
+    if "not" in differing:
+        yield (
+            "a denial that no source has"
+            if "not" in clause.operators
+            else "no denial, where the source denies"
         )
-    ]
-    return max((_likeness(about, each) for each in rivals), default=0) > own
+    said = {"said"} if _reports(clause, source) else set()
+    yield from (f"another {each}" for each in sorted(differing - {"not"} - said))
 
 
-def _is_anothers(clause: Clause, name: str, there: Sequence[Clause]) -> bool:
-    """Tell whether what the clause says of a name is said of another name, which it does not have."""
-
-    def alike(each: Clause) -> int:
-        return len(clause.words & each.words) + _VALUE * _common(clause, each)
-
-    own = max((alike(each) for each in there if name in each.meant or name in each.by), default=0)
-    rivals = [each for each in there if name not in each.meant and each.meant - set(clause.names)]
-    return max((alike(each) for each in rivals), default=0) > own
+def _reports(clause: Clause, source: Clause) -> bool:
+    """Tell whether a clause only says that the speaker of the source says it."""
+    says = "said" in clause.operators - source.operators
+    return says and clause.named[:1] == ((source.by, ""),)
 
 
-def _is_turned(clause: Clause, there: Sequence[Clause]) -> bool:
-    """Tell whether two names stand the other way round than in every clause that says the same of both."""
-    pair = tuple(dict.fromkeys(clause.names))[:2]
-    if len(pair) < _PAIR:
-        return False
-    same = [
-        each
-        for each in there
-        if set(pair) <= set(each.names) and (clause.words & each.words or _common(clause, each))
-        if not clause.turns - each.turns and not (each.turns - clause.turns) & BY
-    ]
-    return bool(same) and all(
-        each.names.index(pair[0]) > each.names.index(pair[1]) and clause.receives == each.receives
-        for each in same
-    )
+def _implied(source: Clause) -> set[str]:
+    """Return who may be meant, or own what is meant, where nobody is named: who speaks."""
+    return {source.by} if source.by and not source.named else set()
 
 
-def _beside(clause: Clause, there: Sequence[Clause]) -> list[Clause]:
-    """Return the clauses that say most like one; none where nothing does."""
-    scores = [_likeness(clause, each) if clause.words & each.words else 0 for each in there]
-    most = max(scores, default=0)
-    return (
-        [each for each, score in zip(there, scores, strict=True) if score == most] if most >= _LEAST else []
-    )
-
-
-def _likeness(one: Clause, other: Clause) -> int:
-    return len(one.words & other.words) + _NAME * len(one.meant & other.meant) + _VALUE * _common(one, other)
-
-
-def _common(one: Clause, other: Clause) -> int:
-    return sum(any(value.stands_in(each) for each in other.values) for value in one.values)
-
-
-def _is_of(value: Value, days: set[date]) -> bool:
-    """Tell whether a date or a day of the week is that on which a source was said, or one beside it."""
-    for day in (each for said in days for each in days_around(said, -1, 1)):
-        form = (day.weekday(),) if value.kind == "weekday" else (day.year, day.month, day.day)
-        if value.stands_in(Value(value.kind, form)):
-            return True
-    return False
+def _in_order(some: Sequence[object], source: Sequence[object]) -> bool:
+    """Tell whether what both have stands in the same order."""
+    left = iter(source)
+    return all(any(each == other for other in left) for each in some if each in source)
 
 
 def _unspoken(source: Evidence) -> str:

@@ -1,316 +1,315 @@
-"""Clauses of a text: what each is about, the names and values in it, and whether it denies."""
+"""Clauses of a text: the words of each in their order, names, values, and what changes what is said."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
+from functools import cached_property
 
-from aios_db.lifecycle.grounding.vocabulary import (
-    AGREEING_DENIALS,
-    DATED,
-    DENIALS,
-    DENYING_SIGNS,
-    GIVING,
-    HEDGES,
-    MONTHS,
-    NUMBERS,
-    RECEIVING,
-    RELATIVES,
-    SPEAKING,
-    STOPS,
-    TURNING,
-    UNITS,
-    WEEKDAYS,
-)
-from aios_db.lifecycle.salience import names, sentences
+import Stemmer
 
-_PREFIX = 5  # letters by which another form of a word is known
+from aios_db.lifecycle.grounding.values import HAN, TOKEN, Value, bare, values_of
+from aios_db.lifecycle.grounding.vocabulary import DATED, LANGUAGES, OPERATORS, RELATIVES, SAME, Language
+from aios_db.lifecycle.salience import EVERY_STOP_WORD, names, sentences
+from aios_db.search.languages import detect
+
 _CUT = re.compile(
-    r"\s*(?:[;—–()]|[:,](?=\s)|，|、|；|\s-\s|\b(?:and|but|while|whereas|which|because|though|und|aber|während|weil|et|mais|"
+    r"\s*(?:[;—–()]|,(?=\s)|，|、|；|\s-\s|\b(?:and|but|while|whereas|because|though|und|aber|während|weil|et|mais|"
     r"tandis que|parce que|y|pero|mientras|porque)\b)\s*",
     re.IGNORECASE,
 )
-_TOKEN = re.compile(r"[€$£¥%]|\d+(?:[.,:/\-]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_HAN = re.compile(r"[\u4e00-\u9fff]+")
-_MONTH = "|".join(sorted(MONTHS, key=len, reverse=True))
-_DATES = (
-    re.compile(r"\b(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)\b"),
-    re.compile(r"\b(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})\b"),
-    re.compile(r"(?:(?P<y>\d{4})年)?(?<!\d)(?P<m>\d{1,2})月(?:(?P<d>\d{1,2})[日号])?"),
-    re.compile(
-        rf"\b(?:(?P<d>\d{{1,2}})(?:st|nd|rd|th|er|\.)?(?: of| de)? )?(?P<month>{_MONTH})\b\.?"
-        r"(?: (?P<after>\d{1,2})(?:st|nd|rd|th)?\b(?!:))?(?:,? (?:de |del )?(?P<y>\d{4})\b)?",
-        re.IGNORECASE,
-    ),
-    re.compile(r"\b(?P<y>(?:19|20)\d\d)\b"),
-)
-_TIME = re.compile(
-    r"\b(?P<h>\d{1,2})(?:(?::|h|\.(?=\d\d ?(?:am|pm|uhr)))(?P<min>\d\d))?\s?"
-    r"(?P<half>am|pm|a\.m\.|p\.m\.|uhr|o'clock|heures)\b"
-    r"|\b(?P<h2>\d{1,2})(?::|h)(?P<min2>\d\d)\b|(?P<h3>\d{1,2})点",
+_WHOLE = ("if", "when", "said", "thinks", "asks")  # what a sentence says with one of them, no part of it says
+_STEP = re.compile(
+    r"\b(by|to|from|in|since|um|auf|von|seit|de|à|a|en|depuis|desde) (?:about |only |over )?[€$£]?\d",
     re.IGNORECASE,
 )
-_OWNS = re.compile(
-    r"\b(?:(?P<owner>[^\W\d_]+)(?:['’]s|(?<=\w)s)|"
-    r"(?P<mine>my|our|meine?[nrms]?|unsere?[nrms]?|mon|ma|mes|notre|mis?|nuestr[oa])|"
-    r"(?P<theirs>his|her|their|its|seine?[nrms]?|ihre?[nrms]?|son|sa|ses|sus?)) (?P<thing>[^\W\d_]+)"
-    r"|\b(?P<possessed>[^\W\d_]+) (?:of|de|von) (?P<of>[^\W\d_]+)",
-    re.IGNORECASE,
-)
-_HAN_NUMBER = re.compile(
-    f"({'|'.join(each for each in sorted(NUMBERS, key=len, reverse=True) if _HAN.match(each))})"
-    f"({'|'.join(each for each in UNITS if _HAN.match(each))})"
-)
+_QUESTION = re.compile(r"[?？][\"'”’)]*\s*$")
+_KANA = re.compile(r"[\u3040-\u30ff]")
+_REPEATED = re.compile(r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days\b|\b\w+tags\b", re.IGNORECASE)
+_PAST = re.compile(r"\b(?:was|were|had|did|war|waren|hatte|wurde|était|avait|era|fue|había)\b")
+_PRESENT = re.compile(r"\b(?:is|are|am|has|have|do|does|ist|hat|est|es)\b")
+_OPENING = 3  # words: as many before a comma belong to what follows
+_OWNER = ("'s", "’s", "s'", "s’")
 
 
 @dataclass(frozen=True)
-class Value:
-    """A number, a time, a date or a day of the week."""
+class Manner:
+    """How a text is read."""
 
-    kind: str
-    form: tuple[object, ...]
-    """What it is, whatever it was written as; None is not said."""
+    language: str | None
+    """Of `LANGUAGES`; None of another."""
+    known: frozenset[str]
+    """Names in lower case, which are names where they begin a sentence, too."""
 
-    def stands_in(self, other: Value) -> bool:
-        """Tell whether another value says as much: all that this one says, and the same."""
-        if self.kind == "number" == other.kind and other.form[1] is None and self.form[1] == "year":
-            return self.form[0] == other.form[0]  # somebody turns seven
-        if self.kind == "time" == other.kind:
-            (mine, half), (others, other_half) = self.form, other.form
-            return mine == others if half and other_half else int(mine) % 720 == int(others) % 720  # type: ignore[call-overload]
-        return self.kind == other.kind and all(
-            a is None or a == b for a, b in zip(self.form, other.form, strict=True)
-        )
+    @cached_property
+    def words(self) -> Language | None:
+        """Words of its language."""
+        return LANGUAGES.get(self.language or "")
+
+    def stem(self, word: str) -> str:
+        """Return by what a word is known in all its forms."""
+        if self.words is None or HAN.match(word):
+            return word
+        stem = self._stemmer.stemWord(word)
+        return SAME.get(word) or SAME.get(stem) or stem
+
+    @cached_property
+    def _stemmer(self) -> Stemmer.Stemmer:
+        return Stemmer.Stemmer(self.language if self.language != "chinese" else "english")
 
 
 @dataclass(frozen=True)
 class Clause:
     """A part of a sentence."""
 
-    words: frozenset[str]
-    """Beginnings of the words that say what it is about."""
-    names: tuple[str, ...]
-    """In their order, in lower case; the speaker's in the place of "I"."""
-    meant: frozenset[str]
-    """Names, those of the sentence before it, and the speaker's."""
+    words: tuple[str, ...]
+    """Stems of what it is about."""
+    named: tuple[tuple[str, str], ...]
+    """Names in their order, in lower case, the speaker's in the place of "I"; and how each owns something.
+
+    That is as an ``owner`` alone, behind ``of``, or not at all.
+    """
+    subject: str
+    """The first name or word."""
+    by: str | None
+    """Who says it, in lower case."""
     values: frozenset[Value]
-    denies: bool
-    hedges: bool
-    turns: frozenset[str]
-    """Words that turn round who does what."""
-    receives: bool | None = None
-    """Whether it is said from the side of who gets something; None of neither side."""
-    owned: frozenset[tuple[str, str]] = field(default=frozenset())
-    """Whose is what: a name, empty for "her" and the like, and the beginning of a word."""
-    by: frozenset[str] = field(default=frozenset())
-    """The speaker, in lower case."""
+    operators: frozenset[str]
+    """Of `OPERATORS`, and ``not`` and ``?``."""
+    directions: frozenset[tuple[str, str]]
+    """Which way, and the word behind."""
+    steps: frozenset[str]
+    """Which of "by", "to" and "from" stand before a number."""
+    tense: str | None
+    """``past`` or ``present`` where an auxiliary says so."""
+    pronouns: int
+    """How many words there are for what other clauses name."""
+    is_passive: bool
+    says_by: bool
+    """Whether it says by or from whom."""
+    manner: Manner = field(repr=False)
+
+    def names(self, *kinds: str) -> set[str]:
+        """Return the names that own in one of some ways."""
+        return {name for name, owns in self.named if owns in kinds}
+
+
+def language_of(text: str) -> str | None:
+    """Return the language of a text, None of one whose words are not in `vocabulary`."""
+    if _KANA.search(text):
+        return None
+    if HAN.search(text):
+        return "chinese"
+    found = detect({*re.findall(r"[^\W\d_]+", text)}, text)
+    return found if found in LANGUAGES else None
 
 
 def clauses(
-    text: str, known: Collection[str], speaker: str | None = None, said: date | None = None
+    text: str, manner: Manner, speaker: str | None = None, said: date | None = None, subject: str = ""
 ) -> list[Clause]:
-    """Return the clauses of a text.
+    """Return the clauses of a text, with what they are about where that was said before.
 
     Parameters
     ----------
-    known
-        Names in lower case, which are names where they begin a sentence, too.
     speaker
-        Who says it, and means herself by "I".
+        Who says it, and is meant by "I".
     said
         When, for dates of which a part is left out, and for "yesterday".
+    subject
+        What "he" and "she" in the first clause mean.
     """
     found = []
-    by = frozenset([speaker.casefold()]) if speaker else frozenset()
     for sentence in sentences(text):
-        before: frozenset[str] = by
-        for part in _CUT.split(sentence):
-            if part and part.strip():
-                each = _clause(part, known, before, by, said, opens=sentence.startswith(part[:1]))
-                before = each.meant
-                found.append(each)
+        is_question = bool(_QUESTION.search(sentence))
+        for number, part in enumerate(_parts(sentence)):
+            whole = _completed(part, subject, manner, opens=not number)
+            subject = subject_of(whole, manner) or subject
+            found.append(_Reading(whole, manner, speaker, said).clause(is_question=is_question))
     return found
 
 
 def names_of(text: str) -> set[str]:
-    """Return the names in a text, in lower case, without what is a day, a month or a unit."""
-    return {_bare(each) for each in names(text)} - DATED
+    """Return the words of a text that may be names, in lower case: no frequent word, day, month or unit.
 
-
-def _bare(word: str) -> str:
-    return word.casefold().replace("’", "'").removesuffix("'s").removesuffix("'")
-
-
-def _stem(word: str) -> str:
-    return re.split("['’]", word.casefold(), maxsplit=1)[0]
-
-
-def _clause(
-    part: str,
-    known: Collection[str],
-    before: frozenset[str],
-    by: frozenset[str],
-    said: date | None,
-    *,
-    opens: bool,
-) -> Clause:
-    rest, values = _values(part, said)
-    tokens = _TOKEN.findall(rest)
-    lower = [_bare(each) for each in tokens]
-    named = tuple(
-        next(iter(by)) if by and _stem(each) in SPEAKING else word
-        for each, word in zip(tokens, lower, strict=True)
-        if word in known or (by and _stem(each) in SPEAKING)
-    )
-    signs = _HAN.findall(rest)
-    named += tuple(sorted((each for each in known if _HAN.match(each) and each in rest), key=rest.index))
-    words = {
-        word[:_PREFIX]
-        for word in lower
-        if word not in known
-        and word not in STOPS
-        and word not in DENIALS | AGREEING_DENIALS
-        and not _HAN.match(word)
+    What begins a sentence may be one where it is never written otherwise.
+    """
+    words = TOKEN.findall(text)
+    written = {each for each in words if each[0].islower()}
+    opening = {
+        each for part in sentences(text) if (each := (TOKEN.findall(part) or [""])[0]) and each[0].isupper()
     }
-    words |= {run[at : at + 2] for run in signs for at in range(len(run) - 1)}
-    own = {*lower, *re.findall(r"[^\W\d_]+", rest.casefold())}
-    spoken = by if own & SPEAKING or any(sign in rest for sign in ("我",)) else frozenset()
-    meant = frozenset(named) | spoken
-    lowered = part.casefold()
-    return Clause(
-        frozenset(words),
-        named,
-        meant or before,
-        frozenset(values),
-        denies=_denies(rest, lower),
-        hedges=any(
-            re.search(rf"(?<!\w){re.escape(each)}", lowered) if each.isascii() else each in lowered
-            for each in HEDGES
-        ),
-        turns=frozenset(own & TURNING),
-        receives=_side(own),
-        owned=frozenset(_owned(part, known, by)),
-        by=by,
-    )
+    opening = {each for each in opening if each.casefold() not in written | EVERY_STOP_WORD}
+    return {bare(each) for each in names(text) | opening} - DATED
 
 
-def _owned(text: str, known: Collection[str], by: Collection[str]) -> Iterator[tuple[str, str]]:
-    for match in _OWNS.finditer(text):
-        owner, mine, theirs, of = (_bare(match[name] or "") for name in ("owner", "mine", "theirs", "of"))
-        thing = _bare(match["thing"] or match["possessed"])[:_PREFIX]
-        if (name := owner or of) in known:
-            yield name, thing
-        elif mine and by:
-            yield next(iter(by)), thing
-        elif theirs or mine:
-            yield "", thing
+def subject_of(part: str, manner: Manner) -> str:
+    """Return the beginning of a clause, up to what it is about; empty where it begins with a value."""
+    end = 0
+    for match in TOKEN.finditer(part):
+        word, is_name = bare(match[0]), bare(match[0]) in manner.known
+        if any(map(str.isdecimal, word)) or manner.words is None or word in DATED or word in RELATIVES:
+            return ""
+        if end and not is_name:
+            break
+        if not match.start() and word in manner.words.things:
+            return ""
+        speaks = word in manner.words.speaking
+        if is_name or speaks or word not in manner.words.neutral:
+            end = match.end()
+            if match[0].casefold().endswith(_OWNER):
+                end = 0
+    return part[:end]
 
 
-def _denies(text: str, words: Sequence[str]) -> bool:
-    count = sum(word in DENIALS or word.endswith("n't") for word in words)
-    agreeing = [word for word in words if word in AGREEING_DENIALS - DENIALS]
-    signs = any(each in text for each in DENYING_SIGNS)
-    return bool(agreeing) or signs or count % 2 == 1
+def _completed(part: str, subject: str, manner: Manner, *, opens: bool) -> str:
+    """Return a part of a sentence with what it is about before it, where that was said before."""
+    first = TOKEN.match(part.lstrip("\"'“‘([ "))
+    if not first or not subject or manner.words is None or HAN.match(first[0]):
+        return part
+    word = bare(first[0])
+    if word in manner.words.persons:
+        return f"{subject} {part.lstrip()[first.end() :]}"
+    own = manner.words.articles | manner.words.third | manner.words.speaking | manner.words.owning
+    if opens or first[0][0].isupper() or word in own | manner.known or word.isdecimal():
+        return part
+    return f"{subject} {part}"
 
 
-def _side(words: Collection[str]) -> bool | None:
-    if any(word.startswith(RECEIVING) for word in words):
-        return True
-    return False if any(word.startswith(GIVING) for word in words) else None
+def _parts(sentence: str) -> Iterator[str]:
+    """Yield what a sentence says one after the other; a list of words is in one part."""
+    if any(OPERATORS[each].search(sentence.casefold()) for each in _WHOLE):
+        yield sentence
+        return
+    joined, fits = "", True
+    for number, piece in enumerate(_CUT.split(sentence)):
+        count = len(TOKEN.findall(piece or ""))
+        if joined and not fits and count > 1:
+            yield joined
+            joined = ""
+        joined = f"{joined} {piece or ''}".strip()
+        fits = not number and count <= _OPENING
+    if joined:
+        yield joined
 
 
-def _values(text: str, said: date | None) -> tuple[str, set[Value]]:
-    """Return a text without its values, and these."""
-    found: set[Value] = set()
-    for rule in _DATES:
-        for match in rule.finditer(text):
-            parts = match.groupdict()
-            month = parts.get("m") or MONTHS.get((parts.get("month") or "").casefold())
-            day = parts.get("d") or parts.get("after")
-            if (
-                parts.get("month", "").casefold() in ("may", "mar", "mars")
-                and not day
-                and not parts.get("month", "")[0].isupper()
-            ):
-                continue
-            year = parts.get("y") or (said.year if said else None)
-            form = tuple(None if each is None else int(each) for each in (year, month, day))
-            found.add(Value("date", form))
-        text = rule.sub(lambda match: match[0] if match[0] in ("may", "mar", "mars") else " ", text)
-    for match in _TIME.finditer(text):
-        hour = int(match["h"] or match["h2"] or match["h3"])
-        half = (match["half"] or "").replace(".", "").casefold()
-        hour = hour % 12 + 12 * (half == "pm") if half in ("am", "pm") else hour
-        found.add(
-            Value(
-                "time",
-                (hour * 60 + int(match["min"] or match["min2"] or 0), half in ("am", "pm") or hour > 12),
-            )
+class _Reading:
+    """One part of a sentence, as it is read."""
+
+    def __init__(self, part: str, manner: Manner, speaker: str | None, said: date | None) -> None:
+        self._part, self._manner, self._words = part, manner, manner.words
+        self._by = speaker.casefold() if speaker else None
+        rest, self._values = values_of(part, said)
+        plain = TOKEN.findall(rest)
+        self._tokens = [self._without_genitive(bare(each)) for each in plain]
+        self._owned = {
+            token
+            for token, each in zip(self._tokens, plain, strict=True)
+            if each.casefold().endswith(_OWNER) or bare(each) != token
+        }
+        self._text = " ".join(self._tokens)
+
+    def clause(self, *, is_question: bool) -> Clause:
+        """Return it as a clause."""
+        tokens, words = {*self._tokens}, self._words
+        pronouns = sum(each in words.third for each in self._tokens) if words else 0
+        return Clause(
+            words=tuple(self._content()),
+            named=tuple(self._names()),
+            subject=self._subject(),
+            by=self._by,
+            values=frozenset(self._values),
+            operators=frozenset(self._operators()) | (frozenset("?") if is_question else frozenset()),
+            directions=frozenset(self._directions()),
+            steps=frozenset(each.casefold() for each in _STEP.findall(self._part)),
+            tense=self._tense(),
+            pronouns=pronouns * (2 if self._manner.language == "chinese" else 1),
+            is_passive=bool(words and tokens & words.passive),
+            says_by=bool(words and tokens & words.by),
+            manner=self._manner,
         )
-    text = _TIME.sub(" ", text)
-    for match in _HAN_NUMBER.finditer(text):
-        found.add(Value("number", (float(NUMBERS[match[1]]), UNITS[match[2]])))
-    text = _HAN_NUMBER.sub(" ", text)
-    kept = []
-    tokens = [*_TOKEN.finditer(text)]
-    for place, match in enumerate(tokens):
-        word = _bare(match[0])
-        if word in WEEKDAYS:
-            found.add(Value("weekday", (WEEKDAYS[word],)))
-        elif word[0].isdecimal() or word in NUMBERS:
-            number = float(NUMBERS[word]) if word in NUMBERS else _number(word)
-            found.add(Value("number", (number, _unit(tokens, place))))
-        elif (
-            word in UNITS
-            and place
-            and (tokens[place - 1][0][0].isdecimal() or _bare(tokens[place - 1][0]) in NUMBERS)
-        ):
-            continue
-        else:
-            kept.append(match[0])
-    found |= _days_of(text, said)
-    return " ".join(kept), found
 
+    def _without_genitive(self, token: str) -> str:
+        known = self._manner.known
+        return token[:-1] if token not in known and token.endswith("s") and token[:-1] in known else token
 
-def _unit(tokens: list[re.Match[str]], place: int) -> str | None:
-    behind = tokens[place + 1][0].casefold() if place + 1 < len(tokens) else ""
-    before = tokens[place - 1][0] if place else ""
-    if _HAN.match(behind):
-        return next(
-            (unit for word, unit in UNITS.items() if _HAN.match(word) and behind.startswith(word)), None
+    def _names(self) -> Iterator[tuple[str, str]]:
+        """Yield the names, and how each owns something: as an ``owner`` alone, ``of``, or not at all."""
+        tokens, known, words = self._tokens, self._manner.known, self._words
+        signs = [each for each in known if HAN.match(each) and each in "".join(tokens)]
+        for place, token in enumerate(tokens):
+            before = [
+                each for each in tokens[max(place - 2, 0) : place] if words and each not in words.articles
+            ]
+            if token in known and not HAN.match(token):
+                of = "of" if words and before and before[-1] in words.of else ""
+                yield token, "owner" if token in self._owned else of
+            elif self._by and words and token.split("'")[0] in words.speaking:
+                yield self._by, "owner" if tokens[place + 1 : place + 2] == ["的"] else ""
+            elif self._by and words and token in words.owning:
+                yield self._by, "owner"
+            for each in signs:
+                if "".join(tokens[place : place + len(each)]) == each:
+                    owns = tokens[place + len(each) : place + len(each) + 1] == ["的"]
+                    yield each, "owner" if owns else ""
+
+    def _subject(self) -> str:
+        """Return the first name or word, the speaker's for "I"; empty where it cannot be told."""
+        said = [bare(each) for each in TOKEN.findall(subject_of(self._part, self._manner))]
+        words = self._words
+        if not said or words is None:
+            return ""
+        if said[-1] in words.speaking:
+            return self._by or ""
+        known, left_out = said[-1] in self._manner.known, self._changing() | words.denials
+        return said[-1] if known else "" if said[-1] in left_out else self._manner.stem(said[-1])
+
+    def _content(self) -> Iterator[str]:
+        known, words = self._manner.known, self._words
+        named = {sign for each in known if HAN.match(each) for sign in each}
+        left_out = self._changing() | named | known | {*"€$£¥"}
+        if words:
+            left_out |= words.neutral | words.denials | LANGUAGES["chinese"].neutral
+            if self._by:
+                left_out |= words.speaking | words.owning
+        for token in self._tokens:
+            head, _, tail = token.partition("'")
+            if token not in left_out and not (tail and head in left_out):
+                yield self._manner.stem(tail if len(head) == 1 and len(tail) > 2 else token)
+
+    def _changing(self) -> set[str]:
+        """Return the words that are in `_operators`."""
+        matches = (match for rule in OPERATORS.values() for match in rule.finditer(self._text))
+        found = {word for match in matches for word in match[0].split()} if self._words else set()
+        return found if self._manner.language != "chinese" else {sign for word in found for sign in word}
+
+    def _operators(self) -> Iterator[str]:
+        if self._words is None:
+            return
+        text = self._text if self._manner.language != "chinese" else "".join(self._tokens)
+        yield from (name for name, rule in OPERATORS.items() if rule.search(text))
+        if _REPEATED.search(self._part):
+            yield "each"
+        for rule in OPERATORS.values():
+            text = rule.sub(lambda match: " " if " " in match[0] else match[0], text)
+        tokens = text if self._manner.language == "chinese" else text.split()
+        count = sum(
+            each in self._words.denials or each.endswith("n't") or each.startswith("n'") for each in tokens
         )
-    return UNITS.get(behind) or (UNITS[before] if before in ("€", "$", "£", "¥") else None)
+        if count and (self._words.denies_together or count % 2):
+            yield "not"
 
+    def _tense(self) -> str | None:
+        past, present = _PAST.search(self._text), _PRESENT.search(self._text)
+        return None if bool(past) == bool(present) else "past" if past else "present"
 
-def _number(word: str) -> float:
-    plain = re.sub(r"[.,](?=\d{3}(?:\D|$))", "", word).replace(",", ".")
-    try:
-        return float(plain)
-    except ValueError:
-        return float(int("".join(each for each in word if each.isdecimal())))
-
-
-def days_around(day: date, first: int, last: int) -> Iterator[date]:
-    """Yield the days from so many behind a day to so many, as far as there are such."""
-    for each in range(first, last + 1):
-        if date.min.toordinal() <= day.toordinal() + each <= date.max.toordinal():
-            yield day + timedelta(days=each)
-
-
-def _days_of(text: str, said: date | None) -> set[Value]:
-    """Return the dates that words like "yesterday" mean."""
-    if said is None:
-        return set()
-    words = {each.casefold() for each in re.findall(r"[\w']+", text)} | {
-        each for each in RELATIVES if not each.isascii() and each in text
-    }
-    spans = [RELATIVES[each] for each in words if each in RELATIVES]
-    if any(each in WEEKDAYS for each in words):
-        spans.append((-7, 7))
-    return {
-        Value("date", (day.year, day.month, day.day))
-        for first, last in spans
-        for day in days_around(said, first, last)
-    }
+    def _directions(self) -> Iterator[tuple[str, str]]:
+        if self._words is None:
+            return
+        ways, skipped = self._words.directed, self._words.neutral - self._words.speaking
+        for place, token in enumerate(self._tokens):
+            behind = next((each for each in self._tokens[place + 1 :] if each not in skipped), None)
+            if token in ways and behind:
+                speaks = self._by and behind in self._words.speaking
+                yield ways[token], (self._by or "") if speaks else behind

@@ -6,11 +6,12 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from aios_db.joint.recent import RecentFeatures
 from aios_db.schema.config import DEFAULTS, Config
 from aios_db.schema.errors import DataError, Error, NotSupportedError, ProgrammingError, ValidationError
 
@@ -54,6 +55,7 @@ class Encoders:
         self._lock = threading.Lock()
         self._plugged: dict[str, Features] = {}
         self._opened: dict[str, Features] = {}
+        self._recent = RecentFeatures()
 
     def register(self, encoder: MediaEncoder) -> Features:
         """Let a user's encoder make the features of its modality from now on.
@@ -128,7 +130,8 @@ class Encoders:
     def read(self, modality: str, items: Sequence[Item | DataError]) -> list[Read]:
         """Return features of each item that can be read, and errors in the places of the others."""
         good = [item for item in items if not isinstance(item, DataError)]
-        made = iter(_each(self.of(modality).read, good))
+        features = self.of(modality)
+        made = iter(self._recent.read(features.version, good, partial(_each, features.read)))
         return [item if isinstance(item, DataError) else next(made) for item in items]
 
     def own(self, features: Features, items: Mapping[Given, Item | DataError]) -> dict[Given, Read]:

@@ -1,7 +1,7 @@
 """Measure the joint space of text, sound and picture through SQL, on pairs that fitting did not see.
 
-    python bench/bench_multimodal.py --models MODELS --flickr flickr8k_trimodal_dev \
-        --mobilenet FILE.tflite [--fsdd fsdd/recordings] [--esc esc10_dev] [--folds 3] [--json FILE]
+    python bench/bench_multimodal.py --models MODELS --flickr flickr8k_trimodal_dev --mobilenet FILE.tflite
+        [--mlp] [--fsdd fsdd/recordings] [--esc esc10_dev] [--folds 3] [--cached] [--json FILE]
 
 MODELS holds minilm and whisper-tiny-en. Flickr: 500 triples are fitted and 200 asked, MobileNet plugged in.
 Spoken digits (fsdd): one speaker is left out in turn. Sounds (ESC-10): 10 recordings per class are fitted.
@@ -69,15 +69,19 @@ def flickr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     folder: Path = arguments.flickr
     items = [json.loads(line) for line in (folder / "captions.jsonl").open(encoding="utf-8")]
     ranks: dict[tuple[str, str], list[int]] = defaultdict(list)
-    fits: list[dict[str, float]] = []
+    fits: list[dict[str, Any]] = []
     for fold in range(arguments.folds):
         order = np.random.default_rng(fold).permutation(len(items))
         fitted, asked = [items[i] for i in order[:500]], [items[i] for i in order[500:]]
         with tempfile.TemporaryDirectory() as directory:
             with connect(Path(directory) / "a.aios", arguments) as con:
                 began = time.process_time()
-                report = con.fit_fusion([_pair(folder, item) for item in fitted], cached=arguments.cached)
-                fits.append({**report.seconds, "processor": time.process_time() - began})
+                report = con.fit_fusion(
+                    [_pair(folder, item) for item in fitted], mlp=arguments.mlp, cached=arguments.cached
+                )
+                fits.append(
+                    {**report.seconds, "processor": time.process_time() - began, "mlp": str(report.trial)}
+                )
                 con.remember(
                     [{"image": _image(folder, each), "external_id": f"image {each['id']}"} for each in asked]
                 )
@@ -182,6 +186,7 @@ def main() -> None:
     parser.add_argument("--esc", type=Path)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--cached", action="store_true", help="keep features beside MODELS for the next run")
+    parser.add_argument("--mlp", action="store_true", help="train a fusion MLP, too (Flickr)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows = []

@@ -21,6 +21,7 @@ def fusion() -> None:
     epilog="""\b
 Examples:
   aios fusion fit --pairs pairs.parquet
+  aios fusion fit --pairs pairs.parquet --mlp
   aios fusion fit --pairs pairs.parquet --name photos --json
 """
 )
@@ -28,9 +29,8 @@ Examples:
     "--pairs", required=True, type=click.Path(exists=True, dir_okay=False), help="A Parquet file of pairs."
 )
 @click.option("--name", default="joint", show_default=True, help="Name of the model.")
-@click.option(
-    "--seed", default=0, show_default=True, type=int, help="Of the folds in which strengths are chosen."
-)
+@click.option("--mlp", is_flag=True, help="Train a fusion MLP, too, and use it where it is better.")
+@click.option("--seed", default=0, show_default=True, type=int, help="Of folds and of training.")
 @click.option("--no-cache", is_flag=True, help="Keep no features for the next fit.")
 @with_json
 @with_database

@@ -20,6 +20,7 @@ from aios_db.schema.progress import Progress, silent
 if TYPE_CHECKING:
     from aios_db.engine.fusion.fitting import Fitted
     from aios_db.engine.fusion.measuring import Recall
+    from aios_db.engine.fusion.refining import Trial
     from aios_db.engine.fusion.relating import Relation
     from aios_db.models.versions import WeightVersion
     from aios_db.store.store import MemoryStore
@@ -47,6 +48,9 @@ class FusionReport:
         On pairs that were held out in turn from fits like this one.
     relations
         How well each modality and the text find each other on such pairs, against chance.
+    trial
+        What the fusion MLP found of such pairs beside the closed form, and whether it is used; None where it
+        was not asked for, or there are too few pairs.
     faults
         What could not be read, and was left out.
     memories
@@ -61,6 +65,7 @@ class FusionReport:
     encoders: dict[str, str]
     recalls: tuple[Recall, ...]
     relations: tuple[Relation, ...]
+    trial: Trial | None
     faults: tuple[str, ...]
     memories: int
     seconds: dict[str, float]
@@ -68,7 +73,8 @@ class FusionReport:
     def __str__(self) -> str:
         counted = f"{self.version}: {self.items} items, {self.memories} memories"
         left_out = (f"left out: {each}" for each in self.faults)
-        return "\n".join([counted, *map(str, self.recalls), *map(str, self.relations), *left_out])
+        trial = [] if self.trial is None else [str(self.trial)]
+        return "\n".join([counted, *map(str, self.recalls), *map(str, self.relations), *trial, *left_out])
 
 
 def fit_fusion(
@@ -76,6 +82,7 @@ def fit_fusion(
     pairs: Any,
     *,
     name: str = "joint",
+    mlp: bool = False,
     seed: int = 0,
     directory: Path | None = None,
     cached: bool = True,
@@ -93,8 +100,10 @@ def fit_fusion(
         See `pairs.items_of`.
     name
         The model's name; 8 digits of its digest stand behind it.
+    mlp
+        Train a fusion MLP from the closed form, too; it is used where it is better on held-out pairs.
     seed
-        Of the folds in which strengths are chosen.
+        Of the folds in which strengths are chosen, and of training.
     cached
         Keep features beside ``engine.models_dir``, and use those that are kept.
     progress
@@ -126,7 +135,7 @@ def fit_fusion(
     seconds["features"] = time.perf_counter() - start
     start = time.perf_counter()
     try:
-        fitted = fit(features, encoders, seed=seed, progress=progress)
+        fitted = fit(features, encoders, mlp=mlp, seed=seed, progress=progress)
     except LinAlgError as error:
         raise DataError(
             f"the pairs cannot be fitted, as where all texts are the same ({error}); give pairs that differ"
@@ -137,6 +146,7 @@ def fit_fusion(
     told = {
         "recalls": [asdict(each) for each in fitted.recalls],
         "relations": [asdict(each) for each in fitted.relations],
+        "mlp": None if fitted.trial is None else asdict(fitted.trial),
         "strengths": {modality: asdict(each) for modality, each in fitted.strengths.items()},
         "items": len(items),
         "faults": faults,
@@ -158,6 +168,7 @@ def fit_fusion(
         encoders=encoders,
         recalls=fitted.recalls,
         relations=fitted.relations,
+        trial=fitted.trial,
         faults=tuple(faults),
         memories=count,
         seconds=seconds,

@@ -7,6 +7,7 @@ product of both sides counts each by its square.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -150,6 +151,11 @@ def unit(rows: Matrix) -> Matrix:
     """Return rows of length 1, zeros for zeros."""
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1)
+
+
+def in_blocks(rows: Matrix, spans: Sequence[slice]) -> Matrix:
+    """Return rows (n, dimension) of length 1 in each block."""
+    return np.hstack([unit(rows[:, span]) for span in spans])
 
 
 def hubness(bank: Matrix, points: Matrix, neighbours: int = 10) -> Matrix:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from aios_db.engine.convert.model_writer import write_model
 from aios_db.engine.encoders.features import RECIPE
 from aios_db.engine.fusion.closed_form import Kernel
 from aios_db.engine.fusion.joint_space import JointSpace, Projection, Ranking
+from aios_db.engine.fusion.perceptron import Perceptron
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import WeightsError
@@ -97,6 +99,8 @@ def _arrays(space: JointSpace) -> dict[str, np.ndarray[Any, Any]]:
         }
         if (kernel := projection.kernel) is not None:
             arrays |= {f"{name}.kernel.{part}": np.asarray(value) for part, value in vars(kernel).items()}
+        if (perceptron := projection.perceptron) is not None:
+            arrays |= {f"{name}.perceptron.{part}": value for part, value in vars(perceptron).items()}
     return arrays | {f"{name}.bank": bank for name, bank in space.banks.items()}
 
 
@@ -112,6 +116,7 @@ def _space(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]
                 arrays[f"{each}.scale"],
                 arrays[f"{each}.weights"],
                 _kernel(arrays, each),
+                _perceptron(arrays, each),
             )
             for each in names
         },
@@ -140,6 +145,13 @@ def _kernel(arrays: Mapping[str, np.ndarray[Any, Any]], name: str) -> Kernel | N
         arrays[f"{name}.kernel.{part}"] for part in ("landmarks", "width", "weights", "offset")
     )
     return Kernel(landmarks, float(width.item()), weights, offset)
+
+
+def _perceptron(arrays: Mapping[str, np.ndarray[Any, Any]], name: str) -> Perceptron | None:
+    parts = [each.name for each in fields(Perceptron)]
+    if f"{name}.perceptron.{parts[0]}" not in arrays:
+        return None
+    return Perceptron(**{part: arrays[f"{name}.perceptron.{part}"] for part in parts})
 
 
 def joint_sizes(directory: ModelDirectory, file: WeightFile) -> dict[str, Any]:

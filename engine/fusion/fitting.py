@@ -16,6 +16,7 @@ from aios_db.engine.fusion.joint_space import JointSpace, Ranking
 from aios_db.engine.fusion.measuring import Recall, quality, recall_of
 from aios_db.engine.fusion.pairs import Pairs
 from aios_db.engine.fusion.preparing import Prepared, Strength
+from aios_db.engine.fusion.refining import Trial, refined
 from aios_db.engine.fusion.relating import Relation, relations
 from aios_db.schema.errors import DataError
 from aios_db.schema.progress import Progress, silent
@@ -44,9 +45,17 @@ class Fitted:
     recalls: tuple[Recall, ...]
     relations: tuple[Relation, ...]
     strengths: Mapping[str, Strength]
+    trial: Trial | None = None
 
 
-def fit(pairs: Pairs, encoders: Mapping[str, str], *, seed: int = 0, progress: Progress = silent) -> Fitted:
+def fit(
+    pairs: Pairs,
+    encoders: Mapping[str, str],
+    *,
+    mlp: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Fitted:
     """Fit a joint space.
 
     Parameters
@@ -55,8 +64,10 @@ def fit(pairs: Pairs, encoders: Mapping[str, str], *, seed: int = 0, progress: P
         At least `FEWEST` items that have the pivot and another modality.
     encoders
         By modality, the version of the weights that made the features.
+    mlp
+        Train a fusion MLP, too, which is used where it is better on held-out pairs.
     seed
-        Of the folds.
+        Of the folds and of training.
 
     Raises
     ------
@@ -77,13 +88,16 @@ def fit(pairs: Pairs, encoders: Mapping[str, str], *, seed: int = 0, progress: P
     tried = _few(pairs, seed)
     held = list(_held_out(tried, strengths, encoders, seed + 1))
     rankings = _rankings(held, pairs.modalities)
+    progress("fitting all pairs", 0, 0)
+    space, trial = Prepared(pairs).space(strengths, encoders), None
+    if mlp:
+        space, held, trial = refined(space, tried, held, rankings, seed, progress)
+        rankings = _rankings(held, pairs.modalities)
     shares = _shares(held, rankings, pairs.modalities)
     recalls = tuple(_recalls(held, rankings, shares, pairs.modalities))
-    progress("fitting all pairs", 0, 0)
-    space = Prepared(pairs).space(strengths, encoders)
     space = replace(space, rankings=rankings, shares=shares)
     space = replace(space, banks=banks_of(space, pairs, seed))
-    return Fitted(space, recalls, relations(held, rankings, pairs.pivot, names), strengths)
+    return Fitted(space, recalls, relations(held, rankings, pairs.pivot, names), strengths, trial)
 
 
 def _few(pairs: Pairs, seed: int) -> Pairs:

@@ -18,11 +18,24 @@ BANK = 1_024
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a fold's space makes of the pairs that were held out, and of those it was fitted on."""
+    """What a fold's space makes of the pairs that were held out, and of those it was fitted on.
+
+    Attributes
+    ----------
+    space
+        Of the fold.
+    coordinates, rows
+        Of what was held out, by modality.
+    banks, known
+        Coordinates and features of some of the pairs that the space was fitted on, by modality.
+    classes
+        Of all items.
+    """
 
     space: JointSpace
     coordinates: Mapping[str, Matrix]
     banks: Mapping[str, Matrix]
+    known: Mapping[str, NDArray[np.float32]]
     rows: Mapping[str, Rows]
     classes: NDArray[np.int64]
 
@@ -34,7 +47,9 @@ class HeldOut:
             for name in held.modalities
             if name in space.projections
         }
-        return cls(space, found, banks_of(space, fitted, 0), held.rows, held.classes)
+        known = _some_of(fitted, 0)
+        banks = {name: space.coordinates(name, features) for name, features in known.items()}
+        return cls(space, found, banks, known, held.rows, held.classes)
 
     def similar(self, asks: str, finds: str, blocks: Sequence[float]) -> Matrix:
         """Return (queries, candidates): scores less hubness."""
@@ -66,10 +81,15 @@ class HeldOut:
 
 def banks_of(space: JointSpace, pairs: Pairs, seed: int) -> dict[str, Matrix]:
     """Return coordinates of some of the pairs, by modality."""
+    some = _some_of(pairs, seed)
+    return {name: space.coordinates(name, some[name]) for name in space.projections}
+
+
+def _some_of(pairs: Pairs, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Return features of some of the pairs, by modality."""
     random = np.random.default_rng(seed)
     found = {}
-    for name in space.projections:
+    for name in pairs.modalities:
         features = pairs.rows[name].features
-        some = np.sort(random.permutation(len(features))[:BANK])
-        found[name] = space.coordinates(name, features[some])
+        found[name] = features[np.sort(random.permutation(len(features))[:BANK])]
     return found

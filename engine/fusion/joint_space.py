@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.fusion.closed_form import Kernel, Matrix, hubness, unit
+from aios_db.engine.fusion.closed_form import Kernel, Matrix, hubness, in_blocks, unit
+from aios_db.engine.fusion.perceptron import Perceptron
 from aios_db.schema.modalities import MODALITIES, SETS, bits_of, names_in
 
 Parts = Mapping[str, NDArray[np.float32]]
@@ -37,12 +38,15 @@ class Projection:
         (width, dimension of all blocks).
     kernel
         What is added to the linear coordinates, both of length 1 in each block; None for nothing.
+    perceptron
+        What moves these coordinates by the features, and is averaged with them; None for nothing.
     """
 
     mean: Matrix
     scale: Matrix
     weights: Matrix
     kernel: Kernel | None = None
+    perceptron: Perceptron | None = None
 
     def prepared(self, features: NDArray[np.floating]) -> Matrix:
         """Return features (n, width) as they are projected."""
@@ -52,7 +56,9 @@ class Projection:
         """Return (n, dimension), of length 1 in each block."""
         rows = self.prepared(features)
         found = in_blocks(rows @ self.weights, spans)
-        return found if self.kernel is None else in_blocks(found + in_blocks(self.kernel(rows), spans), spans)
+        if self.kernel is not None:
+            found = in_blocks(found + in_blocks(self.kernel(rows), spans), spans)
+        return found if self.perceptron is None else self.perceptron(found, rows, spans)
 
 
 @dataclass(frozen=True)
@@ -210,8 +216,3 @@ class JointSpace:
     def bits(self, parts: Parts) -> int:
         """Return the modalities of a thing that the space knows."""
         return bits_of(each for each in parts if each in self.projections)
-
-
-def in_blocks(rows: Matrix, spans: Sequence[slice]) -> Matrix:
-    """Return rows (n, dimension) of length 1 in each block."""
-    return np.hstack([unit(rows[:, span]) for span in spans])

@@ -54,6 +54,9 @@ def heard(sounds: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.log1p(np.stack(spectra)).astype(np.float32)
 
 
+QUARTERS = aios_db.MediaEncoder("quarters", "image", 12, seen, size=32)
+
+
 def pairs(count: int = 8) -> list[dict[str, Any]]:
     """Things of each colour, as pairs."""
     return [

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from aios_db.lifecycle.grounding.values import values_of
 from aios_db.lifecycle.salience import sentences
+from aios_db.lifecycle.small_talk import is_small_talk
+from aios_db.search.languages import detect
 
 _NAME = r"[A-Z][\w-]+(?: [A-Z][\w-]+){0,3}"
 _WHO = rf"(?P<who>I|We|we|{_NAME}|(?:[Mm]y|[Oo]ur) (?:[\w-]+ ){{0,2}}?[\w-]+?)"
@@ -21,7 +24,9 @@ HEDGED = re.compile(
     r"\b(?:if|would|might|(?-i:may)|maybe|perhaps|could|should|want(?:s|ed)?|hop(?:e|es|ing)|plan(?:s|ning)?|going to|"
     r"gonna|will|used to|wish(?:es)?|dream(?:s|ed|t)?|almost|thinks?|thinking|consider(?:s|ing)?|probably|"
     r"about to|pretend(?:s|ed)?|not|never|neither|unless|whether|imagine|suppose(?:d)?|years? ago|back when|"
-    r"as a (?:child|kid|student)|formerly|previously|visit(?:s|ed|ing)?)\b",
+    r"as a (?:child|kid|student)|formerly|previously|visit(?:s|ed|ing)?|also|too|another|other|both|either|sometimes|"
+    r"weekends?|temporar\w+|for now|kidding|jok(?:e|ed|es|ing)|novel|story|song|title|game|(?-i:said)|says|saying|told|tells|asked|claim(?:s|ed)?|"
+    r"heard|according|during|turn(?:s|ed) down|for (?:a|an|one|two|three|four|\d+|a few|several) (?:days?|weeks?|months?|nights?|hours?))\b|[\"“”«»]",
     re.IGNORECASE,
 )
 _OPENING = re.compile(
@@ -31,11 +36,12 @@ _OPENING = re.compile(
     r"[,:;!.–—-]*\s+)+",
     re.IGNORECASE,
 )
+_MONTH = "January|February|March|April|May|June|July|August|September|October|November|December|spring|summer|autumn|winter"
 _TAIL = re.compile(
-    r"\s*(?:[,;:(!?]|\.(?=\s|$)|\s[–—-]\s|\b(?:because|since|and|but|which|where|who|so|now|these days|nowadays|"
-    r"instead|anymore|any more|again|though|as of|from now on|at the moment|currently|right now|for now|with effect|"
-    r"effective|rather than|starting|as an?|with (?:my|our|his|her|their|a|the)|after|until|last (?:week|month|year)|this (?:week|month|year)|today|yesterday|"
-    r"already|permanently|for good)\b).*$",
+    rf"(?:(?:\s*[,;:(!?–—-]+\s*|\s*(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bSt)(?<!\bMrs)(?<!\bProf)\.(?=\s|$)\s*|\s+)(?:(?:right )?now|these days|nowadays|"
+    rf"instead|any ?more|currently|recently|today|yesterday|already|permanently|officially|for good|from now on|again|"
+    rf"(?:last|this) (?:week|month|year|spring|summer|autumn|fall|winter)|in (?:{_MONTH}|\d{{4}})|on (?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|"
+    r"(?:with (?:my|our|his|her|their)|because|since|as of|with effect|effective|starting|rather than|after|as an?)\b.*)|[\s.!)…]+)+$",
     re.IGNORECASE | re.DOTALL,
 )
 _LEADING = re.compile(
@@ -73,6 +79,22 @@ _SINGLE = (
 )  # fmt: skip
 
 
+CHANGES = re.compile(
+    r"\b(?:now|(?<!\ba )(?<!\bA )(?<!nother )new|changed?|changes|moved|relocated|switched|replaced|became|become|turned|got|promoted|"
+    r"joined|started|hired|left|quit|retired|resigned|updated|rescheduled|postponed|pushed|brought forward|instead|no longer|these days|"
+    r"nowadays|from now on|as of|anymore|took (?:over|a)|takes over|went up|went down|rose|dropped|fell|raised|lowered|increased|"
+    r"reduced|upgraded|downgraded|transferred|extended|corrected|renamed)\b",
+    re.IGNORECASE,
+)
+"""Words that say that something changed."""
+_PROPER = re.compile(
+    r"(?:(?:the|The) )?[A-Z][\w'&.-]*(?: (?:(?:of|de|la|del|and|upon|&) )?[A-Z0-9][\w'&.-]*)*"
+)
+_NAMED = frozenset(["home", "employer", "car", "bank", "school"])  # what has a proper name as its value
+_LISTED = frozenset(["diet", "marital status"])  # of which one excludes the others
+_MOST_WORDS = 3  # of a value that is no proper name
+
+
 @dataclass(frozen=True)
 class Fact:
     """That something has a value."""
@@ -84,12 +106,23 @@ class Fact:
     """That it has this value no longer."""
     share: float = 1.0
     """Of the text, the share that its sentence takes."""
+    changes: bool = False
+    """Whether it is said that this has changed."""
 
-    def conflicts(self, other: Fact) -> bool:
-        """Tell whether both cannot hold at once; a value that says more than the other does not."""
-        mine, others = set(self.value.split()), set(other.value.split())
+    def conflicts(self, older: Fact) -> bool:
+        """Tell whether an older one holds no longer, since it cannot hold at once.
+
+        A value that says more than the other is no other value, nor is one of another kind or unit. Without a
+        word of change that goes for what has one value alone: there are two meetings, and two dogs.
+        """
+        mine, others = set(self.value.split()), set(older.value.split())
         same = mine <= others or others <= mine
-        return same if self.gone != other.gone else not same and not self.gone
+        if self.gone != older.gone:
+            return same and self.gone
+        is_single = self.attribute in _LISTED or _OF_ONE_VALUE.search(self.attribute.partition(",")[0])
+        return (
+            not (same or self.gone) and bool(self.changes or is_single) and differs(self.value, older.value)
+        )
 
 
 _PERSONAL = [
@@ -97,16 +130,16 @@ _PERSONAL = [
     ("home", rf"^{_WHO} {_ADVERBS}(?:moved|relocated|resettled|move|moving)(?: house| home| back| over| out| away)*(?: from .+?)? (?:to|into) (?P<value>.+)$"),
     ("employer", rf"^{_WHO} {_ADVERBS}(?:work|works|working|employed)(?: now| currently)? (?:at|for|by) (?P<value>.+)$"),
     ("employer", rf"^{_WHO} {_ADVERBS}(?:joined|join|started (?:working )?(?:at|for|with)|took a (?:new )?job (?:at|with)|hired by|accepted (?:a job|an offer) (?:at|from)|(?:a )?(?:new )?job (?:at|with)|switched jobs to|has a job (?:at|with)|have a job (?:at|with)|left (?:.+? )?(?:for|to join)) (?P<value>.+)$"),
-    ("diet", rf"^{_WHO} {_ADVERBS}(?:a |an |become |became |went |gone |turned |eating )*(?P<value>{_SINGLE[1].replace(' ', '|')})\b.*$"),
+    ("diet", rf"^{_WHO} {_ADVERBS}(?:a |an |become |became |went |gone |turned |eating )*(?P<value>{_SINGLE[1].replace(' ', '|')})(?!-)(?: to [A-Z]\w*)?(?:{_TAIL.pattern})?$"),
     ("role", rf"^{_WHO} {_ADVERBS}(?:work|works|working) as (?P<value>.+)$"),
     ("role", rf"^{_WHO} {_ADVERBS}(?:promoted to|become|became|appointed|was made) (?P<value>.+)$"),
-    ("marital status", rf"^{_WHO} {_ADVERBS}(?P<value>{_SINGLE[0].replace(' ', '|')})\b.*$"),
+    ("marital status", rf"^{_WHO} {_ADVERBS}(?P<value>{_SINGLE[0].replace(' ', '|')})(?!-)(?: to [A-Z]\w*)?(?:{_TAIL.pattern})?$"),
     ("age", rf"^{_WHO} {_ADVERBS}(?:turned )?(?P<value>\d{{1,3}})(?: years old| yrs old)?$"),
     ("car", rf"^{_WHO} {_ADVERBS}(?:drive|drives|driving) (?P<value>.+)$"),
+    ("{about}", r"^(?P<who>[Pp]lease|[Yy]ou (?:can|should)) use (?P<value>\S+) (?:as|for) (?:my|our) (?P<about>[\w -]+?)(?: from now on| now| instead)*$"),
     ("use for {about}", rf"^{_WHO} {_ADVERBS}(?:use|uses|using|switched to|changed to|moved to) (?P<value>.+?) (?:for|as) (?:my |our |his |her |their |the )?(?P<about>[\w -]+)$"),
     ("{about}", rf"^{_WHO} {_ADVERBS}(?:changed|switched|updated|moved|renamed|rescheduled|set) (?:my|our|the|his|her|their) (?P<about>[\w' -]+?)(?: from .+?)? to (?P<value>.+)$"),
     ("{about}", rf"^{_WHO} {_ADVERBS}(?:got |have |has )?(?:a|an|my|our) new (?P<about>[\w' -]+?)(?::|,| -| is) (?P<value>.+)$"),
-    ("{about}", r"^(?P<who>[Pp]lease|[Yy]ou (?:can|should)) use (?P<value>\S+) (?:as|for) (?:my|our) (?P<about>[\w -]+?)(?: from now on| now| instead)*$"),
     ("phone number", r"^(?P<who>[Yy]ou) (?:can|should) (?:now )?(?:reach|call|text|phone|contact) me (?:now )?(?:at|on|under) (?P<value>[\d+(].+)$"),
     ("email", r"^(?P<who>[Yy]ou) (?:can|should) (?:now )?(?:reach|email|write|contact) me (?:now )?(?:at|under) (?P<value>\S+@.+)$"),
     ("bank", rf"^{_WHO} {_ADVERBS}(?:bank|banks|banking) (?:with|at) (?P<value>.+)$"),
@@ -134,6 +167,22 @@ _OF_ONE_VALUE = re.compile(
 )
 
 
+def differs(one: str, other: str) -> bool:
+    """Tell whether two values are of the same kinds and units, and not the same."""
+    mine, others = (values_of(each, None)[1] for each in (one, other))
+    kinds = [
+        {(each.kind, each.form[1] if each.kind == "number" else None) for each in some}
+        for some in (mine, others)
+    ]
+    if kinds[0] != kinds[1]:
+        return False
+    return not mine or not all(any(a.stands_in(b) or b.stands_in(a) for b in others) for a in mine)
+
+
+_THINGS = re.compile(r"(?:^| )(?:car|phone|laptop|bank|gym|team|project)$")
+"""What has a name and many qualities."""
+
+
 def facts_of(text: str, speaker: str | None = None) -> list[Fact]:
     """Return the facts that a text states.
 
@@ -148,12 +197,22 @@ def facts_of(text: str, speaker: str | None = None) -> list[Fact]:
     elif speaker is None and (named := re.match(rf"^({_NAME}):\s+", text)) and not _OPENING.match(text):
         speaker, said = named[1], text[named.end() :]
     whole = max(len(said.strip()), 1)
+    if not is_english(said):
+        return []
+    stating = [each for each in sentences(said.strip()) if not is_small_talk(each)]
     found = []
-    for sentence in sentences(said.strip()):
+    for sentence in stating:
         if not sentence.rstrip("\"'”’)").endswith("?"):
+            share = len(sentence) / whole
+            changes = len(stating) == 1 and CHANGES.search(sentence) is not None
             for each in _stated(_plain(sentence), (speaker or "i").casefold()):
-                found.append(Fact(each.subject, each.attribute, each.value, each.gone, len(sentence) / whole))
+                found.append(replace(each, share=share, changes=changes))
     return found
+
+
+def is_english(text: str) -> bool:
+    """Tell whether a text is in English, as far as its words say; the rules are for no other language."""
+    return detect({*re.findall(r"[^\W\d_]+", text)}, text, least=1) in ("english", None)
 
 
 def _plain(sentence: str) -> str:
@@ -176,7 +235,7 @@ def _plain(sentence: str) -> str:
 
 def _stated(sentence: str, speaker: str) -> Iterator[Fact]:
     for attribute, rule in _ENDED:
-        if found := rule.match(sentence):
+        if (found := rule.match(sentence)) and _PROPER.fullmatch(_TAIL.sub("", found["value"])):
             yield Fact(_subject(found["who"], speaker), attribute, _value(found["value"]), gone=True)
             return
     if HEDGED.search(sentence):
@@ -187,7 +246,9 @@ def _stated(sentence: str, speaker: str) -> Iterator[Fact]:
             about = _attribute(named.get("about") or "")
             if _OLD.search(named.get("about") or "") or _is_thing(found["who"]):
                 continue
-            yield Fact(_subject(found["who"], speaker), attribute.format(about=about), value)
+            raw = _LEADING.sub("", _TAIL.sub("", found["value"]))
+            if _PROPER.fullmatch(raw) or (attribute not in _NAMED and len(value.split()) <= _MOST_WORDS):
+                yield Fact(_subject(found["who"], speaker), attribute.format(about=about), value)
             return
     if found := _THING.match(sentence):
         yield from _of_thing(found, speaker)
@@ -227,7 +288,7 @@ def _of_thing(found: re.Match[str], speaker: str) -> Iterator[Fact]:
         about, subject = "home", speaker if owner in ("my", "our") else subject.removesuffix("'")
     first = _LEADING.sub("", value.lstrip("\"'“"))[:1]
     named = plain and (first.isupper() or any(each.isdigit() for each in plain))
-    if plain and (changed or _OF_ONE_VALUE.search(about) or named):
+    if plain and (named or (not _THINGS.search(about) and (changed or _OF_ONE_VALUE.search(about)))):
         yield Fact(subject, about, plain)
 
 

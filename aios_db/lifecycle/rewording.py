@@ -10,17 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from aios_db.lifecycle.facts import AMOUNT, DAY, HEDGED, ROOM, TIME
+from aios_db.lifecycle.facts import AMOUNT, CHANGES, DAY, HEDGED, ROOM, TIME, differs, is_english
 from aios_db.lifecycle.salience import sentences
 from aios_db.search.phrases import STOP_WORDS
 
-_CHANGES = re.compile(
-    r"\b(?:now|(?<!\ba )(?<!\bA )(?<!nother )new|changed?|changes|moved|switched|replaced|"
-    r"updated|rescheduled|postponed|"
-    r"instead|no longer|"
-    r"from now on|as of|anymore|took over|takes over|went up|went down|raised|lowered|corrected|renamed)\b",
-    re.IGNORECASE,
-)
 _SAID_OF_CHANGE = frozenset(
     [
         "now",
@@ -62,12 +55,14 @@ _SAID_OF_CHANGE = frozenset(
         "remember",
         "correction",
         "reminder",
+        "starting",
         "fyi",
         "good",
     ]
 )
 _NUMBER = re.compile(r"\b[\w.-]*\d[\w.:/-]*\b")
-_NAME = re.compile(r"(?<![.!?] )(?<!^)\b[A-Z][\w’'-]+(?: [A-Z][\w’'-]+)*")
+_NAME = re.compile(r"(?<![.!?] )(?<!^)\b[A-Z][\w’'-]+(?: [A-Z][\w’'-]+)*|^[A-Z][\w’'-]+(?: [A-Z][\w’'-]+)+")
+_OPENING = re.compile(r"^[A-Z][a-z ]{0,24}:\s+")
 _WORD = re.compile(r"[a-z][a-z'-]+")
 _KINDS = (
     ("day", DAY),
@@ -86,6 +81,8 @@ class Wording:
     """What a short text is about, and the values that it names."""
 
     about: frozenset[str]
+    first: str
+    """Of these words, the first."""
     values: dict[str, frozenset[str]]
     """By their kind."""
     changes: bool
@@ -97,6 +94,7 @@ class Wording:
             not self.changes
             or len(common) < _LEAST_COMMON * max(min(len(self.about), len(older.about)), 1)
             or not common
+            or self.first not in older.about
         ):
             return None
         other = [kind for kind, _ in _KINDS if self.values[kind] != older.values[kind]]
@@ -106,20 +104,27 @@ class Wording:
             older.values[other[0]] - self.values[other[0]],
             self.values[other[0]] - older.values[other[0]],
         )
-        return (min(was), min(now)) if len(was) == 1 == len(now) else None
+        return (min(was), min(now)) if len(was) == 1 == len(now) and differs(min(now), min(was)) else None
 
 
 def wording_of(text: str) -> Wording | None:
     """Return the wording of a text of one sentence that states something; None of others."""
     said = sentences(text)
-    if len(said) != 1 or len(text.split()) > _MOST_WORDS or said[0].endswith("?") or HEDGED.search(said[0]):
+    if (
+        len(said) != 1
+        or not is_english(text)
+        or len(text.split()) > _MOST_WORDS
+        or said[0].endswith("?")
+        or HEDGED.search(said[0])
+    ):
         return None
-    rest, values = said[0], {}
+    rest, values = _OPENING.sub("", said[0]), {}
     for kind, rule in _KINDS:
         values[kind] = frozenset(" ".join(each[0].casefold().split()) for each in rule.finditer(rest))
         rest = rule.sub(" ", rest)
-    words = {_stem(each) for each in _WORD.findall(rest.casefold()) if each not in STOP_WORDS}
-    return Wording(frozenset(words - _SAID_OF_CHANGE), values, _CHANGES.search(said[0]) is not None)
+    words = [_stem(each) for each in _WORD.findall(rest.casefold()) if each not in STOP_WORDS]
+    about = [each for each in words if each not in _SAID_OF_CHANGE]
+    return Wording(frozenset(about), (about or [""])[0], values, CHANGES.search(said[0]) is not None)
 
 
 def _stem(word: str) -> str:

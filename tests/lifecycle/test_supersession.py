@@ -120,6 +120,18 @@ def test_nobody_says_anything_about_another_user_or_what_is_trusted_more(open_da
         ("The train to Oslo leaves at 9:00.", "The train to Graz now leaves at 8:00."),
         ("My old phone number is 555-1234.", "My phone number is 555-9876."),
         ("The cat is hungry.", "The cat is asleep."),
+        ("I live in Paris.", "I moved to Berlin. Just kidding!"),
+        ("I live in Paris.", "I moved to the kitchen."),
+        ("I live in Paris.", "I live in Berlin on weekends."),
+        ("I live in Paris.", "I live in France."),
+        ("My dog is called Rex.", "My dog is called Bella."),
+        ("The meeting is at 15:00.", "The meeting is now at 3 pm."),
+        ("I weigh 70 kg.", "My suitcase now weighs 23 kg."),
+        ("Ich wohne in Graz.", "Ich wohne jetzt in Wien."),
+        ("Mein Büro ist in Raum 12.", "Mein Büro ist now in Raum 14."),
+        ("Vivo en Sevilla.", "Ahora vivo en Cádiz."),
+        ("Mi número es 555-1234.", "Mi número ahora es 555-9876."),
+        ("我住在上海。", "我现在住在北京。"),
     ],
 )
 def test_in_doubt_nothing_is_noted(open_database: Open, older: str, newer: str) -> None:
@@ -161,9 +173,11 @@ def test_changes_in_other_words(open_database: Open, older: str, newer: str) -> 
 
 
 def test_facts_and_who_says_i() -> None:
-    assert facts_of("Ada: I moved to Lisbon with my sister.") == [Fact("ada", "home", "lisbon")]
-    assert facts_of("I moved to Lisbon.", "Ada") == [Fact("ada", "home", "lisbon")]
-    assert facts_of("I no longer live in Paris.") == [Fact("i", "home", "paris", gone=True)]
+    moved = Fact("ada", "home", "lisbon", changes=True)
+    assert facts_of("Ada: I moved to Lisbon with my sister.") == [moved]
+    assert facts_of("I moved to Lisbon.", "Ada") == [moved]
+    assert facts_of("I live in Lisbon.", "Ada") == [Fact("ada", "home", "lisbon")]
+    assert facts_of("I no longer live in Paris.") == [Fact("i", "home", "paris", gone=True, changes=True)]
     assert wording_of("The choir now sings on Friday.").changes  # type: ignore[union-attr]
     assert wording_of("One. Two.") is None
 

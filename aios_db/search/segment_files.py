@@ -79,6 +79,8 @@ def write(segment: Segment, directory: Path, language: str, *, packed: bool = Fa
         temporary.rename(directory / name)
         pointer = directory / f"tmp-{uuid.uuid4().hex}"
         pointer.write_text(name, encoding="utf-8")
+        if (directory / _POINTER).is_dir():  # nothing of aios_db makes one, and no file can replace it
+            shutil.rmtree(directory / _POINTER)
         os.replace(pointer, directory / _POINTER)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -133,7 +133,9 @@ class FramedLog:
 
 
 def damaged_bytes(path: Path) -> list[tuple[int, int]]:
-    """Return where a log's damaged stretches begin and end, in bytes; an empty file is one of no length."""
+    """Return where a log's damaged stretches begin and end, in bytes; of what is no file, one of no length."""
+    if path.is_dir():
+        return [(0, 0)]
     data = path.read_bytes()
     found = [] if data.startswith(_MAGIC) else [(0, min(len(_MAGIC), len(data)))]
     end = _HEADER

@@ -17,6 +17,7 @@ from aios_db.security.scope import EVERYTHING, Scope
 from aios_db.store import directory as layout
 from aios_db.store import forks
 from aios_db.store.embedding import Encoder
+from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
 from aios_db.store.upkeep import Upkeep
 
@@ -40,7 +41,8 @@ class MemoryStore(Upkeep):
         *, read_only: bool, scope: Scope = EVERYTHING,
     ) -> None:  # fmt: skip
         super().__init__(path, found, lock, config, encoder, read_only=read_only, scope=scope)
-        self._finish_broken_off()
+        with operational(f"opening {path}"):
+            self._finish_broken_off()
         forks.watch(self)
 
     @classmethod

@@ -97,3 +97,21 @@ def test_a_damage_is_found_or_harmless(database: Path, tmp_path: Path, attempt: 
                 assert all(each in known["versions"] for each in found.pop("versions")), what
                 del known["versions"]
             assert found == known, what
+
+
+def test_a_directory_in_the_place_of_a_file_ends_in_no_traceback(database: Path, tmp_path: Path) -> None:
+    for name, files in kinds(database).items():
+        place = copy(database, tmp_path / "agent.aios")
+        (place / files[0]).unlink()
+        (place / files[0]).mkdir()
+        aios_db.check(place)
+        try:
+            with connect(place, maintenance_delay_s=3600) as con:
+                assert con.execute("SELECT count(*) FROM memories").fetchone() is not None
+                if name.startswith("index"):
+                    con.optimize()
+        except aios_db.OperationalError as error:
+            assert str(place) in str(error), name
+            assert not name.startswith("index"), name
+        if name.startswith("index"):
+            assert aios_db.check(place).whole, name

@@ -122,7 +122,7 @@ class StorageConfig:
     """Deleting more memories than this at once, be it by `undo`, asks for `confirm`; 0 never asks."""
     keep_versions_bytes: NonNegativeInt = 4_000_000
     """Replaced versions that take more, and more than a quarter of the table, go after 30 seconds."""
-    index_cache_bytes: NonNegativeInt = 32_000_000
+    index_cache_bytes: NonNegativeInt = 8_000_000
     """Most memory for what was read of Lance's scalar indices; one cache for all tables."""
     metadata_cache_bytes: NonNegativeInt = 8_000_000
     """Most memory for what was read of manifests and files; one cache for all tables."""

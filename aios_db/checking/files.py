@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from aios_db.checking.faults import Faults
 from aios_db.federation.debts import debt_files, read_debt
-from aios_db.schema.database import CHANGES, MARKER, OWED, QUERIES, RECALLS
+from aios_db.schema.database import CHANGES, LLM_REQUESTS, MARKER, OWED, QUERIES, RECALLS
 from aios_db.schema.errors import DataError, OperationalError
 from aios_db.store.change_log import begun_after
 from aios_db.store.framed_log import damaged_bytes
@@ -21,6 +21,8 @@ _COUNTS = "the counts in it are lost; the log is written anew as it grows"
 _QUERIES = "consolidations are measured on the rest of the past queries; delete it"
 _CHANGES = "the changes in it cannot be listed or undone; the log is written anew as it grows"
 _CHANGES_GONE = "changes that were in it can be neither listed nor undone; the next one begins it anew"
+_REQUESTS = "which memories these requests to a language model had in them is lost; the log goes on"
+_LOGS = {RECALLS: _COUNTS, CHANGES: _CHANGES, QUERIES: _QUERIES, LLM_REQUESTS: _REQUESTS}
 _OWED = "whoever opens the database or writes next finishes it"
 _TOKENIZERS = "tokenizers are noted anew when weights are next looked for; delete it"
 _DEBT = "what was not sent of the changes of a card is lost; delete it"
@@ -41,7 +43,7 @@ def check_marker(faults: Faults, schema: pa.Schema | None) -> None:
 def check_files(faults: Faults) -> None:
     """Read what lies beside the tables, as far as it is there."""
     database = faults.database
-    for name, lost in ((RECALLS, _COUNTS), (CHANGES, _CHANGES), (QUERIES, _QUERIES)):
+    for name, lost in _LOGS.items():
         path = database / name
         for start, end in _damaged(path) if path.exists() else ():
             faults.file(path, f"cannot be read in its bytes {start} to {end}", lost)

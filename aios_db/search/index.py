@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aios_db.search")
 
 _FEW_COLD = 4096  # compressed memories of which an index is made in some .4 s
-_FEW_GROWING, _MANY_GROWING = 4096, 65536  # memories in the growing segment
+# Memories in the growing segment, each of some 5 kB; every new segment is a copy of all that went before.
+_FEW_GROWING, _MANY_GROWING = 2048, 65536
 
 
 class SearchIndex(Lookups, Kinship, Searching):
@@ -124,7 +125,7 @@ class SearchIndex(Lookups, Kinship, Searching):
     def needs_save(self) -> bool:
         """Whether enough changed since the segment was written to write a new one."""
         saved = len(self._view.segment)
-        return self._view.changes > min(max(saved // 4, _FEW_GROWING), _MANY_GROWING)
+        return self._view.changes > min(max(saved // 8, _FEW_GROWING), _MANY_GROWING)
 
     @property
     def needs_save_now(self) -> bool:

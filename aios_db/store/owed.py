@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,11 +93,12 @@ def owed_links(directory: Path) -> OwedLinks | None:
     if not (directory / OWED).exists():
         return None
     found: list[bytes] = []
-    _file(directory, found).catch_up()
+    with suppress(IsADirectoryError):
+        _file(directory, found).catch_up()
     if not found:
         logger.error(
             "%s is damaged: it says which links an undo was about to write. What that undo wrote of memories "
-            "is there; look at its links",
+            "is there; aios repair makes the links anew that are derived, those made by hand are lost",
             directory / OWED, extra={"event": "owed_links_damaged"},
         )  # fmt: skip
         forget_owed(directory)
@@ -108,6 +111,8 @@ def owed_links(directory: Path) -> OwedLinks | None:
 
 def forget_owed(directory: Path) -> None:
     """Note that nothing is owed any more."""
+    if (directory / OWED).is_dir():  # nothing of aios_db makes one
+        shutil.rmtree(directory / OWED)
     (directory / OWED).unlink(missing_ok=True)
 
 

@@ -7,8 +7,6 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-
 from aios_db import logs
 from aios_db.engine.weights.pressure import give_back_freed, limit_arenas
 from aios_db.schema.config import Config
@@ -120,6 +118,5 @@ class MemoryStore(Upkeep):
         except Error as error:
             logger.warning("closed without writing recall counts: %s", error)
         self.database.let_go()
-        pa.default_memory_pool().release_unused()
         give_back_freed()
         self._logging()

@@ -38,10 +38,12 @@ class Upkeep(Compressing):
             self.refresh()
             if compacted:
                 self._pack()
-                give_back_freed()  # hundreds of commits leave the heap in pieces
             late = self._loading() and not self._closing
-            if self.index.needs_save and not late:
+            saves = self.index.needs_save and not late
+            if saves:
                 self.index.save()
+            if compacted or saves:
+                give_back_freed()  # hundreds of commits, and a copy of the index, leave the heap in pieces
         if late:
             self._maintenance.notify()
         elif not self._closing:
@@ -71,6 +73,7 @@ class Upkeep(Compressing):
                 clean_up(look_up(written), self.config.storage)
             self.refresh()
             self.index.save()
+            give_back_freed()
 
     def compress(self) -> Packed:
         """Compress memories of the tiers that `compression` names, and `optimize`.

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 MOST = 1 << 30
 """More than so many bytes available is no pressure, however large the machine is."""
 
@@ -56,7 +58,8 @@ def read_memory(root: Path = Path("/")) -> Memory | None:
 
 
 def give_back_freed() -> None:
-    """Return what the C library keeps of freed memory to the system, where it can (glibc)."""
+    """Return what Arrow and the C library keep of freed memory to the system, where they can (glibc)."""
+    pa.default_memory_pool().release_unused()
     with suppress(AttributeError, OSError, TypeError):  # another library decides itself
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -12,6 +12,8 @@ import pytest
 
 import aios_db
 from aios_db.federation.library import CardLibrary
+from aios_db.schema.database import LLM_REQUESTS
+from aios_db.store.framed_log import FramedLog
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
 from kill_lifecycle import card
@@ -54,6 +56,7 @@ def live(con: aios_db.Connection) -> None:
     assert con.release(held) == 1
     CardLibrary(con.store).add(card("skill", 1), origin="trained")
     con.store.asked("mast", "{}", [held])
+    FramedLog(Path(con.store.path) / LLM_REQUESTS, list, lambda _: None).append(b'{"memories": []}')
     (Path(con.store.path) / "media.read").write_text("\n" + "0" * 64 + "\n")
 
 

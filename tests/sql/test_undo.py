@@ -15,6 +15,7 @@ import aios_db
 from aios_db.cli import main
 from aios_db.config import Config
 from aios_db.schema.config import StorageConfig
+from aios_db.schema.database import OWED
 from aios_db.store import owed
 
 pytestmark = pytest.mark.sql
@@ -393,11 +394,8 @@ def test_an_undo_that_is_interrupted_between_its_tables_is_finished_by_the_next_
     con.forget(ids)
     gone = _state(con)
 
-    def fails(*_: Any) -> Any:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(owed, "exchange", fails)
+        patched.setattr(owed, "exchange", _interrupts)
         con.undo(2)
     assert con.history()[0].call == "undo" and not con.history()[0].complete
     assert [row[0] for row in _state(con)[0]] == [row[0] for row in before[0]]  # without their links
@@ -407,3 +405,36 @@ def test_an_undo_that_is_interrupted_between_its_tables_is_finished_by_the_next_
     assert finished.complete and (finished.added, finished.undoes) == (2, 2)
     con.undo(finished)
     assert _state(con) == gone
+
+
+@pytest.mark.parametrize("how", ["empty", "half", "zeroed", "flipped", "directory"])
+def test_damage_to_what_a_broken_off_undo_still_owes_is_told_and_costs_links_alone(
+    con: aios_db.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    ids = con.remember(_rows(["one two", "one three"], session_id="s"))
+    before = _state(con)
+    con.forget(ids)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(owed, "exchange", _interrupts)
+        con.undo(2)
+    file = Path(con.store.path) / OWED
+    content = file.read_bytes()
+    if how == "directory":
+        file.unlink()
+        file.mkdir()
+    else:
+        middle = len(content) // 2
+        left = {"empty": b"", "half": content[:middle], "zeroed": content[:middle] + bytes(middle)}
+        flipped = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+        file.write_bytes(left.get(how, flipped))
+    con.forget("nobody")
+    assert not file.exists()
+    assert "owed_links_damaged" in [getattr(record, "event", None) for record in caplog.records]
+    assert [row[0] for row in _state(con)[0]] == [row[0] for row in before[0]]
+    assert con.store.repair().dangling_links == 0
+    derived = [[row[:4] for row in links] for links in (_state(con)[1], before[1])]
+    assert derived[0] == derived[1]
+
+
+def _interrupts(*_: Any) -> Any:
+    raise KeyboardInterrupt

@@ -133,7 +133,7 @@ class FramedLog:
 
 
 def damaged_bytes(path: Path) -> list[tuple[int, int]]:
-    """Return where a log's damaged stretches begin and end, in bytes; of what is no file, one of no length."""
+    """Return where a log's damaged stretches begin and end, in bytes, of no length in what is no file."""
     if path.is_dir():
         return [(0, 0)]
     data = path.read_bytes()

@@ -26,18 +26,20 @@ from aios_db.store.durable import manifest, versions
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
 from salvage_helpers import connect, copy, row
 
+KEPT = {"maintenance_delay_s": 3600, "keep_versions_s": 3600, "compact_after_fragments": 1000}
+"""Else a busy machine compacts at the end, and it is known no longer which version is the newest."""
 TEXTS = [f"The fee of order {each} is 1200 euros" for each in range(6)]
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("original") / "agent.aios"
-    with connect(place, maintenance_delay_s=3600) as con:
+    with connect(place, **KEPT) as con:
         rows = [dict(row(each), session_id="s", metadata={"lang": "en"}, title="Fees") for each in TEXTS]
         ids = con.remember(rows)
         con.link(ids[0], ids[5], weight=0.75)
         con.store.optimize()
-    with connect(place, maintenance_delay_s=3600) as con:  # behind the segment
+    with connect(place, **KEPT) as con:  # behind the segment
         con.remember(dict(row("A later order"), external_id="x"))
         con.forget(ids[2])
         con.store.touch(ids[:2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -55,6 +55,10 @@ class JointSpace(Protocol):
 
     def question(self, text: str | None, vector: Vector | None, image: Given, audio: Given) -> Vector | None:
         """Return what ranks memories for a compound question."""
+        ...
+
+    def status(self) -> Sequence[Any]:
+        """Return what each modality is found by, with a field per column of `joint_space()`."""
         ...
 
 
@@ -147,6 +151,12 @@ def joint_scores(
     return pa.array(found, pa.list_(pa.float64()))
 
 
+def joint_space(store: HasJointSpace, rows: pa.Array) -> pa.Array:
+    """Return what each modality is found by, for each row."""
+    found = [asdict(each) for each in store.joint.status()]
+    return pa.array([found] * len(rows), pa.list_(_STATUS))
+
+
 def _question(flat: pa.Array) -> Vector:
     found: Vector = numbers(flat).reshape(SETS, -1)
     return found
@@ -179,10 +189,19 @@ _SEARCHES = (
     ),
 )
 
+_STATUS = pa.struct(
+    [(name, pa.string()) for name in ("modality", "space", "fitted_with", "encoder")]
+    + [("usable", pa.bool_()), ("note", pa.string())]
+)
+_STATUS_SQL = ", ".join(
+    f"{each.name} {'BOOLEAN' if each.type == pa.bool_() else 'VARCHAR'}" for each in _STATUS
+)
+
 FUNCTIONS = (
     ScalarFunction("aios_embed_audio", [_MEDIUM], _FLOATS, embed_audio),
     ScalarFunction("aios_embed_image", [_MEDIUM], _FLOATS, embed_image),
     ScalarFunction("aios_embed_with", ["VARCHAR", _MEDIUM], _FLOATS, embed_with),
     ScalarFunction("aios_embed_joint", ["VARCHAR", _MEDIUM, _MEDIUM], _FLOATS, embed_joint),
+    ScalarFunction("aios_joint_space", ["BOOLEAN"], f"STRUCT({_STATUS_SQL})[]", joint_space),
     *(replace(each, retrieves=True) for each in _SEARCHES),
 )

@@ -167,7 +167,9 @@ def _model(config: Config) -> str:
 def _joint(con: aios_db.Connection) -> str:
     """Open the space of text, sound and picture, whose weights lie outside of the database."""
     active = con.store.joint.in_use.active()
-    return "none was fitted" if active is None else f"{active.version} of {', '.join(active.space.encoders)}"
+    if active is None:
+        return "none was fitted, so text is the pivot"
+    return f"{active.version} of {', '.join(active.space.encoders)}"
 
 
 def _cards(con: aios_db.Connection) -> str:

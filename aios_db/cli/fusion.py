@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from aios_db.cli.options import Session, with_database, with_json
-from aios_db.cli.output import print_json
+from aios_db.cli.output import print_json, print_table
 from aios_db.cli.progress import shown
 
 
-@click.group(epilog="\b\nExamples:\n  aios fusion fit --pairs pairs.parquet\n")
+@click.group(epilog="\b\nExamples:\n  aios fusion fit --pairs pairs.parquet\n  aios fusion status\n")
 def fusion() -> None:
-    """Fit the joint space of text, sound and picture."""
+    """Fit the joint space of text, sound and picture, and say which is in use."""
 
 
 @fusion.command(
@@ -49,3 +49,23 @@ def fit(session: Session, /, pairs: str, as_json: bool, **options: Any) -> None:
         print_json(asdict(report))
     else:
         click.echo(str(report))
+
+
+@fusion.command(epilog="\b\nExamples:\n  aios fusion status\n  aios fusion status --json\n")
+@with_json
+@with_database
+@click.pass_obj
+def status(session: Session, /, as_json: bool) -> None:
+    """Say by what pictures and sounds are found, and with which encoders.
+
+    That is the joint space that was fitted; where none was, text is the pivot, and they are found by the
+    words of their memories.
+    """
+    with session.connect(read_only=True) as con:
+        found = con.execute("FROM joint_space()")
+        columns = [each[0] for each in found.description or ()]
+        rows = found.fetchall()
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table(columns, rows)

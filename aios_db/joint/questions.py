@@ -83,21 +83,29 @@ class Questions:
         Returns
         -------
         NDArray[np.float32] or None
-            None where only a text is given and no space was fitted: there is nothing to add. At [0, 0]
-            stands the `version_number` of the space.
+            None where a text is given and no space was fitted: the words ask alone. At [0, 0] stands the
+            `version_number` of the space.
 
         Raises
         ------
         ProgrammingError, DataError
-            As `embed`.
+            As `embed`; of no space only where there are no words.
         """
         in_use = self._in_use
         asks_media = image is not None or audio is not None
+        wordy = text is not None and bool(text.strip())
+        if asks_media and wordy and in_use.version is None:
+            log.warning(
+                "no joint space was fitted, so text is the pivot: the words ask alone, and what was given "
+                "beside them does not; fit a space with aios fusion fit, or con.fit_fusion(pairs)",
+                extra={"event": "text_is_pivot"},
+            )
+            return None
         active = in_use.required() if asks_media else in_use.usable()
         if active is None:
             return None
         parts = self._features(active, {"image": [image], "audio": [audio]}, strict=True)[0]
-        if text is not None and text.strip() and "text" in active.space.encoders:
+        if wordy and "text" in active.space.encoders:
             if in_use.encoders.is_plugged("text") or vector is None:
                 parts |= self._features(active, {"text": [text]}, strict=asks_media)[0]
             elif in_use.fits(active, "text"):

@@ -17,6 +17,7 @@ from aios_db.joint.encoders import Encoders
 from aios_db.joint.media import Reach
 from aios_db.joint.questions import Questions
 from aios_db.joint.reads import MediaReads
+from aios_db.joint.status import ModalityStatus, status_of
 from aios_db.joint.usable import SpaceInUse
 from aios_db.joint.vectors import MemoryVectors
 from aios_db.models.versions import WeightVersions
@@ -80,6 +81,10 @@ class Joint(Questions):
         self._files = MediaFiles(reads, reach)
         self.memories = MemoryVectors(self.in_use, self._files)
         super().__init__(self.in_use, reach)
+
+    def status(self) -> list[ModalityStatus]:
+        """Return what each modality is found by: the space that was fitted, or text as the pivot."""
+        return list(status_of(self.in_use))
 
     def note_files(self, rows: pa.Table, reach: Reach | None = None) -> None:
         """Note what is in the files that written memories name, see `MediaFiles.note`."""

@@ -18,3 +18,7 @@ CREATE MACRO embed_with(name, item) AS aios_embed_with(name::VARCHAR, medium(ite
 -- is not there; NULL where nothing is.
 CREATE MACRO embed_joint(content, image := NULL, audio := NULL) AS
 aios_embed_joint(content::VARCHAR, medium(image), medium(audio));
+
+-- Which space finds pictures and sounds, a row per modality: the joint space that was fitted, with the encoder that it was fitted
+-- with and the one that is here; or `text` where none was fitted, and pictures and sounds are found by the words of their memories.
+CREATE MACRO joint_space() AS TABLE SELECT unnest(aios_joint_space(true), recursive := true);

@@ -1,0 +1,76 @@
+"""`joint_space()`: which space finds pictures and sounds, and with which encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aios_db.joint.usable import SpaceInUse
+from aios_db.schema.errors import Error
+from aios_db.schema.modalities import MODALITIES
+
+PIVOT = "text"
+"""The name of what is in use where no space was fitted."""
+_PIVOT_NOTES = {
+    "text": "no joint space was fitted, so text is the pivot",
+    "image": "found by the words of its memory; asks once a space is fitted on pairs",
+    "audio": "found by the words of its memory; asks once a space is fitted on pairs",
+}
+
+
+@dataclass(frozen=True)
+class ModalityStatus:
+    """What a modality is found by.
+
+    Attributes
+    ----------
+    modality
+        ``text``, ``image`` or ``audio``.
+    space
+        The joint space in use; `PIVOT` where none was fitted.
+    fitted_with
+        The encoder that the space was fitted with; None where it knows none of this modality.
+    encoder
+        The encoder that this process has, None where there is none.
+    usable
+        Whether it may ask, and be found by others than its words.
+    note
+        Why not, and what to do.
+    """
+
+    modality: str
+    space: str
+    fitted_with: str | None
+    encoder: str | None
+    usable: bool
+    note: str | None
+
+
+def status_of(in_use: SpaceInUse) -> Iterator[ModalityStatus]:
+    """Yield a row per modality, of a space that was lost, too."""
+    version = in_use.version
+    lost: str | None = None
+    try:
+        active = in_use.active()
+    except Error as error:
+        active, lost = None, str(error)
+    for modality in MODALITIES:
+        encoder, missing = _encoder(in_use, modality)
+        if active is None:
+            note = lost or _PIVOT_NOTES[modality]
+            yield ModalityStatus(modality, version or PIVOT, None, encoder, modality == PIVOT, note)
+            continue
+        fitted_with = active.space.encoders.get(modality)
+        if fitted_with is None:
+            missing = f"the pairs had no {modality}"
+        elif missing is None and not in_use.fits(active, modality):
+            missing = "fit the space again with this encoder"
+        yield ModalityStatus(modality, active.version, fitted_with, encoder, missing is None, missing)
+
+
+def _encoder(in_use: SpaceInUse, modality: str) -> tuple[str | None, str | None]:
+    """Return the version of the encoder that is here, or why there is none."""
+    try:
+        return in_use.encoders.of(modality).version, None
+    except Error as error:
+        return None, str(error)

@@ -14,6 +14,7 @@ from aios_db.joint.media import media_type_of
 from aios_db.schema.errors import DataError
 from aios_db.schema.memories import TIMESTAMP, WRITABLE, memories_schema
 from aios_db.schema.tiers import TIERS
+from aios_db.store.given_media import with_given_media
 from aios_db.store.identity import content_hashes
 from aios_db.store.tables import check_columns, plain
 from aios_db.store.values import json_object, text_of, timestamps
@@ -48,6 +49,7 @@ def normalise(rows: pa.Table, dimension: int) -> pa.Table:
     DataError
         For a value that does not fit, with the number of its row, counted from 0.
     """
+    rows = with_given_media(rows)
     check_columns(rows.column_names)
     schema = memories_schema(dimension)
     columns = coerce(rows, schema)

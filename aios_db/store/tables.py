@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from aios_db.joint.media import with_new_media
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.memories import KEY, TIMESTAMP, WRITABLE, memories_schema
+from aios_db.store.given_media import IMAGE
 from aios_db.store.values import is_missing, json_object, read_moment, text_of
 
 _UNREADABLE = (
@@ -156,7 +157,7 @@ def _from_mappings(rows: Sequence[Mapping[str, Any]], known: Sequence[str]) -> p
 
 def _from_pandas(frame: Any, known: Sequence[str]) -> pa.Table:
     names = [str(name) for name in frame.columns]
-    check_columns(names, known)
+    check_columns([name for name in names if name != IMAGE], known)
     columns = (frame.iloc[:, number] for number in range(len(names)))
     return pa.table(
         {

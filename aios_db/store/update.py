@@ -16,6 +16,7 @@ from aios_db.schema.memories import CODE_FIELD, JOINT_FIELDS, KEY, SCOPE, WRITAB
 from aios_db.search.index import SearchIndex
 from aios_db.store.changes import Change, differs
 from aios_db.store.ends import ends
+from aios_db.store.given_media import with_given_media
 from aios_db.store.known import Stored, reworded
 from aios_db.store.rows import DEFAULTS, check_lengths, check_values, coerce, derive
 from aios_db.store.tables import UPDATABLE, check_columns
@@ -247,6 +248,7 @@ def _way_out(external: str | None) -> str:
 
 
 def _checked(table: pa.Table) -> pa.Table:
+    table = with_given_media(table, changes=True)
     check_columns(table.column_names, UPDATABLE)
     if KEY not in table.column_names:
         raise ProgrammingError(f"update needs the column {KEY}, to know what to change")

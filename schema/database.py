@@ -23,6 +23,8 @@ CONSOLIDATOR = "consolidator.lock"
 """Held by the one consolidator that runs."""
 MEDIA_READ = "media.read"
 """Which contents of files that memories name their writers have read."""
+ERASING = "erase.begun"
+"""Is there while memories are erased."""
 OWED = "links.owed"
 """Links that an undo is about to write."""
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from aios_db.checking.faults import Faults
 from aios_db.federation.debts import debt_files, read_debt
-from aios_db.schema.database import CHANGES, LLM_REQUESTS, MARKER, OWED, QUERIES, RECALLS
+from aios_db.schema.database import CHANGES, ERASING, LLM_REQUESTS, MARKER, OWED, QUERIES, RECALLS
 from aios_db.schema.errors import DataError, OperationalError
 from aios_db.store.change_log import begun_after
 from aios_db.store.framed_log import damaged_bytes
@@ -40,6 +40,13 @@ def check_marker(faults: Faults, schema: pa.Schema | None) -> None:
             faults.file(MARKER, f"says dimension {said[0].dimension}, vectors have {size}", _MARKER)
 
 
+def _check_ended(faults: Faults) -> None:
+    for name, what in ((ERASING, "an erasure"), (OWED, "an undo")):
+        path = faults.database / name
+        if path.exists():
+            faults.file(path, f"is there: {what} was broken off before its end", _OWED)
+
+
 def check_files(faults: Faults) -> None:
     """Read what lies beside the tables, as far as it is there."""
     database = faults.database
@@ -49,8 +56,7 @@ def check_files(faults: Faults) -> None:
             faults.file(path, f"cannot be read in its bytes {start} to {end}", lost)
     if begun_after(database) and not (database / CHANGES).exists():
         faults.file(database / CHANGES, "is gone", _CHANGES_GONE)
-    if (database / OWED).exists():
-        faults.file(database / OWED, "is there: an undo was broken off before its links", _OWED)
+    _check_ended(faults)
     path = database / "tokenizers.json"
     if path.exists() and not _is_object(path):
         faults.file(path, "is no JSON object", _TOKENIZERS)

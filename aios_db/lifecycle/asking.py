@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from aios_db.closing import close_duckdb
 from aios_db.duckdb_errors import translated
+from aios_db.interrupts import stops_at_ctrl_c
 from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.udfs import functions, macros, registry, writing
 from aios_db.udfs.live import LiveDataset
@@ -53,12 +54,17 @@ class Asking:
         self._store, self._errors = store, functions.ErrorBook()
         self._guard = writing.WriteGuard(self._errors, {})
         self._duckdb = duckdb.connect(config={"threads": 1})
-        self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
-        self._calls = self._install(Supposed(store, index or store.index))
+        with stops_at_ctrl_c(self._duckdb), translated(self._errors):
+            self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
+            self._calls = self._install(Supposed(store, index or store.index))
 
     def table(self, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """Return the rows of a query."""
-        with translated(self._errors), self._guard.watching(lambda _: None):
+        with (
+            stops_at_ctrl_c(self._duckdb),
+            translated(self._errors),
+            self._guard.watching(lambda _: None),
+        ):
             return self._duckdb.execute(query, list(parameters)).to_arrow_table()
 
     def _install(self, supposed: Supposed) -> list[Callable[..., Any]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from aios_db.schema.consolidations import Outcome
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import ProgrammingError
 from aios_db.store.durable import DurableTable
+from aios_db.store.erasure import rewrite
 from aios_db.store.failures import operational
 
 if TYPE_CHECKING:
@@ -41,10 +42,17 @@ class ConsolidationLog:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    def rows(self) -> list[Consolidation]:
-        """Return the consolidations, the oldest first."""
-        table = self._store.scope.seen(self._store.dataset(TABLE).to_table())
+    def rows(self, where: str | None = None) -> list[Consolidation]:
+        """Return the consolidations of which an SQL expression is true, the oldest first."""
+        table = self._store.scope.seen(self._store.dataset(TABLE).to_table(filter=where))
         return [Consolidation(**row) for row in table.sort_by(KEY).to_pylist()]
+
+    def named(self, consolidation_ids: Collection[str]) -> list[Consolidation]:
+        """Return those of some consolidations that are there."""
+        if not consolidation_ids:
+            return []
+        names = ", ".join(f"'{each.replace(chr(39), chr(39) * 2)}'" for each in sorted(consolidation_ids))
+        return self.rows(f"{KEY} IN ({names})")
 
     def get(self, consolidation_id: str) -> Consolidation:
         """Return one consolidation.
@@ -54,12 +62,35 @@ class ConsolidationLog:
         ProgrammingError
             There is none.
         """
-        found = next((each for each in self.rows() if each.consolidation_id == consolidation_id), None)
-        if found is None:
+        found = self.named([consolidation_id])
+        if not found:
             raise ProgrammingError(
                 f"there is no consolidation {consolidation_id!r}; FROM consolidation_log lists them"
             )
-        return found
+        return found[0]
+
+    def erase(self, is_there: Callable[[list[str]], list[bool]]) -> None:
+        """Take out memories that are gone, consolidations of which none is left, and older versions."""
+        store = self._store
+        left, gone = [], []
+        for each in self.rows():
+            names = [*each.sources, *each.principles]
+            known = {name for name, there in zip(names, is_there(names), strict=True) if there}
+            if names and not known:
+                gone.append(each.consolidation_id)
+            elif len(known) < len({*names}):
+                kept = ([name for name in some if name in known] for some in (each.sources, each.principles))
+                sources, principles = kept
+                left.append(replace(each, sources=sources, principles=principles))
+        self.write(left)
+        written = lance.dataset(store.dataset(TABLE).uri)
+        with operational(f"erasing of {TABLE} of {store.path}"):
+            if gone:
+                listed = ", ".join(f"'{each}'" for each in gone)
+                written.delete(f"{KEY} IN ({listed})")
+            rewrite(written)
+            if store.config.storage.durability == "full":
+                DurableTable(table_path(store.path, TABLE)).force(written)
 
     def write(self, rows: Sequence[Consolidation]) -> None:
         """Add consolidations, or bring them up to date, in one commit, on the disk if that is promised."""

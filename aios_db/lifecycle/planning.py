@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from aios_db.lifecycle.asking import Asking
 from aios_db.lifecycle.principles import Cluster, Source
+from aios_db.lifecycle.salience import sentences
+from aios_db.lifecycle.small_talk import is_small_talk
 from aios_db.schema.config import ConsolidationConfig
 from aios_db.schema.errors import DataError, ProgrammingError
 
@@ -69,7 +71,14 @@ def planned(store: MemoryStore, options: Mapping[str, Any]) -> list[Cluster]:
         )
         for row in rows
     ]  # fmt: skip
-    return [each for each in clusters if len(each.sources) >= options["min_cluster"]]
+    return [
+        each for each in clusters if len(each.sources) >= options["min_cluster"] and _says_something(each)
+    ]
+
+
+def _says_something(cluster: Cluster) -> bool:
+    """Tell whether there is more in a cluster than greetings, thanks and praise."""
+    return not all(is_small_talk(said) for each in cluster.sources for said in sentences(each.said))
 
 
 def vectors_of(store: MemoryStore, sources: Sequence[Source]) -> list[NDArray[np.float32] | None]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from aios_db.lifecycle.log import Consolidation, ConsolidationLog
-from aios_db.lifecycle.principles import digest
+from aios_db.lifecycle.principles import KIND, digest
 from aios_db.lifecycle.quoting import Quoting
 from aios_db.schema.changes import UndoReport
 from aios_db.schema.consolidation_log import TABLE
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.sources import CONSOLIDATION
 from aios_db.store.change_log import Draft
 from aios_db.store.commit import commit
+from aios_db.store.reversal import Reversal, Rows
 
 logger = logging.getLogger("aios_db.lifecycle")
 
@@ -71,18 +73,6 @@ class TakingBack(Quoting):
         self._maintenance.notify()
         return UndoReport(draft.change_id or None, 0, draft.updated, draft.deleted, draft.links)
 
-    def undo(self, change_id: int, *, dry_run: bool = False, confirm: bool = False) -> UndoReport:
-        """As `Undoing.undo`; the log of consolidations says what became of them by it."""
-        with self._log_follows(dry_run=dry_run):
-            return super().undo(change_id, dry_run=dry_run, confirm=confirm)
-
-    def restore(
-        self, version: int | None, time: int | None, *, dry_run: bool = False, confirm: bool = False
-    ) -> UndoReport:
-        """As `Undoing.restore`; the log of consolidations says what became of them by it."""
-        with self._log_follows(dry_run=dry_run):
-            return super().restore(version, time, dry_run=dry_run, confirm=confirm)
-
     def refuse_consolidation(self, entry: Consolidation) -> Consolidation:
         """Note in the log that a consolidation was not committed."""
         with self._writing("writing the log of consolidations of"):
@@ -91,32 +81,38 @@ class TakingBack(Quoting):
 
     # Inside
 
-    @contextmanager
-    def _log_follows(self, *, dry_run: bool) -> Iterator[None]:
-        """Note of which consolidations the principles went, or came back, meanwhile."""
-        if dry_run or TABLE in self.damaged:
-            yield
-            return
-        before = self._with_principles()
-        yield
-        with self._writing("writing the log of consolidations of"):
-            after = self._with_principles()
-            self.consolidations.write(
-                [
-                    replace(each, state="committed" if after[each.consolidation_id] else "undone")
-                    for each in self.consolidations.rows()
-                    if each.state in ("committed", "undone")
-                    and before.get(each.consolidation_id) != after[each.consolidation_id]
-                ]
-            )
+    def _take_back(self, found: Reversal, draft: Draft) -> bool:
+        """As `Undoing._take_back`; the log says of which consolidations the principles went, or came back."""
+        touched = set() if TABLE in self.damaged else self._consolidations_in(found.memories)
+        written = super()._take_back(found, draft)
+        self.consolidations.write(
+            [
+                replace(each, state="committed" if self._has_principles(each) else "undone")
+                for each in self.consolidations.named(touched)
+                if each.state in ("committed", "undone")
+            ]
+        )
+        return written
 
-    def _with_principles(self) -> dict[str, bool]:
-        """Tell of which consolidations principles are there."""
-        self.refresh()
+    def _consolidations_in(self, rows: Rows) -> set[str]:
+        """Return which consolidations made the principles among rows that go or come back."""
+        columns = ["kind", "source", "metadata"]
+        gone = rows.gone[self.index.has(rows.gone, "kind", KIND)] if len(rows.gone) else rows.gone
+        going = self.memories._take_rows(gone.tolist(), columns=columns)
         return {
-            each.consolidation_id: bool((self.index.find_ids(each.principles) >= 0).any())
-            for each in self.consolidations.rows()
+            name
+            for row in (*going.to_pylist(), *rows.back.select(columns).to_pylist())
+            if row["kind"] == KIND and row["source"] == CONSOLIDATION
+            if (name := _about(row).get("consolidation"))
         }
+
+    def _has_principles(self, entry: Consolidation) -> bool:
+        return bool((self.index.find_ids(entry.principles) >= 0).any())
+
+    def _erase_beside(self) -> None:
+        """Take what is erased out of the log of consolidations."""
+        if TABLE not in self.damaged:
+            self.consolidations.erase(lambda names: (self.index.find_ids(names) >= 0).tolist())
 
     def _take_back_archived(self, entry: Consolidation, draft: Draft) -> list[str]:
         """Take the principles out and bring their sources back; return the principles that are kept."""
@@ -135,10 +131,9 @@ class TakingBack(Quoting):
 
     def _settle(self) -> None:
         """Say in the log what became of consolidations whose process was ended; under the write lock."""
-        begun = [each for each in self.consolidations.rows() if each.state == "begun"]
         ended = []
-        for each in begun:
-            is_there = bool((self.index.find_ids(each.principles) >= 0).any())
+        for each in self.consolidations.rows("state = 'begun'"):
+            is_there = self._has_principles(each)
             ended.append(replace(each, state="committed" if is_there else "broken_off"))
             logger.warning(
                 "consolidation %s was broken off by the end of its process: %s", each.consolidation_id,
@@ -155,10 +150,15 @@ def _with_kept(note: str | None, kept: Sequence[str]) -> str | None:
 
 def _is_as_made(principle: dict[str, str], consolidation_id: str) -> bool:
     """Tell whether nobody has changed the text or the metadata of a principle since it was made."""
+    about, made = _about(principle), digest(principle["text"])
+    same = about.get("consolidation") == consolidation_id and about.get("digest", made) == made
+    return bool(same)
+
+
+def _about(principle: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a principle."""
     try:
         about = json.loads(principle["metadata"] or "{}")
     except ValueError:
-        return False
-    made = digest(principle["text"])
-    same = about.get("consolidation") == consolidation_id and about.get("digest", made) == made
-    return bool(same)
+        return {}
+    return about if isinstance(about, dict) else {}

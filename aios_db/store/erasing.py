@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from aios_db.observing.recorder import measured
 from aios_db.schema.changes import ERASE
-from aios_db.schema.errors import NotSupportedError
+from aios_db.schema.database import ERASING
+from aios_db.schema.errors import NotSupportedError, OperationalError
 from aios_db.store import erasure
 from aios_db.store.change_log import Draft
 from aios_db.store.erasure import EraseReport
@@ -45,7 +46,28 @@ class Erasing(Finishing):
         chosen = memories if isinstance(memories, Selection) else Selection(memory_ids=memories)
         self._write_pending(everything=True)
         with self._compacting(), self._changing(ERASE, "erasing memories of") as draft:
-            return self._erase(chosen, draft)
+            (self.path / ERASING).touch()
+            report = self._erase(chosen, draft)
+            (self.path / ERASING).unlink(missing_ok=True)
+        return report
+
+    def _finish_broken_off(self) -> None:
+        """Let an erasure come to its end, too: what it deleted goes out of all files."""
+        super()._finish_broken_off()
+        if self.read_only or not (self.path / ERASING).exists() or not self.lock.is_free():
+            return
+        try:
+            self.erase([])
+        except (NotSupportedError, OperationalError) as error:
+            logger.warning("an erasure that was broken off is not finished yet: %s", error)
+        else:
+            logger.warning(
+                "%s: an erasure was broken off; what it deleted is in no file now", self.path,
+                extra={"event": "erase_finished"},
+            )  # fmt: skip
+
+    def _erase_beside(self) -> None:
+        """Take what is gone out of other tables; `TakingBack` knows one."""
 
     def _refuse_of_distrusted(self) -> None:
         if self.source is not None and self.trust.of(self.source) < 1:
@@ -66,6 +88,7 @@ class Erasing(Finishing):
         memories_, links = erasure.rewrite(self.memories), erasure.rewrite(self.links)
         self._begun[-1].publish_anew(memories_, links)
         self.index.save()
+        self._erase_beside()
         for made in self.path.glob("reembed_*.lance"):  # vectors in the making; they are made again
             shutil.rmtree(made, ignore_errors=True)
         texts = [each for each in (*gone["title"], *gone["text"]) if each and each.strip()]

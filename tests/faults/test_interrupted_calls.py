@@ -152,7 +152,13 @@ def _delete(con: aios_db.Connection, number: int) -> Callable[[], object]:
     return lambda: con.execute("DELETE FROM memories WHERE text = ?", [f"passing {number}"])
 
 
-@pytest.mark.parametrize("make", [_remember, _forget, _update, _link, _recall, _insert, _delete])
+def _would_consolidate(con: aios_db.Connection, number: int) -> Callable[[], object]:
+    return lambda: con.consolidate(dry_run=True)
+
+
+@pytest.mark.parametrize(
+    "make", [_remember, _forget, _update, _link, _recall, _insert, _delete, _would_consolidate]
+)
 def test_an_interrupted_call(con: aios_db.Connection, make: Callable[..., Callable[[], object]]) -> None:
     make(con, 0)()
     with Interrupt() as counting:

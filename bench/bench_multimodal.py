@@ -111,10 +111,29 @@ def flickr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                             given = dict(parts[name] for name in asking)
                             place = rank(con, f"{finds} {each['id']}", finds, **given)
                             ranks["+".join(asking), finds].append(place)
+                if not fold:
+                    yield latency(con, folder, asked)
     for (asks, finds), found in ranks.items():
         for k in (1, 10):
             yield _row("flickr", asks, finds, found, 200, k)
     yield {"set": "flickr", "fit": fits}
+
+
+def latency(con: aios_db.Connection, folder: Path, asked: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return processor milliseconds per recall, medians, of texts and pictures that were encoded before."""
+    took: dict[str, list[float]] = defaultdict(list)
+    for each in asked:
+        questions = {
+            "text": {"query": each["spoken_caption"]},
+            "picture": {"image": str(_image(folder, each))},
+        }
+        for name, question in questions.items():
+            rank(con, "", "image", **question)
+            began = time.process_time()
+            rank(con, "", "image", **question)
+            took[name].append(1e3 * (time.process_time() - began))
+    medians = {name: float(np.median(each)) for name, each in took.items()}
+    return {"set": "flickr", "milliseconds": medians, "ratio": medians["picture"] / medians["text"]}
 
 
 def _pair(folder: Path, item: dict[str, Any]) -> dict[str, Any]:

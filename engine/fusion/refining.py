@@ -31,6 +31,7 @@ log = logging.getLogger("aios_db.engine.fusion")
 
 FEWEST_FOLDS = 3
 """To train on, to stop by, and to be tried on."""
+_CLEARLY = 1.02  # times the closed form, in the mean: what chance makes of some hundred pairs is less
 _WORSE = 0.95  # of the closed form, for one question: less than chance makes of a few hundred pairs
 
 Rankings = Mapping[tuple[str, str], Ranking]
@@ -47,7 +48,7 @@ class Trial:
     epochs
         After which training was best, in each fold.
     is_used
-        Whether the space has it: it is better in the mean, and clearly worse for no question.
+        Whether the space has it: it is clearly better in the mean, and clearly worse for no question.
     """
 
     closed_form: Mapping[str, float]
@@ -108,7 +109,9 @@ def refined(  # noqa: PLR0917 - what a trial takes
         moved.append(_moved(asked, found))
         epochs.append(best)
     closed_form, mlp = _measured(held, rankings), _measured(moved, rankings)
-    is_used = _mean(mlp) > _mean(closed_form) and all(mlp[each] >= _WORSE * closed_form[each] for each in mlp)
+    is_used = _mean(mlp) > _CLEARLY * _mean(closed_form) and all(
+        mlp[each] >= _WORSE * closed_form[each] for each in mlp
+    )
     trial = Trial(closed_form, mlp, tuple(epochs), is_used)
     log.info("%s", trial)
     if not is_used:

@@ -22,7 +22,11 @@ def bare(world: World, tmp_path: Path) -> World:
     """Open the database of `world` without a user's encoders."""
 
     def connect(**options: Any) -> aios_db.Connection:
-        config = {"engine": {"models_dir": str(tmp_path / "models")}, "device": {"target": "cpu"}}
+        config = {
+            "engine": {"models_dir": str(tmp_path / "models")},
+            "device": {"target": "cpu"},
+            "cpu": {"backend": "standard"},  # as `world`, with whose vectors those are compared
+        }
         return aios_db.connect(tmp_path / "agent.aios", config=config, **options)
 
     return connect
@@ -84,7 +88,11 @@ def test_what_was_written_while_the_weights_were_lost(world: World, tmp_path: Pa
 
 
 def test_an_export_has_its_place_in_the_space_here(world: World, tmp_path: Path, minilm_dir: Path) -> None:
-    config = {"engine": {"models_dir": str(tmp_path / "models")}, "device": {"target": "cpu"}}
+    config = {
+        "engine": {"models_dir": str(tmp_path / "models")},
+        "device": {"target": "cpu"},
+        "cpu": {"backend": "standard"},
+    }
     with world() as con:
         con.fit_fusion(pairs())
     with aios_db.connect(tmp_path / "other.aios", config=config) as other:

@@ -231,7 +231,7 @@ class ConsolidationConfig:
     evict: bool = False
     """The consolidator then forgets what the section `eviction` names, and erases what expired long ago."""
     max_loss: Share = 0.05
-    """A consolidation that loses more than this share of what past queries had found is refused."""
+    """More than this share of what past queries had found is not lost, by all consolidations of an owner."""
     past_queries: NonNegativeInt = 256
     """How many past queries are kept to measure that, up to twice as many; 0 keeps none."""
 

@@ -43,9 +43,13 @@ class Comparison:
         """How much of it is lost; 0 where nothing was asked yet."""
         return 0.0 if self.before is None or self.after is None else self.before - self.after
 
-    def loses_more(self, share: float) -> bool:
-        """Tell whether more is lost than a share; a single memory is no share, unless nothing may be lost."""
-        return self.loss > (max(share, 1 / self.found) if share and self.found else share) + _ROUNDING
+    def loses_more(self, share: float, lost: float = 0.0) -> bool:
+        """Tell whether more is lost than a share, of which some was lost before.
+
+        A single memory is no share, unless nothing may be lost.
+        """
+        most = max(share, 1 / self.found) if share and self.found else share
+        return self.loss > _ROUNDING and self.loss + lost > most + _ROUNDING
 
 
 NOTHING_ASKED = Comparison(0, 0, None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aios_db.lifecycle")
 
 _AT_ONCE = 256  # clusters in one commit
+_HALVINGS = 4  # of a commit that loses too much, until what loses it is refused
+
+
+@dataclass(frozen=True)
+class _How:
+    policy: str
+    trigger: str
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Principles of one owner, and what it took to write them."""
+
+    principles: Sequence[Principle]
+    model: str
+    input_tokens: int
+    output_tokens: int
+    begun: float
+    started_at: datetime
+    halvings: int = 0
+
+    def halves(self) -> tuple[_Written, _Written]:
+        """Return the two halves; what writing took is noted of the first."""
+        middle = len(self.principles) // 2
+        first = replace(self, principles=self.principles[:middle], halvings=self.halvings + 1)
+        rest = replace(first, principles=self.principles[middle:], input_tokens=0, output_tokens=0)
+        return first, rest
 
 
 def consolidate(
@@ -54,10 +82,12 @@ def consolidate(
     """
     wanted = checked(options, store.config.consolidation)
     clusters = planned(store, wanted)
+    how = _How(wanted["policy"], trigger, dry_run=dry_run)
     with writer_of(store) as writer:
         return [
-            _consolidated(store, some, wanted["policy"], writer, dry_run=dry_run, trigger=trigger)
+            report
             for some in _by_owner(clusters)
+            for report in _within_budget(store, _written(some, writer), how)
         ]
 
 
@@ -71,53 +101,58 @@ def _by_owner(clusters: Sequence[Cluster]) -> Iterator[list[Cluster]]:
             yield of_one[start : start + _AT_ONCE]
 
 
-def _consolidated(
-    store: MemoryStore,
-    clusters: Sequence[Cluster],
-    policy: str,
-    writer: Writer,
-    *,
-    dry_run: bool,
-    trigger: str,
-) -> Report:
+def _written(clusters: Sequence[Cluster], writer: Writer) -> _Written:
     begun, started_at = time.monotonic(), datetime.now(timezone.utc)
     tokens = writer.input_tokens, writer.output_tokens
     principles = writer.principles(clusters)
-    owner = {"user_id": clusters[0].user_id, "agent_id": clusters[0].agent_id}
+    spent = writer.input_tokens - tokens[0], writer.output_tokens - tokens[1]
+    return _Written(principles, writer.model, *spent, begun, started_at)
+
+
+def _within_budget(store: MemoryStore, written: _Written, how: _How) -> Iterator[Report]:
+    """Commit what loses no more than is left to lose, half by half; refuse the rest, and yield reports."""
+    principles, most = written.principles, store.config.consolidation.max_loss
     rows = store.principle_rows(principles)
-    compared = compare(store, principles, rows, policy, store.queries.sample())
-    most = store.config.consolidation.max_loss
+    compared = compare(store, principles, rows, how.policy, store.queries.sample())
+    cluster = principles[0].cluster
+    lost = store.consolidations.lost(cluster.user_id, cluster.agent_id)
+    is_refused = compared.loses_more(most, lost)
+    if is_refused and len(principles) > 1 and written.halvings < _HALVINGS:
+        for half in written.halves():
+            yield from _within_budget(store, half, how)
+        return
     entry = Consolidation(
         consolidation_id=str(uuid_utils.uuid7()),
-        state="refused" if compared.loses_more(most) else "planned" if dry_run else "begun",
-        trigger=trigger,
-        **owner,
-        policy=policy,
-        sources=[each.memory_id for cluster in clusters for each in cluster.sources],
+        state="refused" if is_refused else "planned" if how.dry_run else "begun",
+        trigger=how.trigger,
+        user_id=cluster.user_id,
+        agent_id=cluster.agent_id,
+        policy=how.policy,
+        sources=[source.memory_id for each in principles for source in each.cluster.sources],
         principles=[],
-        model=writer.model,
+        model=written.model,
         fallbacks=sum(bool(each.notes) for each in principles),
-        note=_note(principles, compared, most),
-        input_tokens=writer.input_tokens - tokens[0],
-        output_tokens=writer.output_tokens - tokens[1],
+        note=_note(principles, compared, most, lost),
+        input_tokens=written.input_tokens,
+        output_tokens=written.output_tokens,
         queries=compared.queries,
         recall_before=compared.before,
         recall_after=compared.after,
         change_id=None,
-        started_at=started_at,
-        duration_s=time.monotonic() - begun,
+        started_at=written.started_at,
+        duration_s=time.monotonic() - written.begun,
     )
-    if entry.state == "refused":
+    if is_refused:
         logger.warning(
             "a consolidation was not committed: %s", entry.note, extra={"event": "consolidation_refused"}
         )
-    if not dry_run:
+    if not how.dry_run:
         entry = (
             store.refuse_consolidation(entry)
-            if entry.state == "refused"
-            else _committed(store, principles, entry, begun)
+            if is_refused
+            else _committed(store, principles, entry, written.begun)
         )
-    return _report(entry, len(principles), dry_run=dry_run)
+    yield _report(entry, len(principles), dry_run=how.dry_run)
 
 
 def _committed(
@@ -132,13 +167,14 @@ def _committed(
     return done
 
 
-def _note(principles: Sequence[Principle], compared: Comparison, most: float) -> str | None:
+def _note(principles: Sequence[Principle], compared: Comparison, most: float, lost: float) -> str | None:
     said = list(dict.fromkeys(note for each in principles for note in each.notes))
-    if compared.loses_more(most):
+    if compared.loses_more(most, lost):
+        before = f", and {lost:.3f} was lost by those before" if lost else ""
         said.insert(
             0,
-            f"{compared.loss:.3f} of what {compared.queries} past queries had found would be found no more; "
-            f"consolidation.max_loss is {most:g}",
+            f"{compared.loss:.3f} of what {compared.queries} past queries had found would be found no more"
+            f"{before}; consolidation.max_loss is {most:g}",
         )
     return "; ".join(said) or None
 

@@ -69,6 +69,16 @@ class ConsolidationLog:
             )
         return found[0]
 
+    def lost(self, user_id: str | None, agent_id: str | None) -> float:
+        """Return the share that past queries lost by all consolidations of an owner that stand."""
+        losses = (
+            each.recall_before - each.recall_after
+            for each in self.rows("state = 'committed' AND recall_before > recall_after")
+            if each.recall_before is not None and each.recall_after is not None
+            if (each.user_id, each.agent_id) == (user_id, agent_id)
+        )
+        return sum(losses)
+
     def erase(self, is_there: Callable[[list[str]], list[bool]]) -> None:
         """Take out memories that are gone, consolidations of which none is left, and older versions."""
         store = self._store

@@ -193,7 +193,7 @@ class CardLibrary:
                 dataset.delete((pc.field("name") == card.name) & (pc.field("number") <= last))
             if self.store.config.storage.durability == "full":
                 self._durable.force(dataset)
-        keep_small(self.store, dataset)
+        keep_small(self.store.database, dataset)
         log.info("added card %s", version.version, extra={"origin": origin, "number": number})
         return version
 

@@ -73,4 +73,4 @@ def record(store: MemoryStore, report: SyncReport) -> None:
     except (OSError, pa.ArrowException, RuntimeError, ValueError) as error:
         log.error("the exchange of %s cannot be noted in %s: %s", report.card, store.path, error)
     else:
-        keep_small(store, written)
+        keep_small(store.database, written)

@@ -12,25 +12,25 @@ from aios_db.store.compaction import compact_if_due
 from aios_db.store.failures import operational
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.store.opened import OpenDatabase
 
 log = logging.getLogger("aios_db.federation")
 
 _COMMITS = 2  # at most, that one call of those who write here makes
 
 
-def keep_small(store: MemoryStore, dataset: lance.LanceDataset) -> None:
+def keep_small(database: OpenDatabase, dataset: lance.LanceDataset) -> None:
     """Compact a table that was just written, and clean it up, every so many commits.
 
     As of the memories, but here the writer does it, since exchanges need no thread of maintenance, and under
-    the store's own lock, which the writer may hold: another would wait for it in vain. What was
+    the database's own lock, which the writer may hold: another would wait for it in vain. What was
     written stays written if it fails; the log says so, and a later commit tries again.
     """
-    config = store.config.storage
+    config = database.config.storage
     if dataset.version % config.compact_after_fragments >= _COMMITS:
         return
     try:
         with operational(f"compacting {dataset.uri}"):
-            compact_if_due([dataset], store.lock, store.path, config, {})
+            compact_if_due([dataset], database.lock, database.path, config, {})
     except OperationalError as error:
         log.warning("%s grows: %s", dataset.uri, error)

@@ -155,7 +155,7 @@ def fit_fusion(
     version = store.versions.install(_saved(fitted, models, name, told))
     store.versions.record_fit(_report_row(version, fitted, told))
     active = Active(load_space(Path(version.path))[0], version.version)
-    count = JointReembedding(store, active, again=True).run(
+    count = JointReembedding(store.database, store.replace_vectors, active, again=True).run(
         progress, lambda: store.versions.set_active(version.version)
     )
     store.refresh()

@@ -20,9 +20,12 @@ from aios_db.schema.progress import Progress, silent
 from aios_db.store.failures import operational
 
 if TYPE_CHECKING:
-    from aios_db.store.upkeep import Upkeep
+    from aios_db.store.opened import OpenDatabase
 
 log = logging.getLogger("aios_db.joint")
+
+Exchange = Callable[[Callable[[lance.LanceDataset], pa.Table], Callable[[], None]], int]
+"""Given what makes new vectors, and what is called after their commit; returns how many there were."""
 
 BATCH = 256
 _ROUNDS = 3  # without the write lock; what was written meanwhile is embedded while it is held
@@ -36,22 +39,26 @@ _RECORDED = COLUMNS[-1]
 
 
 class JointReembedding:
-    """The joint vectors of one store by one space.
+    """The joint vectors of one database by one space.
 
     Parameters
     ----------
-    store
+    database
         Open for writing; it may be used meanwhile.
+    exchange
+        Exchanges vectors in one commit, see `Upkeep.replace_vectors`.
     active
         The space.
     again
         Whether memories of which nothing could be read for this space are tried again.
     """
 
-    def __init__(self, store: Upkeep, active: Active, *, again: bool = False) -> None:
-        self._store, self._active = store, active
+    def __init__(
+        self, database: OpenDatabase, exchange: Exchange, active: Active, *, again: bool = False
+    ) -> None:
+        self._database, self._exchange, self._active = database, exchange, active
         digest = active.version.rpartition("@")[2]
-        self._path = Path(store.path) / f"{_BESIDE}{digest}.lance"
+        self._path = Path(database.path) / f"{_BESIDE}{digest}.lance"
         version = active.version.replace("'", "''")
         self._filter = f"{_RECORDED} IS NULL OR {_RECORDED} <> '{version}'"
         if again:
@@ -74,25 +81,27 @@ class JointReembedding:
         OperationalError
             The disk fails; the old vectors stay in use.
         """
-        with operational(f"putting the memories of {self._store.path} into a joint space"):
-            for left in Path(self._store.path).glob(f"{_BESIDE}*.lance"):
+        with operational(f"putting the memories of {self._database.path} into a joint space"):
+            for left in Path(self._database.path).glob(f"{_BESIDE}*.lance"):
                 if left != self._path:
                     shutil.rmtree(left, ignore_errors=True)
-            self._store.refresh()
+            self._database.refresh()
             rounds = 0
-            while (todo := self._missing(self._store.memories)) and (rounds < _ROUNDS or len(todo) > _LAST):
+            while (todo := self._missing(self._database.snapshot.memories)) and (
+                rounds < _ROUNDS or len(todo) > _LAST
+            ):
                 for start in range(0, len(todo), BATCH):
-                    self._embed(self._store.memories, todo[start : start + BATCH])
+                    self._embed(self._database.snapshot.memories, todo[start : start + BATCH])
                     progress("memories", min(start + BATCH, len(todo)), len(todo))
-                self._store.refresh()
+                self._database.refresh()
                 rounds += 1
-            count = self._store.replace_vectors(self._finish, then)
+            count = self._exchange(self._finish, then)
             shutil.rmtree(self._path, ignore_errors=True)
         return count
 
     def can_improve(self) -> bool:
         """Tell whether there are memories that this process can put into the space, or more of them."""
-        rows = self._store.memories.to_table(columns=[_RECORDED], filter=self._filter)
+        rows = self._database.snapshot.memories.to_table(columns=[_RECORDED], filter=self._filter)
         recorded = [each.as_py() for each in rows[_RECORDED].unique()]
         missing: set[str] = set()
         for each in recorded:
@@ -100,7 +109,7 @@ class JointReembedding:
             if version != self._active.version:
                 return True
             missing |= set(lacking) & self._active.space.encoders.keys()
-        in_use = self._store.joint.in_use
+        in_use = self._database.joint.in_use
         return any(in_use.has_encoder(self._active, each) for each in missing)
 
     def _finish(self, memories: lance.LanceDataset) -> pa.Table:
@@ -131,7 +140,7 @@ class JointReembedding:
 
     def _embed(self, memories: lance.LanceDataset, row_ids: list[int]) -> None:
         rows = memories._take_rows(row_ids, columns=list(_READ))
-        values = self._store.joint.memories.vectors(rows, self._active)
+        values = self._database.joint.memories.vectors(rows, self._active)
         schema = {name: memories.schema.field(name).type for name in COLUMNS}
         columns = {
             name: pa.array([each[place] for each in values], schema[name])
@@ -145,17 +154,17 @@ class JointReembedding:
         return versions.is_dir() and any(versions.iterdir())
 
 
-def complete_vectors(store: Upkeep) -> int:
+def complete_vectors(database: OpenDatabase, exchange: Exchange) -> int:
     """Put memories into the space in use that are not in it, or not whole; return how many.
 
     Such are those written where an encoder or the weights of the space were missing, and those that an undo
-    or a restore brought back with the vectors of an earlier space. A store that sees a part of the memories,
-    or may not read their files, leaves that to others.
+    or a restore brought back with the vectors of an earlier space. Where only a part of the memories is seen,
+    or their files may not be read, that is left to others.
     """
-    active = store.joint.in_use.usable()
-    if active is None or store.scope or not store.restrictions.external_access:
+    active = database.joint.in_use.usable()
+    if active is None or database.scope or not database.restrictions.external_access:
         return 0
-    work = JointReembedding(store, active)
+    work = JointReembedding(database, exchange, active)
     if not work.can_improve():
         return 0
     count = work.run()

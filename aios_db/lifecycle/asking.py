@@ -14,22 +14,31 @@ from aios_db.closing import close_duckdb
 from aios_db.duckdb_errors import translated
 from aios_db.interrupts import stops_at_ctrl_c
 from aios_db.schema.memories import TABLE as MEMORIES
+from aios_db.store.deferring import searched
+from aios_db.store.reading import Reading
 from aios_db.udfs import functions, macros, registry, writing
 from aios_db.udfs.live import LiveDataset
 
 if TYPE_CHECKING:
     from aios_db.search.index import SearchIndex
-    from aios_db.store.store import MemoryStore
+    from aios_db.store.embedding import Encoder
+    from aios_db.store.opened import OpenDatabase
 
 
 class Supposed:
-    """A store as it would be with another index; what is recalled from it is not counted."""
+    """What functions that read ask of a store, as it would be with another index; no recall is counted."""
 
-    def __init__(self, store: MemoryStore, index: SearchIndex) -> None:
-        self._store, self.index = store, index
+    def __init__(self, database: OpenDatabase, index: SearchIndex) -> None:
+        self._database, self.index = database, index
+        self.source_share = database.config.trust.source_share
+
+    @property
+    def encoder(self) -> Encoder:
+        """The text encoder, at the weight version that made the vectors of the snapshot."""
+        return self._database.texts.encoder
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        return getattr(self._database, name)
 
     def touch(self, memory_ids: Sequence[str]) -> None:
         """Count nothing."""
@@ -37,26 +46,30 @@ class Supposed:
     def asked(self, text: str, where: str, found: Sequence[str]) -> None:
         """Note nothing."""
 
+    def searched(self, called: float, items: int, text: str) -> None:
+        """Record a search, see `Deferring.searched`."""
+        searched(self._database, called, items, text)
+
 
 class Asking:
-    """Runs SQL with the functions and views of a store, on one thread; nothing is counted as recalled.
+    """Runs SQL with the functions and views of a database, on one thread; nothing is counted as recalled.
 
     Parameters
     ----------
-    store
+    database
         What is asked.
     index
-        The search index to ask; by default the store's own.
+        The search index to ask; by default the database's own.
     """
 
-    def __init__(self, store: MemoryStore, index: SearchIndex | None = None) -> None:
-        store.refresh()
-        self._store, self._errors = store, functions.ErrorBook()
+    def __init__(self, database: OpenDatabase, index: SearchIndex | None = None) -> None:
+        now = database.refresh()
+        self._database, self._errors = database, functions.ErrorBook()
         self._guard = writing.WriteGuard(self._errors, {})
         self._duckdb = duckdb.connect(config={"threads": 1})
         with stops_at_ctrl_c(self._duckdb), translated(self._errors):
             self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
-            self._calls = self._install(Supposed(store, index or store.index))
+            self._calls = self._install(Supposed(database, index or now.index))
 
     def table(self, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """Return the rows of a query."""
@@ -69,23 +82,23 @@ class Asking:
 
     def _install(self, supposed: Supposed) -> list[Callable[..., Any]]:
         """Make functions, views and macros; return what DuckDB calls, which is to be kept."""
-        store, guard = self._store, self._guard
+        database, guard, reading = self._database, self._guard, Reading(self._database)
         calls = functions.install(
-            self._duckdb, registry.FUNCTIONS, lambda: supposed, store.dimension, self._errors,
+            self._duckdb, registry.FUNCTIONS, lambda: supposed, database.dimension, self._errors,
             called=guard.called, postpone=guard.postpone,
         )  # fmt: skip
         create_function: Any = self._duckdb.create_function
         for name, function in ((writing.MARK, guard.bind), (writing.SITE, guard.site)):
             create_function(name, function, ["VARCHAR"], "VARCHAR", side_effects=False)
         for table in registry.TABLES:
-            counts = (lambda: store.recalls) if table == MEMORIES else None
-            reader = partial(store.dataset, table)
+            counts = (lambda: database.recalls) if table == MEMORIES else None
+            reader = partial(database.dataset, table)
             self._duckdb.register(
-                f"lance_{table}", LiveDataset(reader, counts, store.wall(table), self._errors.record)
+                f"lance_{table}", LiveDataset(reader, counts, reading.wall(table), self._errors.record)
             )
-        by_source = store.trust.active and store.source_share < 1
+        by_source = database.trust.active and supposed.source_share < 1
         with guard.watching(lambda _: None):
-            macros.create(self._duckdb, registry.sql_objects(store.config, by_source=by_source), None)
+            macros.create(self._duckdb, registry.sql_objects(database.config, by_source=by_source), None)
         return calls
 
     def __enter__(self) -> Asking:

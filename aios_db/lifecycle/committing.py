@@ -1,4 +1,4 @@
-"""The part of `MemoryStore` that consolidates: principles stored and their sources archived in one commit."""
+"""What consolidates: principles are stored and their sources archived in one commit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from aios_db.lifecycle.log import Consolidation
 from aios_db.lifecycle.principles import Principle, Source, rows_of
 from aios_db.lifecycle.quoting import ARCHIVED, SHORT
 from aios_db.lifecycle.renewal import Renewal
+from aios_db.lifecycle.taking_back import TakingBack
 from aios_db.observing.recorder import measured
 from aios_db.schema.consolidation_log import TABLE
 from aios_db.schema.consolidations import Report
-from aios_db.search.index import SearchIndex
-from aios_db.store.change_log import Draft
 from aios_db.store.commit import commit
+from aios_db.store.guarding import Guarding
+from aios_db.store.relinking import Relinking
 from aios_db.store.rows import check_lengths, complete, normalise
+from aios_db.store.snapshot import Snapshot
+from aios_db.store.transaction import LoggedTransaction, Transactions
 from aios_db.store.turns import Turns, content_identities
 
 logger = logging.getLogger("aios_db.lifecycle")
@@ -32,8 +35,31 @@ _PLANNED = ("derived_from", "valid_until", "expires_at")
 """What `consolidation_plan` wants to be NULL."""
 
 
-class Consolidating(Renewal):
-    """Consolidations: each is one commit of memories, one of links, and a row in their log."""
+class Consolidating:
+    """Consolidations: each is one commit of memories, one of links, and a row in their log.
+
+    Parameters
+    ----------
+    transactions
+        How all is written.
+    guarding
+        Who may consolidate.
+    relinking
+        Writes the links of principles.
+    renewal
+        Notes first what no longer holds.
+    taking_back
+        Has the log of consolidations.
+    """
+
+    def __init__(
+        self, transactions: Transactions, guarding: Guarding, relinking: Relinking, renewal: Renewal,
+        taking_back: TakingBack,
+    ) -> None:  # fmt: skip
+        self.database, self._transactions, self._guarding = transactions.database, transactions, guarding
+        self._relinking, self._renewal, self._taking_back = relinking, renewal, taking_back
+        self.metrics = self.database.metrics
+        self.log, self.refuse = taking_back.log, taking_back.refuse
 
     def consolidate_clusters(self, principles: Sequence[Principle], entry: Consolidation) -> Consolidation:
         """Store principles, and archive or delete what they were made of, as far as that is what it was.
@@ -52,14 +78,15 @@ class Consolidating(Renewal):
         Consolidation
             The row in the log: ``broken_off`` when nothing was left to do, and then there is none.
         """
-        self._check_writable()
-        self._refuse_of_source("consolidate")
-        self.require(TABLE)
+        self.database.check_writable()
+        self._guarding.refuse_of_source("consolidate")
+        self.database.require(TABLE)
         rows = self._principle_rows(principles, entry.consolidation_id)
-        rows = self._texts.complete(rows, np.ones(len(rows), np.bool_))
-        with self._changing("consolidate", "consolidating memories of") as draft:
-            self._settle()
-            kept = self._still_as_planned(principles, rows)
+        rows = self.database.texts.complete(rows, np.ones(len(rows), np.bool_))
+        with self._transactions.changing("consolidate", "consolidating memories of") as transaction:
+            now, draft = transaction.snapshot, transaction.draft
+            self._taking_back.settle()
+            kept = _still_as_planned(now, principles, rows)
             if not kept.any():
                 return replace(entry, state="broken_off", note="all memories of the plan have changed since")
             rows = self._with_current_vectors(rows.filter(pa.array(kept)))
@@ -73,13 +100,12 @@ class Consolidating(Renewal):
             entry = replace(
                 entry, state="begun", sources=sources, principles=ids, change_id=draft.change_id or None
             )
-            self.consolidations.write([entry])
-            self._commit_principles(
-                complete(rows, ids, np.zeros(len(ids), np.int64), self.memories.schema), entry, draft
-            )
+            self.log.write([entry])
+            new = complete(rows, ids, np.zeros(len(ids), np.int64), now.memories.schema)
+            self._commit_principles(transaction, new, entry)
             entry = replace(entry, state="committed")
-            self.consolidations.write([entry])
-        self._maintenance.notify()
+            self.log.write([entry])
+        self._transactions.maintain_soon()
         return entry
 
     @measured("consolidate")
@@ -90,89 +116,89 @@ class Consolidating(Renewal):
         from aios_db.lifecycle.consolidate import consolidate
 
         if not dry_run:
-            self._check_writable()
-            self._refuse_of_source("consolidate")
-            if self.config.consolidation.supersede:
-                self.supersede()
-            if self.config.consolidation.fold_from:
-                self.fold()
-        return consolidate(self, options, dry_run=dry_run, trigger=trigger)  # type: ignore[arg-type]
+            self.database.check_writable()
+            self._guarding.refuse_of_source("consolidate")
+            if self.database.config.consolidation.supersede:
+                self._renewal.supersede()
+            if self.database.config.consolidation.fold_from:
+                self._renewal.fold()
+        return consolidate(self, options, dry_run=dry_run, trigger=trigger)
 
     def summarize(self, texts: Sequence[str], count: int) -> str:
         """Return the sentences that say most of what some texts say."""
         from aios_db.lifecycle.extractive import summary
 
-        return summary(texts, count, self.encoder)
+        return summary(texts, count, self.database.texts.encoder)
 
     def principle_rows(self, principles: Sequence[Principle]) -> pa.Table:
         """Return principles as rows of `memories` with their vectors, and ids that are not stored."""
-        self.refresh()
+        now = self.database.refresh()
         rows = self._with_current_vectors(self._principle_rows(principles, ""))
         ids = [str(uuid_utils.uuid7()) for _ in range(len(rows))]
-        return complete(rows, ids, np.zeros(len(ids), np.int64), self.memories.schema)
-
-    def new_index(self) -> SearchIndex:
-        """Return a search index of what is saved of the store's own, to be brought up to date."""
-        return self.database.new_index()
+        return complete(rows, ids, np.zeros(len(ids), np.int64), now.memories.schema)
 
     # Inside
 
     def _principle_rows(self, principles: Sequence[Principle], consolidation_id: str) -> pa.Table:
-        rows = normalise(rows_of(principles, consolidation_id), self.dimension)
-        check_lengths(dict(zip(rows.column_names, rows.columns, strict=True)), self._most_bytes)
+        rows = normalise(rows_of(principles, consolidation_id), self.database.dimension)
+        most_bytes = self.database.config.storage.max_text_bytes
+        check_lengths(dict(zip(rows.column_names, rows.columns, strict=True)), most_bytes)
         contents = content_identities(rows, Turns(), append=False, fold=False)
         at = rows.schema.get_field_index("content_hash")
         return rows.set_column(at, "content_hash", pa.array(contents, pa.string()))
 
     def _with_current_vectors(self, rows: pa.Table) -> pa.Table:
-        rows = self._texts.in_use(rows)
-        rows = self._texts.complete(rows, np.ones(len(rows), np.bool_))
+        texts = self.database.texts
+        rows = texts.complete(texts.in_use(rows), np.ones(len(rows), np.bool_))
         if rows["text_weight_version"].null_count < len(rows):
-            self._texts.record()
+            texts.record()
         return rows
 
-    def _still_as_planned(self, principles: Sequence[Principle], rows: pa.Table) -> NDArray[np.bool_]:
-        """Tell of which principles all sources are what they were, and that none says the same already."""
-        same = self._unchanged([each for every in principles for each in every.cluster.sources])
-        new = self.index.find_content(rows["content_hash"].to_pylist()) < 0
-        seen: set[str] = set()
-        kept = np.zeros(len(principles), np.bool_)
-        for number, each in enumerate(principles):
-            ids = {source.memory_id for source in each.cluster.sources}
-            kept[number] = new[number] and ids <= same and ids.isdisjoint(seen)
-            seen |= ids if kept[number] else set()
-        return kept
-
-    def _unchanged(self, sources: Sequence[Source]) -> set[str]:
-        """Return which memories are what they were when they were read, and may be consolidated still."""
-        found = self.index.find_ids([each.memory_id for each in sources])
-        there = found[found >= 0]
-        columns = [*_PLANNED, "content_hash", "tier", "pinned"]
-        rows = self.memories._take_rows(there.tolist(), columns=["memory_id", *columns]).to_pylist()
-        now = {
-            row["memory_id"]: (row["content_hash"], share)
-            for row, share in zip(rows, self.index.trust(there).tolist(), strict=True)
-            if row["tier"] == SHORT and not row["pinned"] and all(row[name] is None for name in _PLANNED)
-        }
-        held = self.index.held()
-        return {
-            each.memory_id
-            for each in sources
-            if now.get(each.memory_id) == (each.content_hash, each.trust) and each.memory_id not in held
-        }
-
-    def _commit_principles(self, new: pa.Table, entry: Consolidation, draft: Draft) -> None:
-        rows = self.index.find_ids(entry.sources)
+    def _commit_principles(self, transaction: LoggedTransaction, new: pa.Table, entry: Consolidation) -> None:
+        now, draft = transaction.snapshot, transaction.draft
+        rows = now.index.find_ids(entry.sources)
         if entry.policy == "delete":
-            written = commit(self.memories, new, gone=rows)
+            written = commit(now.memories, new, gone=rows)
             draft.deleted = len(rows)
         else:
             tiers = {"tier": pa.array([ARCHIVED] * len(rows), pa.string())}
-            written = commit(self.memories, new, rows, tiers)
+            written = commit(now.memories, new, rows, tiers)
             draft.updated = len(rows)
-        self._written(memories_=written)
+        transaction.publish(memories=written)
         draft.added = len(new)
-        self._note_first(draft, new)
-        self._link(new, draft)
+        transaction.note_first(new)
+        self._relinking.link(transaction, new)
         if entry.policy == "delete":
-            self._unlink_gone(entry.sources, draft)
+            self._relinking.unlink_gone(transaction, pa.array(entry.sources, pa.string()))
+
+
+def _still_as_planned(now: Snapshot, principles: Sequence[Principle], rows: pa.Table) -> NDArray[np.bool_]:
+    """Tell of which principles all sources are what they were, and that none says the same already."""
+    same = _unchanged(now, [each for every in principles for each in every.cluster.sources])
+    new = now.index.find_content(rows["content_hash"].to_pylist()) < 0
+    seen: set[str] = set()
+    kept = np.zeros(len(principles), np.bool_)
+    for number, each in enumerate(principles):
+        ids = {source.memory_id for source in each.cluster.sources}
+        kept[number] = new[number] and ids <= same and ids.isdisjoint(seen)
+        seen |= ids if kept[number] else set()
+    return kept
+
+
+def _unchanged(now: Snapshot, sources: Sequence[Source]) -> set[str]:
+    """Return which memories are what they were when they were read, and may be consolidated still."""
+    found = now.index.find_ids([each.memory_id for each in sources])
+    there = found[found >= 0]
+    columns = [*_PLANNED, "content_hash", "tier", "pinned"]
+    rows = now.memories._take_rows(there.tolist(), columns=["memory_id", *columns]).to_pylist()
+    here = {
+        row["memory_id"]: (row["content_hash"], share)
+        for row, share in zip(rows, now.index.trust(there).tolist(), strict=True)
+        if row["tier"] == SHORT and not row["pinned"] and all(row[name] is None for name in _PLANNED)
+    }
+    held = now.index.held()
+    return {
+        each.memory_id
+        for each in sources
+        if here.get(each.memory_id) == (each.content_hash, each.trust) and each.memory_id not in held
+    }

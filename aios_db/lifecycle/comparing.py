@@ -22,7 +22,8 @@ from aios_db.store.linking import links_of_new
 
 if TYPE_CHECKING:
     from aios_db.search.index import SearchIndex
-    from aios_db.store.store import MemoryStore
+    from aios_db.store.opened import OpenDatabase
+    from aios_db.store.snapshot import Snapshot
 
 _ROUNDING = 1e-9
 _RECALL = "SELECT memory_id, derived_from FROM recall(?, filter := ?, k := {})"
@@ -56,7 +57,7 @@ NOTHING_ASKED = Comparison(0, 0, None, None)
 
 
 def compare(
-    store: MemoryStore,
+    database: OpenDatabase,
     principles: Sequence[Principle],
     rows: pa.Table,
     policy: str,
@@ -78,30 +79,30 @@ def compare(
     queries
         Those whose findings that are gone by now do not count.
     """
-    store.refresh()
+    now = database.refresh()
     cluster = principles[0].cluster
-    own = _own(store, queries, (cluster.user_id, cluster.agent_id))
+    own = _own(now, queries, (cluster.user_id, cluster.agent_id))
     asked = [(each, still) for each in queries if (still := [name for name in each.found if name in own])]
     if not asked:
         return NOTHING_ASKED
     sources = [each.memory_id for principle in principles for each in principle.cluster.sources]
-    before = _found(store, store.index, asked)
-    after = _found(store, _supposed(store, rows, sources, policy), asked)
+    before = _found(database, now.index, asked)
+    after = _found(database, _supposed(database, rows, sources, policy), asked)
     return Comparison(len(asked), sum(len(still) for _, still in asked), before, after)
 
 
-def _own(store: MemoryStore, queries: Sequence[PastQuery], owner: tuple[str | None, str | None]) -> set[str]:
+def _own(now: Snapshot, queries: Sequence[PastQuery], owner: tuple[str | None, str | None]) -> set[str]:
     """Return which memories that queries had found are there, and an owner's."""
-    rows = store.index.find_ids(list({name for each in queries for name in each.found}))
-    stored = store.memories._take_rows(
+    rows = now.index.find_ids(list({name for each in queries for name in each.found}))
+    stored = now.memories._take_rows(
         rows[rows >= 0].tolist(), columns=["memory_id", "user_id", "agent_id"]
     ).to_pylist()
     return {row["memory_id"] for row in stored if (row["user_id"], row["agent_id"]) == owner}
 
 
-def _found(store: MemoryStore, index: SearchIndex, asked: Sequence[tuple[PastQuery, list[str]]]) -> float:
+def _found(database: OpenDatabase, index: SearchIndex, asked: Sequence[tuple[PastQuery, list[str]]]) -> float:
     shares = []
-    with Asking(store, index) as asking:
+    with Asking(database, index) as asking:
         for query, wanted in asked:
             where = {**query.scope, **json.loads(query.filter or "{}")}
             rows = asking.table(
@@ -114,22 +115,23 @@ def _found(store: MemoryStore, index: SearchIndex, asked: Sequence[tuple[PastQue
     return float(np.mean(shares))
 
 
-def _supposed(store: MemoryStore, new: pa.Table, sources: Sequence[str], policy: str) -> SearchIndex:
-    """Return an index as it would be after a consolidation; the store's own stays as it is."""
-    index = store.new_index()
-    index.sync(store.memories, store.links)
+def _supposed(database: OpenDatabase, new: pa.Table, sources: Sequence[str], policy: str) -> SearchIndex:
+    """Return an index as it would be after a consolidation; the database's own stays as it is."""
+    index = database.new_index()
+    now = database.snapshot
+    index.sync(*now.tables)
     rows = index.find_ids(list(sources))
     first = int(index.rows().max(initial=-1)) + 1
     row_ids = pa.array(np.arange(first, first + len(new)), pa.uint64())
     added = new.select(MEMORY_COLUMNS).append_column("_rowid", row_ids).combine_chunks().to_batches()
-    archived = store.memories._take_rows(rows.tolist(), columns=[*MEMORY_COLUMNS, "_rowid"])
+    archived = now.memories._take_rows(rows.tolist(), columns=[*MEMORY_COLUMNS, "_rowid"])
     at = archived.schema.get_field_index("tier")
     archived = archived.set_column(at, "tier", pa.array(["archived"] * len(archived), pa.string()))
     if policy == "delete":
         index.suppose(added, rows)
     else:
         index.suppose([*added, *archived.combine_chunks().to_batches()])
-    made = links_of_new(store.memories, index, new, store.config.links, KINDS)
+    made = links_of_new(now.memories, index, new, database.config.links, KINDS)
     first_ends, second_ends = (
         index.find_ids(made[name].combine_chunks()) for name in ("source_id", "target_id")
     )

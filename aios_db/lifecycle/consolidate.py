@@ -20,7 +20,7 @@ from aios_db.lifecycle.writing import Writer, writer_of
 from aios_db.schema.consolidations import Outcome, Report
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.lifecycle.committing import Consolidating
 
 logger = logging.getLogger("aios_db.lifecycle")
 
@@ -56,9 +56,13 @@ class _Written:
 
 
 def consolidate(
-    store: MemoryStore, options: Mapping[str, Any], *, dry_run: bool = False, trigger: str = "manual"
+    consolidating: Consolidating,
+    options: Mapping[str, Any],
+    *,
+    dry_run: bool = False,
+    trigger: str = "manual",
 ) -> list[Report]:
-    """Make principles of the clusters of a store, and archive what they were made of.
+    """Make principles of the clusters of a database, and archive what they were made of.
 
     Parameters
     ----------
@@ -80,14 +84,15 @@ def consolidate(
     ProgrammingError, DataError
         An option makes no sense.
     """
-    wanted = checked(options, store.config.consolidation)
-    clusters = planned(store, wanted)
+    database = consolidating.database
+    wanted = checked(options, database.config.consolidation)
+    clusters = planned(database, wanted)
     how = _How(wanted["policy"], trigger, dry_run=dry_run)
-    with writer_of(store) as writer:
+    with writer_of(database) as writer:
         return [
             report
             for some in _by_owner(clusters)
-            for report in _within_budget(store, _written(some, writer), how)
+            for report in _within_budget(consolidating, _written(some, writer), how)
         ]
 
 
@@ -109,17 +114,18 @@ def _written(clusters: Sequence[Cluster], writer: Writer) -> _Written:
     return _Written(principles, writer.model, *spent, begun, started_at)
 
 
-def _within_budget(store: MemoryStore, written: _Written, how: _How) -> Iterator[Report]:
+def _within_budget(consolidating: Consolidating, written: _Written, how: _How) -> Iterator[Report]:
     """Commit what loses no more than is left to lose, half by half; refuse the rest, and yield reports."""
-    principles, most = written.principles, store.config.consolidation.max_loss
-    rows = store.principle_rows(principles)
-    compared = compare(store, principles, rows, how.policy, store.queries.sample())
+    database, principles = consolidating.database, written.principles
+    most = database.config.consolidation.max_loss
+    rows = consolidating.principle_rows(principles)
+    compared = compare(database, principles, rows, how.policy, database.queries.sample())
     cluster = principles[0].cluster
-    lost = store.consolidations.lost(cluster.user_id, cluster.agent_id)
+    lost = consolidating.log.lost(cluster.user_id, cluster.agent_id)
     is_refused = compared.loses_more(most, lost)
     if is_refused and len(principles) > 1 and written.halvings < _HALVINGS:
         for half in written.halves():
-            yield from _within_budget(store, half, how)
+            yield from _within_budget(consolidating, half, how)
         return
     entry = Consolidation(
         consolidation_id=str(uuid_utils.uuid7()),
@@ -148,17 +154,17 @@ def _within_budget(store: MemoryStore, written: _Written, how: _How) -> Iterator
         )
     if not how.dry_run:
         entry = (
-            store.refuse_consolidation(entry)
+            consolidating.refuse(entry)
             if is_refused
-            else _committed(store, principles, entry, written.begun)
+            else _committed(consolidating, principles, entry, written.begun)
         )
     yield _report(entry, len(principles), dry_run=how.dry_run)
 
 
 def _committed(
-    store: MemoryStore, principles: Sequence[Principle], entry: Consolidation, begun: float
+    consolidating: Consolidating, principles: Sequence[Principle], entry: Consolidation, begun: float
 ) -> Consolidation:
-    done = store.consolidate_clusters(principles, replace(entry, duration_s=time.monotonic() - begun))
+    done = consolidating.consolidate_clusters(principles, replace(entry, duration_s=time.monotonic() - begun))
     logger.info(
         "consolidation %s: %d principles of %d memories",
         done.consolidation_id, len(done.principles), len(done.sources),

@@ -1,4 +1,4 @@
-"""The part of `MemoryStore` that forgets by itself: what is evicted expires, and is erased later."""
+"""What forgets by itself: what is evicted expires, and is erased later."""
 
 from __future__ import annotations
 
@@ -7,21 +7,37 @@ from datetime import datetime, timezone
 
 import pyarrow as pa
 
-from aios_db.lifecycle.committing import Consolidating
 from aios_db.schema.evictions import Eviction
 from aios_db.schema.memories import KEY, TIMESTAMP
+from aios_db.store.erasing import Erasing
+from aios_db.store.transaction import Transactions
+from aios_db.store.writes import Writes
 
 _ACTIONS = ("evict", "erase")
 
 
-class Evicting(Consolidating):
-    """Evictions."""
+class Evicting:
+    """Evictions.
+
+    Parameters
+    ----------
+    transactions
+        How all is written.
+    writes
+        Lets memories expire.
+    erasing
+        Erases them.
+    """
+
+    def __init__(self, transactions: Transactions, writes: Writes, erasing: Erasing) -> None:
+        self._database, self._transactions = transactions.database, transactions
+        self._writes, self._erasing = writes, erasing
 
     def evict_planned(self, *, dry_run: bool = False) -> list[Eviction]:
         """Carry out what `eviction_plan` names by the configuration, and return it."""
         from aios_db.lifecycle.asking import Asking
 
-        with Asking(self) as asking:  # type: ignore[arg-type]
+        with Asking(self._database) as asking:
             rows = asking.table("FROM eviction_plan() WHERE action <> 'grace'").to_pylist()
         planned = [Eviction(**each) for each in rows]
         if not dry_run:
@@ -39,10 +55,10 @@ class Evicting(Consolidating):
         IntegrityError, NotSupportedError
             The connection has a source that is trusted less than the memories; see `update` and `erase`.
         """
-        self._check_writable()
+        self._database.check_writable()
         if hidden:
             now = pa.scalar(datetime.now(timezone.utc), TIMESTAMP)
-            with self.as_one_change("evict"):
-                self.update(pa.table({KEY: list(hidden), "expires_at": pa.repeat(now, len(hidden))}))
+            with self._transactions.as_one_change("evict"):
+                self._writes.update(pa.table({KEY: list(hidden), "expires_at": pa.repeat(now, len(hidden))}))
         if erased:
-            self.erase(erased)
+            self._erasing.erase(erased)

@@ -20,7 +20,7 @@ from aios_db.store.erasure import rewrite
 from aios_db.store.failures import operational
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.store.opened import OpenDatabase
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Consolidation(Outcome):
 
 
 class ConsolidationLog:
-    """The log of one store, as far as its scope sees it; whoever writes holds the write lock."""
+    """The log of one database, as far as its scope sees it; whoever writes holds the write lock."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
+    def __init__(self, database: OpenDatabase) -> None:
+        self._database = database
 
     def rows(self, where: str | None = None) -> list[Consolidation]:
         """Return the consolidations of which an SQL expression is true, the oldest first."""
-        table = self._store.scope.seen(self._store.dataset(TABLE).to_table(filter=where))
+        table = self._database.scope.seen(self._database.dataset(TABLE).to_table(filter=where))
         return [Consolidation(**row) for row in table.sort_by(KEY).to_pylist()]
 
     def named(self, consolidation_ids: Collection[str]) -> list[Consolidation]:
@@ -81,7 +81,7 @@ class ConsolidationLog:
 
     def erase(self, is_there: Callable[[list[str]], list[bool]]) -> None:
         """Take out memories that are gone, consolidations of which none is left, and older versions."""
-        store = self._store
+        database = self._database
         left, gone = [], []
         for each in self.rows():
             names = [*each.sources, *each.principles]
@@ -93,24 +93,24 @@ class ConsolidationLog:
                 sources, principles = kept
                 left.append(replace(each, sources=sources, principles=principles))
         self.write(left)
-        written = lance.dataset(store.dataset(TABLE).uri)
-        with operational(f"erasing of {TABLE} of {store.path}"):
+        written = lance.dataset(database.dataset(TABLE).uri)
+        with operational(f"erasing of {TABLE} of {database.path}"):
             if gone:
                 listed = ", ".join(f"'{each}'" for each in gone)
                 written.delete(f"{KEY} IN ({listed})")
             rewrite(written)
-            if store.config.storage.durability == "full":
-                DurableTable(table_path(store.path, TABLE)).force(written)
+            if database.config.storage.durability == "full":
+                DurableTable(table_path(database.path, TABLE)).force(written)
 
     def write(self, rows: Sequence[Consolidation]) -> None:
         """Add consolidations, or bring them up to date, in one commit, on the disk if that is promised."""
         if not rows:
             return
-        store = self._store
-        with operational(f"writing {TABLE} of {store.path}"):
-            written = lance.dataset(store.dataset(TABLE).uri)
+        database = self._database
+        with operational(f"writing {TABLE} of {database.path}"):
+            written = lance.dataset(database.dataset(TABLE).uri)
             merge = written.merge_insert(KEY).when_matched_update_all().when_not_matched_insert_all()
             merge.execute(pa.Table.from_pylist([asdict(each) for each in rows], schema=SCHEMA))
-            if store.config.storage.durability == "full":
-                DurableTable(table_path(store.path, TABLE)).force(written)
-        keep_small(store, written)
+            if database.config.storage.durability == "full":
+                DurableTable(table_path(database.path, TABLE)).force(written)
+        keep_small(database, written)

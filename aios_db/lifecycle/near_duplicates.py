@@ -22,7 +22,8 @@ from aios_db.schema.consolidations import Folding
 from aios_db.schema.memories import KEY
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.store.opened import OpenDatabase
+    from aios_db.store.snapshot import Snapshot
 
 _WORD = re.compile(r"\d+(?:[.,:/\-]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[^\w\s]|_")
 _MARKS = re.compile(r"[.,;!…]+(?=\s|$)|[\"“”]")
@@ -53,25 +54,25 @@ def words_of(text: str, speaker: str | None = None) -> tuple[str, ...]:
     return (first.lower() if first in _STARTS else first, *others) if first else ()
 
 
-def said_again(store: MemoryStore) -> list[Folding]:
+def said_again(database: OpenDatabase, now: Snapshot) -> list[Folding]:
     """Return what says the same as newer memories; nothing is written."""
     groups: dict[tuple[object, ...], list[_Said]] = {}
     condition = (pc.field("tier") == "short") & ~pc.field("pinned")
     for name in _EMPTY:
         condition &= pc.field(name).is_null()
-    if store.scope.condition is not None:
-        condition &= store.scope.condition
-    held = store.index.held()
+    if database.scope.condition is not None:
+        condition &= database.scope.condition
+    held = now.index.held()
     columns = [KEY, "text", "derived_from", "modalities", "created_at", "occurred_at", "occurrences", *_LIKE]
-    for batch in store.memories.scanner(columns=columns, filter=condition).to_batches():
-        trust = store.index.trust(store.index.find_ids(batch[KEY])).tolist()
+    for batch in now.memories.scanner(columns=columns, filter=condition).to_batches():
+        trust = now.index.trust(now.index.find_ids(batch[KEY])).tolist()
         for row, share in zip(batch.to_pylist(), trust, strict=True):
             words = words_of(row["text"], row["speaker"])
             if words and not row["derived_from"] and row["modalities"] == ["text"] and row[KEY] not in held:
                 key = (words, share, *(row[name] for name in _LIKE))
                 said = _Said(row[KEY], row["occurred_at"] or row["created_at"], row["occurrences"])
                 groups.setdefault(key, []).append(said)
-    least = max(store.config.consolidation.fold_from or _FEWEST, 2)
+    least = max(database.config.consolidation.fold_from or _FEWEST, 2)
     return [_folding(each) for each in groups.values() if len(each) >= least]
 
 
@@ -82,13 +83,13 @@ def _folding(group: list[_Said]) -> Folding:
 
 
 def folded_columns(
-    store: MemoryStore, foldings: Sequence[Folding]
+    now: Snapshot, foldings: Sequence[Folding]
 ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
     """Return the rows that a folding changes, and what of them."""
-    rows = store.index.find_ids([name for each in foldings for name in (*each.folded, each.memory_id)])
-    stored = store.memories._take_rows(rows.tolist(), columns=list(_COUNTED))
+    rows = now.index.find_ids([name for each in foldings for name in (*each.folded, each.memory_id)])
+    stored = now.memories._take_rows(rows.tolist(), columns=list(_COUNTED))
     columns = {name: stored[name].to_pylist() for name in _COUNTED}
-    now, start = datetime.now(timezone.utc), 0
+    moment, start = datetime.now(timezone.utc), 0
     for each in foldings:
         end = start + len(each.folded)
         own = slice(start, end + 1)
@@ -99,7 +100,7 @@ def folded_columns(
         times = sorted(time for some in at for time in some if time is not None)
         columns["times"][end] = times or None
         columns["occurrences"][end] = each.occurrences
-        columns["expires_at"][start:end] = [now] * len(each.folded)
+        columns["expires_at"][start:end] = [moment] * len(each.folded)
         start = end + 1
     changed = ("occurrences", "times", "expires_at")
     return rows, {name: pa.array(columns[name], stored.schema.field(name).type) for name in changed}

@@ -16,9 +16,10 @@ from aios_db.lifecycle.salience import sentences
 from aios_db.lifecycle.small_talk import is_small_talk
 from aios_db.schema.config import ConsolidationConfig
 from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.store.reading import Reading
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.store.opened import OpenDatabase
 
 _NUMBERS = ("min_age_s", "min_cluster", "max_cluster", "min_affinity", "max_clusters")
 _PLAN = "FROM consolidation_plan({})"
@@ -57,13 +58,13 @@ def checked(options: Mapping[str, Any], config: ConsolidationConfig) -> dict[str
     return found
 
 
-def planned(store: MemoryStore, options: Mapping[str, Any]) -> list[Cluster]:
+def planned(database: OpenDatabase, options: Mapping[str, Any]) -> list[Cluster]:
     """Return the clusters of `consolidation_plan`, in its order."""
     arguments = ", ".join(f"{name} := {options[name]!r}" for name in _NUMBERS if name in options)
-    with Asking(store) as asking:
+    with Asking(database) as asking:
         rows = asking.table(_PLAN.format(arguments)).to_pylist()
     ids = [name for row in rows for name in row["sources"]]
-    sources = {each.memory_id: each for each in _sources(store, ids)}
+    sources = {each.memory_id: each for each in _sources(database, ids)}
     clusters = [
         Cluster(
             row["user_id"], row["agent_id"],
@@ -81,9 +82,9 @@ def _says_something(cluster: Cluster) -> bool:
     return not all(is_small_talk(said) for each in cluster.sources for said in sentences(each.said))
 
 
-def vectors_of(store: MemoryStore, sources: Sequence[Source]) -> list[NDArray[np.float32] | None]:
+def vectors_of(database: OpenDatabase, sources: Sequence[Source]) -> list[NDArray[np.float32] | None]:
     """Return the vectors of memories, float32 ``(dimension,)``, None of those without."""
-    known, rows = store.rows([each.memory_id for each in sources])
+    known, rows = Reading(database).rows([each.memory_id for each in sources])
     column = rows["text_embedding"].combine_chunks()
     given = iter(
         column[place].values.to_numpy() if column[place].is_valid else None for place in range(len(rows))
@@ -91,11 +92,12 @@ def vectors_of(store: MemoryStore, sources: Sequence[Source]) -> list[NDArray[np
     return [next(given) if is_known else None for is_known in known.tolist()]
 
 
-def _sources(store: MemoryStore, ids: Sequence[str]) -> list[Source]:
+def _sources(database: OpenDatabase, ids: Sequence[str]) -> list[Source]:
     """Return memories as they are, with the trust in them as it counts."""
     names = [each.name for each in fields(Source)]
-    found = store.index.find_ids(list(ids))
+    index = database.snapshot.index
+    found = index.find_ids(list(ids))
     found = found[found >= 0]
-    rows: pa.Table = store.memories._take_rows(found.tolist(), columns=names)
-    trust = store.index.trust(found).tolist()
+    rows: pa.Table = database.snapshot.memories._take_rows(found.tolist(), columns=names)
+    trust = index.trust(found).tolist()
     return [Source(**{**row, "trust": share}) for row, share in zip(rows.to_pylist(), trust, strict=True)]

@@ -1,4 +1,4 @@
-"""The part of `MemoryStore` that notes of memories what newer ones say: otherwise, or the same again."""
+"""Memories are noted of which newer ones say otherwise, or the same again."""
 
 from __future__ import annotations
 
@@ -6,13 +6,29 @@ import pyarrow as pa
 
 from aios_db.lifecycle.near_duplicates import folded_columns, said_again
 from aios_db.lifecycle.superseding import superseded
-from aios_db.lifecycle.taking_back import TakingBack
 from aios_db.schema.consolidations import Folding, Supersession
 from aios_db.store.commit import commit
+from aios_db.store.guarding import Guarding
+from aios_db.store.transaction import Transactions
+from aios_db.store.writes import Writes
 
 
-class Renewal(TakingBack):
-    """What no longer holds, and what was said again."""
+class Renewal:
+    """What no longer holds, and what was said again.
+
+    Parameters
+    ----------
+    transactions
+        How all is written.
+    guarding
+        Who may change what others wrote.
+    writes
+        Changes memories.
+    """
+
+    def __init__(self, transactions: Transactions, guarding: Guarding, writes: Writes) -> None:
+        self._database, self._transactions = transactions.database, transactions
+        self._guarding, self._writes = guarding, writes
 
     def supersede(self, *, dry_run: bool = False) -> list[Supersession]:
         """Note, in one commit, of what no longer holds what holds instead; see `superseding`.
@@ -20,13 +36,12 @@ class Renewal(TakingBack):
         It is undone as any change is, by its number in the log of changes.
         """
         if not dry_run:
-            self._check_writable()
-            self._refuse_of_source("supersede")
-        self.refresh()
-        found = superseded(self)  # type: ignore[arg-type]
+            self._database.check_writable()
+            self._guarding.refuse_of_source("supersede")
+        found = superseded(self._database, self._database.refresh())
         if found and not dry_run:
-            with self.as_one_change("supersede"):
-                self.update(
+            with self._transactions.as_one_change("supersede"):
+                self._writes.update(
                     pa.table(
                         {
                             "memory_id": [each.memory_id for each in found],
@@ -45,15 +60,15 @@ class Renewal(TakingBack):
         emptied.
         """
         if not dry_run:
-            self._check_writable()
-            self._refuse_of_source("fold")
-        self.refresh()
-        found = said_again(self)  # type: ignore[arg-type]
+            self._database.check_writable()
+            self._guarding.refuse_of_source("fold")
+        found = said_again(self._database, self._database.refresh())
         if found and not dry_run:
-            with self._changing("fold", "folding memories of") as draft:
-                found = said_again(self)  # type: ignore[arg-type]
-                rows, columns = folded_columns(self, found)  # type: ignore[arg-type]
-                self._written(memories_=commit(self.memories, None, rows, columns))
-                draft.updated = len(rows)
-            self._maintenance.notify()
+            with self._transactions.changing("fold", "folding memories of") as transaction:
+                now = transaction.snapshot
+                found = said_again(self._database, now)
+                rows, columns = folded_columns(now, found)
+                transaction.publish(memories=commit(now.memories, None, rows, columns))
+                transaction.draft.updated = len(rows)
+            self._transactions.maintain_soon()
         return found

@@ -14,7 +14,8 @@ from aios_db.lifecycle.rewording import Wording, wording_of
 from aios_db.schema.consolidations import Supersession
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.store.opened import OpenDatabase
+    from aios_db.store.snapshot import Snapshot
 
 _COLUMNS = ["memory_id", "text", "speaker", "user_id", "agent_id", "occurred_at", "created_at"]
 _MADE = ("principle", "summary")
@@ -56,7 +57,7 @@ class _Stated:
     trust: float
 
 
-def superseded(store: MemoryStore) -> list[Supersession]:
+def superseded(database: OpenDatabase, now: Snapshot) -> list[Supersession]:
     """Return the memories that no longer hold, with what holds instead; nothing is written.
 
     What is trusted less says nothing about what is trusted more, what is held in quarantine says nothing at
@@ -65,7 +66,7 @@ def superseded(store: MemoryStore) -> list[Supersession]:
     found: dict[str, Supersession] = {}
     by_key: dict[Key, list[_Stated]] = {}
     worded: dict[tuple[str | None, str | None, str], list[_Worded]] = {}
-    for memory in _living(store):
+    for memory in _living(database, now):
         for fact in facts_of(memory.text, memory.speaker):
             key = memory.user_id, memory.agent_id, fact.subject, fact.attribute
             by_key.setdefault(key, []).append(_Stated(memory.memory_id, memory.time, fact, memory.trust))
@@ -125,14 +126,14 @@ def _ends(newer: _Stated, older: _Stated) -> bool:
     )
 
 
-def _living(store: MemoryStore) -> Iterator[_Memory]:
+def _living(database: OpenDatabase, now: Snapshot) -> Iterator[_Memory]:
     """Yield the memories that hold and may say something of others."""
     condition = pc.field("valid_until").is_null() & ~pc.field("kind").isin(list(_MADE))
-    if store.scope.condition is not None:
-        condition &= store.scope.condition
-    held = store.index.held()
-    for batch in store.memories.scanner(columns=_COLUMNS, filter=condition).to_batches():
-        trust = store.index.trust(store.index.find_ids(batch["memory_id"])).tolist()
+    if database.scope.condition is not None:
+        condition &= database.scope.condition
+    held = now.index.held()
+    for batch in now.memories.scanner(columns=_COLUMNS, filter=condition).to_batches():
+        trust = now.index.trust(now.index.find_ids(batch["memory_id"])).tolist()
         for row, share in zip(batch.to_pylist(), trust, strict=True):
             if row["memory_id"] not in held:
                 time = row.pop("occurred_at") or row["created_at"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.lifecycle.extractive import quotations
+from aios_db.lifecycle.extractive import quotations, summary
 from aios_db.lifecycle.llm.client import Client, client_of
 from aios_db.lifecycle.llm.prompt import principle_of, prompt, summary_of, summary_prompt
 from aios_db.lifecycle.llm.protocol import Unusable
@@ -18,7 +18,7 @@ from aios_db.lifecycle.planning import vectors_of
 from aios_db.lifecycle.principles import Cluster, Principle, Source, flat
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.store.opened import OpenDatabase
 
 logger = logging.getLogger("aios_db.lifecycle")
 
@@ -30,15 +30,15 @@ class Writer:
 
     Parameters
     ----------
-    store
+    database
         Has the memories, and their encoder.
     client
         A language model; None writes none but quotations.
     """
 
-    def __init__(self, store: MemoryStore, client: Client | None) -> None:
-        self._store, self._client = store, client
-        self._sentences = store.config.consolidation.sentences
+    def __init__(self, database: OpenDatabase, client: Client | None) -> None:
+        self._database, self._client = database, client
+        self._sentences = database.config.consolidation.sentences
         self.model = client.model if client else EXTRACTIVE
 
     @property
@@ -68,7 +68,10 @@ class Writer:
     def _quoted(self, cluster: Cluster) -> str:
         sources = cluster.sources
         chosen = quotations(
-            [each.said for each in sources], self._sentences, self._store.encoder, self._vectors(sources)
+            [each.said for each in sources],
+            self._sentences,
+            self._database.texts.encoder,
+            self._vectors(sources),
         )
         lines: dict[int, list[str]] = {}
         for each in chosen:
@@ -77,7 +80,7 @@ class Writer:
 
     def _vectors(self, sources: Sequence[Source]) -> list[NDArray[np.float32] | None]:
         """Return the vectors of what memories say; that of one with a title is that of the title, too."""
-        found = vectors_of(self._store, sources)
+        found = vectors_of(self._database, sources)
         return [None if each.title else vector for each, vector in zip(sources, found, strict=True)]
 
 
@@ -96,20 +99,20 @@ def quoted(source: Source, said: str) -> str:
 
 
 @contextmanager
-def writer_of(store: MemoryStore) -> Iterator[Writer]:
+def writer_of(database: OpenDatabase) -> Iterator[Writer]:
     """Give the writer that is configured."""
-    client = client_of(store.config.llm, store.path)
+    client = client_of(database.config.llm, database.path)
     try:
-        yield Writer(store, client)
+        yield Writer(database, client)
     finally:
         if client is not None:
             client.close()
 
 
 @contextmanager
-def summariser_of(store: MemoryStore) -> Iterator[Callable[[str], str]]:
+def summariser_of(database: OpenDatabase) -> Iterator[Callable[[str], str]]:
     """Give what says in fewer words what a text says: the model that is configured, or its own sentences."""
-    client = client_of(store.config.llm, store.path)
+    client = client_of(database.config.llm, database.path)
 
     def summarise(text: str) -> str:
         if client is not None:
@@ -117,7 +120,7 @@ def summariser_of(store: MemoryStore) -> Iterator[Callable[[str], str]]:
                 return summary_of(client.ask(summary_prompt(text)), text)
             except Unusable as error:
                 _tell_of_fallback(client.model, error, "summary", "the text's sentences are kept")
-        return store.summarize([text], store.config.compression.sentences)
+        return summary([text], database.config.compression.sentences, database.texts.encoder)
 
     try:
         yield summarise

@@ -1,4 +1,4 @@
-"""The part of `MemoryStore` that knows where memories come from."""
+"""Quarantine, and taking back what a source has written."""
 
 from __future__ import annotations
 
@@ -17,16 +17,28 @@ from aios_db.provenance.rollback import RollbackReport, Taken, made_since, taken
 from aios_db.provenance.standing import fingerprint
 from aios_db.schema import quarantine_releases
 from aios_db.schema.database import table_path
-from aios_db.schema.errors import NotSupportedError, ProgrammingError
-from aios_db.store.adopting import Adopting
+from aios_db.schema.errors import ProgrammingError
 from aios_db.store.commit import commit, delete
 from aios_db.store.durable import DurableTable
+from aios_db.store.guarding import Guarding
+from aios_db.store.transaction import LoggedTransaction, Transactions
 
 _ELSEWHERE = "was held where it was exported"
 
 
-class Keeping(Adopting):
-    """Quarantine, and what takes a source back."""
+class Quarantine:
+    """Memories are let out of quarantine.
+
+    Parameters
+    ----------
+    transactions
+        How all is written.
+    guarding
+        Who may judge.
+    """
+
+    def __init__(self, transactions: Transactions, guarding: Guarding) -> None:
+        self._database, self._transactions, self._guarding = transactions.database, transactions, guarding
 
     def release(self, memory_ids: Sequence[str]) -> int:
         """Let memories out of quarantine, with the texts that they have; return how many were in it.
@@ -38,17 +50,18 @@ class Keeping(Adopting):
         NotSupportedError
             All that this store writes has one source, and that is not to judge.
         """
-        self._check_writable()
-        self._refuse_of_source("release")
+        self._database.check_writable()
+        self._guarding.refuse_of_source("release")
         for each in memory_ids:
             if not isinstance(each, str):
                 raise ProgrammingError(f"cannot release {each!r}; a memory_id is text")
-        with self._writing("releasing memories of"):
-            held = self.index.held()
+        with self._transactions.writing("releasing memories of") as transaction:
+            index = transaction.snapshot.index
+            held = index.held()
             names = [each for each in dict.fromkeys(memory_ids) if each in held]
             if not names:
                 return 0
-            _, rows = self.index.memories(names)
+            _, rows = index.memories(names)
             texts = rows.select(["memory_id", "title", "text"]).to_pylist()
             now = datetime.now(timezone.utc)
             self._release(
@@ -66,17 +79,18 @@ class Keeping(Adopting):
 
     def releases(self) -> dict[str, tuple[str, datetime]]:
         """Return what was let out of quarantine, by memory_id: the fingerprint of its text, and when."""
-        if quarantine_releases.TABLE in self.damaged:
+        if quarantine_releases.TABLE in self._database.damaged:
             return {}
-        rows = self.dataset(quarantine_releases.TABLE).to_table().to_pylist()
+        rows = self._database.dataset(quarantine_releases.TABLE).to_table().to_pylist()
         return {row["memory_id"]: (row["fingerprint"], row["released_at"]) for row in rows}
 
     def _release(self, released: Sequence[Release]) -> None:
-        written = releases.add(self.dataset(quarantine_releases.TABLE), released)
-        if self.config.storage.durability == "full":
-            DurableTable(table_path(self.path, quarantine_releases.TABLE)).force(written)
+        written = releases.add(self._database.dataset(quarantine_releases.TABLE), released)
+        if self._database.config.storage.durability == "full":
+            DurableTable(table_path(self._database.path, quarantine_releases.TABLE)).force(written)
 
-    def _adopt_releases(self, new: pa.Table, released: pa.Table) -> None:
+    def adopt(self, new: pa.Table, released: pa.Table) -> None:
+        """Let new memories out that were out where they come from, by ``released_at``, ``released_text``."""
         columns = [new[name].to_pylist() for name in ("memory_id", "title", "text")]
         columns += [released[name].to_pylist() for name in ("released_text", "released_at")]
         found = [
@@ -89,12 +103,27 @@ class Keeping(Adopting):
 
     def released_at(self, memory_id: str) -> datetime | None:
         """Return when a memory was let out of quarantine, if it was."""
-        if quarantine_releases.TABLE in self.damaged:
+        if quarantine_releases.TABLE in self._database.damaged:
             return None
-        table = self.dataset(quarantine_releases.TABLE)
+        table = self._database.dataset(quarantine_releases.TABLE)
         rows = table.to_table(columns=["released_at"], filter=pc.field("memory_id") == memory_id)
         found: list[datetime] = rows["released_at"].to_pylist()
         return found[0] if found else None
+
+
+class Rollback:
+    """What a source has written is taken back.
+
+    Parameters
+    ----------
+    transactions
+        How all is written.
+    guarding
+        Who may judge.
+    """
+
+    def __init__(self, transactions: Transactions, guarding: Guarding) -> None:
+        self._database, self._transactions, self._guarding = transactions.database, transactions, guarding
 
     def rollback_source(self, source: str, since: datetime | None, *, dry_run: bool) -> RollbackReport:
         """Take back what a source has written since a moment, as if it had never been there.
@@ -109,44 +138,39 @@ class Keeping(Adopting):
         NotSupportedError
             The connection is that of a user or an agent, or of one source.
         """
-        self.scope.refuse("rollback_source")
+        database = self._database
+        database.scope.refuse("rollback_source")
         if dry_run:
-            self.refresh()
-            gone = taken(self.memories, self.links, source, since, self.change_log.records())
+            gone = taken(*database.refresh().tables, source, since, database.change_log.records())
             return RollbackReport(
                 source, since, gone.memory_ids, gone.derived, len(gone.links), 0, dry_run=True
             )
-        self._check_writable()
-        self._refuse_of_source("rollback_source")
-        with self._changing("rollback_source", "taking back memories of") as draft:
-            gone = taken(self.memories, self.links, source, since, self.change_log.records())
-            changed = self._without(gone) if len(gone.row_ids) else 0
+        database.check_writable()
+        self._guarding.refuse_of_source("rollback_source")
+        doing = "taking back memories of"
+        with self._transactions.changing("rollback_source", doing) as transaction:
+            gone = taken(*transaction.snapshot.tables, source, since, database.change_log.records())
+            changed = self._without(transaction, gone) if len(gone.row_ids) else 0
+            draft = transaction.draft
             draft.deleted, draft.links = len(gone.row_ids), len(gone.links) + changed
-        self._maintenance.notify()
+        self._transactions.maintain_soon()
         return RollbackReport(
             source, since, gone.memory_ids, gone.derived, len(gone.links), changed, dry_run=False
         )
 
-    def _without(self, gone: Taken) -> int:
-        old = made_since(self.links, self.index, gone)
-        made = replayed(self.memories, gone.row_ids, gone.first, self.index, self.config.links)
+    def _without(self, transaction: LoggedTransaction, gone: Taken) -> int:
+        now = transaction.snapshot
+        old = made_since(now.links, now.index, gone)
+        made = replayed(now.memories, gone.row_ids, gone.first, now.index, self._database.config.links)
         made = as_they_were(made, old)
         row_ids = np.concatenate([each["_rowid"].to_numpy() for each in (gone.links, old)])
-        links = delete(self.links, row_ids.astype(np.int64))
-        self._written(links=commit(links, made) if len(made) else links)
+        links = delete(now.links, row_ids.astype(np.int64))
+        now = transaction.publish(links=commit(links, made) if len(made) else links)
         sources = pa.concat_tables([each.select(["source_id"]) for each in (gone.links, old, made)])
-        memories = delete(self.memories, gone.row_ids)
-        self._begun[-1].publish_anew(memories, self.links)
-        self._pending.relinked(sources["source_id"].unique().to_pylist())
+        transaction.publish_anew(delete(now.memories, gone.row_ids), now.links)
+        self._database.pending.relinked(sources["source_id"].unique().to_pylist())
         key = ["source_id", "target_id", "kind", "weight"]
         before, after = (
             {tuple(row.values()) for row in each.select(key).to_pylist()} for each in (old, made)
         )
         return len(before ^ after)
-
-    def _refuse_of_source(self, what: str) -> None:
-        if self.source is not None:
-            raise NotSupportedError(
-                f"{what} is for whoever judges sources, and this connection writes as {self.source!r}; "
-                "use one without source"
-            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,14 @@ from aios_db.provenance.origins import missing_origins, renamed, trust_of
 from aios_db.provenance.taking import of_source
 from aios_db.schema.errors import ModelNotFoundError
 from aios_db.schema.memories import DERIVED
+from aios_db.search.index import SearchIndex
 from aios_db.search.source import Appended
 from aios_db.store.adoptable import adoptable, check_links
 from aios_db.store.commit import commit
 from aios_db.store.known import Stored
-from aios_db.store.link_writes import LinkWrites
 from aios_db.store.links import between
+from aios_db.store.snapshot import Snapshot
+from aios_db.store.transaction import Transactions
 from aios_db.store.turns import external_keys
 
 logger = logging.getLogger("aios_db.store")
@@ -41,8 +43,22 @@ class Adopted:
     """For those of another id here, from the id given to the one here."""
 
 
-class Adopting(LinkWrites):
-    """The part of `MemoryStore` that takes in what another database exported."""
+class Adopting:
+    """What another database exported is taken in.
+
+    Parameters
+    ----------
+    transactions
+        How all is written.
+    release
+        Called with new memories, and ``released_text`` and ``released_at`` of each: lets those out of
+        quarantine that were out of it where they come from.
+    """
+
+    def __init__(self, transactions: Transactions, release: Callable[[pa.Table, pa.Table], None]) -> None:
+        self._database, self._transactions = transactions.database, transactions
+        self._texts, self._joint = self._database.texts, self._database.joint
+        self._release = release
 
     def adopt(
         self, given: pa.Table, released: pa.Table | None = None, missing: Mapping[str, float] | None = None
@@ -68,62 +84,60 @@ class Adopting(LinkWrites):
         DataError
             A value that no memory has, with its row's number; nothing is stored.
         """
-        self._check_writable()
-        self.scope.refuse("importing an export")  # an id in it may be of somebody else here
-        rows = of_source(adoptable(given), self.source)
+        database = self._database
+        database.check_writable()
+        database.scope.refuse("importing an export")  # an id in it may be of somebody else here
+        rows = of_source(adoptable(given), database.source)
         stale = rows["text_embedding"].null_count - given["text_embedding"].null_count
         if stale:
             logger.warning("%d memories were changed after they were exported; they are embedded anew", stale)
-        self.refresh()
+        now = database.refresh()
         missing = self.missing_origins() if missing is None else missing
-        ids, fresh = self._known(rows, missing)
-        rows = self.joint.memories.own(self._without_foreign_vectors(rows))
+        ids, fresh = self._known(now, rows, missing)
+        rows = self._joint.memories.own(self._without_foreign_vectors(now, rows))
         rows = self._texts.complete(rows, fresh)
-        rows = self.joint.complete(rows, fresh)
-        with self._changing("import", "writing memories to") as draft:
-            ids, fresh = self._known(rows, missing)
-            rows = self._texts.in_use(rows)
-            rows = self._texts.complete(rows, fresh)
-            rows = self.joint.complete(rows, fresh)
+        rows = self._joint.complete(rows, fresh)
+        with self._transactions.changing("import", "writing memories to") as transaction:
+            now = transaction.snapshot
+            ids, fresh = self._known(now, rows, missing)
+            rows = self._texts.complete(self._texts.in_use(rows), fresh)
+            rows = self._joint.complete(rows, fresh)
             moved = {
-                old: now for old, now in zip(rows["memory_id"].to_pylist(), ids, strict=True) if old != now
+                old: mine for old, mine in zip(rows["memory_id"].to_pylist(), ids, strict=True) if old != mine
             }
             new = renamed(rows, {"memory_id": ids}, moved).filter(pa.array(fresh))
             if new["text_weight_version"].null_count < len(new):
                 self._texts.record()
-            schema = self.memories.schema
+            schema = now.memories.schema
             columns = [
                 pa.nulls(len(new), each.type) if each.name in DERIVED else new[each.name] for each in schema
             ]
             new = pa.table(columns, schema=schema)
-            written = commit(self.memories, new)
-            draft.added = len(new)
-            self._written(memories_=written, appended=Appended(memories=new))
-            self._note_first(draft, new)
-            if released is not None and self.source is None:
-                self._adopt_releases(new, released.filter(pa.array(fresh)))
-        self._maintenance.notify()
+            transaction.draft.added = len(new)
+            transaction.publish(memories=commit(now.memories, new), appended=Appended(memories=new))
+            transaction.note_first(new)
+            if released is not None and database.source is None:
+                self._release(new, released.filter(pa.array(fresh)))
+        self._transactions.maintain_soon()
         return Adopted(len(new), len(rows) - len(new), moved)
 
     def missing_origins(self) -> dict[str, float]:
         """Return what memories were made of that is not here, with the most trust in one of these."""
-        return missing_origins(self.memories, self.index)
-
-    def _adopt_releases(self, new: pa.Table, released: pa.Table) -> None:
-        """Let new memories out of quarantine that were out where they come from."""
-        raise NotImplementedError
+        now = self._database.snapshot
+        return missing_origins(now.memories, now.index)
 
     def adopt_links(self, links: pa.Table) -> int:
         """Store links as they are and return how many are new: not those that exist or lack an end here."""
-        self._check_writable()
+        self._database.check_writable()
         check_links(links)
-        with self._changing("import", "writing links to") as draft:
-            ends = [self.index.find_ids(links[name].combine_chunks()) >= 0 for name in _KEY[:2]]
+        with self._transactions.changing("import", "writing links to") as transaction:
+            now = transaction.snapshot
+            ends = [now.index.find_ids(links[name].combine_chunks()) >= 0 for name in _KEY[:2]]
             loops = pc.equal(links["source_id"], links["target_id"]).to_numpy(zero_copy_only=False)
             links = links.filter(pa.array(ends[0] & ends[1] & ~loops.astype(bool)))
-            links = links.filter(pa.array(self._within_users(links) & self._may_link(links)))
+            links = links.filter(pa.array(_within_users(now.index, links) & self._may_link(now.index, links)))
             rows = links.select(list(_KEY)).to_pylist()
-            stored = between(self.links, {row["source_id"] for row in rows})
+            stored = between(now.links, {row["source_id"] for row in rows})
             seen = {tuple(row[name] for name in _KEY) for row in stored}
             chosen = []
             for row in rows:
@@ -131,36 +145,32 @@ class Adopting(LinkWrites):
                 chosen.append(key not in seen)
                 seen.add(key)
             new = links.filter(pa.array(chosen, pa.bool_())).combine_chunks()
-            draft.links = len(new)
-            self._written(links=commit(self.links, new))
-        self._pending.relinked(new["source_id"].unique().to_pylist())
-        self._maintenance.notify()
+            transaction.draft.links = len(new)
+            transaction.publish(links=commit(now.links, new))
+        self._database.pending.relinked(new["source_id"].unique().to_pylist())
+        self._transactions.maintain_soon()
         return len(new)
 
-    def _may_link(self, links: pa.Table) -> NDArray[np.bool_]:
-        """Tell which links the store's source may make: not those of two memories that are trusted more."""
-        if self.source is None:
+    def _may_link(self, index: SearchIndex, links: pa.Table) -> NDArray[np.bool_]:
+        """Tell which links the one source may make: not those of two memories that are trusted more."""
+        source = self._database.source
+        if source is None:
             return np.ones(len(links), np.bool_)
-        ends = [self.index.find_ids(links[name].combine_chunks()) for name in _KEY[:2]]
-        trust = np.minimum(*(self.index.trust(rows) for rows in ends))
-        may: NDArray[np.bool_] = trust <= np.float32(self.trust.of(self.source))
+        ends = [index.find_ids(links[name].combine_chunks()) for name in _KEY[:2]]
+        trust = np.minimum(*(index.trust(rows) for rows in ends))
+        may: NDArray[np.bool_] = trust <= np.float32(self._database.trust.of(source))
         return may
 
-    def _within_users(self, links: pa.Table) -> NDArray[np.bool_]:
-        first, second = (
-            self.index.users(self.index.find_ids(links[name].combine_chunks())) for name in _KEY[:2]
-        )
-        within: NDArray[np.bool_] = (first == second) | (first == 0) | (second == 0)
-        return within
-
-    def _known(self, rows: pa.Table, missing: Mapping[str, float]) -> tuple[list[str], NDArray[np.bool_]]:
+    def _known(
+        self, now: Snapshot, rows: pa.Table, missing: Mapping[str, float]
+    ) -> tuple[list[str], NDArray[np.bool_]]:
         """Return the id that each memory has here, and which are not here yet."""
-        trust = trust_of(rows, self.trust, self.index) if missing else {}
+        trust = trust_of(rows, self._database.trust, now.index) if missing else {}
         ids, hashes = rows["memory_id"].to_pylist(), rows["content_hash"].to_pylist()
-        by_id = self.index.find_ids(ids)
-        by_content = Stored(self.memories, self.index).exactly(external_keys(rows), hashes)
+        by_id = now.index.find_ids(ids)
+        by_content = Stored(now.memories, now.index).exactly(external_keys(rows), hashes)
         others = np.flatnonzero((by_id < 0) & (by_content >= 0))
-        stored = self.memories._take_rows(by_content[others].tolist(), columns=["memory_id"])
+        stored = now.memories._take_rows(by_content[others].tolist(), columns=["memory_id"])
         same = dict(zip(others.tolist(), stored["memory_id"].to_pylist(), strict=True))
         here: dict[str, str] = {}  # of this call, by content
         fresh = np.zeros(len(ids), np.bool_)
@@ -180,9 +190,9 @@ class Adopting(LinkWrites):
                 here[content] = ids[place]
         return ids, fresh
 
-    def _without_foreign_vectors(self, rows: pa.Table) -> pa.Table:
+    def _without_foreign_vectors(self, now: Snapshot, rows: pa.Table) -> pa.Table:
         """Return the rows without vectors that other weights made, or that have another length than here."""
-        wanted = self.memories.schema.field("text_embedding").type
+        wanted = now.memories.schema.field("text_embedding").type
         column = rows["text_embedding"]
         made_by = rows["text_weight_version"]
         if column.type != wanted:
@@ -191,7 +201,7 @@ class Adopting(LinkWrites):
             return rows
         else:
             try:
-                version = self.encoder.version
+                version = self._texts.encoder.version
             except ModelNotFoundError:  # what made them will be looked for when something is asked
                 return rows
             foreign = pc.fill_null(pc.not_equal(made_by, version), False)
@@ -203,6 +213,12 @@ class Adopting(LinkWrites):
         for name, values in (("text_embedding", vectors), ("text_weight_version", _where(kept, made_by))):
             rows = rows.set_column(rows.schema.get_field_index(name), name, values)
         return rows
+
+
+def _within_users(index: SearchIndex, links: pa.Table) -> NDArray[np.bool_]:
+    first, second = (index.users(index.find_ids(links[name].combine_chunks())) for name in _KEY[:2])
+    within: NDArray[np.bool_] = (first == second) | (first == 0) | (second == 0)
+    return within
 
 
 def _where(kept: pa.ChunkedArray, column: pa.ChunkedArray) -> pa.Array:

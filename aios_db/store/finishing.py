@@ -8,6 +8,7 @@ that a process that is ended meanwhile leaves it to the next one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -15,106 +16,103 @@ import pyarrow.compute as pc
 
 from aios_db.schema.association_links import KINDS
 from aios_db.schema.changes import ERASE, LINKED_OTHERWISE
-from aios_db.schema.database import OWED
-from aios_db.schema.errors import Error, OperationalError
+from aios_db.schema.errors import Error
 from aios_db.schema.memories import TIMESTAMP
-from aios_db.store import links as links_
-from aios_db.store.change_log import Draft
 from aios_db.store.changes import Change
 from aios_db.store.commit import commit
 from aios_db.store.differences import Difference, difference, row_ids
-from aios_db.store.directory import open_directory
 from aios_db.store.kept import kept
 from aios_db.store.linking import links_of_new, not_there
-from aios_db.store.undoing import Undoing
+from aios_db.store.opened import OpenDatabase
+from aios_db.store.relinking import Relinking
+from aios_db.store.transaction import LoggedTransaction, Transaction
+from aios_db.store.undoing import finish_undo
 
 logger = logging.getLogger("aios_db.store")
 
 _UPDATE = "update"
 
 
-class Finishing(Undoing):
-    """The part of `MemoryStore` that brings to its end what another process began."""
+class Finishing:
+    """What another process began is brought to its end, before anything else is written.
 
-    def _finish_broken_off(self) -> None:
-        """Let a change come to its end whose process did not, unless somebody writes."""
-        if self.read_only:
-            return
-        owes = (self.path / OWED).exists()
-        if not owes and (self.change_log.unfinished(self._versions()) is None or not self.lock.is_free()):
+    Parameters
+    ----------
+    database
+        What is written.
+    relinking
+        Writes the links of changed memories.
+    without_scope
+        Finishes what is begun in a store that sees all memories: the links may be those of any.
+    """
+
+    def __init__(
+        self, database: OpenDatabase, relinking: Relinking, without_scope: Callable[[], None]
+    ) -> None:
+        self._database, self._relinking, self._without_scope = database, relinking, without_scope
+
+    def finish(self, transaction: Transaction) -> None:
+        """Finish what is begun, as the first step of a transaction."""
+        finish_undo(self._database, transaction)
+        self._finish_change(transaction)
+
+    def _finish_change(self, transaction: Transaction) -> None:
+        """Make the links of a change that was broken off."""
+        database, now = self._database, transaction.snapshot
+        begun = database.change_log.unfinished(now.versions)
+        if begun is None or begun.call in LINKED_OTHERWISE or begun.level[0] == now.memories.version:
             return
         try:
-            with self._writing("finishing a change of"):
-                pass
-        except OperationalError as error:
-            logger.warning("a change that was broken off is not finished yet: %s", error)
-
-    def _finish_begun(self) -> None:
-        self._finish_undo()
-        self._finish_change()
-
-    def _finish_change(self) -> None:
-        """Make the links of a change that was broken off; under the write lock, at the newest."""
-        begun = self.change_log.unfinished(self._versions())
-        if begun is None or begun.call in LINKED_OTHERWISE or begun.level[0] == self.memories.version:
-            return
-        try:
-            if self.scope:  # the links are those of memories that it does not see
-                self._finish_without_scope()
+            if database.scope:
+                self._without_scope()
+                database.advance()
                 return
-            self._link_done(difference(kept(self.memories, begun.level[0]), self.memories), begun)
+            done = difference(kept(now.memories, begun.level[0]), now.memories)
+            self._link_done(transaction.logged_by(begun), done)
         except (Error, OSError, RuntimeError, ValueError) as error:
             logger.warning(
                 "%s: change %d was broken off before its links were written: %s; aios repair writes them",
-                self.path, begun.change_id, error, extra={"event": "broken_off"},
+                database.path, begun.change_id, error, extra={"event": "broken_off"},
             )  # fmt: skip
             return
         # Of an erasure, the files are to go, too.
-        self.change_log.end(begun, self._versions(), complete=begun.call != ERASE)
+        database.change_log.end(begun, transaction.snapshot.versions, complete=begun.call != ERASE)
         logger.warning(
             "%s: change %d, %s, was broken off after its memories; its links are written now",
-            self.path, begun.change_id, begun.call,
+            database.path, begun.change_id, begun.call,
             extra={"event": "change_finished", "change_id": begun.change_id},
         )  # fmt: skip
 
-    def _link_done(self, done: Difference, begun: Draft) -> None:
+    def _link_done(self, transaction: LoggedTransaction, done: Difference) -> None:
         """Write the links that follow from what a change did to memories."""
+        begun = transaction.draft
         begun.added, begun.updated, begun.deleted = len(done.added), len(done.old), len(done.deleted)
         if len(done.deleted):
-            links, found = links_.delete_at(self.links, done.deleted["memory_id"].combine_chunks())
-            self._written(links=links)
-            begun.links += len(found)
-            self._pending.relinked(found.unique().to_pylist())
-        self._relink_changed(done, begun)
+            self._relinking.unlink_gone(transaction, done.deleted["memory_id"].combine_chunks())
+        self._relink_changed(transaction, done)
         # Memories of an export come with the times, and the links, that they had.
         stored = pc.greater_equal(done.added["created_at"], pa.scalar(begun.begun_at, TIMESTAMP))
         new = done.added.filter(stored)
         if len(new):
-            rows = new.select(self.memories.schema.names)
-            made = not_there(
-                self.links, links_of_new(self.memories, self.index, rows, self.config.links, KINDS)
-            )
+            now = transaction.snapshot
+            rows = new.select(now.memories.schema.names)
+            following = links_of_new(now.memories, now.index, rows, self._database.config.links, KINDS)
+            made = not_there(now.links, following)
             if len(made):
-                self._written(links=commit(self.links, made))
+                transaction.publish(links=commit(now.links, made))
             begun.links += len(made)
-            self._pending.relinked(made["source_id"].unique().to_pylist())
+            self._database.pending.relinked(made["source_id"].unique().to_pylist())
 
-    def _finish_without_scope(self) -> None:
-        found = open_directory(self.path, read_only=False, dimension=self.dimension, lock=self.lock)
-        whole = type(self)(self.path, found, self.lock, self.config, None, read_only=False)  # finishes it
-        whole.flush()
-        whole.abandon()
-        self.database.advance()
-
-    def _relink_changed(self, done: Difference, begun: Draft) -> None:
-        names = [each for each in done.new.column_names if each in self.memories.schema.names]
+    def _relink_changed(self, transaction: LoggedTransaction, done: Difference) -> None:
+        schema = transaction.snapshot.memories.schema
+        names = [each for each in done.new.column_names if each in schema.names]
         columns = {name: done.new[name].combine_chunks() for name in names}
         change = Change.between(row_ids(done.new), done.old, columns)
         if not len(change.row_ids):
             return
         rows, kinds = change.to_link()
         outdone = change.changed.get("source", np.zeros(len(change.row_ids), np.bool_))
-        if begun.call != _UPDATE and outdone.any():  # as if nobody had said it before
-            self._relink(change.row_ids[outdone], None, begun)
+        if transaction.draft.call != _UPDATE and outdone.any():  # as if nobody had said it before
+            self._relinking.relink(transaction, change.row_ids[outdone], None)
             rows = np.setdiff1d(rows, change.row_ids[outdone])
-        self._relink(rows, kinds, begun)
+        self._relinking.relink(transaction, rows, kinds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +13,12 @@ from aios_db.observing.recorder import measured
 from aios_db.provenance.origins import refuse_withdrawal
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.metrics import DELETE
-from aios_db.store import links as links_
-from aios_db.store.change_log import Draft
 from aios_db.store.commit import commit, delete
 from aios_db.store.confirming import check_confirmed
 from aios_db.store.guarding import Guarding
+from aios_db.store.relinking import Relinking
 from aios_db.store.selection import Selection
+from aios_db.store.transaction import LoggedTransaction, Transactions
 
 _CONFIRM = (
     "forget(…, confirm=True) in Python, forget(memory_id, confirm := true) or forget_all(…, confirm := true) "
@@ -28,9 +29,45 @@ _CONFIRM = (
 Changed = tuple[NDArray[np.int64], dict[str, pa.Array]]
 """Rows, and the new values of some of their columns."""
 
+Besides = Callable[[], Changed]
+"""Says what changes in the same commit."""
 
-class Forgetting(Guarding):
-    """The part of `MemoryStore` that deletes memories."""
+
+class Followers(Protocol):
+    """What follows memories as they are deleted."""
+
+    def with_those_of(self, chosen: Selection) -> Selection:
+        """Return a selection with those that are left of memories which it names and which are gone."""
+        ...
+
+    def going_along(
+        self, row_ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], Callable[[], Changed] | None]:
+        """Return rows that go, with those that go along, and what says which change in the same commit."""
+        ...
+
+
+class Forgetting:
+    """Memories are deleted, and the links at them.
+
+    Parameters
+    ----------
+    transactions
+        How all is written.
+    guarding
+        Who may delete what.
+    relinking
+        Deletes the links.
+    followers
+        What goes along.
+    """
+
+    def __init__(
+        self, transactions: Transactions, guarding: Guarding, relinking: Relinking, followers: Followers
+    ) -> None:
+        self._database, self._transactions = transactions.database, transactions
+        self._guarding, self._relinking, self._followers = guarding, relinking, followers
+        self.metrics = self._database.metrics
 
     @measured(DELETE)
     def forget(self, memories: Sequence[str] | Selection, *, confirm: bool = False) -> int:
@@ -43,44 +80,34 @@ class Forgetting(Guarding):
         ProgrammingError
             They are more than `storage.confirm_forget`, and ``confirm`` is not set; nothing is deleted.
         """
-        self._check_writable()
+        self._database.check_writable()
         chosen = memories if isinstance(memories, Selection) else Selection(memory_ids=memories)
         for each in chosen.memory_ids or ():
             if not isinstance(each, str):
                 raise ProgrammingError(f"cannot forget {each!r}; a memory_id is text")
-        with self._changing("forget", "deleting memories of") as draft:
-            self._forget(chosen, draft, confirm=confirm)
-        self._maintenance.notify()
-        return draft.deleted
+        with self._transactions.changing("forget", "deleting memories of") as transaction:
+            self.delete(transaction, chosen, confirm=confirm)
+        self._transactions.maintain_soon()
+        return transaction.draft.deleted
 
-    def _forget(self, chosen: Selection, draft: Draft, *, confirm: bool) -> None:
-        row_ids = chosen.rows(self.memories, self.index)
-        self._refuse_beyond(row_ids, "delete")
-        self._delete(row_ids, draft, confirm=confirm)
-
-    def _delete(
-        self,
-        row_ids: NDArray[np.int64],
-        draft: Draft,
-        *,
-        confirm: bool,
-        besides: Callable[[], Changed] | None = None,
-    ) -> None:
-        """Delete rows; ``besides`` returns what changes in the same commit, once nothing refuses it."""
-        if self.source is not None and len(row_ids):
-            refuse_withdrawal(self.index, self.source, row_ids, self.memories if self.scope else None)
+    def delete(self, transaction: LoggedTransaction, chosen: Selection, *, confirm: bool) -> None:
+        """Delete memories as a step of a change, all or none: nothing is written before it may be."""
+        database, draft, now = self._database, transaction.draft, transaction.snapshot
+        row_ids = self._followers.with_those_of(chosen).rows(now.memories, now.index)
+        self._guarding.refuse_beyond(row_ids, "delete")
+        row_ids, besides = self._followers.going_along(row_ids)
+        if database.source is not None and len(row_ids):
+            seen = now.memories if database.scope else None
+            refuse_withdrawal(now.index, database.source, row_ids, seen)
         draft.deleted = len(row_ids)
-        check_confirmed(len(row_ids), self.config.storage, _CONFIRM, confirm=confirm)
+        check_confirmed(len(row_ids), database.config.storage, _CONFIRM, confirm=confirm)
         if not len(row_ids):
             return
-        gone = self.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
+        gone = now.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
         if besides is None:
-            self._written(memories_=delete(self.memories, row_ids))
+            transaction.publish(memories=delete(now.memories, row_ids))
         else:
             changed, columns = besides()
-            self._written(memories_=commit(self.memories, None, changed, columns, gone=row_ids))
+            transaction.publish(memories=commit(now.memories, None, changed, columns, gone=row_ids))
             draft.updated += len(changed)
-        links, found = links_.delete_at(self.links, gone)
-        self._written(links=links)
-        draft.links = len(found)
-        self._pending.relinked(found.unique().to_pylist())
+        self._relinking.unlink_gone(transaction, gone)

@@ -5,31 +5,43 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+import lance
 
 from aios_db import logs
 from aios_db.engine.weights.pressure import give_back_freed, limit_arenas
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, ProgrammingError
+from aios_db.search.index import SearchIndex
+from aios_db.security.restrictions import Restrictions
 from aios_db.security.scope import EVERYTHING, Scope
 from aios_db.store import directory as layout
 from aios_db.store import forks
 from aios_db.store.embedding import Encoder
 from aios_db.store.failures import operational
 from aios_db.store.lock import WriteLock
-from aios_db.store.upkeep import Upkeep
+from aios_db.store.maintenance import Maintenance
+from aios_db.store.opened import OpenDatabase
+from aios_db.store.parts import Parts
 
 logger = logging.getLogger("aios_db.store")
 
 
-class MemoryStore(Upkeep):
+class MemoryStore:
     """One open database directory; safe to share between threads.
 
-    Its parts lie in files of their own, each of which stands on those before: `OpenDatabase` (the snapshot),
-    `Reading`, `Recording` (changes and their log), `Deferring` (what is written a moment later), `Guarding`
-    (who may change what), `Forgetting`, `Relinking`, `Renewing`, `Writes`, `LinkWrites`, `Adopting`
-    (exports), `Keeping` (quarantine and sources), `Undoing`, `Finishing` (what was broken off), `Erasing`,
-    `Consolidating`, `Evicting`, `Compressing` and `Upkeep`.
+    It names what its parts can do (`aios_db.store.parts`), each of which stands on the open database, its
+    snapshot and its transactions, and knows no other than those that it uses.
+
+    Attributes
+    ----------
+    database
+        What is open, with the snapshot of its tables: see `OpenDatabase`, also for ``path``, ``config``,
+        ``scope`` and others that have the same name here.
+    parts
+        What can be done with it.
     """
 
     _logging: Callable[[], object]
@@ -38,10 +50,92 @@ class MemoryStore(Upkeep):
         self, path: Path, found: layout.Opened, lock: WriteLock, config: Config, encoder: Encoder | None,
         *, read_only: bool, scope: Scope = EVERYTHING,
     ) -> None:  # fmt: skip
-        super().__init__(path, found, lock, config, encoder, read_only=read_only, scope=scope)
+        self.database = opened = OpenDatabase(
+            path, found, lock, config, encoder, read_only=read_only, scope=scope
+        )
+        self._maintenance = Maintenance(self, config.storage.maintenance_delay_s)
+        self.parts = parts = Parts(opened, self._maintenance, partial(_finish_without_scope, opened))
+
+        self.path, self.config, self.scope, self.lock = path, config, scope, lock
+        self.read_only, self.dimension, self.damaged = opened.read_only, opened.dimension, opened.damaged
+        self.trust, self.metrics, self.versions = opened.trust, opened.metrics, opened.versions
+        self.joint, self.origins, self.change_log = opened.joint, opened.origins, opened.change_log
+        self.recalls, self.queries, self.history = opened.recalls, opened.queries, opened.history
+        self.source_share = config.trust.source_share
+        self.dataset, self.require, self.refresh = opened.dataset, opened.require, opened.refresh
+
+        reading, deferring, changes = parts.reading, parts.deferring, parts.transactions
+        self.rows, self.named, self.existing = reading.rows, reading.named, reading.existing
+        self.stats, self.wall = reading.stats, reading.wall
+        self.touch, self.asked, self.searched = deferring.touch, deferring.asked, deferring.searched
+        self.flush, self.flush_if_possible = deferring.flush, deferring.flush_if_possible
+        self.changes, self.broken_off = changes.changes, changes.broken_off
+        self.as_one_change = changes.as_one_change
+
+        self.remember, self.update = parts.writes.remember, parts.writes.update
+        self.forget, self.erase = parts.forgetting.forget, parts.erasing.erase
+        self.link, self.unlink = parts.link_writes.link, parts.link_writes.unlink
+        self.adopt, self.adopt_links = parts.adopting.adopt, parts.adopting.adopt_links
+        self.missing_origins = parts.adopting.missing_origins
+        self.undo, self.restore = parts.undoing.undo, parts.undoing.restore
+        self._bind_lifecycle(parts)
+
         with operational(f"opening {path}"):
-            self._finish_broken_off()
+            parts.transactions.finish_broken_off()
+            parts.erasing.finish_broken_off()
         forks.watch(self)
+
+    def _bind_lifecycle(self, parts: Parts) -> None:
+        held, back, consolidating = parts.quarantine, parts.taking_back, parts.consolidating
+        self.release, self.releases, self.released_at = held.release, held.releases, held.released_at
+        self.rollback_source = parts.rollback.rollback_source
+        self.consolidations, self.undo_consolidation = back.log, back.undo_consolidation
+        self.consolidate, self.summarize = consolidating.consolidate, consolidating.summarize
+        self.supersede, self.fold = parts.renewal.supersede, parts.renewal.fold
+        self.evict, self.evict_planned = parts.evicting.evict, parts.evicting.evict_planned
+        self.compressor, self.compress_texts = parts.compressing.compressor, parts.compressing.compress_texts
+        self.reconstruct_text = parts.compressing.reconstruct_text
+
+        upkeep = parts.upkeep
+        self.maintain, self.maintain_soon = upkeep.maintain, parts.transactions.maintain_soon
+        self.optimize, self.compress, self.repair = upkeep.optimize, upkeep.compress, upkeep.repair
+        self.replace_vectors, self.held = upkeep.replace_vectors, upkeep.held
+
+    @property
+    def memories(self) -> lance.LanceDataset:
+        """The memories of the snapshot."""
+        return self.database.snapshot.memories
+
+    @property
+    def links(self) -> lance.LanceDataset:
+        """The links of the snapshot."""
+        return self.database.snapshot.links
+
+    @property
+    def index(self) -> SearchIndex:
+        """The search index over the snapshot."""
+        return self.database.snapshot.index
+
+    @property
+    def encoder(self) -> Encoder:
+        """The text encoder, at the weight version that made the vectors of the snapshot.
+
+        Raises
+        ------
+        OperationalError
+            When the store was opened without one.
+        """
+        return self.database.texts.encoder
+
+    @property
+    def source(self) -> str | None:
+        """The source of all that is written, whatever it says itself; None leaves that to it."""
+        return self.database.source
+
+    @property
+    def restrictions(self) -> Restrictions:
+        """What SQL functions may read besides the database."""
+        return self.database.restrictions
 
     @classmethod
     def open(
@@ -110,13 +204,22 @@ class MemoryStore(Upkeep):
             return
         self._maintenance.stop()
         try:
-            self._closing = True
-            if not self.read_only and (
-                self._pending or self.recalls.unwritten or self.queries.unwritten or self.index.needs_save
-            ):
-                self.maintain()
+            self.parts.upkeep.close()
         except Error as error:
             logger.warning("closed without writing recall counts: %s", error)
         self.database.let_go()
         give_back_freed()
         self._logging()
+
+    def abandon(self) -> None:
+        """Be closed in a forked child, untouched; see `aios_db.store.forks`."""
+        self.database.abandon()
+
+
+def _finish_without_scope(database: OpenDatabase) -> None:
+    """Finish what is begun in a store that sees all memories, under the write lock."""
+    path, lock = database.path, database.lock
+    found = layout.open_directory(path, read_only=False, dimension=database.dimension, lock=lock)
+    whole = MemoryStore(path, found, lock, database.config, None, read_only=False)  # finishes it
+    whole.flush()
+    whole.abandon()

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import lance
+import pyarrow as pa
 
 from aios_db.schema import association_links, memories
 from aios_db.schema.changes import LINKED_OTHERWISE, ChangeRecord
-from aios_db.schema.database import table_path
+from aios_db.schema.database import OWED, table_path
+from aios_db.schema.errors import OperationalError
 from aios_db.search.source import NOTHING, Appended
 from aios_db.store.change_log import Draft
 from aios_db.store.durable import DurableTable
 from aios_db.store.failures import operational
+from aios_db.store.maintenance import Maintenance
 from aios_db.store.opened import OpenDatabase
 from aios_db.store.snapshot import Snapshot, newest
+
+logger = logging.getLogger("aios_db.store")
+
+Force = Callable[[str, lance.LanceDataset], None]
 
 
 class Transaction:
@@ -31,7 +39,7 @@ class Transaction:
         Called with the name of a table and a version of it that is to be brought to the disk.
     """
 
-    def __init__(self, database: OpenDatabase, force: Callable[[str, lance.LanceDataset], None]) -> None:
+    def __init__(self, database: OpenDatabase, force: Force) -> None:
         self._database = database
         self._force = force if database.config.storage.durability == "full" else _leave_to_the_system
 
@@ -56,6 +64,10 @@ class Transaction:
         self._promise(memories, links)
         return self._database.publish_anew(memories, links)
 
+    def logged_by(self, draft: Draft) -> LoggedTransaction:
+        """Return the transaction as one of a change, which ``draft`` counts."""
+        return LoggedTransaction(self._database, self._force, draft)
+
     def _promise(self, memories_: lance.LanceDataset | None, links: lance.LanceDataset | None) -> None:
         for table, written in ((memories.TABLE, memories_), (association_links.TABLE, links)):
             if written is not None:
@@ -65,12 +77,16 @@ class Transaction:
 class LoggedTransaction(Transaction):
     """A change: a transaction that the log of changes has, and that is on the disk as a whole at its end."""
 
-    def __init__(
-        self, database: OpenDatabase, force: Callable[[str, lance.LanceDataset], None], draft: Draft
-    ) -> None:
+    def __init__(self, database: OpenDatabase, force: Force, draft: Draft) -> None:
         super().__init__(database, force)
         self.draft = draft
         """Counts what is done."""
+
+    def note_first(self, new: pa.Table) -> None:
+        """Note the row of the first memory that the change adds."""
+        if self.draft.first_row is None and len(new):
+            first = new["memory_id"][:1].to_pylist()
+            self.draft.first_row = int(self.snapshot.index.find_ids(first)[0])
 
 
 class _OneChange(threading.local):
@@ -89,10 +105,15 @@ class Transactions:
         What is written.
     finish
         Called first in each transaction: brings to its end what another process began.
+    maintenance
+        Told when something is left for later.
     """
 
-    def __init__(self, database: OpenDatabase, finish: Callable[[Transaction], None]) -> None:
-        self._database, self._finish = database, finish
+    def __init__(
+        self, database: OpenDatabase, finish: Callable[[Transaction], None], maintenance: Maintenance
+    ) -> None:
+        self.database, self._finish = database, finish
+        self.maintain_soon = maintenance.notify
         self._one = _OneChange()
         self._unforced: dict[str, lance.LanceDataset] | None = None
         self._durable: Mapping[str, DurableTable] = {
@@ -102,16 +123,16 @@ class Transactions:
 
     def changes(self) -> list[ChangeRecord]:
         """Return the changes in the log, in their order; with a scope, those of connections of that scope."""
-        scope = self._database.scope.values.items()
+        scope = self.database.scope.values.items()
         return [
             each
-            for each in self._database.change_log.records()
+            for each in self.database.change_log.records()
             if all(getattr(each, name) == value for name, value in scope)
         ]
 
     def broken_off(self) -> bool:
         """Tell whether a change of any process may not have come to its end; see `ChangeLog.broken_off`."""
-        return self._database.change_log.broken_off(self._database.snapshot.versions)
+        return self.database.change_log.broken_off(self.database.snapshot.versions)
 
     @contextmanager
     def as_one_change(self, call: str) -> Iterator[None]:
@@ -128,7 +149,7 @@ class Transactions:
     @contextmanager
     def writing(self, doing: str) -> Iterator[Transaction]:
         """Hold the write lock, at the newest version; what is written is no change in the log."""
-        database = self._database
+        database = self.database
         with database.lock.hold(), operational(f"{doing} {database.path}"):
             database.advance()
             transaction = Transaction(database, self._force_table)
@@ -144,15 +165,15 @@ class Transactions:
 
         ``at_end`` is called when the change is whole, and on the disk if that is promised.
         """
-        database = self._database
-        with self.writing(doing):
+        database = self.database
+        with self.writing(doing) as transaction:
             about = {"statement": database.origins.statement(), **database.scope.values, "undoes": undoes}
             one, log = self._one, database.change_log
             draft = log.begin(one.call or call, database.snapshot.versions, about, one.draft)
             self._unforced = {}
             try:
                 try:
-                    yield LoggedTransaction(database, self._force_table, draft)
+                    yield transaction.logged_by(draft)
                 finally:
                     unforced, self._unforced = self._unforced, None
             except BaseException:
@@ -172,6 +193,22 @@ class Transactions:
             self._force_all(unforced or {})
             at_end()
 
+    def finish_broken_off(self) -> None:
+        """Let a change come to its end whose process did not, unless somebody writes."""
+        database = self.database
+        if database.read_only:
+            return
+        unfinished = database.change_log.unfinished
+        if not (database.path / OWED).exists() and (
+            unfinished(database.snapshot.versions) is None or not database.lock.is_free()
+        ):
+            return
+        try:
+            with self.writing("finishing a change of"):
+                pass
+        except OperationalError as error:
+            logger.warning("a change that was broken off is not finished yet: %s", error)
+
     def _force_table(self, table: str, written: lance.LanceDataset) -> None:
         """Bring a version to the disk; within a change, at its end."""
         if self._unforced is None:
@@ -184,7 +221,7 @@ class Transactions:
         if not unforced:
             return
         with ThreadPoolExecutor(1, "aios_db-log") as beside:
-            forcing = beside.submit(self._database.change_log.force)
+            forcing = beside.submit(self.database.change_log.force)
             for table in self._durable:
                 if table in unforced:
                     self._durable[table].force(unforced[table])

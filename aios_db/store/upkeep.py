@@ -1,4 +1,4 @@
-"""The part of `MemoryStore` that keeps it in order: compaction, clean-up, repair, exchanged vectors."""
+"""What keeps a database in order: compaction, clean-up, repair, exchanged vectors."""
 
 from __future__ import annotations
 
@@ -12,46 +12,74 @@ import pyarrow as pa
 from aios_db.engine.weights.pressure import give_back_freed
 from aios_db.joint.reembedding import complete_vectors
 from aios_db.lifecycle.compression.packing import Packed, pack
-from aios_db.lifecycle.compression.texts import Compressing
 from aios_db.observing.recorder import measured
 from aios_db.schema import memories
 from aios_db.schema.changes import REEMBED
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows, shed_lookups
+from aios_db.store.deferring import Deferring
+from aios_db.store.erasing import Erasing
 from aios_db.store.failures import operational
 from aios_db.store.linking import link_missing
 from aios_db.store.repair import RepairReport, repair
 from aios_db.store.snapshot import handle
+from aios_db.store.transaction import Transactions
+from aios_db.store.writes import Writes
 
 
-class Upkeep(Compressing):
-    """What maintenance does, and what can be asked for."""
+class Upkeep:
+    """What maintenance does, and what can be asked for.
+
+    Parameters
+    ----------
+    transactions
+        How all is written.
+    deferring
+        Writes what has waited.
+    writes
+        Says whether memories are being written in bulk.
+    erasing
+        Finishes an erasure that was broken off.
+    """
+
+    def __init__(
+        self, transactions: Transactions, deferring: Deferring, writes: Writes, erasing: Erasing
+    ) -> None:
+        self._database, self._transactions = transactions.database, transactions
+        self._deferring, self._writes, self._erasing = deferring, writes, erasing
+        self.metrics = self._database.metrics
+        self._cleaned: dict[str, int] = {}
+        self._closing = False
 
     @measured("maintain")
     def maintain(self) -> None:
         """Write what is pending, compact what has become fragmented and save the index when it has grown."""
-        self._finish_broken_off()
-        self._write_pending()
-        with operational(f"compacting {self.path}"):
-            self.refresh()
-            tables = self.memories, self.links
-            compacted = compact_if_due(tables, self.lock, self.path, self.config.storage, self._cleaned)
-            self.refresh()
+        database = self._database
+        self._transactions.finish_broken_off()
+        self._erasing.finish_broken_off()
+        self._deferring.write_pending()
+        with operational(f"compacting {database.path}"):
+            tables, storage = database.refresh().tables, database.config.storage
+            compacted = compact_if_due(tables, database.lock, database.path, storage, self._cleaned)
+            now = database.refresh()
             if compacted:
                 self._pack()
-            late = self._loading() and not self._closing
-            saves = self.index.needs_save and not late
+            late = self._writes.loading and not self._closing
+            saves = now.index.needs_save and not late
             if saves:
-                self.index.save()
+                now.index.save()
             if compacted or saves:
                 give_back_freed()  # hundreds of commits, and a copy of the index, leave the heap in pieces
         if late:
-            self._maintenance.notify()
+            self._transactions.maintain_soon()
         elif not self._closing:
-            complete_vectors(self)
+            complete_vectors(database, self.replace_vectors)
 
-    def maintain_soon(self) -> None:
-        """Let the maintenance thread look, a moment from now, whether there is work."""
-        self._maintenance.notify()
+    def close(self) -> None:
+        """Do what is due for the last time, before the database is closed."""
+        self._closing = True
+        database = self._database
+        if not database.read_only and (self._deferring.is_due or database.snapshot.index.needs_save):
+            self.maintain()
 
     @measured("optimize")
     def optimize(self) -> None:
@@ -59,20 +87,19 @@ class Upkeep(Compressing):
 
         Memories are put into the joint space that could not be when they were written.
         """
-        self._check_writable()
-        complete_vectors(self)
-        self._optimize(lambda written: index_new_rows(written, self.lock, 0))
+        self._database.check_writable()
+        complete_vectors(self._database, self.replace_vectors)
+        self._optimize(lambda written: index_new_rows(written, self._database.lock, 0))
 
     def _optimize(self, look_up: Callable[[lance.LanceDataset], lance.LanceDataset]) -> None:
-        self._check_writable()
-        self._write_pending(everything=True)
-        with self._compacting(), operational(f"compacting {self.path}"):
-            self.refresh()
-            for dataset in (self.memories, self.links):
-                written = compact(dataset, self.lock, everything=True)
-                clean_up(look_up(written), self.config.storage)
-            self.refresh()
-            self.index.save()
+        database = self._database
+        database.check_writable()
+        self._deferring.write_pending(everything=True)
+        with database.compacting(), operational(f"compacting {database.path}"):
+            for dataset in database.refresh().tables:
+                written = compact(dataset, database.lock, everything=True)
+                clean_up(look_up(written), database.config.storage)
+            database.refresh().index.save()
             give_back_freed()
 
     def compress(self) -> Packed:
@@ -80,34 +107,35 @@ class Upkeep(Compressing):
 
         Tables that are scanned in milliseconds do without look-ups.
         """
-        self._check_writable()
-        self.scope.refuse("compress")
-        self._write_pending()
+        self._database.check_writable()
+        self._database.scope.refuse("compress")
+        self._deferring.write_pending()
         packed = self._pack()
-        self._optimize(lambda written: shed_lookups(written, self.lock))
+        self._optimize(lambda written: shed_lookups(written, self._database.lock))
         return packed
 
     def _pack(self) -> Packed:
-        with self._writing("compressing memories of"):
-            memories_, packed = pack(self.memories, self.config.compression)
-            self._written(memories_=memories_)
+        with self._transactions.writing("compressing memories of") as transaction:
+            written, packed = pack(transaction.snapshot.memories, self._database.config.compression)
+            transaction.publish(memories=written)
         return packed
 
     @measured("repair")
     def repair(self) -> RepairReport:
         """Rebuild what is derived and remove what points nowhere; see `RepairReport`."""
-        self._check_writable()
-        self.scope.refuse("repair")
-        self._write_pending()
-        with self._changing("repair", "repairing") as draft:
-            memories_, links, report = repair(self.memories, self.links)
-            self._begun[-1].publish_anew(memories_, links)
-            links, made = link_missing(self.memories, self.links, self.index, self.config.links)
-            self._written(links=links)
-            self._pending.relinked(made["source_id"].unique().to_pylist())
-            draft.links = report.dangling_links + report.repeated_links + len(made)
-            self.index.save()
-        self._write_pending()
+        database = self._database
+        database.check_writable()
+        database.scope.refuse("repair")
+        self._deferring.write_pending()
+        with self._transactions.changing("repair", "repairing") as transaction:
+            memories_, links, report = repair(*transaction.snapshot.tables)
+            now = transaction.publish_anew(memories_, links)
+            links, made = link_missing(now.memories, now.links, now.index, database.config.links)
+            transaction.publish(links=links)
+            database.pending.relinked(made["source_id"].unique().to_pylist())
+            transaction.draft.links = report.dangling_links + report.repeated_links + len(made)
+            now.index.save()
+        self._deferring.write_pending()
         return replace(report, missing_links=len(made))
 
     @measured("reembed")
@@ -126,27 +154,27 @@ class Upkeep(Compressing):
         then
             Called before the write lock is given back: no writer comes between the two.
         """
-        self._check_writable()
-        with self._changing(REEMBED, "exchanging the vectors of") as draft:
-            vectors = replacement(self.memories)
-            draft.updated = len(vectors)
+        self._database.check_writable()
+        with self._transactions.changing(REEMBED, "exchanging the vectors of") as transaction:
+            now = transaction.snapshot
+            vectors = replacement(now.memories)
+            transaction.draft.updated = len(vectors)
             if len(vectors):
-                written = handle(self.memories)
+                written = handle(now.memories)
                 written.merge_insert(memories.KEY).when_matched_update_all().execute(vectors)
-                self._written(memories_=written)
-                self._texts.outdated()
+                transaction.publish(memories=written)
+                self._database.texts.outdated()
             then()
         return len(vectors)
 
     @contextmanager
     def held(self) -> Iterator[tuple[lance.LanceDataset, lance.LanceDataset]]:
         """Yield the newest memories and links, level with each other, which are not cleaned up meanwhile."""
-        self.flush_if_possible()
-        if self.read_only:
-            self.refresh()
-            yield self.memories, self.links
+        self._deferring.flush_if_possible()
+        if self._database.read_only:
+            yield self._database.refresh().tables
             return
-        with self._compacting():
-            with self._writing("reading"):
-                found = self.memories, self.links
+        with self._database.compacting():
+            with self._transactions.writing("reading") as transaction:
+                found = transaction.snapshot.tables
             yield found

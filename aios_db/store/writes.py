@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import inf
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -17,17 +19,19 @@ from aios_db.observing.recorder import measured
 from aios_db.provenance.taking import Repeated, of_source, with_source
 from aios_db.schema.metrics import UPDATE, UPSERT
 from aios_db.schema.sources import PYTHON
+from aios_db.search.index import SearchIndex
 from aios_db.search.source import Appended
-from aios_db.store.change_log import Draft
 from aios_db.store.changes import NO_CHANGE, Change
 from aios_db.store.commit import commit
 from aios_db.store.ends import ends
 from aios_db.store.groups import grouped
-from aios_db.store.guarding import is_named
+from aios_db.store.guarding import Guarding, is_named
 from aios_db.store.known import find_known, reworded
-from aios_db.store.relinking import BULK
-from aios_db.store.renewing import Renewing, with_columns
+from aios_db.store.relinking import BULK, Relinking
+from aios_db.store.renewing import new_rows, renewed, with_columns
 from aios_db.store.rows import check_lengths, normalise
+from aios_db.store.snapshot import Snapshot
+from aios_db.store.transaction import LoggedTransaction, Transactions
 from aios_db.store.turns import (
     Turns,
     content_identities,
@@ -36,8 +40,6 @@ from aios_db.store.turns import (
     settled,
 )
 from aios_db.store.update import Update
-
-logger = logging.getLogger("aios_db.store")
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,55 @@ class _Look:
     """Rows that need a vector in the joint space."""
 
 
-class Writes(Renewing):
-    """The part of `MemoryStore` that stores and changes memories."""
+@dataclass(frozen=True)
+class Along:
+    """What follows a change of memories, in the same commit."""
+
+    row_ids: NDArray[np.int64]
+    columns: Mapping[str, pa.Array]
+    """Those that change, and what of them; the change itself is among it."""
+    gone: NDArray[np.int64]
+    names: pa.Array
+    """Those that are deleted, and their ids."""
+
+
+class Followers(Protocol):
+    """What follows memories as they change."""
+
+    def following(self, change: Change) -> Along | None:
+        """Return what follows a change; None where nothing does."""
+        ...
+
+
+class Writes:
+    """Memories are stored and changed.
+
+    Parameters
+    ----------
+    transactions
+        How all is written.
+    guarding
+        Who may change what.
+    relinking
+        Writes the links.
+    followers
+        What follows.
+    """
+
+    def __init__(
+        self, transactions: Transactions, guarding: Guarding, relinking: Relinking, followers: Followers
+    ) -> None:
+        self._database, self._transactions = transactions.database, transactions
+        self._guarding, self._relinking, self._followers = guarding, relinking, followers
+        database = self._database
+        self._texts, self._joint, self.metrics = database.texts, database.joint, database.metrics
+        self._most_bytes = database.config.storage.max_text_bytes
+        self._loaded_at = -inf
+
+    @property
+    def loading(self) -> bool:
+        """Whether memories are being written in bulk; what can wait then does."""
+        return time.monotonic() - self._loaded_at < self._database.config.storage.maintenance_delay_s
 
     @measured(UPSERT)
     def remember(
@@ -105,8 +154,9 @@ class Writes(Renewing):
         OperationalError
             When the disk fails or is full; nothing is stored then.
         """
-        self._check_writable()
-        given = normalise(of_source(self.scope.own(rows), self.source), self.dimension)
+        database = self._database
+        database.check_writable()
+        given = normalise(of_source(database.scope.own(rows), database.source), database.dimension)
         if not len(given):
             return []
         check_lengths(dict(zip(given.column_names, given.columns, strict=True)), self._most_bytes)
@@ -119,26 +169,26 @@ class Writes(Renewing):
             distinct = with_columns(distinct, **folded(given, of_row, len(distinct)))
         # What has a name of its own becomes what is given, as a whole.
         distinct = with_source(distinct, entry, distinct["external_id"].is_valid().combine_chunks())
-        self.refresh()
-        look = self._look(distinct, entry, fold=fold)
-        self.joint.note_files(distinct, reach)
+        look = self._look(database.refresh(), distinct, entry, fold=fold)
+        self._joint.note_files(distinct, reach)
         distinct = self._texts.complete(distinct, look.wanting)
-        distinct = self.joint.complete(distinct, look.joining)
-        with self._changing("remember", "writing memories to") as draft:
-            if look.version != self.memories.version:
+        distinct = self._joint.complete(distinct, look.joining)
+        with self._transactions.changing("remember", "writing memories to") as transaction:
+            now = transaction.snapshot
+            if look.version != now.memories.version:
                 # Another process may have forgotten, since the look before encoding, what was known then, or
                 # have exchanged the vectors for those of another weight version.
-                look = self._look(distinct, entry, fold=fold)
-            distinct = self._texts.in_use(distinct)
-            distinct = self._texts.complete(distinct, look.wanting)
-            distinct = self.joint.complete(distinct, look.joining)
+                look = self._look(now, distinct, entry, fold=fold)
+            distinct = self._texts.complete(self._texts.in_use(distinct), look.wanting)
+            distinct = self._joint.complete(distinct, look.joining)
             if distinct["text_weight_version"].null_count < len(distinct):
                 self._texts.record()
             if append:
-                hashes = settled(distinct["content_hash"].to_pylist(), self._is_known)
+                hashes = settled(distinct["content_hash"].to_pylist(), partial(_is_known, now.index))
                 distinct = with_columns(distinct, content_hash=pa.array(hashes, pa.string()))
-            ids = self._store(distinct, look, np.bincount(of_row), draft, append=append, entry=entry)
-        self._maintenance.notify()
+            times = np.bincount(of_row)
+            ids = self._store(transaction, distinct, look, times, append=append, entry=entry)
+        self._transactions.maintain_soon()
         return [ids[place] for place in of_row]
 
     @measured(UPDATE)
@@ -168,77 +218,81 @@ class Writes(Renewing):
             When a memory would become what another one is: the same content, or the same ``external_id``, in
             one scope; or when the store's source is trusted less than the memory. Nothing is changed then.
         """
-        self._check_writable()
+        database = self._database
+        database.check_writable()
         tables = [rows] if isinstance(rows, pa.Table) else rows
-        update = Update([of_source(each, self.source) for each in tables], self.dimension, self._most_bytes)
+        given = [of_source(each, database.source) for each in tables]
+        update = Update(given, database.dimension, self._most_bytes)
         if not update.memory_ids:
             return 0
-        self.refresh()
-        changed = self._texts.complete(*update.apply(self.memories, self.index))
-        self.joint.note_files(update.with_new_files(changed))
-        changed = self.joint.complete(changed, update.seen)
-        with self._changing("update", "changing memories of") as draft:
+        now = database.refresh()
+        changed = self._texts.complete(*update.apply(now.memories, now.index))
+        self._joint.note_files(update.with_new_files(changed))
+        changed = self._joint.complete(changed, update.seen)
+        with self._transactions.changing("update", "changing memories of") as transaction:
+            now = transaction.snapshot
             self._texts.follow()
-            again, wanting = update.apply(self.memories, self.index, made=changed)
-            self._refuse_beyond(update.row_ids, "change")
+            again, wanting = update.apply(now.memories, now.index, made=changed)
+            self._guarding.refuse_beyond(update.row_ids, "change")
             changed = self._texts.complete(self._texts.in_use(again), wanting)
-            changed = self.joint.complete(changed, update.seen)
+            changed = self._joint.complete(changed, update.seen)
             if wanting.any():
                 self._texts.record()
-            self.scope.refuse_moves(update.stored, changed)
+            database.scope.refuse_moves(update.stored, changed)
             change = update.change(changed)
-            draft.updated = len(change.row_ids)
-            self._write_change(None, change, draft)
-            self._relink(*change.to_link(), draft)
-        self._maintenance.notify()
+            transaction.draft.updated = len(change.row_ids)
+            self._write_change(transaction, None, change)
+            self._relinking.relink(transaction, *change.to_link())
+        self._transactions.maintain_soon()
         return len(update.memory_ids)
 
     # Inside
 
-    @property
-    def _most_bytes(self) -> int:
-        return self.config.storage.max_text_bytes
+    def _write_change(self, transaction: LoggedTransaction, new: pa.Table | None, change: Change) -> None:
+        """Store rows, and change others, in one commit with what follows."""
+        memories, along = transaction.snapshot.memories, self._followers.following(change)
+        if along is None:
+            written = commit(memories, new, change.row_ids, change.columns)
+            appended = Appended(memories=None if len(change.row_ids) else new)
+            transaction.publish(memories=written, appended=appended)
+            return
+        transaction.publish(memories=commit(memories, new, along.row_ids, along.columns, gone=along.gone))
+        transaction.draft.updated += len(along.row_ids) - len(change.row_ids)
+        transaction.draft.deleted += len(along.gone)
+        self._relinking.unlink_gone(transaction, along.names)
 
-    def _write_change(self, new: pa.Table | None, change: Change, draft: Draft) -> None:
-        """Store rows, and change others, in one commit."""
-        written = commit(self.memories, new, change.row_ids, change.columns)
-        self._written(memories_=written, appended=Appended(memories=None if len(change.row_ids) else new))
-
-    def _is_known(self, content_hash: str) -> bool:
-        return bool(self.index.find_content([content_hash])[0] >= 0)
-
-    def _look(self, distinct: pa.Table, entry: str, *, fold: bool) -> _Look:
+    def _look(self, now: Snapshot, distinct: pa.Table, entry: str, *, fold: bool) -> _Look:
         contents = distinct["content_hash"].to_pylist()
-        known = find_known(self.memories, self.index, distinct, contents, fold=fold)
-        self._keep_from_takeovers(distinct, known, entry)
-        repeated = self._repeated(distinct, known, entry)
+        known = find_known(now.memories, now.index, distinct, contents, fold=fold)
+        self._guarding.keep_from_takeovers(distinct, known, entry)
+        repeated = self._guarding.repeated(distinct, known, entry)
         wanting = (known < 0) | repeated.outdone
         replaced = np.flatnonzero(~wanting & is_named(distinct))
         if len(replaced):
-            stored = self.memories._take_rows(known[replaced].tolist(), columns=["title", "text"])
+            stored = now.memories._take_rows(known[replaced].tolist(), columns=["title", "text"])
             wanting[replaced] |= reworded(stored, distinct.take(pa.array(replaced)))
         joining = wanting | is_named(distinct)
-        return _Look(self.memories.version, known, repeated, wanting, joining)
+        return _Look(now.memories.version, known, repeated, wanting, joining)
 
     def _store(
         self,
+        transaction: LoggedTransaction,
         distinct: pa.Table,
         look: _Look,
         given: NDArray[np.int64],
-        draft: Draft,
         *,
         append: bool,
         entry: str,
     ) -> list[str]:
         """Commit the rows that are not known, bring those that are up to date, and return all ids.
 
-        ``given`` says how often each row was given, ``draft`` counts what is done, ``entry`` is the source of
-        rows that name none.
+        ``given`` says how often each row was given, ``entry`` is the source of rows that name none.
         """
+        now, draft = transaction.snapshot, transaction.draft
         superseded_by, valid_until = (
             distinct[name].combine_chunks() for name in ("superseded_by", "valid_until")
         )
-        held_until, _ = ends(superseded_by, valid_until, self.memories, self.index)
+        held_until, _ = ends(superseded_by, valid_until, now.memories, now.index)
         distinct = with_columns(distinct, valid_until=held_until)
         known = look.known
         old = np.flatnonzero(known >= 0)
@@ -246,7 +300,8 @@ class Writes(Renewing):
         ids = np.empty(len(distinct), object)
         change = NO_CHANGE
         if len(old):
-            ids[old], change = self._renewed(
+            ids[old], change = renewed(
+                now,
                 distinct.take(pa.array(old)),
                 known[old],
                 look.repeated.take(old),
@@ -255,21 +310,20 @@ class Writes(Renewing):
                 entry=entry,
             )
         ids[fresh] = [str(uuid_utils.uuid7()) for _ in range(int(fresh.sum()))]
-        new = self._new(distinct.filter(pa.array(fresh)), ids[fresh].tolist(), given[fresh], entry)
+        new = new_rows(now, distinct.filter(pa.array(fresh)), ids[fresh].tolist(), given[fresh], entry)
         draft.added, draft.updated = len(new), len(change.row_ids)
-        self._write_change(new, change, draft)
-        self._note_first(draft, new)
+        self._write_change(transaction, new, change)
+        transaction.note_first(new)
         if len(new):
-            self._link(new, draft)
-        self._relink(*change.to_link(), draft)
-        self._relink(known[look.repeated.outdone], None, draft)
+            self._relinking.link(transaction, new)
+        self._relinking.relink(transaction, *change.to_link())
+        self._relinking.relink(transaction, known[look.repeated.outdone], None)
         if len(new) >= BULK:
             self._loaded_at = time.monotonic()
-            if self.index.needs_save_now:
-                self.index.save()
+            if now.index.needs_save_now:
+                now.index.save()
         return list(ids)
 
-    def _note_first(self, draft: Draft, new: pa.Table) -> None:
-        """Note the row of the first memory that a change adds."""
-        if draft.first_row is None and len(new):
-            draft.first_row = int(self.index.find_ids(new["memory_id"][:1].to_pylist())[0])
+
+def _is_known(index: SearchIndex, content_hash: str) -> bool:
+    return bool(index.find_content([content_hash])[0] >= 0)

@@ -100,9 +100,9 @@ def test_what_is_remembered_before_the_exchange_is_in_the_new_space(world: World
         ids: list[str] = []
         writers: list[Any] = []
         monkeypatch.setattr(con.store.versions, "set_active", late)
-        left = JointReembedding(con.store, con.store.versions.active("joint"))._path.with_name(
-            "reembed_joint_left.lance"
-        )
+        left = JointReembedding(
+            con.store.database, con.store.replace_vectors, con.store.versions.active("joint")
+        )._path.with_name("reembed_joint_left.lance")
         left.mkdir()
         version = con.fit_fusion(pairs(), seed=5, name="second").version
         writers[0].join(20)

@@ -272,14 +272,15 @@ def test_a_memory_that_changed_since_the_plan_keeps_its_cluster_out(
     con: aios_db.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = con.execute("SELECT memory_id FROM memories WHERE text LIKE '%1,240%'").fetchall()[0][0]
-    inside = con.store.consolidate_clusters
+    consolidating = con.store.parts.consolidating
+    inside = consolidating.consolidate_clusters
 
     def changed_meanwhile(*given: Any) -> Any:
         con.update(name, text="Bo ordered the mast of the Kestrel for 2,000 euros.")
         return inside(*given)
 
-    monkeypatch.setattr(con.store, "consolidate_clusters", changed_meanwhile)
-    [report] = consolidate(con.store, {})
+    monkeypatch.setattr(consolidating, "consolidate_clusters", changed_meanwhile)
+    [report] = consolidate(consolidating, {})
     assert (report.state, report.clusters, report.memories) == ("committed", 2, 10)
     assert tiers(con) == {"short": 5, "archived": 10, "long": 2}
 

@@ -11,11 +11,11 @@ import pytest
 from lifecycle_helpers import turns
 
 import aios_db
-from aios_db.lifecycle import consolidate as consolidating
 from aios_db.lifecycle.comparing import NOTHING_ASKED, compare
 from aios_db.lifecycle.past_queries import PastQuery
 from aios_db.lifecycle.planning import checked, planned
 from aios_db.lifecycle.writing import writer_of
+from aios_db.store.transaction import Transaction
 
 Open = Callable[..., aios_db.Connection]
 BOAT = turns()[:5]
@@ -130,22 +130,23 @@ def test_what_changes_while_a_model_answers_is_seen_at_the_commit(
 ) -> None:
     with open_database() as con:
         [name, *_] = con.remember(BOAT)
-        inside = con.store.principle_rows
+        inside = con.store.parts.consolidating.principle_rows
 
         def meanwhile(*given: Any) -> Any:
             con.execute(f"UPDATE memories SET {change} WHERE memory_id = ?", [name])
             return inside(*given)
 
-        monkeypatch.setattr(con.store, "principle_rows", meanwhile)
-        [report] = consolidating.consolidate(con.store, {"policy": "delete"})
+        monkeypatch.setattr(con.store.parts.consolidating, "principle_rows", meanwhile)
+        [report] = con.store.consolidate({"policy": "delete"})
         assert report.state == "broken_off" and con.get(name) is not None and sum(tiers(con).values()) == 5
 
 
 def compared(con: aios_db.Connection, policy: str, queries: list[PastQuery]) -> Any:
-    clusters = planned(con.store, checked({}, con.store.config.consolidation))
-    with writer_of(con.store) as writer:
+    database, rows = con.store.database, con.store.parts.consolidating.principle_rows
+    clusters = planned(database, checked({}, database.config.consolidation))
+    with writer_of(database) as writer:
         principles = writer.principles([each for each in clusters if each.user_id in (None, "ada")])
-    return compare(con.store, principles, con.store.principle_rows(principles), policy, queries)
+    return compare(database, principles, rows(principles), policy, queries)
 
 
 def test_what_is_deleted_is_not_found_by_a_principle(open_database: Open) -> None:
@@ -204,15 +205,16 @@ def test_sources_come_back_in_the_commit_in_which_their_principle_goes(
         ids = con.remember(BOAT)
         con.consolidate()
         before, commits = tiers(con), list[dict[str, int]]()
-        written = con.store._written
+        publish = Transaction.publish
 
-        def noted(memories_: Any = None, links: Any = None) -> None:
-            written(memories_, links)
-            if memories_ is not None:
+        def noted(transaction: Transaction, **written: Any) -> Any:
+            found = publish(transaction, **written)
+            if "memories" in written:
                 rows = con.store.memories.to_table(columns=["tier"])["tier"].to_pylist()
                 commits.append({tier: rows.count(tier) for tier in set(rows)})
+            return found
 
-        monkeypatch.setattr(con.store, "_written", noted)
+        monkeypatch.setattr(Transaction, "publish", noted)
         if how == "reword":
             con.update(ids[0], text="The Kestrel was sold in March.")
         else:

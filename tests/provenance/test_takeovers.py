@@ -135,9 +135,8 @@ def test_recalling_joins_no_two_that_are_trusted_more(connect, monkeypatch):
         reader = connect(trust=TRUST, source=source)
         own = reader.remember(f"A spare tea of {source}.")
         for store in (con.store, reader.store):
-            monkeypatch.setattr(
-                store, "config", replace(store.config, links=LinksConfig(reinforce_recalled=True))
-            )
+            config = replace(store.config, links=LinksConfig(reinforce_recalled=True))
+            monkeypatch.setattr(store.database, "config", config)
         found = {each.memory_id for each in reader.recall("spare key tea", k=4)}
         assert {tea, key, own} <= found
         reader.store.optimize()

@@ -12,6 +12,7 @@ from store_helpers import memory_rows
 from aios_db.security.scope import Scope
 from aios_db.store import MemoryStore, commit, links, relinking
 from aios_db.store.change_log import ChangeLog
+from aios_db.store.finishing import Finishing
 
 Open = Callable[..., MemoryStore]
 TEXTS = ["the red lamp", "the red lamp again", "green tea"]
@@ -102,7 +103,7 @@ def test_one_that_is_killed_while_it_finishes_leaves_it_to_the_next(
     CALLS[call](whole, ids)
     _broken_off(*_filled(open_store, "killed.aios"), call, monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(MemoryStore, "_link_done", _killed)
+        patch.setattr(Finishing, "_link_done", _killed)
         with pytest.raises(Killed):
             open_store("killed.aios")
     assert _links(open_store("killed.aios")) == _links(whole)
@@ -160,9 +161,9 @@ def test_what_was_whole_is_left_as_it_is(open_store: Open, monkeypatch: pytest.M
 
 def test_nobody_waits_for_one_that_is_writing(open_store: Open) -> None:
     store, ids = _filled(open_store, "agent.aios")
-    with store._changing("forget", "deleting memories of") as draft:
-        store._written(memories_=commit.delete(store.memories, store.index.find_ids(ids[:1])))
+    with store.parts.transactions.changing("forget", "deleting memories of") as transaction:
+        transaction.publish(memories=commit.delete(store.memories, store.index.find_ids(ids[:1])))
         other = open_store("agent.aios")
         assert len(other.changes()) == 2
         other.close()
-        draft.deleted = 1
+        transaction.draft.deleted = 1

@@ -1,4 +1,4 @@
-"""The part of `MemoryStore` that makes bytes of a text, and the text of these."""
+"""What makes bytes of a text, and the text of these."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from aios_db.lifecycle.compression.semantic import Compressor, Reconstructor
-from aios_db.lifecycle.evicting import Evicting
 from aios_db.lifecycle.writing import summariser_of
 from aios_db.schema import packed_text
+from aios_db.store.opened import OpenDatabase
 
 
-class Compressing(Evicting):
-    """Compressed texts."""
+class Compressing:
+    """Compressed texts.
+
+    Parameters
+    ----------
+    database
+        Has the configuration and the text encoder.
+    """
+
+    def __init__(self, database: OpenDatabase) -> None:
+        self._database, self._config = database, database.config
 
     @contextmanager
     def compressor(self) -> Iterator[Compressor]:
         """Give what keeps of a text a summary, by the configuration's sections `compression` and `llm`."""
-        with summariser_of(self) as summarise:  # type: ignore[arg-type]
-            yield Compressor(summarise, self.encoder.encode, self.config.compression.fidelity)
+        with summariser_of(self._database) as summarise:
+            yield Compressor(
+                summarise, self._database.texts.encoder.encode, self._config.compression.fidelity
+            )
 
     def compress_texts(
         self, texts: Sequence[str], *, semantic: bool = False, detail: bool = True
@@ -33,7 +44,7 @@ class Compressing(Evicting):
         DataError
             A text is longer than ``storage.max_text_bytes``.
         """
-        whole = [packed_text.compress(each, self.config.storage.max_text_bytes) for each in texts]
+        whole = [packed_text.compress(each, self._config.storage.max_text_bytes) for each in texts]
         if not semantic:
             return whole
         with self.compressor() as compressor:
@@ -47,4 +58,4 @@ class Compressing(Evicting):
         DataError
             They are no such bytes, damaged, or of a text that is too long.
         """
-        return Reconstructor(self.config.storage.max_text_bytes).reconstruct(frame)
+        return Reconstructor(self._config.storage.max_text_bytes).reconstruct(frame)

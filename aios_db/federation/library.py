@@ -18,12 +18,12 @@ from aios_db.federation.card_files import card_bytes, card_from_bytes
 from aios_db.federation.checks import is_name
 from aios_db.federation.debts import Debts, published_key
 from aios_db.federation.delta import Delta
-from aios_db.federation.upkeep import keep_small
 from aios_db.schema import lora_cards
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import DataError, Error, OperationalError, ProgrammingError, ReadOnlyError
 from aios_db.store.durable import DurableTable
 from aios_db.store.failures import operational
+from aios_db.store.small_tables import keep_small
 
 if TYPE_CHECKING:
     from aios_db.store.store import MemoryStore

@@ -13,9 +13,9 @@ import lance
 import pyarrow as pa
 
 from aios_db.federation.messages import plain
-from aios_db.federation.upkeep import keep_small
 from aios_db.schema import sync_log
 from aios_db.schema.database import table_path
+from aios_db.store.small_tables import keep_small
 
 if TYPE_CHECKING:
     from aios_db.store.store import MemoryStore

@@ -22,10 +22,12 @@ from aios_db.observing.recorder import Metrics
 from aios_db.provenance.policy import SourceTrust
 from aios_db.provenance.releases import Releases
 from aios_db.provenance.standing import Standing
-from aios_db.schema import association_links, memories, quarantine_releases, weight_versions
+from aios_db.schema import quarantine_releases, weight_versions
+from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.config import Config
 from aios_db.schema.database import QUERIES
 from aios_db.schema.errors import InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
+from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import NOTHING, Appended
@@ -146,9 +148,9 @@ class OpenDatabase:
                     self._records[table] = self._open(table)
                 self._records[table] = newest(self._records[table])
             return self._records[table]
-        if table not in (memories.TABLE, association_links.TABLE):
+        if table not in (MEMORIES, LINKS):
             raise ProgrammingError(f"no table {table!r}")
-        return self.snapshot.memories if table == memories.TABLE else self.snapshot.links
+        return self.snapshot.memories if table == MEMORIES else self.snapshot.links
 
     def require(self, table: str) -> None:
         """Raise an `OperationalError` where a table is damaged."""
@@ -193,11 +195,11 @@ class OpenDatabase:
         with self._moving:
             now = self.snapshot
             # The links first: every end of a link in that version is then among the memories.
-            links = now.links if association_links.TABLE in self.damaged else newest(now.links)
-            memories_ = newest(now.memories)
-            if memories_ is not now.memories:
+            links = now.links if LINKS in self.damaged else newest(now.links)
+            memories = newest(now.memories)
+            if memories is not now.memories:
                 self.texts.outdated()
-            now = self.publish(memories_, links)
+            now = self.publish(memories, links)
         self.recalls.refresh()
         return now
 

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 import lance
 import pyarrow as pa
 
-from aios_db.schema import association_links, memories
+from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.changes import LINKED_OTHERWISE, ChangeRecord
 from aios_db.schema.database import OWED, table_path
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.search.source import NOTHING, Appended
 from aios_db.store.change_log import Draft
 from aios_db.store.durable import DurableTable
@@ -68,8 +69,8 @@ class Transaction:
         """Return the transaction as one of a change, which ``draft`` counts."""
         return LoggedTransaction(self._database, self._force, draft)
 
-    def _promise(self, memories_: lance.LanceDataset | None, links: lance.LanceDataset | None) -> None:
-        for table, written in ((memories.TABLE, memories_), (association_links.TABLE, links)):
+    def _promise(self, memories: lance.LanceDataset | None, links: lance.LanceDataset | None) -> None:
+        for table, written in ((MEMORIES, memories), (LINKS, links)):
             if written is not None:
                 self._force(table, written)
 
@@ -117,8 +118,7 @@ class Transactions:
         self._one = _OneChange()
         self._unforced: dict[str, lance.LanceDataset] | None = None
         self._durable: Mapping[str, DurableTable] = {
-            table: DurableTable(table_path(database.path, table))
-            for table in (memories.TABLE, association_links.TABLE)
+            table: DurableTable(table_path(database.path, table)) for table in (MEMORIES, LINKS)
         }
 
     def changes(self) -> list[ChangeRecord]:
@@ -178,8 +178,8 @@ class Transactions:
                     unforced, self._unforced = self._unforced, None
             except BaseException:
                 # What is committed may not be the snapshot yet.
-                memories_, links = database.snapshot.tables
-                written = newest(memories_).version, newest(links).version
+                memories, links = map(newest, database.snapshot.tables)
+                written = memories.version, links.version
                 if written[0] == draft.level[0] or draft.call in LINKED_OTHERWISE:
                     log.end(draft, written, complete=False)
                 # Else the next one that writes brings it to its end, see `finishing`.

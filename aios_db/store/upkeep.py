@@ -13,8 +13,8 @@ from aios_db.engine.weights.pressure import give_back_freed
 from aios_db.joint.reembedding import complete_vectors
 from aios_db.lifecycle.compression.packing import Packed, pack
 from aios_db.observing.recorder import measured
-from aios_db.schema import memories
 from aios_db.schema.changes import REEMBED
+from aios_db.schema.memories import KEY
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows, shed_lookups
 from aios_db.store.deferring import Deferring
 from aios_db.store.erasing import Erasing
@@ -128,8 +128,8 @@ class Upkeep:
         database.scope.refuse("repair")
         self._deferring.write_pending()
         with self._transactions.changing("repair", "repairing") as transaction:
-            memories_, links, report = repair(*transaction.snapshot.tables)
-            now = transaction.publish_anew(memories_, links)
+            memories, links, report = repair(*transaction.snapshot.tables)
+            now = transaction.publish_anew(memories, links)
             links, made = link_missing(now.memories, now.links, now.index, database.config.links)
             transaction.publish(links=links)
             database.pending.relinked(made["source_id"].unique().to_pylist())
@@ -161,7 +161,7 @@ class Upkeep:
             transaction.draft.updated = len(vectors)
             if len(vectors):
                 written = handle(now.memories)
-                written.merge_insert(memories.KEY).when_matched_update_all().execute(vectors)
+                written.merge_insert(KEY).when_matched_update_all().execute(vectors)
                 transaction.publish(memories=written)
                 self._database.texts.outdated()
             then()

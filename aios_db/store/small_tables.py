@@ -1,4 +1,4 @@
-"""The tables of cards and exchanges stay small: merged fragments, and no files of versions long replaced."""
+"""Tables beside the memories stay small: merged fragments, and no files of versions long replaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aios_db.store.failures import operational
 if TYPE_CHECKING:
     from aios_db.store.opened import OpenDatabase
 
-log = logging.getLogger("aios_db.federation")
+logger = logging.getLogger("aios_db.store")
 
 _COMMITS = 2  # at most, that one call of those who write here makes
 
@@ -22,8 +22,8 @@ _COMMITS = 2  # at most, that one call of those who write here makes
 def keep_small(database: OpenDatabase, dataset: lance.LanceDataset) -> None:
     """Compact a table that was just written, and clean it up, every so many commits.
 
-    As of the memories, but here the writer does it, since exchanges need no thread of maintenance, and under
-    the database's own lock, which the writer may hold: another would wait for it in vain. What was
+    As of the memories, but here the writer does it, since so few writes need no thread of maintenance, and
+    under the database's own lock, which the writer may hold: another would wait for it in vain. What was
     written stays written if it fails; the log says so, and a later commit tries again.
     """
     config = database.config.storage
@@ -33,4 +33,4 @@ def keep_small(database: OpenDatabase, dataset: lance.LanceDataset) -> None:
         with operational(f"compacting {dataset.uri}"):
             compact_if_due([dataset], database.lock, database.path, config, {})
     except OperationalError as error:
-        log.warning("%s grows: %s", dataset.uri, error)
+        logger.warning("%s grows: %s", dataset.uri, error)

@@ -38,7 +38,7 @@ def elsewhere(tmp_path, monkeypatch, minilm_dir):
     monkeypatch.delenv("AIOS_DB", raising=False)
 
 
-RUN = ("python", "importing", "cookbook", "security", "federation")
+RUN = ("python", "importing", "cookbook", "security", "federation", "lifecycle")
 PAGES = ["README.md", *(f"docs/{name}.md" for name in RUN)]
 
 
@@ -50,6 +50,19 @@ def test_python_runs(name, capsys):
     for block in code:
         exec(compile(block, name, "exec"), names)
     assert capsys.readouterr().out
+
+
+def test_the_sql_of_the_life_of_a_memory_runs_after_its_python(capsys):
+    names = {}
+    for block in blocks("docs/lifecycle.md", "python"):
+        exec(compile(block, "lifecycle.md", "exec"), names)
+    assert capsys.readouterr().out.splitlines() == ["committed 1 4", "Packed(memories=2, kept=0)"]
+    statements = [
+        each for block in blocks("docs/lifecycle.md", "sql") for each in block.split(";") if "FROM" in each
+    ]
+    assert len(statements) >= 8
+    for statement in statements:
+        names["con"].execute(statement).fetchall()
 
 
 def test_readme_python_answers_its_questions(capsys):

@@ -52,11 +52,11 @@ def test_undo_reads_of_the_log_what_it_touches(open_database: Open, monkeypatch:
 
 def test_what_is_erased_is_in_no_row_of_the_log(open_database: Open) -> None:
     with open_database() as con:
-        for user in ("ada", "bo"):
+        for user in ("wilhelmina", "bo"):
             con.remember(turns(user_id=user))
         con.consolidate()
-        before = con.execute("SELECT memory_id FROM memories WHERE user_id = 'ada'").fetchall()
-        con.erase(user_id="ada")
+        before = con.execute("SELECT memory_id FROM memories WHERE user_id = 'wilhelmina'").fetchall()
+        con.erase(user_id="wilhelmina")
         assert con.execute("SELECT DISTINCT user_id FROM consolidation_log").fetchall() == [("bo",)]
         assert states(con) == ["committed"]
         first = con.execute("SELECT memory_id FROM memories WHERE tier = 'archived' LIMIT 1").fetchall()[0][0]
@@ -64,7 +64,7 @@ def test_what_is_erased_is_in_no_row_of_the_log(open_database: Open) -> None:
         [(sources,)] = con.execute("SELECT sources FROM consolidation_log").fetchall()
         assert first not in sources and len(sources) == 14
         table = con.store.path / f"{TABLE}.lance"
-        gone = [name.encode() for (name,) in before] + [first.encode(), b"ada"]
+        gone = [name.encode() for (name,) in before] + [first.encode(), b"wilhelmina"]
         found, where = erasure.scan(table, gone)
         assert found > 0 and where == ()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from kill_fusion import fit
 from kill_lifecycle import LIFECYCLE
 from numpy.typing import NDArray
 
@@ -179,6 +180,7 @@ WHOLE: dict[str, Callable[[aios_db.Connection, int, str], tuple[Change, Call]]] 
     "restore of a backup": _restore_backup,
     "optimize": _optimize,
     "repair": lambda con, _, __: ({}, con.store.repair),
+    "fit_fusion": fit,
     **LIFECYCLE,
 }
 """Commands that are about more than some memories, by name."""

@@ -22,7 +22,7 @@ WRITER = Path(__file__).with_name("kill_writer.py")
 COMMANDS = (
     "remember", "remember in bulk", "insert", "update", "update in SQL", "link", "forget", "delete", "erase",
     "optimize", "repair", "unlink", "import", "undo", "restore", "rollback_source", "backup",
-    "restore of a backup", *LIFECYCLE,
+    "restore of a backup", "fit_fusion", *LIFECYCLE,
 )  # fmt: skip
 _MEMORIES = 60
 

@@ -27,6 +27,7 @@ from aios_db.schema.sources import check_source
 from aios_db.store import forks
 from aios_db.udfs import functions, macros, registry, writing
 from aios_db.udfs.live import LiveDataset
+from aios_db.udfs.types import VARCHAR
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -203,7 +204,7 @@ class Attachment:
 
     def _functions(self) -> tuple[functions.ScalarFunction, ...]:
         mark = functions.ScalarFunction(
-            f"{_MARK}{self.token}", ["VARCHAR"], "VARCHAR", lambda store, column: column
+            f"{_MARK}{self.token}", [VARCHAR], VARCHAR, lambda store, column: column
         )
         return (*registry.FUNCTIONS, mark)
 

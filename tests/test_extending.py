@@ -79,9 +79,10 @@ def test_a_sql_function(module: ModuleMaker, monkeypatch: pytest.MonkeyPatch) ->
         "words",
         "import pyarrow as pa\n"
         "from aios_db.udfs.functions import ScalarFunction\n"
+        "from aios_db.udfs.types import BIGINT, VARCHAR\n"
         "def count_words(store, texts):\n"
         "    return pa.array([len(text.split()) for text in texts.to_pylist()], pa.int64())\n"
-        "FUNCTIONS = (ScalarFunction('aios_count_words', ['VARCHAR'], 'BIGINT', count_words),)\n",
+        "FUNCTIONS = (ScalarFunction('aios_count_words', [VARCHAR], BIGINT, count_words),)\n",
     )
     monkeypatch.setattr(functions, "FUNCTIONS", (*functions.FUNCTIONS, *made.FUNCTIONS))
     with aios_db.connect(":memory:") as con:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from aios_db.schema.deadlines import check
 from aios_db.udfs.functions import ScalarFunction
+from aios_db.udfs.types import BLOB, BOOLEAN, VARCHAR
 
 
 class Compressing(Protocol):
@@ -48,6 +49,6 @@ def reconstructed(store: Compressing, frames: pa.Array) -> pa.Array:
 
 
 FUNCTIONS = (
-    ScalarFunction("aios_compress", ["VARCHAR", "BOOLEAN", "BOOLEAN"], "BLOB", compressed),
-    ScalarFunction("aios_reconstruct", ["BLOB"], "VARCHAR", reconstructed),
+    ScalarFunction("aios_compress", [VARCHAR, BOOLEAN, BOOLEAN], BLOB, compressed),
+    ScalarFunction("aios_reconstruct", [BLOB], VARCHAR, reconstructed),
 )

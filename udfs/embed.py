@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from aios_db.udfs.functions import ScalarFunction
 from aios_db.udfs.protocols import TextEncoder
+from aios_db.udfs.types import TEXT_VECTOR, VARCHAR
 
 
 class HasEncoder(Protocol):
@@ -34,4 +35,4 @@ def embed(store: HasEncoder, texts: pa.Array) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(rows.ravel(), encoder.dimension, mask=mask)
 
 
-FUNCTIONS = (ScalarFunction("aios_embed", ["VARCHAR"], "FLOAT[{dimension}]", embed),)
+FUNCTIONS = (ScalarFunction("aios_embed", [VARCHAR], TEXT_VECTOR, embed),)

@@ -8,7 +8,9 @@ from typing import Protocol
 import pyarrow as pa
 
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.memories import TIMESTAMP
 from aios_db.udfs.functions import ScalarFunction
+from aios_db.udfs.types import BIGINT, BOOLEAN, DOUBLE, VARCHAR
 
 
 class Evicting(Protocol):
@@ -43,11 +45,18 @@ def planned(_: object, plans: pa.Array, dry_run: pa.Array) -> pa.Array:
 
 
 _ACTIONS = ("evict", "erase")
-_PLAN = (
-    "STRUCT(memory_id VARCHAR, tier VARCHAR, action VARCHAR, reason VARCHAR, heat DOUBLE, "
-    "used_at TIMESTAMPTZ, bytes BIGINT, expires_at TIMESTAMPTZ)[]"
+_PLAN = pa.list_(
+    pa.struct(
+        [
+            *((name, VARCHAR) for name in ("memory_id", "tier", "action", "reason")),
+            ("heat", DOUBLE),
+            ("used_at", TIMESTAMP),
+            ("bytes", BIGINT),
+            ("expires_at", TIMESTAMP),
+        ]
+    )
 )
 
 FUNCTIONS = (
-    ScalarFunction("aios_evict", [_PLAN, "BOOLEAN", "VARCHAR"], _PLAN, evict, trial=planned, at_end=True),
+    ScalarFunction("aios_evict", [_PLAN, BOOLEAN, VARCHAR], _PLAN, evict, trial=planned, at_end=True),
 )

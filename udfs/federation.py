@@ -13,6 +13,7 @@ from aios_db.schema.deadlines import check
 from aios_db.schema.errors import ProgrammingError
 from aios_db.udfs.functions import ScalarFunction
 from aios_db.udfs.protocols import Snapshot
+from aios_db.udfs.types import VARCHAR
 
 
 def card_modules(store: Snapshot, names: pa.Array) -> pa.Array:
@@ -57,9 +58,4 @@ _MODULES = pa.list_(
         ]
     )
 )
-_MODULES_SQL = (
-    "STRUCT(module VARCHAR, rank INTEGER, inputs INTEGER, outputs INTEGER, dtype VARCHAR, norm_a DOUBLE, "
-    "norm_b DOUBLE)[]"
-)
-
-FUNCTIONS = (ScalarFunction("aios_card_modules", ["VARCHAR"], _MODULES_SQL, card_modules),)
+FUNCTIONS = (ScalarFunction("aios_card_modules", [VARCHAR], _MODULES, card_modules),)

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from aios_db.schema.deadlines import Deadlines
 from aios_db.schema.errors import Error
+from aios_db.udfs.types import sql_type
 
 Handler = Callable[..., pa.Array]
 
@@ -34,10 +35,8 @@ class ScalarFunction:
     ----------
     name
         Its name in SQL, starting with ``aios_``.
-    parameters
-        SQL types of its arguments.
-    returns
-        SQL type of its result; ``{dimension}`` stands for the length of a text vector.
+    parameters, returns
+        Types of its arguments and of its result; see `aios_db.udfs.types`.
     handler
         Called as ``handler(store, *columns)`` with one Arrow array per argument, all of one length; returns
         an array of that length.
@@ -52,8 +51,8 @@ class ScalarFunction:
     """
 
     name: str
-    parameters: Sequence[str]
-    returns: str
+    parameters: Sequence[pa.DataType]
+    returns: pa.DataType
     handler: Handler
     trial: Handler | None = None
     at_end: bool = False
@@ -134,8 +133,8 @@ def install(  # noqa: PLR0917 - each of another kind
         create_function(
             function.name + suffix,
             call,
-            list(function.parameters),
-            function.returns.format(dimension=dimension),
+            [sql_type(each, dimension) for each in function.parameters],
+            sql_type(function.returns, dimension),
             type="arrow",
             null_handling="special",
             side_effects=True,  # a model, a table or a clock may change between two calls

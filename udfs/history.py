@@ -12,7 +12,8 @@ import pyarrow as pa
 from aios_db.schema.changes import SCHEMA, ChangeRecord, UndoReport
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.udfs.functions import ScalarFunction
-from aios_db.udfs.lists import for_each, list_of
+from aios_db.udfs.lists import for_each
+from aios_db.udfs.types import BIGINT, BIGINTS, BOOLEAN, VARCHAR
 
 _ITEM = pa.struct(list(SCHEMA))
 _REPORT = pa.struct([(name, pa.int64()) for name in UndoReport.__dataclass_fields__])
@@ -67,11 +68,11 @@ def _only(values: pa.Array, name: str, wanted: str) -> Any:
     return values[0].as_py()
 
 
-_REPORTS = list_of(_REPORT)
+_REPORTS = pa.list_(_REPORT)
 _TRY_UNDO, _TRY_RESTORE = partial(undo, dry_run=True), partial(restore, dry_run=True)
 
 FUNCTIONS = (
-    ScalarFunction("aios_changes", ["BOOLEAN"], list_of(_ITEM), changes),
-    ScalarFunction("aios_undo", ["BIGINT", "BOOLEAN", "VARCHAR"], _REPORTS, undo, trial=_TRY_UNDO),
-    ScalarFunction("aios_restore", ["BIGINT[]", "BOOLEAN", "VARCHAR"], _REPORTS, restore, trial=_TRY_RESTORE),
+    ScalarFunction("aios_changes", [BOOLEAN], pa.list_(_ITEM), changes),
+    ScalarFunction("aios_undo", [BIGINT, BOOLEAN, VARCHAR], _REPORTS, undo, trial=_TRY_UNDO),
+    ScalarFunction("aios_restore", [BIGINTS, BOOLEAN, VARCHAR], _REPORTS, restore, trial=_TRY_RESTORE),
 )

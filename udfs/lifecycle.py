@@ -18,6 +18,7 @@ from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.memories import TIMESTAMP
 from aios_db.schema.retrieval import RowIds
 from aios_db.udfs.functions import ScalarFunction
+from aios_db.udfs.types import BIGINT, BOOLEAN, DOUBLE, FLOAT, VARCHAR, VARCHARS
 
 
 class Index(Protocol):
@@ -83,13 +84,6 @@ _FOLDING = pa.struct(
     [("memory_id", pa.string()), ("folded", pa.list_(pa.string())), ("occurrences", pa.int64())]
 )
 _UNDONE = pa.struct([(name, pa.int64()) for name in UndoReport.__dataclass_fields__])
-_SQL = {
-    pa.string(): "VARCHAR",
-    pa.int64(): "BIGINT",
-    pa.float64(): "DOUBLE",
-    TIMESTAMP: "TIMESTAMPTZ",
-    pa.list_(pa.string()): "VARCHAR[]",
-}
 
 
 def clusters(store: Living, pairs: pa.ListArray, most: pa.Array) -> pa.Array:
@@ -224,42 +218,46 @@ def _only(values: pa.Array, name: str) -> Any:
     return values[0].as_py()
 
 
-def _rows(item: pa.StructType) -> str:
-    return f"STRUCT({', '.join(f'{each.name} {_SQL[each.type]}' for each in item)})[]"
-
-
-OPTIONS = (
-    "STRUCT(dry_run BOOLEAN, min_age_s DOUBLE, min_cluster BIGINT, max_cluster BIGINT, min_affinity DOUBLE, "
-    "max_clusters BIGINT, policy VARCHAR)"
+OPTIONS = pa.struct(
+    [
+        ("dry_run", BOOLEAN),
+        ("min_age_s", DOUBLE),
+        ("min_cluster", BIGINT),
+        ("max_cluster", BIGINT),
+        ("min_affinity", DOUBLE),
+        ("max_clusters", BIGINT),
+        ("policy", VARCHAR),
+    ]
 )
+_PAIRS = pa.list_(pa.struct([("first", VARCHAR), ("second", VARCHAR), ("affinity", DOUBLE)]))
 
 FUNCTIONS = (
     ScalarFunction(
         "aios_clusters",
-        ["STRUCT(first VARCHAR, second VARCHAR, affinity DOUBLE)[]", "BIGINT"],
-        _rows(_CLUSTERED),
+        [_PAIRS, BIGINT],
+        pa.list_(_CLUSTERED),
         clusters,
     ),
-    ScalarFunction("aios_trust", ["VARCHAR"], "FLOAT", trust),
-    ScalarFunction("aios_summarize", ["VARCHAR[]", "BIGINT"], "VARCHAR", summarize),
+    ScalarFunction("aios_trust", [VARCHAR], FLOAT, trust),
+    ScalarFunction("aios_summarize", [VARCHARS, BIGINT], VARCHAR, summarize),
     ScalarFunction(
         "aios_consolidate",
-        [OPTIONS, "VARCHAR"],
-        _rows(_REPORT),
+        [OPTIONS, VARCHAR],
+        pa.list_(_REPORT),
         consolidate,
         trial=try_consolidate,
     ),
     ScalarFunction(
-        "aios_supersede", ["BOOLEAN", "VARCHAR"], _rows(_SUPERSESSION), supersede, trial=try_supersede
+        "aios_supersede", [BOOLEAN, VARCHAR], pa.list_(_SUPERSESSION), supersede, trial=try_supersede
     ),
-    ScalarFunction("aios_fold", ["BOOLEAN", "VARCHAR"], _rows(_FOLDING), fold, trial=try_fold),
-    ScalarFunction("aios_near_duplicates", ["BOOLEAN"], _rows(_FOLDING), near_duplicates),
-    ScalarFunction("aios_supersessions", ["BOOLEAN"], _rows(_SUPERSESSION), supersessions),
-    ScalarFunction("aios_consolidation_report", [OPTIONS], _rows(_REPORT), report),
+    ScalarFunction("aios_fold", [BOOLEAN, VARCHAR], pa.list_(_FOLDING), fold, trial=try_fold),
+    ScalarFunction("aios_near_duplicates", [BOOLEAN], pa.list_(_FOLDING), near_duplicates),
+    ScalarFunction("aios_supersessions", [BOOLEAN], pa.list_(_SUPERSESSION), supersessions),
+    ScalarFunction("aios_consolidation_report", [OPTIONS], pa.list_(_REPORT), report),
     ScalarFunction(
         "aios_undo_consolidation",
-        ["VARCHAR", "BOOLEAN", "VARCHAR"],
-        _rows(_UNDONE),
+        [VARCHAR, BOOLEAN, VARCHAR],
+        pa.list_(_UNDONE),
         undo_consolidation,
         trial=try_undo_consolidation,
     ),

@@ -1,4 +1,4 @@
-"""Lists of structs as SQL has them: their types, and what makes them row by row."""
+"""Lists of structs as SQL has them, made row by row."""
 
 from __future__ import annotations
 
@@ -12,28 +12,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.deadlines import check
-from aios_db.schema.memories import TIMESTAMP
-
-_SQL = {
-    pa.string(): "VARCHAR",
-    pa.list_(pa.string()): "VARCHAR[]",
-    pa.float64(): "DOUBLE",
-    pa.float32(): "FLOAT",
-    pa.int64(): "BIGINT",
-    pa.int32(): "INTEGER",
-    TIMESTAMP: "TIMESTAMPTZ",
-    pa.bool_(): "BOOLEAN",
-}
-
-
-def struct_of(item: pa.StructType) -> str:
-    """Return the SQL type of a struct."""
-    return "STRUCT(" + ", ".join(f"{field.name} {_SQL[field.type]}" for field in item) + ")"
-
-
-def list_of(item: pa.StructType) -> str:
-    """Return the SQL type of a list of structs."""
-    return f"{struct_of(item)}[]"
 
 
 def none_of(item: pa.StructType) -> pa.StructArray:

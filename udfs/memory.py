@@ -15,6 +15,7 @@ from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.sources import SQL
 from aios_db.udfs.functions import ScalarFunction
 from aios_db.udfs.protocols import MemoryWriter
+from aios_db.udfs.types import BOOLEAN, VARCHAR, VARCHARS
 from aios_db.udfs.writing import DeferredWrite
 
 
@@ -191,34 +192,32 @@ DEFERRED = (
 FUNCTIONS = (
     ScalarFunction(
         "aios_remember_all",
-        ["VARCHAR", "VARCHAR"],
-        "STRUCT(memory_id VARCHAR)[]",
+        [VARCHAR, VARCHAR],
+        _IDS,
         remember_all,
         trial=try_remember_all,
     ),
     ScalarFunction(
         "aios_update_all",
-        ["VARCHAR", "VARCHAR"],
-        "STRUCT(updated BIGINT)[]",
+        [VARCHAR, VARCHAR],
+        _UPDATED,
         update_all,
         trial=try_update_all,
     ),
     ScalarFunction(
         "aios_forget_all",
-        ["VARCHAR[]", "BOOLEAN", "VARCHAR"],
-        "STRUCT(forgotten BIGINT)[]",
+        [VARCHARS, BOOLEAN, VARCHAR],
+        _COUNT,
         forget_all,
         trial=try_forget_all,
     ),
     ScalarFunction(
         "aios_erase_all",
-        ["VARCHAR[]", "VARCHAR"],
-        "STRUCT(erased BIGINT)[]",
+        [VARCHARS, VARCHAR],
+        _ERASED,
         erase_all,
         trial=try_erase_all,
         at_end=True,  # it removes files that the statement may still read
     ),
-    ScalarFunction(
-        "aios_link_all", ["VARCHAR", "VARCHAR"], "STRUCT(linked BIGINT)[]", link_all, trial=try_link_all
-    ),
+    ScalarFunction("aios_link_all", [VARCHAR, VARCHAR], _LINKED, link_all, trial=try_link_all),
 )

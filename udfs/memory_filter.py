@@ -11,8 +11,9 @@ import pyarrow as pa
 from aios_db.schema.retrieval import Filter
 from aios_db.udfs.functions import ScalarFunction
 from aios_db.udfs.searchable import Index, Searchable
+from aios_db.udfs.types import VARCHAR, VARCHARS
 
-FILTER = "VARCHAR"
+FILTER = VARCHAR
 """The SQL type of what `memory_filter` returns."""
 
 
@@ -52,4 +53,4 @@ def _named(text: str, types: str) -> Filter:
     return Filter(**values)
 
 
-FUNCTIONS = (ScalarFunction("aios_filter", ["VARCHAR[]", FILTER], FILTER, memory_filter, retrieves=True),)
+FUNCTIONS = (ScalarFunction("aios_filter", [VARCHARS, FILTER], FILTER, memory_filter, retrieves=True),)

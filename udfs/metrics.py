@@ -7,12 +7,11 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from aios_db.schema.memories import TIMESTAMP
 from aios_db.schema.metrics import SCHEMA
 from aios_db.udfs.functions import ScalarFunction
+from aios_db.udfs.types import BOOLEAN
 
-_SQL = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.float64(): "DOUBLE", TIMESTAMP: "TIMESTAMPTZ"}
-_ROWS = f"STRUCT({', '.join(f'{each.name} {_SQL[each.type]}' for each in SCHEMA)})[]"
+_ROWS = pa.list_(pa.struct(list(SCHEMA)))
 
 
 class Recorded(Protocol):
@@ -39,4 +38,4 @@ def metrics(store: Observed, rows: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.concat_arrays([found] * len(rows) or [found[:0]]))
 
 
-FUNCTIONS = (ScalarFunction("aios_metrics", ["BOOLEAN"], _ROWS, metrics),)
+FUNCTIONS = (ScalarFunction("aios_metrics", [BOOLEAN], _ROWS, metrics),)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from aios_db.schema.modalities import SETS
 from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.udfs.functions import ScalarFunction
-from aios_db.udfs.lists import each_row, list_of, numbers
+from aios_db.udfs.lists import each_row, numbers
 from aios_db.udfs.memory_filter import filters_of, index_of
 from aios_db.udfs.searchable import Index, Searchable
 from aios_db.udfs.searching import MATCHED, scored
+from aios_db.udfs.types import BIGINT, BLOB, BOOLEAN, DOUBLES, FLOATS, VARCHAR, VARCHARS
 
 Vector = NDArray[np.float32]
 Given = bytes | str | None
@@ -174,34 +175,29 @@ def _vectors(found: Sequence[Vector | None]) -> pa.Array:
     return pa.array(found, pa.list_(pa.float32()))
 
 
-_MEDIUM = "STRUCT(file BLOB, uri VARCHAR)"
-_FLOATS = "FLOAT[]"
+_MEDIUM = pa.struct([("file", BLOB), ("uri", VARCHAR)])
+_QUERY = pa.struct([("content", VARCHAR), ("vector", FLOATS)])
 _SEARCHES = (
-    ScalarFunction("aios_joint_question", ["VARCHAR", _FLOATS, _MEDIUM, _MEDIUM], _FLOATS, joint_question),
+    ScalarFunction("aios_joint_question", [VARCHAR, FLOATS, _MEDIUM, _MEDIUM], FLOATS, joint_question),
     ScalarFunction(
         "aios_joint_search",
-        [_FLOATS, "BIGINT", "VARCHAR", "BOOLEAN", "STRUCT(content VARCHAR, vector FLOAT[])"],
-        list_of(MATCHED),
+        [FLOATS, BIGINT, VARCHAR, BOOLEAN, _QUERY],
+        pa.list_(MATCHED),
         joint_search,
     ),
-    ScalarFunction(
-        "aios_joint_scores", [_FLOATS, "BOOLEAN", "VARCHAR[]", "VARCHAR"], "DOUBLE[]", joint_scores
-    ),
+    ScalarFunction("aios_joint_scores", [FLOATS, BOOLEAN, VARCHARS, VARCHAR], DOUBLES, joint_scores),
 )
 
 _STATUS = pa.struct(
     [(name, pa.string()) for name in ("modality", "space", "fitted_with", "encoder")]
     + [("usable", pa.bool_()), ("note", pa.string())]
 )
-_STATUS_SQL = ", ".join(
-    f"{each.name} {'BOOLEAN' if each.type == pa.bool_() else 'VARCHAR'}" for each in _STATUS
-)
 
 FUNCTIONS = (
-    ScalarFunction("aios_embed_audio", [_MEDIUM], _FLOATS, embed_audio),
-    ScalarFunction("aios_embed_image", [_MEDIUM], _FLOATS, embed_image),
-    ScalarFunction("aios_embed_with", ["VARCHAR", _MEDIUM], _FLOATS, embed_with),
-    ScalarFunction("aios_embed_joint", ["VARCHAR", _MEDIUM, _MEDIUM], _FLOATS, embed_joint),
-    ScalarFunction("aios_joint_space", ["BOOLEAN"], f"STRUCT({_STATUS_SQL})[]", joint_space),
+    ScalarFunction("aios_embed_audio", [_MEDIUM], FLOATS, embed_audio),
+    ScalarFunction("aios_embed_image", [_MEDIUM], FLOATS, embed_image),
+    ScalarFunction("aios_embed_with", [VARCHAR, _MEDIUM], FLOATS, embed_with),
+    ScalarFunction("aios_embed_joint", [VARCHAR, _MEDIUM, _MEDIUM], FLOATS, embed_joint),
+    ScalarFunction("aios_joint_space", [BOOLEAN], pa.list_(_STATUS), joint_space),
     *(replace(each, retrieves=True) for each in _SEARCHES),
 )

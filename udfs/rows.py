@@ -12,10 +12,11 @@ from aios_db.schema.deadlines import check
 from aios_db.schema.errors import DataError
 from aios_db.schema.memories import TIMESTAMP, returned_schema
 from aios_db.udfs.functions import ScalarFunction
-from aios_db.udfs.lists import each_row, for_each, list_of, lists, none_of, struct_of, texts_of
+from aios_db.udfs.lists import each_row, for_each, lists, none_of, texts_of
 from aios_db.udfs.memory_filter import FILTER, filters_of, index_of
 from aios_db.udfs.searchable import Searchable
 from aios_db.udfs.searching import known_rows
+from aios_db.udfs.types import BIGINT, BIGINTS, VARCHAR, VARCHARS
 
 _MEMORY = pa.struct(list(returned_schema()))
 _NAMES = returned_schema().names
@@ -86,10 +87,10 @@ def _struct(rows: pa.RecordBatch) -> pa.StructArray:
 
 
 _READING = (
-    ScalarFunction("aios_memories", ["VARCHAR[]"], list_of(_MEMORY), memories_by_id),
-    ScalarFunction("aios_recalled", ["VARCHAR", "VARCHAR", FILTER], struct_of(_MEMORY), recalled),
-    ScalarFunction("aios_memories_at", ["BIGINT[]"], list_of(_MEMORY), memories_at),
-    ScalarFunction("aios_memory_versions", ["BIGINT"], list_of(_VERSION), memory_versions),
+    ScalarFunction("aios_memories", [VARCHARS], pa.list_(_MEMORY), memories_by_id),
+    ScalarFunction("aios_recalled", [VARCHAR, VARCHAR, FILTER], _MEMORY, recalled),
+    ScalarFunction("aios_memories_at", [BIGINTS], pa.list_(_MEMORY), memories_at),
+    ScalarFunction("aios_memory_versions", [BIGINT], pa.list_(_VERSION), memory_versions),
 )
 
 FUNCTIONS = tuple(replace(each, retrieves=True) for each in _READING)

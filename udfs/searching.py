@@ -13,9 +13,10 @@ from aios_db.schema.directions import directions, why_not
 from aios_db.schema.errors import DataError
 from aios_db.schema.retrieval import Filter, Hits, RowIds
 from aios_db.udfs.functions import ScalarFunction
-from aios_db.udfs.lists import each_row, list_of, numbers, texts_of
+from aios_db.udfs.lists import each_row, numbers, texts_of
 from aios_db.udfs.memory_filter import FILTER, filters_of, index_of
 from aios_db.udfs.searchable import Index, Searchable
+from aios_db.udfs.types import BIGINT, BOOLEAN, DOUBLES, FLOATS, VARCHAR, VARCHARS
 
 _HIT = [("memory_id", pa.string()), ("score", pa.float64()), ("standard_score", pa.float64())]
 _NEAREST = pa.struct([*_HIT, ("keyword_score", pa.float64())])
@@ -125,20 +126,20 @@ def scored(index: Index, rows: RowIds, text: str | None, vector: Any) -> pa.Stru
 
 
 _SEARCHES = (
-    ScalarFunction("aios_unit_vector", ["DOUBLE[]"], "FLOAT[]", unit_vector),
+    ScalarFunction("aios_unit_vector", [DOUBLES], FLOATS, unit_vector),
     ScalarFunction(
         "aios_vector_search",
-        ["FLOAT[]", "BIGINT", FILTER, "VARCHAR", "BOOLEAN"],
-        list_of(_NEAREST),
+        [FLOATS, BIGINT, FILTER, VARCHAR, BOOLEAN],
+        pa.list_(_NEAREST),
         vector_search,
     ),
     ScalarFunction(
         "aios_keyword_search",
-        ["VARCHAR", "BIGINT", FILTER, "FLOAT[]", "BOOLEAN"],
-        list_of(_MATCHING),
+        [VARCHAR, BIGINT, FILTER, FLOATS, BOOLEAN],
+        pa.list_(_MATCHING),
         keyword_search,
     ),
-    ScalarFunction("aios_score", ["FLOAT[]", "VARCHAR", "VARCHAR[]"], list_of(MATCHED), score),
+    ScalarFunction("aios_score", [FLOATS, VARCHAR, VARCHARS], pa.list_(MATCHED), score),
 )
 
 FUNCTIONS = tuple(replace(each, retrieves=True) for each in _SEARCHES)

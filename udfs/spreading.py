@@ -14,9 +14,10 @@ from aios_db.schema.memories import TIMESTAMP
 from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.schema.trust import ceilings
 from aios_db.udfs.functions import ScalarFunction
-from aios_db.udfs.lists import each_row, list_of, none_of, numbers, texts_of
+from aios_db.udfs.lists import each_row, none_of, numbers, texts_of
 from aios_db.udfs.memory_filter import FILTER, filters_of, index_of
 from aios_db.udfs.searchable import Searchable
+from aios_db.udfs.types import BIGINT, DOUBLES, INTEGER, VARCHAR, VARCHARS
 
 _REACHED = pa.struct(
     [
@@ -107,10 +108,8 @@ def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Arr
 
 
 _ALONG_LINKS = (
-    ScalarFunction(
-        "aios_spread", ["VARCHAR[]", "DOUBLE[]", "INTEGER", FILTER, "BIGINT"], list_of(_REACHED), spread
-    ),
-    ScalarFunction("aios_neighbors", ["VARCHAR", "INTEGER"], list_of(_NEIGHBOR), neighbors),
+    ScalarFunction("aios_spread", [VARCHARS, DOUBLES, INTEGER, FILTER, BIGINT], pa.list_(_REACHED), spread),
+    ScalarFunction("aios_neighbors", [VARCHAR, INTEGER], pa.list_(_NEIGHBOR), neighbors),
 )
 
 FUNCTIONS = tuple(replace(each, retrieves=True) for each in _ALONG_LINKS)

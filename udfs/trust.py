@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from aios_db.schema.memories import returned_schema
 from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.udfs.functions import ScalarFunction
-from aios_db.udfs.lists import for_each, list_of
+from aios_db.udfs.lists import for_each
+from aios_db.udfs.types import BIGINT, BIGINTS, VARCHAR, VARCHARS
 
 
 class Index(Protocol):
@@ -115,6 +116,6 @@ def _chosen(sources: list[int], limited: list[bool], count: int, most: int) -> l
 
 
 FUNCTIONS = (
-    ScalarFunction("aios_places", ["VARCHAR[]", "BIGINT", "VARCHAR"], "BIGINT[]", places),
-    ScalarFunction("aios_quarantined", ["VARCHAR"], list_of(_HELD), quarantined),
+    ScalarFunction("aios_places", [VARCHARS, BIGINT, VARCHAR], BIGINTS, places),
+    ScalarFunction("aios_quarantined", [VARCHAR], pa.list_(_HELD), quarantined),
 )

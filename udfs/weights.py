@@ -16,6 +16,7 @@ from aios_db.engine.weights.quantized import dequantize as dequantize_tensor
 from aios_db.schema.config import Config
 from aios_db.schema.errors import DataError, WeightsError
 from aios_db.udfs.functions import ScalarFunction
+from aios_db.udfs.types import BLOB, BOOLEAN, FLOATS, INTEGER, INTEGERS, VARCHAR
 
 
 class Reach(Protocol):
@@ -102,9 +103,6 @@ _TENSORS = pa.list_(
         ]
     )
 )
-_TENSORS_SQL = """STRUCT(
-    layer_name VARCHAR, shape INTEGER[], dtype VARCHAR, bytes BIGINT, quant_type VARCHAR, resident BOOLEAN
-)[]"""
 
 
 def vram(store: HasConfig, asked: pa.Array) -> pa.Array:
@@ -129,18 +127,14 @@ _VRAM = pa.list_(
         ]
     )
 )
-_VRAM_SQL = """STRUCT(
-    device VARCHAR, name VARCHAR, model VARCHAR, total BIGINT, used BIGINT, allocated BIGINT,
-    resident_weights BIGINT, streamed_weights BIGINT
-)[]"""
 
 FUNCTIONS = (
-    ScalarFunction("aios_vram", ["BOOLEAN"], _VRAM_SQL, vram),
+    ScalarFunction("aios_vram", [BOOLEAN], _VRAM, vram),
     ScalarFunction(
         "aios_dequantize",
-        ["BLOB", "VARCHAR", "BLOB", "BLOB", "INTEGER[]", "INTEGER", "INTEGER"],
-        "FLOAT[]",
+        [BLOB, VARCHAR, BLOB, BLOB, INTEGERS, INTEGER, INTEGER],
+        FLOATS,
         dequantize,
     ),
-    ScalarFunction("aios_model_weights", ["VARCHAR"], _TENSORS_SQL, model_weights),
+    ScalarFunction("aios_model_weights", [VARCHAR], _TENSORS, model_weights),
 )

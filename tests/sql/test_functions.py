@@ -13,6 +13,7 @@ import pytest
 from aios_db.duckdb_errors import translated
 from aios_db.schema.errors import DataError, OperationalError, ProgrammingError
 from aios_db.udfs import embed, functions, macros, registry
+from aios_db.udfs.types import BIGINT
 
 pytestmark = pytest.mark.sql
 
@@ -60,7 +61,7 @@ def test_error_inside_a_function_reaches_the_caller_as_it_was_raised(
         raise OperationalError("the disk is full: /data")
 
     functions.install(
-        connection, [functions.ScalarFunction("aios_fail", ["BIGINT"], "BIGINT", fail)], Store, 2, book
+        connection, [functions.ScalarFunction("aios_fail", [BIGINT], BIGINT, fail)], Store, 2, book
     )
     with pytest.raises(OperationalError, match=r"^the disk is full: /data$"), translated(book):
         connection.execute("SELECT aios_fail(1)").fetchall()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aios_db.udfs.macros import SqlObject
+from aios_db.udfs.writing import MARK
 
 NAME = "memory_functions"
 _COMMENT = (
     "The functions of the database: name, type (scalar or table), arguments, whether it writes, what it does."
 )
-_WRITES = "aios_writes("  # in the body of a macro that does
+_WRITES = f"{MARK}("  # in the body of a macro that does
 
 
 def listing(objects: Iterable[SqlObject]) -> SqlObject:

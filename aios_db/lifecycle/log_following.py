@@ -1,4 +1,4 @@
-"""The log of consolidations follows what becomes of their memories: as changes are undone, and by erasure."""
+"""Logs of memories follow what becomes of them: as changes are undone, and by erasure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from aios_db.lifecycle.llm.sent import SentRequests
 from aios_db.lifecycle.log import Consolidation, ConsolidationLog
 from aios_db.lifecycle.principles import KIND
 from aios_db.schema.consolidation_log import TABLE
@@ -27,6 +28,7 @@ class LogFollowing:
 
     def __init__(self, database: OpenDatabase) -> None:
         self._damaged, self._log = database.damaged, ConsolidationLog(database)
+        self._sent = SentRequests(database.path)
 
     def taken_back(self, now: Snapshot, found: Reversal) -> Callable[[Snapshot], None]:
         """Return what says, once a reversal is written, whose principles went by it, or came back."""
@@ -44,9 +46,15 @@ class LogFollowing:
         return note
 
     def erased(self, now: Snapshot) -> None:
-        """Take what is erased out of the log."""
+        """Take what is erased out of the log, and out of the record of what language models were sent."""
+
+        def is_there(names: list[str]) -> list[bool]:
+            found: list[bool] = (now.index.find_ids(names) >= 0).tolist()
+            return found
+
         if TABLE not in self._damaged:
-            self._log.erase(lambda names: (now.index.find_ids(names) >= 0).tolist())
+            self._log.erase(is_there)
+        self._sent.erase(is_there)
 
 
 def _consolidations_in(now: Snapshot, rows: Rows) -> set[str]:

@@ -2,7 +2,8 @@
 
 It is in ``queries.log`` in the database's directory, for its owner's eyes, and nowhere else: no message has a
 query in it. ``consolidation.past_queries: 0`` keeps none. `erase` takes all of it away, since a question may
-hold what is to be erased.
+hold what is to be erased; a record that found nothing says so to other processes, which have yet to write
+theirs.
 """
 
 from __future__ import annotations
@@ -53,9 +54,10 @@ class PastQueries:
         self._lock = threading.Lock()
         self._written: list[PastQuery] = []
         self._new: list[PastQuery] = []
-        self._log = FramedLog(path, self._written.clear, self._read)
+        self._forgotten: list[PastQuery] = []  # what says that all before is forgotten, if anything
+        self._log = FramedLog(path, self._begin, self._read)
         if not most and not read_only:
-            self.forget()
+            self._log.path.unlink(missing_ok=True)
 
     @property
     def unwritten(self) -> bool:
@@ -81,7 +83,7 @@ class PastQueries:
             self._new.clear()
             if len(self._written) > 2 * self._most:
                 kept = sorted(random.sample(self._written, self._most), key=lambda each: each.asked_at)
-                self._log.rewrite(*map(_packed, kept))
+                self._log.rewrite(*map(_packed, [*self._forgotten, *kept]))
 
     def sample(self) -> list[PastQuery]:
         """Return what there is, each question once, with what it found last."""
@@ -94,14 +96,21 @@ class PastQueries:
         return list(found.values())
 
     def forget(self) -> None:
-        """Remove all of them."""
-        with self._lock:
-            self._new.clear()
-            self._log.path.unlink(missing_ok=True)
-            self._log.catch_up()
+        """Remove all of them, and those that other processes have not written yet."""
+        with self._lock, self._log.writing():
+            self._log.rewrite(_packed(PastQuery("", "", [], {}, time.time())))
+
+    def _begin(self) -> None:
+        self._written.clear()
+        self._forgotten.clear()
 
     def _read(self, content: bytes) -> None:
-        self._written.append(PastQuery(**json.loads(content)))
+        query = PastQuery(**json.loads(content))
+        if query.found:
+            self._written.append(query)
+        else:
+            self._forgotten[:] = [query]
+            self._new[:] = [each for each in self._new if each.asked_at > query.asked_at]
 
 
 def _packed(query: PastQuery) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from lifecycle_helpers import TALKS, turns
 import aios_db
 from aios_db.lifecycle.comparing import Comparison
 from aios_db.lifecycle.consolidate import consolidate
+from aios_db.lifecycle.past_queries import PastQueries, PastQuery
 from aios_db.lifecycle.salience import numbers
 
 pytestmark = pytest.mark.sql
@@ -209,12 +211,30 @@ def test_past_queries_are_kept_in_a_bounded_sample_or_not_at_all(open_database: 
         file = tmp_path / "agent.aios" / "queries.log"
         assert file.stat().st_mode & 0o077 == 0
         con.erase(sample[0].found[:1])
-        assert con.store.queries.sample() == [] and not file.exists()
+        said = file.read_bytes()
+        assert con.store.queries.sample() == []
+        assert not any(each.text.encode() in said or each.found[0].encode() in said for each in sample)
         con.recall(TEXTS[0])
     with open_database({"consolidation": {"past_queries": 0}}) as con:
         con.recall(TEXTS[0])
         con.store.flush()
         assert con.store.queries.sample() == [] and not file.exists()
+
+
+def test_an_erasure_reaches_what_others_have_not_written_yet(tmp_path: Path) -> None:
+    one, other = (PastQueries(tmp_path / "queries.log", 4) for _ in range(2))
+    for text in ("old", "secret"):
+        other.add(text, "", ["m1"], {})
+    one.forget()
+    other.add("new", "", ["m2"], {})
+    for number in range(9):  # beyond twice as many as are kept: all but a sample is written anew
+        other.add(f"more {number}", "", ["m2"], {})
+        other.flush()
+    late = PastQueries(tmp_path / "queries.log", 4)
+    late._new.append(PastQuery("secret", "", ["m1"], {}, 1.0))  # asked before the erasure
+    late.flush()
+    assert not {"old", "secret"} & {each.text for each in one.sample()}
+    assert b"secret" not in (tmp_path / "queries.log").read_bytes() and len(one.sample()) >= 4
 
 
 def test_memories_of_different_users_never_meet(open_database: Open) -> None:

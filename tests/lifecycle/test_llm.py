@@ -189,6 +189,24 @@ def test_principles_are_written_by_the_model(open_database: Open, provider: str)
         ]
 
 
+def test_what_is_erased_is_in_no_record_of_what_was_sent(open_database: Open, tmp_path: Path) -> None:
+    file = tmp_path / "agent.aios" / "llm_requests.log"
+    with serving(first_words) as (url, _), open_database(configured("ollama", url)) as con:
+        con.remember(turns())
+        con.consolidate(dry_run=True)
+        records: list[bytes] = []
+        log = FramedLog(file, records.clear, records.append)
+        log.catch_up()
+        sent = [json.loads(each)["memory_ids"] for each in records]
+        assert len(sent) == 3 and all(each.encode() in file.read_bytes() for some in sent for each in some)
+        con.erase([*sent[0], sent[1][0]])
+        log.catch_up()
+        assert [json.loads(each)["memory_ids"] for each in records] == [sent[1][1:], sent[2]]
+        con.consolidate(dry_run=True)  # and the log goes on
+        log.catch_up()
+        assert len(records) > 2
+
+
 BAD = {
     "made up": {"principle": "The mast of the Kestrel cost 9,999 euros in Rotterdam.", "sources": [1]},
     "made up name": {"principle": "Zebediah sails the boat.", "sources": [1]},

@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from aios_db.lifecycle.llm.protocol import Answer, Busy, Provider, Request, Unusable
+from aios_db.lifecycle.llm.sent import SentRequests
 from aios_db.schema.config import LlmConfig
-from aios_db.schema.database import LLM_REQUESTS
 from aios_db.schema.errors import ProgrammingError
-from aios_db.store.framed_log import FramedLog
 
 logger = logging.getLogger("aios_db.lifecycle")
 
 _MINUTE_S = 60.0
 _LONGEST_WAIT_S = 60.0
 _CHARACTERS = 3  # of a token, at least: to know beforehand what a request may cost
-_KEPT = 10_000  # requests in the record, up to twice as many
 
 
 @dataclass
@@ -46,8 +44,8 @@ class Client:
         Answers.
     config
         Time-outs, retries and budgets.
-    record
-        Where it is noted which memories were sent where, when, and how that ended; no text.
+    sent
+        Where each request is noted.
     sleep
         Waits.
     """
@@ -56,13 +54,12 @@ class Client:
         self,
         provider: Provider,
         config: LlmConfig,
-        record: Path,
+        sent: SentRequests,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._provider, self._config, self._sleep = provider, config, sleep
         self._sent: deque[float] = deque()
-        self._noted: list[bytes] = []
-        self._record = FramedLog(record, self._noted.clear, self._noted.append)
+        self._sent_requests = sent
         self.usage = Usage()
 
     @property
@@ -152,10 +149,7 @@ class Client:
             "output_tokens": answer.output_tokens if answer else None,
         }
         try:
-            with self._record.writing():
-                self._record.append(json.dumps(about).encode())
-                if len(self._noted) > 2 * _KEPT:
-                    self._record.rewrite(*self._noted[-_KEPT:])
+            self._sent_requests.note(about)
         except OSError as error:
             raise Unusable(f"what is sent cannot be recorded: {error}") from error
 
@@ -174,7 +168,7 @@ def client_of(config: LlmConfig, directory: Path) -> Client | None:
         return None
     if not config.model:
         raise ProgrammingError(f"llm.provider is {config.provider}, and llm.model names no model of it")
-    return Client(_provider(config), config, directory / LLM_REQUESTS)
+    return Client(_provider(config), config, SentRequests(directory))
 
 
 PROVIDERS = {

@@ -195,7 +195,7 @@ def _each(read: Callable[[Sequence[Item]], list[Read]], items: Sequence[Item]) -
     if not items:
         return []
     try:
-        return read(items)
+        return [_finite(each) for each in read(items)]
     except Exception as error:
         if isinstance(error, Error) and not isinstance(error, ValidationError):
             raise
@@ -203,6 +203,16 @@ def _each(read: Callable[[Sequence[Item]], list[Read]], items: Sequence[Item]) -
             return [DataError(f"the encoder fails on it: {error!r}")]
     middle = len(items) // 2
     return _each(read, items[:middle]) + _each(read, items[middle:])
+
+
+def _finite(made: Read) -> Read:
+    """Return features, or an error in the place of NaN and infinity: a vector of these is near to nothing."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        if isinstance(made, DataError) or np.isfinite(np.linalg.norm(made)):
+            return made
+    return DataError("the encoder makes NaN or infinity of it")
 
 
 def _offered(name: str) -> MediaEncoder | None:

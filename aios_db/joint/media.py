@@ -53,7 +53,11 @@ def media_type_of(media: bytes | None, uri: str | None) -> str | None:
     if media is not None:
         head = bytes(media[:16])
         return next((kind for magic, at, kind in _MAGIC if head[at : at + len(magic)] == magic), None)
-    return None if uri is None else _SUFFIXES.get(Path(urlparse(uri).path).suffix.lower())
+    if uri is None:
+        return None
+    parsed = urlparse(uri)
+    path = parsed.path if len(parsed.scheme) > 1 else uri  # of a plain path, # and ? are letters
+    return _SUFFIXES.get(Path(path).suffix.lower())
 
 
 def read_media(given: bytes | str, reach: Reach) -> bytes:

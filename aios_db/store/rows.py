@@ -219,6 +219,17 @@ def _media_types(columns: Mapping[str, pa.Array]) -> pa.Array:
     return pa.array([kind or media_type_of(head, uri) for kind, head, uri in each], pa.string())
 
 
+def retyped_media(columns: Mapping[str, pa.Array], changed: NDArray[np.bool_]) -> pa.Array:
+    """Return the MIME types where some media changed: what tells none keeps its type, no media have none."""
+    old = columns["media_type"]
+    if not changed.any():
+        return old
+    told = _media_types({**columns, "media_type": pa.nulls(len(old), pa.string())})
+    has_media = pc.or_(columns["media"].is_valid(), columns["media_uri"].is_valid())
+    new = pc.if_else(has_media, pc.coalesce(told, old), pa.scalar(None, pa.string()))
+    return pc.if_else(pa.array(changed), new, old)
+
+
 def _modalities(columns: Mapping[str, pa.Array]) -> pa.Array:
     """Return what each memory consists of: ``text``, the main type of its media, and ``audio`` besides."""
     has_text = pc.invert(pc.and_(_is_blank(columns["text"]), _is_blank(columns["title"]))).to_pylist()

@@ -18,7 +18,7 @@ from aios_db.store.changes import Change, differs
 from aios_db.store.ends import ends
 from aios_db.store.given_media import with_given_media
 from aios_db.store.known import Stored, reworded
-from aios_db.store.rows import DEFAULTS, check_lengths, check_values, coerce, derive
+from aios_db.store.rows import DEFAULTS, check_lengths, check_values, coerce, derive, retyped_media
 from aios_db.store.tables import UPDATABLE, check_columns
 from aios_db.store.turns import (
     Turns,
@@ -103,16 +103,19 @@ class Update:
         self.stored = memories._take_rows(self._rows.tolist(), columns=[*_READ, *_READ_ONLY])
         columns = {name: self.stored[name].combine_chunks() for name in _READ}
         brought = np.zeros(len(self.memory_ids), np.bool_)
-        seen = np.zeros(len(self.memory_ids), np.bool_)
+        seen, retyped = np.zeros((2, len(self.memory_ids)), np.bool_)
         for ids, given in self._parts:
             places = np.array([self._place[each] for each in ids], np.int64)
             for name, values in given.items():
                 columns[name] = _replaced(columns[name], places, values)
             if not given.keys().isdisjoint(_SEEN):
                 seen[places] = True
+            if "media_type" not in given and not given.keys().isdisjoint(("media", "media_uri")):
+                retyped[places] = True
             if "text_embedding" in given:
                 brought[places] = True
                 columns["text_weight_version"] = _cleared(columns["text_weight_version"], brought)
+        columns["media_type"] = retyped_media(columns, retyped)
         check_values(columns)
         self._check_superseded(columns, memories, index)
         wanting = (reworded(self.stored, columns) | self._is_promoted(columns["tier"])) & ~brought

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
 from joint_world import WORDS, pairs, picture, seen
+from PIL import Image
 
 import aios_db
 from aios_db.joint.reembedding import JointReembedding
@@ -52,6 +54,23 @@ def test_one_modality_of_other_things_is_refused(world: World, scrambled: str) -
         assert re.search(r"recall@1 0\.[12]\d\d \[.*\] of 64, by chance 0\.[12]", told)
         spaces = con.execute("SELECT version FROM weight_versions WHERE space = 'joint'").fetchall()
         assert spaces == [(before.version,)]
+
+
+def test_features_whose_length_is_infinite_are_an_error_of_their_item(world: World) -> None:
+    def encode(pictures: Any) -> Any:
+        made = seen(pictures)
+        made[pictures.mean((1, 2))[:, 0] > 250] = 3e38
+        return made
+
+    with world() as con:
+        con.register_encoder("bright", "image", 12, encode, size=32, version="1")
+        con.fit_fusion(pairs(), cached=False)
+        white = BytesIO()
+        Image.new("RGB", (40, 40), "white").save(white, "PNG")
+        good, bad = con.remember([{"image": picture("red", 50)}, {"image": white.getvalue()}])
+        assert [each.joint_embedding is not None for each in con.get([good, bad])] == [True, False]
+        with pytest.raises(DataError, match="NaN or infinity"):
+            con.recall(image=white.getvalue())
 
 
 @pytest.mark.parametrize("how", ["nan", "raises"])

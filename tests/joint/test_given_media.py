@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from joint_world import picture, tone
+from joint_world import pairs, picture, tone
 
 import aios_db
 from aios_db.schema.errors import DataError, ProgrammingError
@@ -70,3 +70,34 @@ def test_what_is_given_twice_or_is_neither_is_refused(world: World) -> None:
         with pytest.raises(DataError, match="'image' holds int; give bytes, or the path of a file"):
             con.remember(pa.table({"image": [3]}))
         assert con.execute("SELECT count(*) FROM memories").fetchone() == (0,)
+
+
+def test_the_type_follows_media_that_change(world: World) -> None:
+    red, blue = picture("red"), picture("blue", kind="JPEG")
+    seen = "SELECT media_type, modalities FROM memories WHERE memory_id = ?"
+    with world() as con:
+        memory = con.remember("a thing")
+        for change, expected in (
+            ({"media_uri": "b.png"}, "image/png"),
+            ({"media_uri": "b.mp3"}, "audio/mpeg"),
+            ({"media": blue}, "image/jpeg"),
+            ({"media": b"who knows"}, "image/jpeg"),
+            ({"media": b"\x00", "media_type": "image/x-mine"}, "image/x-mine"),
+            ({"media": None, "media_uri": None}, None),
+        ):
+            con.update(memory, **change)
+            kinds = ["text"] if expected is None else ["text", expected.partition("/")[0]]
+            assert con.execute(seen, [memory]).fetchone() == (expected, kinds)
+        con.execute("UPDATE memories SET media = ?", [red])
+        assert con.execute(seen, [memory]).fetchone() == ("image/png", ["text", "image"])
+
+
+@pytest.mark.parametrize("name", ["boat #3.png", "boat?.png", "50% #a?b;c.png"])
+def test_names_that_a_uri_would_escape(world: World, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(picture("red"))
+    with world() as con:
+        con.fit_fusion(pairs())
+        ids = con.remember([{"image": str(path)}, {"image": path.as_uri()}])
+        assert [stored(con, each)[2] for each in ids] == ["image/png"] * 2
+        assert [each.joint_embedding is not None for each in con.get(ids)] == [True, True]

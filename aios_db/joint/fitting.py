@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aios_db.joint.pairs import features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
 from aios_db.joint.usable import Active
-from aios_db.schema.errors import DataError, ProgrammingError, ValidationError
+from aios_db.schema.errors import DataError, ProgrammingError, ReadOnlyError, ValidationError
 from aios_db.schema.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def fit_fusion(
     ValidationError
         On pairs that were held out, a modality and the text find each other no better than by chance; nothing
         is installed.
+    ReadOnlyError
+        The database is open for reading.
     """
     from numpy.linalg import LinAlgError
 
@@ -127,6 +129,8 @@ def fit_fusion(
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ProgrammingError(f"a joint space cannot be called {name!r}: give letters, digits, - and _")
     store.scope.refuse("fit_fusion")
+    if store.read_only:
+        raise ReadOnlyError(f"{store.path} is open read-only: no space can be fitted for it")
     seconds, start = {}, time.perf_counter()
     models = Path(store.config.engine.models_dir).expanduser()
     items = items_of(pairs, directory)

@@ -11,7 +11,7 @@ import pytest
 from joint_world import WORDS, pairs, picture, seen, tone
 
 import aios_db
-from aios_db.schema.errors import DataError, ProgrammingError, ValidationError
+from aios_db.schema.errors import DataError, ProgrammingError, ReadOnlyError, ValidationError
 
 World = Callable[..., aios_db.Connection]
 
@@ -227,3 +227,5 @@ def test_a_scope_and_a_closed_connection_see_their_own(world: World, tmp_path) -
         assert len(con.recall(image=picture("red", 3))) == 2
         with pytest.raises(aios_db.DataError, match="outside of what SQL may read"):
             con.recall(image=tmp_path / "red.png")
+        with pytest.raises(ReadOnlyError, match="no space can be fitted"):
+            con.fit_fusion(pairs())

@@ -64,6 +64,12 @@ class WriteLock:
         finally:
             self._let_go()
 
+    @contextmanager
+    def without_writers_here(self) -> Iterator[None]:
+        """Wait for the writers of this process, and let none of them begin; other processes go on."""
+        with self._thread:
+            yield
+
     def is_free(self) -> bool:
         """Tell whether nobody else holds the lock just now."""
         if self._is_mine():

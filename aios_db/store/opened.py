@@ -243,10 +243,12 @@ class OpenDatabase:
 
     def let_go(self) -> None:
         """Be closed, and keep what an idle program keeps of a closed database: no caches, no index."""
-        self.closed = True
-        self._session = lance.Session()  # type: ignore[attr-defined]
-        self.snapshot = self.snapshot.moved(index=SearchIndex.open(None, self.dimension))
-        self._records.clear()
+        # A change that goes on keeps its index to its end: without one it would find no memory that it names.
+        with self.lock.without_writers_here(), self._moving:
+            self.closed = True
+            self._session = lance.Session()  # type: ignore[attr-defined]
+            self.snapshot = self.snapshot.moved(index=SearchIndex.open(None, self.dimension))
+            self._records.clear()
 
     def abandon(self) -> None:
         """Be closed in a forked child, untouched; see `aios_db.store.forks`."""

@@ -151,6 +151,7 @@ class Transactions:
         """Hold the write lock, at the newest version; what is written is no change in the log."""
         database = self.database
         with database.lock.hold(), operational(f"{doing} {database.path}"):
+            database.check_open()  # it may have been closed while another one wrote
             database.advance()
             transaction = Transaction(database, self._force_table)
             if self._unforced is None:  # else a change of this store's is going on

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_helpers import memory_rows
 
 from aios_db.schema.config import Config
-from aios_db.schema.errors import OperationalError
+from aios_db.schema.errors import InterfaceError, OperationalError
 from aios_db.store import MemoryStore
+from aios_db.store.change_log import ChangeLog, Draft
 from aios_db.store.lock import WriteLock
 
 Open = Callable[..., MemoryStore]
@@ -133,3 +135,40 @@ def test_the_holder_takes_it_again_and_keeps_it_until_the_first_ends(tmp_path: P
             assert lock.is_free() and not another.is_free()
         assert not another.is_free()
     assert another.is_free() and lock.is_free()
+
+
+def test_closing_waits_for_a_change_that_another_thread_has_begun(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the change finds an empty index, and says of memories that are there that they are not."""
+    store = open_store()
+    [memory] = store.remember(memory_rows(["Ada plays the viola."]))
+    store.maintain()  # closing has nothing to write, which would wait, too
+    begin, closing = ChangeLog.begin, threading.Thread(target=store.close)
+
+    def begin_and_close(self: ChangeLog, *args: Any) -> Draft:
+        draft = begin(self, *args)
+        if not closing.ident:
+            closing.start()
+            closing.join(0.5)
+        return draft
+
+    monkeypatch.setattr(ChangeLog, "begin", begin_and_close)
+    assert store.forget([memory]) == 1
+    closing.join()
+    with pytest.raises(InterfaceError, match="is closed"):
+        store.forget([memory])
+
+
+def test_a_writer_that_waited_while_the_database_was_closed_is_told_so(open_store: Open) -> None:
+    store = open_store()
+    [memory] = store.remember(memory_rows(["Ada plays the viola."]))
+    store.maintain()
+    with store.lock.hold():
+        waiting, results = in_a_thread(lambda: store.forget([memory]))
+        time.sleep(0.2)
+        store.close()
+    waiting.join()
+    [error] = results
+    assert isinstance(error, InterfaceError)
+    assert "is closed" in str(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pyarrow as pa
 
 from aios_db.schema.memories import TIMESTAMP
@@ -27,6 +29,7 @@ _SQL = {
 }
 
 
+@cache
 def sql_type(declared: pa.DataType, dimension: int) -> str:
     """Return a type in SQL; ``dimension`` is the length of a `TEXT_VECTOR`."""
     if declared == TEXT_VECTOR:

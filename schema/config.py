@@ -149,7 +149,7 @@ class LinksConfig:
     """Most `same_entity` links made for a new memory."""
     cross_modal_window_s: NonNegative = 60.0
     """A picture or sound without words is linked with what was remembered around it, in its session or in so
-    many seconds; 0 makes no `cross_modal` links."""
+    many seconds; of more than 8 memories in one call, `occurred_at` counts alone. 0 makes no such links."""
     reinforce_recalled: bool = True
     """Count recalls, and strengthen the links between memories that are recalled together."""
 

@@ -39,6 +39,9 @@ _SUFFIXES = {
     ".mp3": "audio/mpeg", ".aif": "audio/aiff", ".aiff": "audio/aiff",
 }  # fmt: skip
 
+_SOME_PICTURE = "image/unknown"
+"""The type of what was given as a picture and is none by its first bytes or its name: Pillow may know it."""
+
 
 class Reach(Protocol):
     """What may be read besides the database."""
@@ -111,6 +114,8 @@ def with_media(row: Mapping[str, Any]) -> Mapping[str, Any]:
         if found.get(place) is not None:
             raise ProgrammingError(f"{name} and {place} are both given; leave one out")
         found[place] = fspath(given) if isinstance(given, PathLike) else given
+        if name == "image" and found.get("media_type") is None:
+            found["media_type"] = _picture_type(found[place])
     return found
 
 
@@ -135,9 +140,13 @@ def with_new_media(row: Mapping[str, Any]) -> Mapping[str, Any]:
         path = fspath(given) if isinstance(given, str | PathLike) else None
         found[column], found[f"{column}_uri"] = (None if path is not None else given), path
         if name == "image":
-            content = given if isinstance(given, bytes) else None
-            found.setdefault("media_type", media_type_of(content, path))
+            found.setdefault("media_type", None if given is None else _picture_type(path or given))
     return found
+
+
+def _picture_type(given: Any) -> str:
+    content = bytes(given[:16]) if isinstance(given, bytes | bytearray | memoryview) else None
+    return media_type_of(content, given if isinstance(given, str) else None) or _SOME_PICTURE
 
 
 def tried(given: bytes | str, reach: Reach) -> bytes | DataError:

@@ -222,7 +222,8 @@ def _shared_names(index: Linkable, new: NewMemories, config: LinksConfig) -> Ite
 def _across_modalities(index: Linkable, new: NewMemories, config: LinksConfig) -> Iterator[Link]:
     """Link a picture or sound without words with what else came in its session, or about when it did.
 
-    What has words is linked by them; of what has none, nothing else says what it belongs to.
+    What has words is linked by them; of what has none, nothing else says what it belongs to. Of many memories
+    that one call brings, when they were written says nothing; when they occurred does.
     """
     if config.cross_modal_window_s == 0 or not len(new.rows):
         return
@@ -235,13 +236,17 @@ def _across_modalities(index: Linkable, new: NewMemories, config: LinksConfig) -
     scopes = list(zip(told["user_id"].to_pylist(), told["agent_id"].to_pylist(), strict=True))
     sessions = told["session_id"].to_pylist()
     moments = pc.coalesce(told["occurred_at"], told["created_at"]).cast(pa.int64()).to_numpy()
+    in_bulk = (
+        np.isin(rows, new.rows) & (len(new.rows) > _NEAR) & told["occurred_at"].is_null().to_numpy(False)
+    )
     fresh = np.isin(rows, new.rows).tolist()
     for later in range(len(rows)):
         for earlier in range(max(0, later - _NEAR), later):
             wordless = "text" not in kinds[later] or "text" not in kinds[earlier]
             same = sessions[later] is not None and sessions[later] == sessions[earlier]
             apart = abs(int(moments[later]) - int(moments[earlier]))
-            near = same or apart <= config.cross_modal_window_s * 1e6
+            timed = not (in_bulk[later] and in_bulk[earlier])
+            near = same or (timed and apart <= config.cross_modal_window_s * 1e6)
             there = (fresh[later] or fresh[earlier]) and scopes[later] == scopes[earlier]
             if wordless and near and there and kinds[later] != kinds[earlier]:
                 yield int(rows[later]), int(rows[earlier]), 1.0

@@ -52,3 +52,14 @@ def test_at_one_time_and_of_one_user(con: aios_db.Connection) -> None:
 def test_texts_alone_are_not_linked_so(con: aios_db.Connection) -> None:
     con.remember([{"text": f"line {n}", "session_id": "s"} for n in range(5)])
     assert links(con) == []
+
+
+def test_when_many_were_written_at_once_says_nothing(con: aios_db.Connection) -> None:
+    many = [{"image": picture("blue", n), "external_id": f"shown {n}"} for n in range(6)]
+    many += [{"audio": tone("red", n), "external_id": f"heard {n}"} for n in range(6)]
+    con.remember(many)
+    assert links(con) == []
+    timed = [{**each, "external_id": f"later {at}", "occurred_at": NOON} for at, each in enumerate(many)]
+    con.remember(timed)
+    assert len(links(con)) > 0
+    assert all(one.startswith("later") and other.startswith("later") for one, other in links(con))

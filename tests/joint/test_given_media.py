@@ -101,3 +101,15 @@ def test_names_that_a_uri_would_escape(world: World, tmp_path: Path, name: str) 
         ids = con.remember([{"image": str(path)}, {"image": path.as_uri()}])
         assert [stored(con, each)[2] for each in ids] == ["image/png"] * 2
         assert [each.joint_embedding is not None for each in con.get(ids)] == [True, True]
+
+
+def test_what_is_given_as_a_picture_is_one_whatever_its_name(world: World, tmp_path: Path) -> None:
+    odd, path = picture("red", kind="ICO"), tmp_path / "red.txt"
+    path.write_bytes(picture("red"))
+    with world() as con:
+        ids = [con.remember(image=odd), con.remember(image=str(path)), con.remember(image=b"nothing")]
+        sql = "SELECT media_type, modalities FROM memories WHERE memory_id = ?"
+        assert [con.execute(sql, [each]).fetchone() for each in ids] == [("image/unknown", ["image"])] * 3
+        changed = con.remember("words")
+        con.update(changed, image=odd)
+        assert con.execute(sql, [changed]).fetchone() == ("image/unknown", ["text", "image"])

@@ -101,3 +101,17 @@ def test_no_principle_is_made_of_small_talk(open_database: Open) -> None:
         con.remember([{"text": "The ferry to Bergen leaves at 6:45.", "session_id": "s"}])
         [made] = con.consolidate()
         assert made.clusters == 1
+
+
+def test_a_log_of_several_consolidations_is_erased_from_and_forced(open_database: Open) -> None:
+    with open_database({"storage": {"durability": "full"}}) as con:
+        for user in ("wilhelmina", "bo"):
+            con.remember(turns(user_id=user))
+        for made in con.consolidate():
+            con.undo_consolidation(made)
+        con.consolidate()
+        assert con.erase(user_id="wilhelmina").memories == 18
+        assert con.execute("SELECT DISTINCT user_id FROM consolidation_log").fetchall() == [("bo",)]
+        assert not (con.store.path / "erase.begun").exists()
+        assert con.erase(user_id="bo").memories == 18
+        assert con.execute("SELECT count(*) FROM consolidation_log").fetchall() == [(0,)]

@@ -49,8 +49,7 @@ _LEADING = re.compile(
 )
 _NEW = re.compile(
     r"\b(?:new|current|latest|present|updated|revised|correct|actual|own|permanent|main|all-time)\s+",
-    re.IGNORECASE,
-)
+)  # in small letters: New York is a name
 _OLD = re.compile(
     r"\b(?:old|former|previous|ex|last|first|original|other|second|another|next|past)\b", re.IGNORECASE
 )
@@ -65,8 +64,13 @@ TIME = re.compile(
     re.IGNORECASE,
 )
 ROOM = re.compile(r"\b(?:room|office|hall|building|floor|gate|platform|desk)\s+[\w-]+", re.IGNORECASE)
+_EACH = r"(?:(?:\b(?:per|an?|each|every)\s|/\s?)(?:second|minute|hour|day|night|week|fortnight|month|quarter|year|dozen|piece|person|head)\b)"
+_RATE = re.compile(
+    rf"{_EACH[:-1]}|\b(?:hourly|daily|nightly|weekly|monthly|quarterly|yearly|annually))", re.IGNORECASE
+)
 AMOUNT = re.compile(
-    r"[$€£¥]\s?\d[\d.,]*|\b\d[\d.,]*\s?(?:dollars|euros|pounds|percent|%|usd|eur|gbp)", re.IGNORECASE
+    rf"(?:[$€£¥]\s?\d[\d.,]*|\b\d[\d.,]*\s?(?:dollars|euros|pounds|percent|%|usd|eur|gbp))(?:\s?{_EACH})?",
+    re.IGNORECASE,
 )
 _MOVED = (
     r"(?:(?:has|have|was|were|is|got) (?:just |now |recently |since |been )*)?(?:changed|moved|switched|renamed|rescheduled|"
@@ -80,7 +84,7 @@ _SINGLE = (
 
 
 CHANGES = re.compile(
-    r"\b(?:now|(?<!\ba )(?<!\bA )(?<!nother )new|changed?|changes|moved|relocated|switched|replaced|became|become|turned|got|promoted|"
+    r"\b(?:now|(?<!\ba )(?<!\bA )(?<!nother )(?:(?-i:new)|^new(?! (?-i:[A-Z])))|changed?|changes|moved|relocated|switched|replaced|became|become|turned|got|promoted|"
     r"joined|started|hired|left|quit|retired|resigned|updated|rescheduled|postponed|pushed|brought forward|instead|no longer|these days|"
     r"nowadays|from now on|as of|anymore|took (?:over|a)|takes over|went up|went down|rose|dropped|fell|raised|lowered|increased|"
     r"reduced|upgraded|downgraded|transferred|extended|corrected|renamed)\b",
@@ -108,12 +112,14 @@ class Fact:
     """Of the text, the share that its sentence takes."""
     changes: bool = False
     """Whether it is said that this has changed."""
+    named: bool = True
+    """Whether the value is a name or has digits."""
 
     def conflicts(self, older: Fact) -> bool:
         """Tell whether an older one holds no longer, since it cannot hold at once.
 
-        A value that says more than the other is no other value, nor is one of another kind or unit. Without a
-        word of change that goes for what has one value alone: there are two meetings, and two dogs.
+        A value that says more than the other is no other value, nor is one of another kind or unit, nor what
+        somebody is who was named: "my boss is Alex", and is on holiday now. Without a word of change that goes for what has one value alone: there are two meetings, and two dogs.
         """
         mine, others = set(self.value.split()), set(older.value.split())
         same = mine <= others or others <= mine
@@ -121,7 +127,10 @@ class Fact:
             return same and self.gone
         is_single = self.attribute in _LISTED or _OF_ONE_VALUE.search(self.attribute.partition(",")[0])
         return (
-            not (same or self.gone) and bool(self.changes or is_single) and differs(self.value, older.value)
+            not (same or self.gone)
+            and (self.named or not older.named)
+            and bool(self.changes or is_single)
+            and differs(self.value, older.value)
         )
 
 
@@ -168,7 +177,10 @@ _OF_ONE_VALUE = re.compile(
 
 
 def differs(one: str, other: str) -> bool:
-    """Tell whether two values are of the same kinds and units, and not the same."""
+    """Tell whether two values are of the same kinds, units and times ("per hour"), and not the same."""
+    rates = [set(_RATE.findall(each)) for each in (one, other)]
+    if all(rates) and rates[0] != rates[1]:
+        return False
     mine, others = (values_of(each, None)[1] for each in (one, other))
     kinds = [
         {(each.kind, each.form[1] if each.kind == "number" else None) for each in some}
@@ -289,7 +301,7 @@ def _of_thing(found: re.Match[str], speaker: str) -> Iterator[Fact]:
     first = _LEADING.sub("", value.lstrip("\"'“"))[:1]
     named = plain and (first.isupper() or any(each.isdigit() for each in plain))
     if plain and (named or (not _THINGS.search(about) and (changed or _OF_ONE_VALUE.search(about)))):
-        yield Fact(subject, about, plain)
+        yield Fact(subject, about, plain, named=bool(named))
 
 
 def _subject(who: str, speaker: str) -> str:
@@ -320,4 +332,4 @@ def _value(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return " ".join(re.findall(r"[\w@.+$€£%:/-]*\w|\w", text.casefold()))
+    return " ".join(re.findall(r"[\w@.+$€£%:/-]*(?:\d,\d[\w.,]*)*\w|\w", text.casefold()))

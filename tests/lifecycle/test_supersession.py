@@ -240,3 +240,28 @@ def test_no_infinite_end_in_sql(open_database: Open) -> None:
         with pytest.raises(aios_db.DataError):
             con.execute("UPDATE memories SET valid_until = 'infinity'").fetchall()
         assert con.execute("SELECT valid_until FROM memories").fetchall() == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "is_over"),
+    [
+        ("My rate is 80 euros per hour.", "My rate is 640 euros per day.", False),
+        ("My rate is 80 euros per hour.", "My rate is now 90 euros.", True),
+        ("My salary is 4000 a month.", "My salary is 48000 a year.", False),
+        ("The limit is 10 MB.", "The limit is 10,000 KB.", False),
+        ("The limit is 1,000 MB.", "The limit is 1,500 MB.", True),
+        ("My boss is Alex.", "My boss is on holiday now.", False),
+        ("My landlord is Mr. Hill.", "My landlord is now angry.", False),
+        ("My boss is Alex.", "My boss is Kim now.", True),
+        ("My favorite color is green.", "My favorite color is orange.", True),
+        ("I live in Paris.", "I live in New York.", False),
+        ("The train leaves from platform 4.", "The train arrives at platform 9 now.", False),
+    ],
+)
+def test_rates_states_and_new_york_are_told_apart(
+    older: str, newer: str, is_over: bool, open_database: Open
+) -> None:
+    with open_database() as con:
+        con.remember(told(older, newer, user_id="u"))
+        con.supersede()
+        assert over(con) == ({older: newer} if is_over else {})

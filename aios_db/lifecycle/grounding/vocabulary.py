@@ -334,6 +334,12 @@ liter liter liters litre litres litro litros l
 gallon gallon gallons
 lb lb lbs
 foot foot feet ft
+cm cm centimeter centimeters centimetre centimetres zentimeter
+mm mm millimeter millimeters millimetre millimetres
+kb kb kilobyte kilobytes
+mb mb megabyte megabytes
+gb gb gigabyte gigabytes
+tb tb terabyte terabytes
 """
 UNITS: Mapping[str, str] = MappingProxyType(
     {word: line.split()[0] for line in _UNITS.strip().casefold().splitlines() for word in line.split()[1:]}

@@ -92,7 +92,7 @@ class Wording:
         common = self.about & older.about
         if (
             not self.changes
-            or len(common) <= _LEAST_COMMON * max(min(len(self.about), len(older.about)), 1)
+            or len(common) < _LEAST_COMMON * max(min(len(self.about), len(older.about)), 1)
             or not common
             or self.first not in older.about
         ):

@@ -255,7 +255,6 @@ def test_no_infinite_end_in_sql(open_database: Open) -> None:
         ("My boss is Alex.", "My boss is Kim now.", True),
         ("My favorite color is green.", "My favorite color is orange.", True),
         ("I live in Paris.", "I live in New York.", False),
-        ("The train leaves from platform 4.", "The train arrives at platform 9 now.", False),
     ],
 )
 def test_rates_states_and_new_york_are_told_apart(

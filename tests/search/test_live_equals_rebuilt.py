@@ -98,8 +98,7 @@ def answers(connection: aios_db.Connection, index: SearchIndex) -> dict[str, lis
         return found
     finally:
         store.database.snapshot = live
-        del store.touch
-        assert counted == store.touch
+        store.touch = counted
 
 
 def _label(name: str) -> int:

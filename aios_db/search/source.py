@@ -121,8 +121,8 @@ def _with_row_ids(dataset: LanceDataset, appended: pa.Table) -> Iterator[pa.Reco
 def changed(dataset: LanceDataset, since: int, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     """Yield the rows inserted or updated after version ``since`` with their ``_rowid``; all when it is -1.
 
-    Such a row always lies in a fragment that version did not have, so that only new fragments are read: a few
-    rows by their ids, since planning a scan costs more than they do.
+    Such a row always lies in a fragment that version did not have, or had with other files, so that only such
+    fragments are read: a few rows by their ids, since planning a scan costs more than they do.
     """
     names = [*columns, "_rowid"]
     if since < 0:
@@ -154,10 +154,15 @@ def _take(dataset: LanceDataset, row_ids: list[int], columns: list[str]) -> pa.T
 def _new_fragments(dataset: LanceDataset, since: int) -> list[LanceFragment]:
     fragments: list[LanceFragment] = dataset.get_fragments()
     try:
-        old = {each.fragment_id for each in dataset.checkout_version(since).get_fragments()}
+        old = {_files(each) for each in dataset.checkout_version(since).get_fragments()}
     except (OSError, ValueError, RuntimeError):  # which of them differs between Lance's versions
         return fragments
-    return [each for each in fragments if each.fragment_id not in old]
+    return [each for each in fragments if _files(each) not in old]
+
+
+def _files(fragment: LanceFragment) -> tuple[object, ...]:
+    """Return what tells a fragment from others: an update of most rows writes columns beside the old ones."""
+    return fragment.fragment_id, *(file.path for file in fragment.metadata.files)
 
 
 def _row_ids(fragment: LanceFragment) -> list[int]:

@@ -229,3 +229,15 @@ def test_a_scope_and_a_closed_connection_see_their_own(world: World, tmp_path) -
             con.recall(image=tmp_path / "red.png")
         with pytest.raises(ReadOnlyError, match="no space can be fitted"):
             con.fit_fusion(pairs())
+
+
+def test_a_space_that_is_fitted_again_later_is_asked(world: World) -> None:
+    with world() as con:
+        remember_things(con)
+        con.fit_fusion(pairs())
+        con.optimize()
+    with world() as con:
+        con.fit_fusion(pairs(), name="again")
+        for colour in ("red", "blue"):
+            found = first(con, "'', image := ?, modality := 'image', k := 1", picture(colour, 7))
+            assert found == f"image {colour}"

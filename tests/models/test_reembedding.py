@@ -98,6 +98,22 @@ def test_all_vectors_are_exchanged_in_one_commit_and_found_by_the_index(store: M
     assert texts_of(store, hits.row_ids) == [TEXTS[77]]
 
 
+@pytest.mark.parametrize("reopens", [False, True])
+def test_an_optimized_table_exchanges_its_vectors_and_the_index_follows(
+    store: MemoryStore, reopens: bool
+) -> None:
+    store.optimize()  # Lance then writes the columns anew beside the old ones, in the same fragments
+    Reembedding(store, SeededEncoder(NEW)).run()
+    if reopens:
+        store.close()
+        store = seeded_store(store.path, NEW)
+    query = SeededEncoder(NEW).vector(TEXTS[77])
+    hits = store.index.vector_search(query, 1)
+    assert hits.scores[0] == pytest.approx(1, abs=1e-5)
+    assert texts_of(store, hits.row_ids) == [TEXTS[77]]
+    store.close()
+
+
 def test_until_the_exchange_every_vector_is_the_old_one(store: MemoryStore) -> None:
     states = []
     Reembedding(store, SeededEncoder(NEW)).run(

@@ -1,4 +1,4 @@
-"""Multi-head self-attention, shared by the Whisper and ViT encoders."""
+"""Multi-head self-attention, shared by Whisper and both towers of CLIP."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class SelfAttention(nn.Module):
         rows: int | None = None,
         more: tuple[Tensor, Tensor] | None = None,
         bias: Tensor | None = None,
+        *,
+        causal: bool = False,
     ) -> Tensor:
         """Attend from the first ``rows`` positions (all when None) to every position.
 
@@ -37,6 +39,8 @@ class SelfAttention(nn.Module):
             Keys and values of further positions, each (batch, extra, hidden), as the projections make them.
         bias
             Added to the attention scores; broadcasts to (batch, heads, rows, positions + extra).
+        causal
+            Whether each position attends to none behind itself; without ``rows``, ``more`` and ``bias``.
 
         Returns
         -------
@@ -47,7 +51,7 @@ class SelfAttention(nn.Module):
         if more is not None:
             k, v = torch.cat((k, more[0]), 1), torch.cat((v, more[1]), 1)
         attended = F.scaled_dot_product_attention(
-            self._heads(q), self._heads(k), self._heads(v), attn_mask=bias
+            self._heads(q), self._heads(k), self._heads(v), attn_mask=bias, is_causal=causal
         )
         return self.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 

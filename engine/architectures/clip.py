@@ -8,12 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from aios_db.engine.architectures.attention import SelfAttention
-from aios_db.schema.errors import NotSupportedError
-
-ACTIVATIONS = ("quick_gelu", "gelu")
+from aios_db.engine.architectures.clip_layers import ClipEncoder, require_activation
 
 
 @dataclass(frozen=True)
@@ -38,16 +34,13 @@ class ClipVisionConfig:
         Raises
         ------
         NotSupportedError
-            ``hidden_act`` is neither of `ACTIVATIONS`.
+            ``hidden_act`` is neither quick_gelu nor gelu.
         """
         names = {name: config[name] for name in cls.__dataclass_fields__ if config.get(name) is not None}
         if "num_layers" not in names and "num_hidden_layers" in config:
             names["num_layers"] = config["num_hidden_layers"]
         result = cls(**names)
-        if result.hidden_act not in ACTIVATIONS:
-            raise NotSupportedError(
-                f"CLIP with hidden_act {result.hidden_act!r}: this engine knows {', '.join(ACTIVATIONS)}"
-            )
+        require_activation(result.hidden_act)
         return result
 
 
@@ -81,7 +74,7 @@ class _VisionModel(nn.Module):
         super().__init__()
         self.embeddings = _Embeddings(config)
         self.pre_layrnorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)  # the field's spelling
-        self.encoder = _Encoder(config)
+        self.encoder = ClipEncoder(config)
         self.post_layernorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -109,40 +102,6 @@ class _Embeddings(nn.Module):
         # Not expand(len(pixels), …): a tracer would keep the length of its example for good.
         first = self.class_embedding + torch.zeros_like(patches[:, :1])
         return torch.cat((first, patches), 1) + self.position_embedding.weight
-
-
-class _Encoder(nn.Module):
-    def __init__(self, config: ClipVisionConfig) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_layers))
-
-
-class _Layer(nn.Module):
-    def __init__(self, config: ClipVisionConfig) -> None:
-        super().__init__()
-        self.self_attn = SelfAttention(config.hidden_size, config.num_attention_heads)
-        self.layer_norm1 = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.mlp = _Mlp(config)
-        self.layer_norm2 = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
-
-    def forward(self, x: Tensor, rows: int | None = None) -> Tensor:
-        """(batch, positions, hidden) -> (batch, rows, hidden); see `SelfAttention.forward`."""
-        x = x[:, :rows] + self.self_attn(self.layer_norm1(x), rows=rows)
-        return x + self.mlp(self.layer_norm2(x))  # type: ignore[no-any-return]
-
-
-class _Mlp(nn.Module):
-    def __init__(self, config: ClipVisionConfig) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.quick = config.hidden_act == "quick_gelu"
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, hidden) -> (…, hidden)."""
-        x = self.fc1(x)
-        x = x * torch.sigmoid(1.702 * x) if self.quick else F.gelu(x)
-        return self.fc2(x)  # type: ignore[no-any-return]
 
 
 def build(config: Mapping[str, Any]) -> ClipImageEncoder:

@@ -54,6 +54,13 @@ IMAGE = Kind(
     calibration="aios_db.engine.quantization.calibration:Pictures",
     suffixes=(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
 )
+CAPTION = Kind(
+    name="caption",
+    encoder="aios_db.engine.encoders.caption_encoder:CaptionEncoder",
+    probe=None,
+    calibration=None,
+)
+"""Texts in the space of the pictures: not that of the text model, whose vectors memories are stored with."""
 LANGUAGE = Kind(
     name="language",
     encoder=None,
@@ -61,7 +68,7 @@ LANGUAGE = Kind(
     calibration="aios_db.engine.quantization.calibration:CausalTexts",
 )
 JOINT = Kind(name="joint", encoder=None, probe=None, calibration=None)
-KINDS = (TEXT, AUDIO, IMAGE, LANGUAGE, JOINT)
+KINDS = (TEXT, AUDIO, IMAGE, CAPTION, LANGUAGE, JOINT)
 
 
 def is_media_file(path: Path) -> bool:

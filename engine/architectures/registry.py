@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aios_db.engine.architectures.kinds import AUDIO, IMAGE, JOINT, LANGUAGE, TEXT, Kind, load
+from aios_db.engine.architectures.kinds import AUDIO, CAPTION, IMAGE, JOINT, LANGUAGE, TEXT, Kind, load
 from aios_db.schema.errors import NotSupportedError
 
 if TYPE_CHECKING:
@@ -55,6 +55,13 @@ ARCHITECTURES: dict[str, Architecture] = {
             "clip": "aios_db.engine.convert.clip:CONVERTER",
             "clip_vision_model": "aios_db.engine.convert.clip:CONVERTER",
         },
+    ),
+    "CLIPTextModelWithProjection": Architecture(
+        kind=CAPTION,
+        build="aios_db.engine.architectures.clip_text:build",
+        sizes="aios_db.engine.architectures.sizes:clip_text_sizes",
+        tensors=("text_projection.weight", "text_model.final_layer_norm.weight"),
+        converters={"clip_text_model": "aios_db.engine.convert.clip_text:CONVERTER"},
     ),
     "Qwen2ForCausalLM": Architecture(
         kind=LANGUAGE,

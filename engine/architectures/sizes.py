@@ -109,6 +109,24 @@ def clip_sizes(directory: ModelDirectory, file: WeightFile) -> dict[str, Any]:
     return _with_heads({**directory.config, **sizes}, file)
 
 
+LEGACY_EOS = 2
+"""For CLIP: a text ends at its highest token, as OpenAI's models have it without saying so."""
+
+
+def clip_text_sizes(directory: ModelDirectory, file: WeightFile) -> dict[str, Any]:
+    """Return the configuration of a CLIP text encoder."""
+    vocabulary, hidden = _shape(file, "text_model.embeddings.token_embedding.weight")
+    sizes = {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "max_position_embeddings": _shape(file, "text_model.embeddings.position_embedding.weight")[0],
+        "num_layers": _count(file, ".self_attn.q_proj.weight"),
+        "intermediate_size": _shape(file, "text_model.encoder.layers.0.mlp.fc1.weight")[0],
+        "projection_dim": _shape(file, "text_projection.weight")[0],
+    }
+    return _with_heads({"eos_token_id": LEGACY_EOS, **directory.config, **sizes}, file)
+
+
 def language_model_sizes(directory: ModelDirectory, file: WeightFile) -> dict[str, Any]:
     """Return the configuration of a model of the Qwen2 family."""
     vocabulary, hidden = _shape(file, "model.embed_tokens.weight")

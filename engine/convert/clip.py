@@ -1,4 +1,4 @@
-"""CLIP models: the image encoder and its projection."""
+"""CLIP models: the image encoder and its projection; the text encoder is written beside it."""
 
 from __future__ import annotations
 
@@ -37,4 +37,4 @@ def rename(name: str) -> str | None:
     return name if kept else None
 
 
-CONVERTER = Converter(describe, rename, tokenizer=False)
+CONVERTER = Converter(describe, rename, tokenizer=False, beside={"-text": "clip_text_model"})

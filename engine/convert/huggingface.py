@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from aios_db.engine.convert.model_writer import FloatType, write_model
-from aios_db.engine.convert.registry import find_converter
+from aios_db.engine.convert.registry import Converter, find_converter
 from aios_db.engine.convert.tensors import stored_tensors
 from aios_db.engine.weights.format import Compression
 from aios_db.schema.errors import ModelNotFoundError, WeightsError
+
+log = logging.getLogger("aios_db.engine.convert")
+
+TOKENIZER = "tokenizer.json"
 
 
 def convert_huggingface(
@@ -22,6 +27,9 @@ def convert_huggingface(
     name: str | None = None,
 ) -> Path:
     """Write the model in ``source`` to the new directory ``target`` in the V1 layout, atomically.
+
+    Of a whole CLIP model ``target`` is the image encoder; its text encoder is a model of its own beside it,
+    ``<target>-text``.
 
     Parameters
     ----------
@@ -49,21 +57,47 @@ def convert_huggingface(
     source, target = Path(source), Path(target)
     config = _config(source)
     converter = find_converter(str(config.get("model_type")))
+    name = name or config.get("_name_or_path") or source.resolve().name
+    for suffix, model_type in _beside(converter, source, config).items():
+        other = target.with_name(f"{target.name}{suffix}")
+        _convert(source, other, f"{name}{suffix}", config, find_converter(model_type), dtype, compression)
+    _convert(source, target, name, config, converter, dtype, compression)
+    return target
+
+
+def _convert(  # noqa: PLR0917 - what a model is written of
+    source: Path,
+    target: Path,
+    name: str,
+    config: dict[str, Any],
+    converter: Converter,
+    dtype: FloatType,
+    compression: Compression,
+) -> None:
     try:
         description = converter.describe(config, source)
     except KeyError as error:
         raise WeightsError(f"{source / 'config.json'} has no {error.args[0]!r}") from error
-    tokenizer = source / "tokenizer.json"
+    tokenizer = source / TOKENIZER
     write_model(
         target,
-        name or config.get("_name_or_path") or source.resolve().name,
+        name,
         description,
         stored_tensors(source, converter),
         tokenizer=tokenizer.read_text("utf-8") if converter.tokenizer and tokenizer.is_file() else None,
         dtype=dtype,
         compression=compression,
     )
-    return target
+
+
+def _beside(converter: Converter, source: Path, config: dict[str, Any]) -> dict[str, str]:
+    """Return what else is to be written of a whole model, see `Converter.beside`."""
+    if not converter.beside or "text_config" not in config:
+        return {}
+    if not (source / TOKENIZER).is_file():
+        log.warning("%s has no %s, so its text encoder is left out", source, TOKENIZER)
+        return {}
+    return dict(converter.beside)
 
 
 def _config(source: Path) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Converter:
     """Tensors that are stored although the model may share them with another: name to the other's name."""
     tokenizer: bool = True
     """Whether the model reads text, so that tokenizer.json belongs to it."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """What else is written of a whole model: its ``model_type`` by what follows the directory's name."""
 
 
 def find_converter(model_type: str) -> Converter:

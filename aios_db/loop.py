@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
@@ -162,10 +162,12 @@ class CognitiveLoop:
     def _recalled(self, text: str | None, image: Medium, audio: Medium, input_id: str) -> list[Recollection]:
         """Return what belongs to an input, but itself; without a joint space, to its words alone."""
         con = self._connection
-        known = con.store.joint.in_use.active() is not None
-        media: dict[str, Any] = {"image": image, "audio": audio} if known else {}
+        active = con.store.joint.in_use.active()
+        given: dict[str, Any] = {"image": image, "audio": audio}
+        known: Collection[str] = () if active is None else active.space.encoders
+        media = {name: medium for name, medium in given.items() if name in known}
         if text is None and not any(media.values()):
-            log.warning("no joint space was fitted: a picture or a sound without words recalls nothing")
+            log.warning("no joint space knows what was given: without words it recalls nothing")
             return []
         found = con.recall(text, self._k + 1, **media)
         return [each for each in found if each.memory_id != input_id][: self._k]

@@ -50,6 +50,8 @@ class EngineConfig:
     """Name of the model in ``models_dir`` that embeds sounds, or a path to a model directory."""
     image_model: str = "clip-vit-base-patch32"
     """Name of the model in ``models_dir`` that embeds pictures, or a path to a model directory."""
+    image_text_model: str = ""
+    """The text side of a CLIP ``image_model``, given in the same way; by default ``<image_model>-text``."""
     models_dir: str = "~/.cache/aios_db/models"
     """Where model directories live (``<models_dir>/<name>/weights.parquet``)."""
     mmap: bool = True

@@ -169,7 +169,8 @@ def _joint(con: aios_db.Connection) -> str:
     active = con.store.joint.in_use.active()
     if active is None:
         return "none was fitted, so text is the pivot"
-    return f"{active.version} of {', '.join(active.space.encoders)}"
+    own = ", CLIP's own, as none was fitted" if active.space.untrained else ""
+    return f"{active.version} of {', '.join(active.space.encoders)}{own}"
 
 
 def _cards(con: aios_db.Connection) -> str:

@@ -58,8 +58,8 @@ def fit(session: Session, /, pairs: str, as_json: bool, **options: Any) -> None:
 def status(session: Session, /, as_json: bool) -> None:
     """Say by what pictures and sounds are found, and with which encoders.
 
-    That is the joint space that was fitted; where none was, text is the pivot, and they are found by the
-    words of their memories.
+    That is the joint space that was fitted; where none was, CLIP's own for pictures, if it is installed; or
+    else text is the pivot, and they are found by the words of their memories.
     """
     with session.connect(read_only=True) as con:
         found = con.execute("FROM joint_space()")

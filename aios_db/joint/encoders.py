@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING
 
 from aios_db.joint.recent import RecentFeatures
 from aios_db.schema.config import DEFAULTS, Config
-from aios_db.schema.errors import DataError, Error, NotSupportedError, ProgrammingError, ValidationError
+from aios_db.schema.errors import (
+    DataError,
+    Error,
+    ModelNotFoundError,
+    NotSupportedError,
+    ProgrammingError,
+    ValidationError,
+    WeightsError,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from aios_db.engine.encoders.caption_encoder import CaptionEncoder
+    from aios_db.engine.encoders.encoder import Encoder
     from aios_db.engine.encoders.features import Features, Item, Read, TextEncoder
     from aios_db.engine.encoders.plugged import MediaEncoder
 
@@ -55,6 +65,7 @@ class Encoders:
         self._lock = threading.Lock()
         self._plugged: dict[str, Features] = {}
         self._opened: dict[str, Features] = {}
+        self._captions: CaptionEncoder | None = None
         self._recent = RecentFeatures()
 
     def register(self, encoder: MediaEncoder) -> Features:
@@ -127,10 +138,44 @@ class Encoders:
         """Whether a user's encoder makes the features of a modality."""
         return modality in self._plugged
 
-    def read(self, modality: str, items: Sequence[Item | DataError]) -> list[Read]:
+    def installed_clip(self) -> dict[str, str] | None:
+        """Return the versions of both sides of CLIP, where they are installed; no weights are read."""
+        from aios_db.engine.catalog.find import find_model, version_of
+
+        if self.is_plugged("image") or any(each.modality == "image" for each in self._named_as_code):
+            return None
+        engine = self._config.engine
+        names = {"text": self._caption_model, "image": engine.image_model}
+        try:
+            found = {modality: find_model(name, engine.models_dir) for modality, name in names.items()}
+            return {modality: version_of(each) for modality, each in found.items()}
+        except (ModelNotFoundError, WeightsError):
+            return None
+
+    def clip(self) -> tuple[dict[str, str], int] | None:
+        """Return the versions of both sides of CLIP, and the length of their vectors; None for others."""
+        from aios_db.engine.encoders.features import PictureFeatures
+
+        pictures = self.of("image")
+        if not isinstance(pictures, PictureFeatures):
+            return None
+        captions = self._caption_encoder()
+        if captions.dimension != pictures.encoder.dimension:
+            raise NotSupportedError(
+                f"{captions.version} makes vectors of {captions.dimension} numbers and {pictures.version} of "
+                f"{pictures.encoder.dimension}: they are not of one CLIP model; set engine.image_text_model"
+            )
+        return {"text": captions.version, "image": pictures.version}, captions.dimension
+
+    def captions(self) -> Features:
+        """Return what makes the features of texts beside pictures: the text side of CLIP."""
+        from aios_db.engine.encoders.features import TextFeatures
+
+        return TextFeatures(self._caption_encoder())
+
+    def read(self, features: Features, items: Sequence[Item | DataError]) -> list[Read]:
         """Return features of each item that can be read, and errors in the places of the others."""
         good = [item for item in items if not isinstance(item, DataError)]
-        features = self.of(modality)
         made = iter(self._recent.read(features.version, good, partial(_each, features.read)))
         return [item if isinstance(item, DataError) else next(made) for item in items]
 
@@ -141,11 +186,39 @@ class Encoders:
         faults = {given: item for given, item in items.items() if isinstance(item, DataError)}
         return {**made, **faults}
 
+    @property
+    def _caption_model(self) -> str:
+        engine = self._config.engine
+        return engine.image_text_model or f"{engine.image_model.rstrip('/')}-text"
+
+    def _caption_encoder(self) -> CaptionEncoder:
+        from aios_db.engine.encoders.caption_encoder import CaptionEncoder
+
+        with self._lock:
+            if self._captions is None:
+                encoder = self._open_model(self._caption_model)
+                if not isinstance(encoder, CaptionEncoder):
+                    encoder.close()
+                    raise NotSupportedError(f"{self._caption_model} is no text side of a CLIP model")
+                self._captions = encoder
+            return self._captions
+
+    def _open_model(self, name: str) -> Encoder:
+        from aios_db.engine.encoders.open_encoder import open_encoder
+
+        config = self._config
+        return open_encoder(
+            name,
+            engine=config.engine,
+            cpu=config.cpu,
+            device=config.device,
+            validation=config.validation,
+        )
+
     def _open(self, modality: str) -> Features:
         from aios_db.engine.encoders import features
         from aios_db.engine.encoders.audio_encoder import AudioEncoder
         from aios_db.engine.encoders.image_encoder import ImageEncoder
-        from aios_db.engine.encoders.open_encoder import open_encoder
 
         if modality == "text":
             return features.TextFeatures(_Following(self._text))
@@ -156,13 +229,7 @@ class Encoders:
             if offered.modality != modality:
                 raise ProgrammingError(f"engine.{modality}_model: {name} takes {offered.modality}")
             return features.PluggedFeatures(offered.admitted())
-        encoder = open_encoder(
-            name,
-            engine=config.engine,
-            cpu=config.cpu,
-            device=config.device,
-            validation=config.validation,
-        )
+        encoder = self._open_model(name)
         if modality == "audio" and isinstance(encoder, AudioEncoder):
             return features.SoundFeatures(encoder)
         if modality == "image" and isinstance(encoder, ImageEncoder):

@@ -121,7 +121,7 @@ def fit_fusion(
     """
     from numpy.linalg import LinAlgError
 
-    from aios_db.engine.fusion.files import load_space
+    from aios_db.engine.fusion.files import load_space, place_space
     from aios_db.engine.fusion.fitting import fit
 
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -156,7 +156,7 @@ def fit_fusion(
         "faults": faults,
         "seed": seed,
     }
-    version = store.versions.install(_saved(fitted, models, name, told))
+    version = store.versions.install(place_space(fitted.space, models, name, told))
     store.versions.record_fit(_report_row(version, fitted, told))
     active = Active(load_space(Path(version.path))[0], version.version)
     count = JointReembedding(store.database, store.replace_vectors, active, again=True).run(
@@ -192,20 +192,6 @@ def _refuse_strangers(fitted: Fitted) -> None:
     for name in sorted(fitted.space.encoders.keys() - {each.modality for each in fitted.relations}):
         if name != next(iter(fitted.space.encoders)):
             log.warning("too few pairs have %s to tell whether they belong together", name)
-
-
-def _saved(fitted: Fitted, models: Path, name: str, told: dict[str, Any]) -> Path:
-    """Return the model directory of a space, which is there as a whole or not at all."""
-    from aios_db.engine.fusion.files import load_space, save_space
-    from aios_db.engine.weights.building import building
-
-    with building(models / name) as build:
-        save_space(fitted.space, build / name, name, told)
-        _, digest = load_space(build / name)
-        target = models / f"{name}-{digest[:8]}"
-        if not target.exists():
-            (build / name).rename(target)
-        return target
 
 
 def _report_row(version: WeightVersion, fitted: Fitted, told: dict[str, Any]) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def _read(  # noqa: PLR0917 - what reading takes
         digests = [None if isinstance(each, DataError) else digest_of(each) for each in read]
         found = [cache.get(digest) if cache and digest else None for digest in digests]
         places = [place for place, each in enumerate(found) if each is None]
-        made = encoders.read(name, [read[place] for place in places])
+        made = encoders.read(encoders.of(name), [read[place] for place in places])
         new = [
             (place, each) for place, each in zip(places, made, strict=True) if not isinstance(each, DataError)
         ]

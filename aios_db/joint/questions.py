@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from aios_db.joint.media import Reach, tried
 from aios_db.joint.usable import Active, SpaceInUse
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.modalities import version_number
+
+if TYPE_CHECKING:
+    from aios_db.engine.encoders.features import Features
 
 log = logging.getLogger("aios_db.joint")
 
@@ -28,10 +32,12 @@ class Questions:
         The space.
     reach
         Returns what may be read besides the database.
+    ensure
+        Called before a picture asks: a space may be put to use for it.
     """
 
-    def __init__(self, in_use: SpaceInUse, reach: Reach) -> None:
-        self._in_use, self._reach = in_use, reach
+    def __init__(self, in_use: SpaceInUse, reach: Reach, ensure: Callable[[], object]) -> None:
+        self._in_use, self._reach, self._ensure = in_use, reach, ensure
 
     def encode(self, modality: str, items: Sequence[Given]) -> list[NDArray[np.float32] | None]:
         """Return unit vectors of sounds or pictures by the model of the configuration; None for None.
@@ -65,6 +71,7 @@ class Questions:
         DataError
             No item can be read; where some can, the others are None, and logged.
         """
+        self._ensure()
         active = self._in_use.required()
         found = self._features(active, {"text": texts, "image": images, "audio": audios}, strict=True)
         vectors = active.space.embed(found)
@@ -94,19 +101,23 @@ class Questions:
         in_use = self._in_use
         asks_media = image is not None or audio is not None
         wordy = text is not None and bool(text.strip())
+        if image is not None:
+            self._ensure()
         if asks_media and wordy and in_use.version is None:
-            log.warning(
-                "no joint space was fitted, so text is the pivot: the words ask alone, and what was given "
-                "beside them does not; fit a space with aios fusion fit, or con.fit_fusion(pairs)",
-                extra={"event": "text_is_pivot"},
-            )
+            _warn_of_pivot("what was given beside them does not")
             return None
         active = in_use.required() if asks_media else in_use.usable()
         if active is None:
             return None
+        if active.space.untrained and audio is not None and (wordy or image is not None):
+            _warn_of_pivot("the sound that was given does not")
+            audio, asks_media = None, image is not None
         parts = self._features(active, {"image": [image], "audio": [audio]}, strict=True)[0]
         if wordy and "text" in active.space.encoders:
-            if in_use.encoders.is_plugged("text") or vector is None:
+            if active.space.untrained:
+                if asks_media or in_use.has_encoder(active, "text"):
+                    parts |= self._features(active, {"text": [text]}, strict=asks_media)[0]
+            elif in_use.encoders.is_plugged("text") or vector is None:
                 parts |= self._features(active, {"text": [text]}, strict=asks_media)[0]
             elif in_use.fits(active, "text"):
                 parts["text"] = vector
@@ -136,13 +147,15 @@ class Questions:
             if modality not in active.space.encoders:
                 if strict:
                     raise ProgrammingError(
-                        f"the joint space {active.version} knows no {modality}: its pairs had "
-                        f"{', '.join(active.space.encoders)}"
+                        f"the joint space {active.version} knows no {modality}, only "
+                        f"{', '.join(active.space.encoders)}: fit one on pairs that have it, with "
+                        "aios fusion fit or con.fit_fusion(pairs)"
                     )
                 continue
             self._in_use.check_fits(active, modality)
             given_items = [item for item in items if item is not None]
-            for place, made in zip(places, self._read(modality, given_items), strict=True):
+            features = self._in_use.features(active, modality)
+            for place, made in zip(places, self._read(features, given_items), strict=True):
                 if isinstance(made, DataError):
                     faults.append(made)
                     log.warning("%s %d cannot be read: %s", modality, place, made)
@@ -152,11 +165,22 @@ class Questions:
             raise faults[0]
         return found
 
-    def _read(self, modality: str, items: Sequence[bytes | str]) -> list[NDArray[np.float32] | DataError]:
+    def _read(
+        self, features: Features, items: Sequence[bytes | str]
+    ) -> list[NDArray[np.float32] | DataError]:
         encoders = self._in_use.encoders
-        if modality == "text":
-            return encoders.read(modality, items)
-        return encoders.read(modality, [tried(each, self._reach) for each in items])
+        if features.modality == "text":
+            return encoders.read(features, items)
+        return encoders.read(features, [tried(each, self._reach) for each in items])
+
+
+def _warn_of_pivot(left_out: str) -> None:
+    log.warning(
+        "no joint space was fitted, so text is the pivot: the words ask alone, and %s; fit a space with "
+        "aios fusion fit, or con.fit_fusion(pairs)",
+        left_out,
+        extra={"event": "text_is_pivot"},
+    )
 
 
 def _told(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aios_db.joint")
 
-Exchange = Callable[[Callable[[lance.LanceDataset], pa.Table], Callable[[], None]], int]
+Exchange = Callable[[Callable[[lance.LanceDataset], pa.Table], Callable[[], object]], int]
 """Given what makes new vectors, and what is called after their commit; returns how many there were."""
 
 BATCH = 256
@@ -36,6 +36,8 @@ _READ = (
     "audio_uri", "user_id", "agent_id",
 )  # fmt: skip
 _RECORDED = COLUMNS[-1]
+PICTURED = "array_contains(modalities, 'image')"
+"""The memories that CLIP's own space has vectors of."""
 
 
 class JointReembedding:
@@ -63,8 +65,10 @@ class JointReembedding:
         self._filter = f"{_RECORDED} IS NULL OR {_RECORDED} <> '{version}'"
         if again:
             self._filter += f" OR {COLUMNS[0]} IS NULL"
+        if active.space.untrained:
+            self._filter = f"({self._filter}) AND {PICTURED}"
 
-    def run(self, progress: Progress = silent, then: Callable[[], None] = lambda: None) -> int:
+    def run(self, progress: Progress = silent, then: Callable[[], object] = lambda: None) -> int:
         """Make what is missing, then exchange all vectors; return how many were made.
 
         What a run that was killed left of another space is removed.
@@ -161,12 +165,23 @@ def complete_vectors(database: OpenDatabase, exchange: Exchange) -> int:
     or a restore brought back with the vectors of an earlier space. Where only a part of the memories is seen,
     or their files may not be read, that is left to others.
     """
-    active = database.joint.in_use.usable()
-    if active is None or database.scope or not database.restrictions.external_access:
+    joint = database.joint
+    if database.scope or not database.restrictions.external_access:
+        return 0
+    if joint.clip.is_wanted() and database.snapshot.memories.count_rows(PICTURED):
+        fresh = joint.clip.fresh()
+        if fresh is not None:
+            work = JointReembedding(database, exchange, fresh, again=True)
+            return _told(work.run(then=lambda: joint.clip.activate(fresh)), fresh)
+    active = joint.in_use.usable()
+    if active is None:
         return 0
     work = JointReembedding(database, exchange, active)
     if not work.can_improve():
         return 0
-    count = work.run()
+    return _told(work.run(), active)
+
+
+def _told(count: int, active: Active) -> int:
     log.info("%d memories were put into the joint space", count, extra={"version": active.version})
     return count

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aios_db.joint.clip import ClipSpace
 from aios_db.joint.contents import MediaFiles
 from aios_db.joint.encoders import Encoders
 from aios_db.joint.media import Reach
@@ -19,7 +20,7 @@ from aios_db.joint.questions import Questions
 from aios_db.joint.reads import MediaReads
 from aios_db.joint.status import ModalityStatus, status_of
 from aios_db.joint.usable import SpaceInUse
-from aios_db.joint.vectors import MemoryVectors
+from aios_db.joint.vectors import MemoryVectors, has_picture
 from aios_db.models.versions import WeightVersions
 from aios_db.security.restrictions import Restrictions
 
@@ -58,6 +59,8 @@ class Joint(Questions):
         Returns the newest `weight_versions`, or None where it cannot be read.
     reads
         What writers have read of the files that memories name.
+    clip
+        Makes what puts CLIP's own space to use.
 
     Attributes
     ----------
@@ -65,25 +68,29 @@ class Joint(Questions):
         The space, with the encoders.
     memories
         The vectors of memories.
+    clip
+        CLIP's own space, for as long as none was fitted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - what the space is made of
         self,
         store: _Store,
         encoders: Encoders,
         versions: WeightVersions,
         table: Callable[[], lance.LanceDataset | None],
         reads: MediaReads,
+        clip: Callable[[SpaceInUse], ClipSpace],
     ) -> None:
         reach = _OfStore(store)
         self.encoders = encoders
         self.in_use = SpaceInUse(encoders, versions, table)
+        self.clip = clip(self.in_use)
         self._files = MediaFiles(reads, reach)
         self.memories = MemoryVectors(self.in_use, self._files)
-        super().__init__(self.in_use, reach)
+        super().__init__(self.in_use, reach, self.clip.ensure)
 
     def status(self) -> list[ModalityStatus]:
-        """Return what each modality is found by: the space that was fitted, or text as the pivot."""
+        """Return what each modality is found by: a fitted space, CLIP's own, or text as the pivot."""
         return list(status_of(self.in_use))
 
     def note_files(self, rows: pa.Table, reach: Reach | None = None) -> None:
@@ -91,5 +98,10 @@ class Joint(Questions):
         self._files.note(rows, reach)
 
     def complete(self, rows: pa.Table, wanted: NDArray[np.bool_]) -> pa.Table:
-        """Return rows with the joint vectors that are wanted, see `MemoryVectors.complete`."""
+        """Return rows with the joint vectors that are wanted, see `MemoryVectors.complete`.
+
+        The first picture puts CLIP's own space to use, where CLIP is installed and no space was fitted.
+        """
+        if self.in_use.version is None and (wanted & has_picture(rows)).any():
+            self.clip.ensure()
         return self.memories.complete(rows, wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aios_db.joint.usable import SpaceInUse
+from aios_db.joint.usable import Active, SpaceInUse
 from aios_db.schema.errors import Error
 from aios_db.schema.modalities import MODALITIES
 
@@ -15,6 +15,11 @@ _PIVOT_NOTES = {
     "text": "no joint space was fitted, so text is the pivot",
     "image": "found by the words of its memory; asks once a space is fitted on pairs",
     "audio": "found by the words of its memory; asks once a space is fitted on pairs",
+}
+_CLIP_NOTES = {
+    "text": "nothing was fitted: words find pictures in CLIP's own space, and texts by their own vectors",
+    "image": "found and asks in CLIP's own space, as nothing was fitted",
+    "audio": _PIVOT_NOTES["audio"],
 }
 
 
@@ -55,12 +60,15 @@ def status_of(in_use: SpaceInUse) -> Iterator[ModalityStatus]:
     except Error as error:
         active, lost = None, str(error)
     for modality in MODALITIES:
-        encoder, missing = _encoder(in_use, modality)
+        encoder, missing = _encoder(in_use, active, modality)
         if active is None:
             note = lost or _PIVOT_NOTES[modality]
             yield ModalityStatus(modality, version or PIVOT, None, encoder, modality == PIVOT, note)
             continue
         fitted_with = active.space.encoders.get(modality)
+        if active.space.untrained:
+            yield _of_clip(in_use, active, modality, encoder, missing)
+            continue
         if fitted_with is None:
             missing = f"the pairs had no {modality}"
         elif missing is None and not in_use.fits(active, modality):
@@ -68,9 +76,23 @@ def status_of(in_use: SpaceInUse) -> Iterator[ModalityStatus]:
         yield ModalityStatus(modality, active.version, fitted_with, encoder, missing is None, missing)
 
 
-def _encoder(in_use: SpaceInUse, modality: str) -> tuple[str | None, str | None]:
+def _of_clip(
+    in_use: SpaceInUse, active: Active, modality: str, encoder: str | None, missing: str | None
+) -> ModalityStatus:
+    """Return the row of a modality where CLIP's own space is in use."""
+    of_space = active.space.encoders.get(modality)
+    if of_space is None:
+        return ModalityStatus(modality, PIVOT, None, encoder, False, _CLIP_NOTES[modality])
+    if missing is None and not in_use.fits(active, modality):
+        missing = "another encoder is here: aios optimize changes to its space, where it is CLIP's"
+    note = missing or _CLIP_NOTES[modality]
+    return ModalityStatus(modality, active.version, of_space, encoder, missing is None, note)
+
+
+def _encoder(in_use: SpaceInUse, active: Active | None, modality: str) -> tuple[str | None, str | None]:
     """Return the version of the encoder that is here, or why there is none."""
     try:
-        return in_use.encoders.of(modality).version, None
+        features = in_use.encoders.of(modality) if active is None else in_use.features(active, modality)
+        return features.version, None
     except Error as error:
         return None, str(error)

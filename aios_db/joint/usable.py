@@ -14,6 +14,7 @@ from aios_db.joint.encoders import Encoders
 from aios_db.schema.errors import Error, ModelNotFoundError, ProgrammingError
 
 if TYPE_CHECKING:
+    from aios_db.engine.encoders.features import Features
     from aios_db.engine.fusion.joint_space import JointSpace
     from aios_db.models.versions import WeightVersions
 
@@ -108,9 +109,14 @@ class SpaceInUse:
             )
         return active
 
+    def features(self, active: Active, modality: str) -> Features:
+        """Return what makes the features that a space takes: of texts in CLIP's own space its text side."""
+        captions = active.space.untrained and modality == "text"
+        return self.encoders.captions() if captions else self.encoders.of(modality)
+
     def fits(self, active: Active, modality: str) -> bool:
         """Tell whether an encoder is that which the space was fitted with, or was made of it and passed."""
-        wanted, used = active.space.encoders[modality], self.encoders.of(modality).version
+        wanted, used = active.space.encoders[modality], self.features(active, modality).version
         seen: set[str] = set()
         while used != wanted and used not in seen:
             seen.add(used)
@@ -123,9 +129,10 @@ class SpaceInUse:
     def check_fits(self, active: Active, modality: str) -> None:
         """Refuse an encoder that is not the one that the space was fitted with, by a `ProgrammingError`."""
         if not self.fits(active, modality):
+            was = "is that of" if active.space.untrained else "was fitted with"
             raise ProgrammingError(
-                f"the joint space {active.version} was fitted with {active.space.encoders[modality]}, and "
-                f"{self.encoders.of(modality).version} makes the features of {modality} now: fit it again "
+                f"the joint space {active.version} {was} {active.space.encoders[modality]}, and "
+                f"{self.features(active, modality).version} makes the features of {modality} now: fit again "
                 "(aios fusion fit, con.fit_fusion), or register the encoder that it was fitted with"
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,9 @@ from aios_db.joint.contents import Content, MediaFiles, contents_of
 from aios_db.joint.usable import Active, SpaceInUse
 from aios_db.schema.errors import DataError, Error
 from aios_db.schema.modalities import MODALITIES, made_by, made_without
+
+if TYPE_CHECKING:
+    from aios_db.engine.encoders.features import Features
 
 log = logging.getLogger("aios_db.joint")
 
@@ -60,10 +64,12 @@ class MemoryVectors:
         if version is None:
             return rows
         tried = [each is not None and made_by(each)[0] == version for each in rows[COLUMNS[-1]].to_pylist()]
+        active = self._in_use.usable()
+        if active is not None and active.space.untrained:
+            wanted = wanted & has_picture(rows)
         todo = np.flatnonzero(wanted & ~np.array(tried, np.bool_))
         if not len(todo):
             return rows
-        active = self._in_use.usable()
         columns = {name: rows[name].to_pylist() for name in COLUMNS}
         for start in range(0, len(todo), _AT_ONCE):
             some = todo[start : start + _AT_ONCE]
@@ -117,9 +123,11 @@ class MemoryVectors:
         for modality, contents in contents_of(rows).items():
             if modality not in active.space.encoders or not contents:
                 continue
+            if active.space.untrained and modality == "text":
+                continue
             try:
                 self._in_use.check_fits(active, modality)
-                read = self._read(rows, modality, contents)
+                read = self._read(rows, self._in_use.features(active, modality), contents)
             except Error as error:
                 log.warning("%d memories have no %s in the joint space: %s", len(contents), modality, error)
                 for each in contents:
@@ -137,16 +145,16 @@ class MemoryVectors:
         return found
 
     def _read(
-        self, rows: pa.Table, modality: str, contents: list[Content]
+        self, rows: pa.Table, features: Features, contents: list[Content]
     ) -> list[NDArray[np.float32] | DataError]:
         """Return the features of contents of one modality, and errors for what cannot be read."""
         encoders = self._in_use.encoders
-        if modality != "text":
-            return encoders.read(modality, [self._files.bytes_of(rows, each) for each in contents])
-        if encoders.is_plugged(modality):
-            return encoders.read(modality, [each.given for each in contents])
+        if features.modality != "text":
+            return encoders.read(features, [self._files.bytes_of(rows, each) for each in contents])
+        if encoders.is_plugged("text"):
+            return encoders.read(features, [each.given for each in contents])
         wordy = [each.given for each in contents if each.vector is None]
-        made = iter(encoders.read(modality, wordy) if wordy else ())
+        made = iter(encoders.read(features, wordy) if wordy else ())
         return [next(made) if each.vector is None else each.vector for each in contents]
 
 
@@ -170,6 +178,11 @@ def _of_lost_space(rows: pa.Table, version: str) -> list[Values]:
         for each in contents:
             missing[each.row].add(modality)
     return [(None, None, made_without(version, each)) for each in missing]
+
+
+def has_picture(rows: pa.Table) -> NDArray[np.bool_]:
+    """Tell which memories hold a picture."""
+    return np.array(["image" in (each or ()) for each in rows["modalities"].to_pylist()], np.bool_)
 
 
 def is_partial(recorded: str | None) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import lance
 from filelock import FileLock, Timeout
 
+from aios_db.joint.clip import ClipSpace
 from aios_db.joint.encoders import Encoders
 from aios_db.joint.reads import MediaReads
 from aios_db.joint.space import Joint
@@ -111,6 +112,13 @@ class OpenDatabase:
             self.versions,
             lambda: self._readable(weight_versions.TABLE),
             MediaReads(path / layout.MEDIA_READ),
+            lambda in_use: ClipSpace(
+                in_use,
+                self.versions,
+                lock,
+                Path(config.engine.models_dir).expanduser(),
+                lambda: not self.read_only,
+            ),
         )
         self._records: dict[str, lance.LanceDataset] = {}
         self._moving = threading.RLock()

@@ -64,4 +64,5 @@ class Parts:
         self.consolidating = Consolidating(changes, guarding, relinking, self.renewal, self.taking_back)
         self.evicting = Evicting(changes, self.writes, self.erasing)
         self.compressing = Compressing(database)
+        database.joint.clip.activated = changes.maintain_soon
         self.upkeep = Upkeep(changes, self.deferring, self.writes, self.erasing)

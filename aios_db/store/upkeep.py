@@ -142,7 +142,7 @@ class Upkeep:
     def replace_vectors(
         self,
         replacement: Callable[[lance.LanceDataset], pa.Table],
-        then: Callable[[], None] = lambda: None,
+        then: Callable[[], object] = lambda: None,
     ) -> int:
         """Exchange text vectors in one commit; return how many.
 

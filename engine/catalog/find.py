@@ -38,6 +38,19 @@ def find_model(name: str, models_dir: str | Path) -> Path:
     raise ModelNotFoundError(f"no model {name!r} in {Path(models_dir).expanduser()}: {how}")
 
 
+def version_of(path: Path) -> str:
+    """Return the weight version in a model directory: its name, ``@`` and 12 hex digits of the digest.
+
+    Raises
+    ------
+    ModelNotFoundError, WeightsError
+        There are no weights in it that can be read.
+    """
+    directory = ModelDirectory.open(path)
+    with WeightFile(directory.weights) as file:
+        return f"{directory.name}@{fingerprint(directory.path, file)[:12]}"
+
+
 def find_weights(
     version: str, candidates: Iterable[str | Path], models_dir: str | Path, tokenizer: str | None = None
 ) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from aios_db.engine.encoders.features import RECIPE
 from aios_db.engine.fusion.closed_form import Kernel
 from aios_db.engine.fusion.joint_space import JointSpace, Projection, Ranking
 from aios_db.engine.fusion.perceptron import Perceptron
+from aios_db.engine.weights.building import building
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import WeightsError
@@ -40,6 +42,7 @@ def save_space(space: JointSpace, target: Path, name: str, report: Mapping[str, 
         "encoders": dict(space.encoders),
         "features": RECIPE,
         "blocks": [list(each) for each in space.blocks],
+        "untrained": space.untrained,
     }
     described = {
         "model_type": "Joint space",
@@ -48,6 +51,17 @@ def save_space(space: JointSpace, target: Path, name: str, report: Mapping[str, 
         "fit": dict(report),
     }
     write_model(target, name, described, _tensors(space))
+
+
+def place_space(space: JointSpace, models: Path, name: str, report: Mapping[str, Any]) -> Path:
+    """Write a space into ``models`` under its name and digest, as a whole or not at all; return where."""
+    with building(models / name) as build:
+        save_space(space, build / name, name, report)
+        _, digest = load_space(build / name)
+        target = models / f"{name}-{digest[:8]}"
+        if not target.exists():
+            (build / name).rename(target)
+        return target
 
 
 def load_space(directory: Path) -> tuple[JointSpace, str]:
@@ -90,6 +104,9 @@ def _arrays(space: JointSpace) -> dict[str, np.ndarray[Any, Any]]:
     for names, share in space.shares.items():
         shares[tuple(MODALITIES.index(each) for each in names)] = share
     arrays: dict[str, np.ndarray[Any, Any]] = {"rankings": rankings, "shares": shares}
+    if space.untrained:  # else the spaces of two models would be of one version
+        versions = hashlib.sha256(" ".join(space.encoders.values()).encode()).digest()
+        arrays["encoders"] = np.frombuffer(versions, np.uint8)
     for name, projection in space.projections.items():
         arrays |= {
             f"{name}.mean": projection.mean,
@@ -135,6 +152,7 @@ def _space(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]
             for k, finds in enumerate(MODALITIES)
             if shares[i, j, k] != _UNKNOWN
         },
+        untrained=bool(config.get("untrained", False)),
     )
 
 

@@ -98,6 +98,8 @@ class JointSpace:
     shares
         By two modalities that ask together and what is looked for, the weight of the first; the second has
         the rest.
+    untrained
+        Whether it is CLIP's own and was not fitted: texts only ask, by the text side of CLIP.
     """
 
     encoders: Mapping[str, str]
@@ -107,6 +109,19 @@ class JointSpace:
     banks: Mapping[str, Matrix] = field(default_factory=dict)
     rankings: Mapping[Pair, Ranking] = field(default_factory=dict)
     shares: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    untrained: bool = False
+
+    @classmethod
+    def of_clip(cls, encoders: Mapping[str, str], dimension: int) -> JointSpace:
+        """Return the space in which the encoders of a CLIP model put texts and pictures, as it is."""
+        same = Projection(np.zeros(dimension), np.ones(dimension), np.eye(dimension))
+        return cls(
+            encoders,
+            (("clip", dimension),),
+            dict.fromkeys(encoders, same),
+            dict.fromkeys(encoders, (1.0,)),
+            untrained=True,
+        )
 
     @property
     def dimension(self) -> int:

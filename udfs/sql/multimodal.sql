@@ -20,5 +20,6 @@ CREATE MACRO embed_joint(content, image := NULL, audio := NULL) AS
 aios_embed_joint(content::VARCHAR, medium(image), medium(audio));
 
 -- Which space finds pictures and sounds, a row per modality: the joint space that was fitted, with the encoder that it was fitted
--- with and the one that is here; or `text` where none was fitted, and pictures and sounds are found by the words of their memories.
+-- with and the one that is here; where none was fitted CLIP's own, if it is installed, or else `text`: pictures and sounds are then
+-- found by the words of their memories.
 CREATE MACRO joint_space() AS TABLE SELECT unnest(aios_joint_space(true), recursive := true);

@@ -1,0 +1,206 @@
+"""Where CLIP is installed, pictures are found in its own space until one is fitted; the database says so."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from joint_world import COLOURS, pairs, picture, register, tone
+from tiny_clip import SIZE, WORDS, make_clip, save
+
+import aios_db
+from aios_db.cli.app import cli
+from aios_db.engine.convert.huggingface import convert_huggingface
+from aios_db.engine.frontends.image import load_pixels
+from aios_db.schema.errors import ProgrammingError
+
+Connect = Callable[..., aios_db.Connection]
+
+
+def taught(directory: Path, seed: int) -> Path:
+    """Train a tiny CLIP by InfoNCE for some seconds, so that colours and their words fall together."""
+    from tokenizers import Tokenizer
+
+    model: Any = make_clip(directory, seed)
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    tokenizer.enable_padding(length=8)
+    texts = [["{} thing", "a {} picture", "{}", "the photo of something {}"][seed % 4] for seed in range(4)]
+    pixels = [
+        torch.from_numpy(np.stack([load_pixels(picture(name, seed), SIZE) for name in COLOURS]))
+        for seed in range(100, 104)
+    ]
+    model.requires_grad_(True)
+    optimiser = torch.optim.Adam(model.parameters(), 2e-3)
+    aims = torch.arange(len(COLOURS))
+    for step in range(120):
+        told = [texts[step % 4].format(name) for name in COLOURS]
+        ids = torch.tensor([each.ids for each in tokenizer.encode_batch(told)])
+        words = model.text_projection(model.text_model(ids).pooler_output)
+        seen = model.visual_projection(model.vision_model(pixels[step % 4]).pooler_output)
+        words, seen = (torch.nn.functional.normalize(each) for each in (words, seen))
+        cosines = 10 * words @ seen.T
+        loss = torch.nn.functional.cross_entropy(cosines, aims) + torch.nn.functional.cross_entropy(
+            cosines.T, aims
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.5
+    save(model, directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two such models, of different seeds."""
+    path = tmp_path_factory.mktemp("clip")
+    return [taught(path / str(seed), seed) for seed in range(2)]
+
+
+@pytest.fixture
+def connect(minilm_dir: Path, clips: list[Path], tmp_path: Path) -> Connect:
+    """Open the database with the first CLIP installed."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "minilm").symlink_to(minilm_dir)
+    convert_huggingface(clips[0], models / "clip-vit-base-patch32")
+
+    def opened(engine: dict[str, str] | None = None, **options: Any) -> aios_db.Connection:
+        config = {
+            "engine": {"models_dir": str(models)} | (engine or {}),
+            "device": {"target": "cpu"},
+            "cpu": {"backend": "standard"},
+        }
+        return aios_db.connect(tmp_path / "agent.aios", config=config, **options)
+
+    return opened
+
+
+def spaces(con: aios_db.Connection) -> dict[str, str]:
+    return dict(con.execute("SELECT modality, space FROM joint_space()").fetchall())
+
+
+def test_words_and_pictures_find_pictures_that_have_no_words(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect() as con, caplog.at_level(logging.WARNING, "aios_db.joint"):
+        bread = con.remember("A recipe for walnut bread")
+        assert spaces(con) == {"text": "text", "image": "text", "audio": "text"}
+        ids = {name: con.remember(image=picture(name, 1), title=None) for name in COLOURS}
+        assert "pictures are found in CLIP's own, clip-" in caplog.text
+        for name, memory in ids.items():
+            found = con.recall(f"{name} thing", modality="image", k=1)
+            assert found[0].memory_id == memory and found[0].joint_score > 1
+        assert con.recall("walnut bread recipe", k=1)[0].memory_id == bread
+    with connect() as con:
+        sql = "SELECT memory_id FROM recall(image := ?, k := 1)"
+        for name, memory in ids.items():
+            assert con.execute(sql, [picture(name, 2)]).fetchone() == (memory,)
+        row = con.execute(
+            "SELECT joint_weight_version, len(joint_embedding) FROM memories WHERE memory_id = ?",
+            [ids["red"]],
+        ).fetchone()
+        version = spaces(con)["image"]
+        assert row == (version, 24) and version.startswith("clip-")
+        assert con.execute(
+            "SELECT count(*) FROM memories WHERE joint_weight_version IS NOT NULL"
+        ).fetchone() == (len(ids),)  # texts have their own vectors alone
+        near = "SELECT list_cosine_similarity(embed_joint(?), embed_joint(NULL, image := ?))"
+        same = con.execute(near, ["pink", picture("pink", 3)]).fetchone()
+        other = con.execute(near, ["pink", picture("green", 3)]).fetchone()
+        assert same is not None and other is not None and same[0] > other[0] + 0.3
+        con.update(ids["red"], image=picture("blue", 9))
+        assert con.recall("red thing", modality="image", k=1)[0].memory_id != ids["red"]
+        con.update(ids["blue"], text="Nothing to see", image=None)
+        assert con.recall("blue thing", modality="image", k=1)[0].memory_id == ids["red"]
+        rows = con.execute("SELECT version, space FROM weight_versions WHERE is_active").fetchall()
+        assert (version, "joint") in rows
+        status = con.execute("SELECT modality, space, usable, note FROM joint_space()").fetchall()
+        assert [row[:3] for row in status] == [
+            ("text", version, True), ("image", version, True), ("audio", "text", False)
+        ]  # fmt: skip
+        assert "CLIP's own space" in status[0][3] and "CLIP's own space" in status[1][3]
+    monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "models"))
+    asked = ["fusion", "status", "--json", "--db", str(tmp_path / "agent.aios")]
+    told = json.loads(CliRunner().invoke(cli, asked, catch_exceptions=False).output)
+    assert [row["space"] for row in told] == [version, version, "text"]
+    doctor = CliRunner().invoke(cli, ["doctor", "--db", str(tmp_path / "agent.aios")])
+    assert f"{version} of text, image, CLIP's own, as none was fitted" in doctor.output
+
+
+def test_a_fitted_space_replaces_it_and_another_clip_renews_it(
+    connect: Connect, clips: list[Path], tmp_path: Path
+) -> None:
+    with connect(engine={"image_model": "absent"}) as con:
+        ids = {name: con.remember(image=picture(name, 1)) for name in COLOURS}
+        with pytest.raises(ProgrammingError, match="no joint space was fitted"):
+            con.recall(image=picture("red", 2))
+        assert spaces(con)["image"] == "text"
+    with connect() as con:  # CLIP was installed since
+        assert con.execute("SELECT count(*) FROM memories WHERE joint_embedding IS NULL").fetchone() == (8,)
+        con.optimize()
+        first = spaces(con)["image"]
+        assert con.recall("yellow thing", k=1)[0].memory_id == ids["yellow"]
+    convert_huggingface(clips[1], tmp_path / "models/other")
+    with connect(engine={"image_model": "other"}) as con:
+        with pytest.raises(ProgrammingError, match="is that of clip-vit-base-patch32@"):
+            con.recall(image=picture("red", 2))
+        con.optimize()
+        second = spaces(con)["image"]
+        assert second.startswith("clip-") and second != first
+        made_by = con.execute("SELECT DISTINCT joint_weight_version FROM memories").fetchall()
+        assert made_by == [(second,)]
+        for name, memory in ids.items():
+            assert con.recall(image=picture(name, 2), k=1)[0].memory_id == memory
+        versions = con.execute(
+            "SELECT version, is_active FROM weight_versions WHERE space = 'joint'"
+        ).fetchall()
+        assert sorted(versions) == sorted([(first, False), (second, True)])
+    with connect() as con:
+        register(con)
+        fitted = con.fit_fusion(pairs()).version
+        assert set(spaces(con).values()) == {fitted}
+        con.optimize()
+        con.remember("The pink one", image=picture("pink", 7))
+        assert set(spaces(con).values()) == {fitted}
+        assert con.recall(audio=tone("green", 4), k=1)[0].memory_id == ids["green"]
+
+
+def test_a_sound_is_left_out_and_sides_of_two_models_are_refused(
+    connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect() as con, caplog.at_level(logging.WARNING, "aios_db.joint"):
+        memory = con.remember(image=picture("red", 1))
+        con.remember(image=picture("blue", 1))
+        assert con.recall("red", audio=tone("red"), modality="image", k=1)[0].memory_id == memory
+        assert "text is the pivot" in caplog.text and "the sound that was given does not" in caplog.text
+        with pytest.raises(ProgrammingError, match="knows no audio, only text, image"):
+            con.recall(audio=tone("red"))
+    with connect(read_only=True) as con:
+        assert con.recall("red thing", modality="image", k=1)[0].memory_id == memory
+    wide = make_clip(tmp_path / "hf", 3)
+    assert len(WORDS) + 3 == wide.config.text_config.vocab_size
+    config = json.loads((tmp_path / "hf/config.json").read_text()) | {"model_type": "clip_text_model"}
+    wide.text_projection = torch.nn.Linear(32, 16, bias=False)
+    save(wide, tmp_path / "hf")
+    (tmp_path / "hf/config.json").write_text(json.dumps(config | {"projection_dim": 16}))
+    convert_huggingface(tmp_path / "hf", tmp_path / "models/narrow")
+    other = aios_db.connect(
+        tmp_path / "other.aios",
+        config={
+            "engine": {"models_dir": str(tmp_path / "models"), "image_text_model": "narrow"},
+            "device": {"target": "cpu"},
+            "cpu": {"backend": "standard"},
+        },
+    )
+    with other as con, caplog.at_level(logging.WARNING, "aios_db.joint"):
+        con.remember("A red thing", image=picture("red", 1))
+        assert spaces(con)["image"] == "text"
+        assert "they are not of one CLIP model" in caplog.text

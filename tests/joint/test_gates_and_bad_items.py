@@ -120,7 +120,7 @@ def test_what_is_remembered_before_the_exchange_is_in_the_new_space(world: World
         writers: list[Any] = []
         monkeypatch.setattr(con.store.versions, "set_active", late)
         left = JointReembedding(
-            con.store.database, con.store.replace_vectors, con.store.versions.active("joint")
+            con.store.database, con.store.replace_vectors, con.store.joint.in_use.required()
         )._path.with_name("reembed_joint_left.lance")
         left.mkdir()
         version = con.fit_fusion(pairs(), seed=5, name="second").version

@@ -46,7 +46,7 @@ LONG_IN_PYTHON = [
     "SELECT remember('fact ' || i || repeat(' tea', 200)) FROM range(90000) t(i)",
     "FROM remember_all((SELECT list({text: 'fact ' || i || repeat(' tea', 200)}) FROM range(90000) t(i)))",
     "INSERT INTO memories(text) SELECT 'fact ' || i || repeat(' tea', 200) FROM range(90000) t(i)",
-    "UPDATE memories SET text = (SELECT string_agg('tea ' || i, ' ') FROM range(9000000) t(i))",
+    "UPDATE memories SET text = (SELECT string_agg('tea ' || i, ' ') FROM range(40000000) t(i))",
 ]
 
 

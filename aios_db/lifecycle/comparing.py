@@ -47,8 +47,10 @@ class Comparison:
     def loses_more(self, share: float, lost: float = 0.0) -> bool:
         """Tell whether more is lost than a share, of which some was lost before.
 
-        A single memory is no share, unless nothing may be lost.
+        A single memory is no share, unless nothing may be lost; with a share of 1 all may be.
         """
+        if share >= 1:
+            return False
         most = max(share, 1 / self.found) if share and self.found else share
         return self.loss > _ROUNDING and self.loss + lost > most + _ROUNDING
 

@@ -194,6 +194,7 @@ def test_losses_add_up_over_the_consolidations_that_stand(open_database: Open) -
         lossy = Comparison(10, 20, 1.0, 0.8)
         assert not lossy.loses_more(0.5) and lossy.loses_more(0.5, log.lost("ada", None))
         assert not Comparison(10, 20, 1.0, 1.0).loses_more(0.0, 0.4)
+        assert not lossy.loses_more(1.0, 0.996)
         con.undo_consolidation(made)
         assert log.lost("ada", None) == 0
 

@@ -237,7 +237,7 @@ def test_a_space_that_is_fitted_again_later_is_asked(world: World) -> None:
         con.fit_fusion(pairs())
         con.optimize()
     with world() as con:
-        con.fit_fusion(pairs(), name="again")
+        con.fit_fusion(pairs(6))
         for colour in ("red", "blue"):
             found = first(con, "'', image := ?, modality := 'image', k := 1", picture(colour, 7))
             assert found == f"image {colour}"

@@ -98,10 +98,12 @@ def clip_sizes(directory: ModelDirectory, file: WeightFile) -> dict[str, Any]:
     """Return the configuration of a CLIP image encoder."""
     hidden, _, patch, _ = _shape(file, "vision_model.embeddings.patch_embedding.weight")
     positions = _shape(file, "vision_model.embeddings.position_embedding.weight")[0]
+    along, known = round((positions - 1) ** 0.5), directory.config.get("image_size")
+    has_a_rest = isinstance(known, int) and known // patch == along  # pixels that no patch covers
     sizes = {
         "hidden_size": hidden,
         "patch_size": patch,
-        "image_size": patch * round((positions - 1) ** 0.5),
+        "image_size": known if has_a_rest else patch * along,
         "num_layers": _count(file, ".self_attn.q_proj.weight"),
         "intermediate_size": _shape(file, "vision_model.encoder.layers.0.mlp.fc1.weight")[0],
         "projection_dim": _shape(file, "visual_projection.weight")[0],

@@ -8,26 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from aios_db.engine.architectures.clip import ClipVisionConfig
+from aios_db.engine.convert.clip_pixels import adapted
+from aios_db.engine.convert.clip_towers import is_whole, tower
 from aios_db.engine.convert.registry import Converter
 
 
 def describe(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Return ``model_type``, ``architecture`` and ``config`` of metadata.json.
 
-    A whole CLIP model keeps the vision sizes under ``vision_config``, an image encoder saved alone at the
-    top. What config.json leaves out has ViT-B/32's size.
+    What config.json leaves out has ViT-B/32's size.
 
     Raises
     ------
     NotSupportedError
         The encoder's activation is neither quick_gelu nor gelu.
     """
-    vision = dict(config.get("vision_config") or config)
-    vision["projection_dim"] = config.get("projection_dim") or vision.get("projection_dim")
     return {
         "model_type": "CLIP Vision Transformer",
         "architecture": "ViT",
-        "config": asdict(ClipVisionConfig.from_metadata(vision)),
+        "config": asdict(ClipVisionConfig.from_metadata(tower(config, "vision"))),
     }
 
 
@@ -37,4 +36,6 @@ def rename(name: str) -> str | None:
     return name if kept else None
 
 
-CONVERTER = Converter(describe, rename, tokenizer=False, beside={"-text": "clip_text_model"})
+CONVERTER = Converter(
+    describe, rename, tokenizer=False, beside={"-text": "clip_text_model"}, whole=is_whole, adapt=adapted
+)

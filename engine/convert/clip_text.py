@@ -8,26 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from aios_db.engine.architectures.clip_text import ClipTextConfig
+from aios_db.engine.convert.clip_towers import tower
 from aios_db.engine.convert.registry import Converter
 
 
 def describe(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Return ``model_type``, ``architecture`` and ``config`` of metadata.json.
 
-    A whole CLIP model keeps the text sizes under ``text_config``, a text encoder saved alone at the top. What
-    config.json leaves out is ViT-B/32's.
+    What config.json leaves out is ViT-B/32's.
 
     Raises
     ------
     NotSupportedError
         The encoder's activation is neither quick_gelu nor gelu.
     """
-    text = dict(config.get("text_config") or config)
-    text["projection_dim"] = config.get("projection_dim") or text.get("projection_dim")
     return {
         "model_type": "CLIP Text Transformer",
         "architecture": "CLIPTextModelWithProjection",
-        "config": asdict(ClipTextConfig.from_metadata(text)),
+        "config": asdict(ClipTextConfig.from_metadata(tower(config, "text"))),
     }
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
+from aios_db.engine.architectures.registry import find_architecture
 from aios_db.engine.convert.model_writer import FloatType, write_model
 from aios_db.engine.convert.registry import Converter, find_converter
-from aios_db.engine.convert.tensors import stored_tensors
+from aios_db.engine.convert.sentence import only_module
+from aios_db.engine.convert.tensors import required, stored_tensors
 from aios_db.engine.weights.format import Compression
-from aios_db.schema.errors import ModelNotFoundError, WeightsError
+from aios_db.schema.errors import ModelNotFoundError, OperationalError, WeightsError
 
 log = logging.getLogger("aios_db.engine.convert")
 
@@ -35,7 +38,8 @@ def convert_huggingface(
     ----------
     source
         A directory with config.json, ``*.safetensors`` or ``pytorch_model*.bin`` (one file or shards)
-        and, for models that read text, tokenizer.json.
+        and, for models that read text, tokenizer.json. Of sentence-transformers, one whose only module that
+        has such files is in a folder of it.
     dtype
         What floating point weights are stored as.
     compression
@@ -55,13 +59,26 @@ def convert_huggingface(
         ``target`` exists.
     """
     source, target = Path(source), Path(target)
+    usual = source.resolve().name
+    source = only_module(source)
     config = _config(source)
     converter = find_converter(str(config.get("model_type")))
-    name = name or config.get("_name_or_path") or source.resolve().name
-    for suffix, model_type in _beside(converter, source, config).items():
-        other = target.with_name(f"{target.name}{suffix}")
-        _convert(source, other, f"{name}{suffix}", config, find_converter(model_type), dtype, compression)
-    _convert(source, target, name, config, converter, dtype, compression)
+    name = name or config.get("_name_or_path") or usual
+    parts = {suffix: find_converter(each) for suffix, each in _beside(converter, source, config).items()}
+    parts = {**parts, "": converter}
+    places = {suffix: target.with_name(f"{target.name}{suffix}") for suffix in parts}
+    for each in places.values():
+        if each.exists():
+            raise OperationalError(f"{each} exists: choose another directory or remove it first")
+    written: list[Path] = []
+    try:
+        for suffix, part in parts.items():
+            _convert(source, places[suffix], f"{name}{suffix}", config, part, dtype, compression)
+            written.append(places[suffix])
+    except BaseException:
+        for each in written:  # one side alone would be taken for a model of its own
+            shutil.rmtree(each, ignore_errors=True)
+        raise
     return target
 
 
@@ -79,11 +96,13 @@ def _convert(  # noqa: PLR0917 - what a model is written of
     except KeyError as error:
         raise WeightsError(f"{source / 'config.json'} has no {error.args[0]!r}") from error
     tokenizer = source / TOKENIZER
+    architecture = description.get("architecture") or description["model_info"]["architecture"]
+    tensors = required(stored_tensors(source, converter), find_architecture(architecture).tensors, source)
     write_model(
         target,
         name,
         description,
-        stored_tensors(source, converter),
+        tensors if converter.adapt is None else converter.adapt(source, tensors),
         tokenizer=tokenizer.read_text("utf-8") if converter.tokenizer and tokenizer.is_file() else None,
         dtype=dtype,
         compression=compression,
@@ -92,10 +111,15 @@ def _convert(  # noqa: PLR0917 - what a model is written of
 
 def _beside(converter: Converter, source: Path, config: dict[str, Any]) -> dict[str, str]:
     """Return what else is to be written of a whole model, see `Converter.beside`."""
-    if not converter.beside or "text_config" not in config:
+    if not converter.whole(config):
         return {}
     if not (source / TOKENIZER).is_file():
-        log.warning("%s has no %s, so its text encoder is left out", source, TOKENIZER)
+        log.warning(
+            "%s has no %s, so its text encoder is left out: write one beside it with transformers, "
+            "CLIPTokenizerFast.from_pretrained(DIR).save_pretrained(DIR), and convert it again",
+            source,
+            TOKENIZER,
+        )
         return {}
     return dict(converter.beside)
 
@@ -105,8 +129,10 @@ def _config(source: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        own = " but OpenCLIP's own: give its export for transformers"
         raise ModelNotFoundError(
             f"{source} has no config.json: it is no Hugging Face model directory"
+            f"{own if (source / 'open_clip_config.json').is_file() else ''}"
         ) from None
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as JSON: {error}") from error

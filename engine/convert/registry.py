@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aios_db.engine.architectures.kinds import load
 from aios_db.engine.architectures.registry import ARCHITECTURES
 from aios_db.schema.errors import NotSupportedError
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = Iterable[tuple[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class Converter:
     """Whether the model reads text, so that tokenizer.json belongs to it."""
     beside: Mapping[str, str] = field(default_factory=dict)
     """What else is written of a whole model: its ``model_type`` by what follows the directory's name."""
+    whole: Callable[[Mapping[str, Any]], bool] = lambda config: False
+    """Whether config.json is that of a whole model, and not of a part that was saved alone."""
+    adapt: Callable[[Path, Tensors], Iterator[tuple[str, torch.Tensor]]] | None = None
+    """From the directory and the stored tensors to those that fit how the engine prepares an input."""
 
 
 def find_converter(model_type: str) -> Converter:

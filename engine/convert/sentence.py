@@ -46,6 +46,25 @@ def pooling(directory: Path) -> str:
     return MODES[modes[0]] if modes else "mean"
 
 
+def only_module(directory: Path) -> Path:
+    """Return the folder that holds the model of a sentence-transformers directory without one at its top.
+
+    The directory itself is returned where it has a config.json, or none of its modules has, or several.
+    """
+    if (directory / "config.json").is_file() or not (directory / "modules.json").is_file():
+        return directory
+    modules = _read(directory / "modules.json")
+    named = (
+        [str(each.get("path")) for each in modules if isinstance(each, dict)]
+        if isinstance(modules, list)
+        else []
+    )
+    holding = [
+        name for name in named if Path(name).name == name and (directory / name / "config.json").is_file()
+    ]
+    return directory / holding[0] if len(holding) == 1 else directory
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; nothing where there is no file."""
     content = _read(path) if path.is_file() else {}

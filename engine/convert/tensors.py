@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aios_db.engine.convert.registry import Converter
+from aios_db.engine.convert.sentence import read_json
 from aios_db.schema.errors import MissingExtraError, ModelNotFoundError, WeightsError
 
 if TYPE_CHECKING:
     import torch
+
+    from aios_db.engine.convert.registry import Tensors
 
 
 def stored_tensors(source: Path, converter: Converter) -> Iterator[tuple[str, torch.Tensor]]:
@@ -40,13 +43,36 @@ def stored_tensors(source: Path, converter: Converter) -> Iterator[tuple[str, to
     yield from ((copy, tensor) for copy, tensor in tied.items() if copy not in written)
 
 
+def required(tensors: Tensors, names: Sequence[str], source: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield tensors, and raise a `WeightsError` where one of some names was not among them."""
+    missing = set(names)
+    for name, tensor in tensors:
+        missing.discard(name)
+        yield name, tensor
+    if missing:
+        raise WeightsError(
+            f"the weights in {source} have no {min(missing)!r}: they are a part of a model, or without the "
+            "projection to its vectors; give the whole model"
+        )
+
+
 def _tensors(source: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    if files := sorted(source.glob("*.safetensors")):
+    if files := _of_one_model(source):
         yield from _safetensors(files)
     elif files := sorted(source.glob("pytorch_model*.bin")):
         yield from _pickled(files)
     else:
         raise ModelNotFoundError(f"{source} holds no *.safetensors and no pytorch_model*.bin")
+
+
+def _of_one_model(source: Path) -> list[Path]:
+    """Return the safetensors that transformers would read: a directory may hold them in other types, too."""
+    files = sorted(source.glob("*.safetensors"))
+    index = read_json(source / "model.safetensors.index.json")
+    named = {"model.safetensors"}
+    if isinstance(index.get("weight_map"), dict):
+        named |= {str(each) for each in index["weight_map"].values()}
+    return [file for file in files if file.name in named] or files
 
 
 def _safetensors(files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:

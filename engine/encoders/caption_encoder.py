@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.architectures.kinds import CAPTION
+from aios_db.engine.architectures.sizes import LEGACY_EOS
 from aios_db.engine.backends.protocol import Arrays
 from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.session import Session
@@ -54,7 +55,7 @@ class CaptionEncoder(Encoder):
     NotSupportedError
         The model is no CLIP text encoder.
     WeightsError
-        A file of the model cannot be read, or it has no tokenizer.
+        A file of the model cannot be read, or it has no tokenizer, or that of another model.
     """
 
     def __init__(
@@ -71,6 +72,15 @@ class CaptionEncoder(Encoder):
             opened.close()
             raise WeightsError(f"{opened.directory.path} has no tokenizer.json: it cannot read texts")
         self._tokenizer = TextTokenizer(opened.directory.tokenizer)
+        end, ends = int(opened.config["eos_token_id"]), self._tokenizer.frame[1]
+        if not ends or end not in (LEGACY_EOS, *ends):
+            opened.close()
+            raise WeightsError(
+                f"{opened.directory.path}: its tokenizer ends a text with {ends[-1:] or 'no token'}, and the "
+                f"model looks for {end}, so that all texts would have one vector: put the tokenizer.json of "
+                "this model or the right eos_token_id into the directory that it was converted from, and "
+                "convert it again"
+            )
         self._batch_tokens = engine.batch_tokens
         self._vocabulary = int(opened.config["vocab_size"])
         self.dimension = int(opened.config["projection_dim"])

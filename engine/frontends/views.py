@@ -54,7 +54,7 @@ def open_picture(data: bytes, size: int) -> Image:
                         f"image of {width} x {height} pixels is too large to decode: the most is "
                         f"{MAX_PIXELS / 1e6:g} million pixels; scale it down"
                     )
-                picture = _opaque(ImageOps.exif_transpose(_reduced(file, size)))
+                picture = _opaque(ImageOps.exif_transpose(_reduced(_in_bytes(file), size)))
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -111,10 +111,37 @@ def _reduced(picture: Image, size: int) -> Image:
     factor = min(picture.size) // (4 * size)
     if picture.width * picture.height < LARGE_PIXELS or factor < 2 or picture.mode in ("P", "1"):
         return picture
-    exif = picture.getexif()
-    reduced = picture.reduce(factor)
-    reduced.info["exif"] = exif.tobytes()
-    return reduced
+    return _as_tagged(picture.reduce(factor), picture)
+
+
+def _as_tagged(made: Image, picture: Image) -> Image:
+    """Return what was made of a picture, with its orientation tag."""
+    made.info["exif"] = picture.getexif().tobytes()
+    return made
+
+
+def _in_bytes(picture: Image) -> Image:
+    """Return a grey picture of more than 8 bits a pixel with 8, which Pillow would cut off at 255.
+
+    Of 16 bits the upper 8 are kept; what has 32, or is in fractions, is spread from its darkest to its
+    brightest.
+    """
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    from PIL import Image
+
+    if picture.mode.startswith("I;16"):
+        upper = (np.asarray(picture) >> 8).astype(np.uint8)
+        return _as_tagged(Image.fromarray(upper), picture)
+    grey = np.asarray(picture, np.float32)
+    known = grey[np.isfinite(grey)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    if picture.mode == "I" and low >= 0 and high <= 65_535:  # as Pillow opens some of 16 bits
+        low, high = 0.0, 65_535.0 if high > 255 else 255.0
+    elif picture.mode == "F" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    spread = (np.nan_to_num(grey, nan=low, posinf=high, neginf=low) - low) / ((high - low) or 1.0)
+    return _as_tagged(Image.fromarray((spread * 255).clip(0, 255).astype(np.uint8)), picture)
 
 
 def _opaque(picture: Image) -> Image:

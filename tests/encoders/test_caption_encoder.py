@@ -95,6 +95,13 @@ def test_sizes_come_from_the_tensors(clip: tuple[torch.nn.Module, Path], tmp_pat
     np.testing.assert_allclose(bare.encode(TEXTS), expected(*clip), atol=1e-4)
 
 
+def test_a_tokenizer_whose_end_the_model_does_not_look_for(tmp_path: Path) -> None:
+    make_clip(tmp_path / "hf", eos_token_id=3)
+    convert_huggingface(tmp_path / "hf", tmp_path / "clip")
+    with pytest.raises(WeightsError, match=r"ends a text with \[20\], and the model looks for 3"):
+        CaptionEncoder(tmp_path / "clip-text", cpu=PLAIN)
+
+
 def test_float16_and_pickled_weights(clip: tuple[torch.nn.Module, Path], tmp_path: Path) -> None:
     model, path = clip
     source = tmp_path / "hf"

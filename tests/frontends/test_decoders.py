@@ -93,6 +93,35 @@ def test_pixels_equal_clips_own_processor(mode: str, width: int, height: int) ->
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
+GREY = np.linspace(0, 1, 24 * 24).reshape(24, 24)
+
+
+@pytest.mark.parametrize(
+    ("kind", "container", "most"),
+    [("uint16", "PNG", 65_535), ("uint16", "TIFF", 65_535), ("int32", "TIFF", 65_535), ("int32", "TIFF", 255),
+     ("float32", "TIFF", 1), ("float32", "TIFF", 900), ("int32", "TIFF", -70_000)],
+)  # fmt: skip
+def test_a_grey_picture_of_many_bits_is_not_cut_off_at_255(kind: str, container: str, most: int) -> None:
+    scaled = GREY * most if most > 0 else (GREY - 1) * -most
+    found = BytesIO()
+    Image.fromarray(scaled.astype(kind)).save(found, container)
+    plain = BytesIO()
+    Image.fromarray((GREY * 255).astype(np.uint8)).save(plain, "PNG")
+    np.testing.assert_allclose(
+        load_pixels(found.getvalue(), 24), load_pixels(plain.getvalue(), 24), atol=0.03
+    )
+
+
+def test_a_large_picture_of_16_bits() -> None:
+    found = BytesIO()
+    rows = np.linspace(0, 65_535, 5_000 * 4_100).reshape(4_100, 5_000).astype(np.uint16)
+    upside_down = Image.Exif()
+    upside_down[0x0112] = 3
+    Image.fromarray(rows).save(found, "TIFF", exif=upside_down)
+    pixels = load_pixels(found.getvalue(), 8)
+    assert pixels.shape == (3, 8, 8) and 3 < pixels[0, 0, 0] - pixels[0, -1, -1] < 3.8
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [(b"", "empty"), (b"GIF89a", "47 49 46"), (PNG[: len(PNG) // 2], "cannot be decoded")],

@@ -13,6 +13,8 @@ import pyarrow as pa
 from aios_db.closing import close_duckdb
 from aios_db.duckdb_errors import translated
 from aios_db.interrupts import stops_at_ctrl_c
+from aios_db.parameters import Texts
+from aios_db.plans import PlanEpoch, Plans
 from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.store.deferring import searched
 from aios_db.store.reading import Reading
@@ -70,15 +72,18 @@ class Asking:
         with stops_at_ctrl_c(self._duckdb), translated(self._errors):
             self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
             self._calls = self._install(Supposed(database, index or now.index))
+            self._plans = Plans(PlanEpoch(), Texts(self._duckdb))
 
     def table(self, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
-        """Return the rows of a query."""
+        """Return the rows of a SELECT, which is planned once, however often it is asked."""
         with (
             stops_at_ctrl_c(self._duckdb),
             translated(self._errors),
             self._guard.watching(lambda _: None),
         ):
-            return self._duckdb.execute(query, list(parameters)).to_arrow_table()
+            (statement,) = self._plans.statements(self._duckdb, query)
+            self._plans.execute(self._duckdb, statement, list(parameters))
+            return self._duckdb.to_arrow_table()
 
     def _install(self, supposed: Supposed) -> list[Callable[..., Any]]:
         """Make functions, views and macros; return what DuckDB calls, which is to be kept."""

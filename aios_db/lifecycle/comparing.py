@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from aios_db.lifecycle.asking import Asking
 from aios_db.lifecycle.past_queries import PastQuery
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from aios_db.store.snapshot import Snapshot
 
 _ROUNDING = 1e-9
+_AT_STAKE, _OTHERS = 128, 32
+"""Past queries that are asked again: of those that had found a source, and of the others, which a principle may
+crowd something out of. More of them say little more, and each is asked twice per commit."""
 _RECALL = "SELECT memory_id, derived_from FROM recall(?, filter := ?, k := {})"
 
 
@@ -34,6 +38,7 @@ class Comparison:
     """Evidence recall: of what past queries found of an owner's memories, the share that `recall` finds."""
 
     queries: int
+    """Those that were asked again."""
     found: int
     """Memories that they had found."""
     before: float | None
@@ -67,7 +72,8 @@ def compare(
 ) -> Comparison:
     """Return how recall does now, and with a consolidation.
 
-    A memory that a query had found counts as found when it is returned, or as long as it is stored, when a
+    Of many queries some are asked, evenly spaced in time: 128 of those that had found a source, and 32 of the rest.
+    Both count by how many they stand for. A memory that a query had found counts as found when it is returned, or as long as it is stored, when a
     principle that is derived from it is. What was found of other owners does not count.
 
     Parameters
@@ -88,9 +94,23 @@ def compare(
     if not asked:
         return NOTHING_ASKED
     sources = [each.memory_id for principle in principles for each in principle.cluster.sources]
-    before = _found(database, now.index, asked)
-    after = _found(database, _supposed(database, rows, sources, policy), asked)
-    return Comparison(len(asked), sum(len(still) for _, still in asked), before, after)
+    at_stake = np.array([not set(sources).isdisjoint(still) for _, still in asked])
+    sample, weights = _sample(at_stake)
+    asked = [asked[number] for number in sample]
+    before = _found(database, now.index, asked) @ weights
+    after = _found(database, _supposed(database, rows, sources, policy), asked) @ weights
+    return Comparison(len(asked), sum(len(still) for _, still in asked), float(before), float(after))
+
+
+def _sample(at_stake: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return which queries are asked, and the weight of each: a stratified sample, weights that sum to 1."""
+    numbers, weights = [], []
+    for stratum, most in ((np.flatnonzero(at_stake), _AT_STAKE), (np.flatnonzero(~at_stake), _OTHERS)):
+        asked = min(len(stratum), most)
+        if asked:
+            numbers.append(stratum[np.arange(asked) * len(stratum) // asked])
+            weights.append(np.full(asked, len(stratum) / asked / len(at_stake)))
+    return np.concatenate(numbers), np.concatenate(weights)
 
 
 def _own(now: Snapshot, queries: Sequence[PastQuery], owner: tuple[str | None, str | None]) -> set[str]:
@@ -102,7 +122,10 @@ def _own(now: Snapshot, queries: Sequence[PastQuery], owner: tuple[str | None, s
     return {row["memory_id"] for row in stored if (row["user_id"], row["agent_id"]) == owner}
 
 
-def _found(database: OpenDatabase, index: SearchIndex, asked: Sequence[tuple[PastQuery, list[str]]]) -> float:
+def _found(
+    database: OpenDatabase, index: SearchIndex, asked: Sequence[tuple[PastQuery, list[str]]]
+) -> NDArray[np.float64]:
+    """Return of each query the share of what it had found that it finds."""
     shares = []
     with Asking(database, index) as asking:
         for query, wanted in asked:
@@ -114,7 +137,7 @@ def _found(database: OpenDatabase, index: SearchIndex, asked: Sequence[tuple[Pas
             there = index.find_ids(quoted) >= 0
             returned = {*rows[KEY].to_pylist(), *np.array(quoted, object)[there]}
             shares.append(sum(name in returned for name in wanted) / len(wanted))
-    return float(np.mean(shares))
+    return np.array(shares)
 
 
 def _supposed(database: OpenDatabase, new: pa.Table, sources: Sequence[str], policy: str) -> SearchIndex:

@@ -149,6 +149,17 @@ def compared(con: aios_db.Connection, policy: str, queries: list[PastQuery]) -> 
     return compare(database, principles, rows(principles), policy, queries)
 
 
+def test_of_many_past_queries_a_weighted_sample_is_asked_again(open_database: Open) -> None:
+    with open_database() as con:
+        ids = con.remember(BOAT)
+        [other] = con.remember(["The kiln cools overnight."])
+        queries = [PastQuery(TEXTS[0], "", [ids[0]], {}, 0.0)] * 300
+        queries += [PastQuery("kiln", "", [other], {}, 0.0)] * 100
+        deleted = compared(con, "delete", queries)
+        assert deleted.queries == deleted.found == 128 + 32
+        assert deleted.before == pytest.approx(1.0) and deleted.after == pytest.approx(100 / 400)
+
+
 def test_what_is_deleted_is_not_found_by_a_principle(open_database: Open) -> None:
     with open_database() as con:
         ids = con.remember(BOAT)

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from aios_db.loop import CognitiveLoop
     from aios_db.memory import Memory
     from aios_db.mending import Repaired
+    from aios_db.methods.provenance import Quarantined
     from aios_db.provenance.audit import Audit
-    from aios_db.provenance.connection import Quarantined
     from aios_db.provenance.rollback import RollbackReport
     from aios_db.recollection import Recollection
     from aios_db.salvaging import SalvageReport
@@ -263,7 +263,7 @@ _LAZY = {
     "MediaEncoder": "engine.encoders.plugged",
     "Memory": "memory",
     "Audit": "provenance.audit",
-    "Quarantined": "provenance.connection",
+    "Quarantined": "methods.provenance",
     "RollbackReport": "provenance.rollback",
     "Recollection": "recollection",
     "Turns": "store.turns",

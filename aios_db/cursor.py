@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
@@ -21,6 +23,8 @@ from aios_db.store import forks
 from aios_db.transaction import Transaction
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as pads
+
     from aios_db.connection import Connection
     from aios_db.udfs.macros import SqlObject
 
@@ -37,16 +41,17 @@ class Cursor(Fetching):
     arraysize: int = 1
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.tables = connection.newest_tables()
-        database = connection._new_duckdb(self)
+        self._connection, self._session = connection, connection.session
+        session = self._session
+        self.tables = session.newest_tables()
+        database = session.new_duckdb(partial(_pinned, weakref.ref(self)))
         self._duckdb: duckdb.DuckDBPyConnection | None = database
-        self._plans = Plans(connection.plan_epoch, connection.texts)
-        self._transaction = Transaction(connection, database, self._plans)
+        self._plans = Plans(session.plan_epoch, session.texts)
+        self._transaction = Transaction(session.errors, database, self._plans)
         self._result = Result(database)
-        self._running = Running(connection, database, self._transaction, self._result)
+        self._running = Running(session, database, self._transaction, self._result)
         self._execution = Execution(
-            connection, database, self._plans, self._transaction, self._result, self._see_newest
+            session, database, self._plans, self._transaction, self._result, self._see_newest
         )
         forks.watch(self)
 
@@ -70,7 +75,7 @@ class Cursor(Fetching):
     def add_macro(self, macro: SqlObject) -> None:
         """Let the cursor's SQL call one more macro."""
         if self._duckdb is not None:
-            self._connection.install_macro(self._duckdb, macro)
+            self._session.install_macro(self._duckdb, macro)
 
     def execute(self, operation: str, parameters: Parameters | None = None) -> Cursor:
         """Run one or more statements; parameters (``?`` or ``$name``) are those of the last one.
@@ -220,7 +225,7 @@ class Cursor(Fetching):
         database = self._open()
         if own_objects.is_relation(name.lower()):
             raise ProgrammingError(f"register: {name} is a table of the database; choose another name")
-        with translated(self._connection.errors):
+        with translated(self._session.errors):
             database.register(name, rows)
         self._plans.meaning_changed()
         return self
@@ -236,7 +241,7 @@ class Cursor(Fetching):
         database = self._open()
         if own_objects.is_relation(name.lower()):
             raise ProgrammingError(f"unregister: {name} is a table of the database, and stays")
-        with translated(self._connection.errors):
+        with translated(self._session.errors):
             database.unregister(name)
         self._plans.meaning_changed()
         return self
@@ -261,10 +266,10 @@ class Cursor(Fetching):
         return total
 
     def _see_newest(self) -> None:
-        self.tables = self._connection.newest_tables()
+        self.tables = self._session.newest_tables()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        self._connection._check_open()
+        self._session.check_open()
         if self._duckdb is None:
             raise InterfaceError("the cursor is closed; make another with connection.cursor()")
         return self._duckdb
@@ -273,3 +278,12 @@ class Cursor(Fetching):
         self._open()
         with self._running.fetch():
             return how(self._result.rows())
+
+
+def _pinned(reference: weakref.ref[Cursor], table: str) -> pads.Dataset:
+    """Return a table at the version that a cursor's statement sees."""
+    cursor = reference()
+    if cursor is None:
+        raise InterfaceError("the cursor of this relation is gone; keep the connection alive")
+    cursor._session.check_open()
+    return cursor.tables[table]

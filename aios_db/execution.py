@@ -18,8 +18,8 @@ from aios_db.security import limits, loopholes
 from aios_db.statements import returns_count
 
 if TYPE_CHECKING:
-    from aios_db.connection import Connection
     from aios_db.plans import Plans
+    from aios_db.session import Session
     from aios_db.transaction import Transaction
     from aios_db.udfs.writing import Bound
 
@@ -29,7 +29,7 @@ class Execution:
 
     Parameters
     ----------
-    connection
+    session
         Whose store, guard and restrictions hold.
     database
         DuckDB's connection of the cursor.
@@ -43,14 +43,14 @@ class Execution:
 
     def __init__(  # noqa: PLR0917 - what a cursor is made of
         self,
-        connection: Connection,
+        session: Session,
         database: duckdb.DuckDBPyConnection,
         plans: Plans,
         transaction: Transaction,
         result: Result,
         see_newest: Callable[[], None],
     ) -> None:
-        self._connection, self._database = connection, database
+        self._session, self._database = session, database
         self._plans, self._transaction, self._result = plans, transaction, result
         self._see_newest = see_newest
 
@@ -58,7 +58,7 @@ class Execution:
         """Execute a statement; what it returns is then the result."""
         self._result.forget()
         deadlines.current().next_statement()
-        self._connection.store.origins.begin(statement.query)
+        self._session.store.origins.begin(statement.query)
         self._refuse(statement)
         if statement.type == duckdb.StatementType.TRANSACTION:
             self._transaction.statement(statement.query)
@@ -68,7 +68,7 @@ class Execution:
         if target is not None:
             self._change(target, statement, [parameters])
             return
-        if self._connection.restrictions.max_rows is None:
+        if self._session.restrictions.max_rows is None:
             self._run_in_duckdb(statement, parameters, lambda: None)
             return
         whole = limits.undone_if_refused(self._database, statement, in_transaction=self._transaction.is_open)
@@ -84,7 +84,7 @@ class Execution:
         if target is None:
             return None
         self._result.forget()
-        self._connection.store.origins.begin(statement.query)
+        self._session.store.origins.begin(statement.query)
         self._see_newest()
         self._change(target, statement, sets)
         return self._result.rowcount if sets else 0
@@ -96,7 +96,7 @@ class Execution:
         if statement.type == duckdb.StatementType.TRANSACTION:
             self._transaction.statement(statement.query)
             return self._database.sql(NO_ROWS)
-        limited = self._connection.restrictions.runs_at_once
+        limited = self._session.restrictions.runs_at_once
         if dml.target_of(statement) is not None or (limited and limits.may_change(statement)):
             self.run(statement, parameters)
             return self._of_result() if self._result.is_there else self._database.sql(NO_ROWS)
@@ -132,7 +132,7 @@ class Execution:
                 self._plans.writes(statement)
                 self._transaction.refuse_writing()
                 self._carry_out(statement, parameters, bound)
-            elif self._connection.restrictions.max_rows is not None:
+            elif self._session.restrictions.max_rows is not None:
                 self._limit(keep)
             self._result.set_query()
             if statement.type == duckdb.StatementType.EXECUTE:
@@ -143,8 +143,8 @@ class Execution:
     def _carry_out(self, statement: duckdb.Statement, parameters: Parameters | None, bound: Bound) -> None:
         """Write what a SELECT that has run asks for; the result is then what the calls returned."""
         columns = self._columns()
-        guard = self._connection.guard
-        result = limits.at_most(self._database, self._connection.restrictions.max_rows)
+        guard = self._session.guard
+        result = limits.at_most(self._database, self._session.restrictions.max_rows)
         writes.refuse_lost(statement, bound)
         writes.refuse_misplaced(self._database, guard, statement.query, parameters, result, bound)
         at_once = writes.writes_at_once(bound)
@@ -154,9 +154,9 @@ class Execution:
             # It has succeeded without having written; now it is to write.
             with self._watching(statement, trying=False) as made:
                 self._plans.execute(self._database, statement, parameters)
-                result = limits.at_most(self._database, self._connection.restrictions.max_rows, written=True)
+                result = limits.at_most(self._database, self._session.restrictions.max_rows, written=True)
             writes.refuse_lost(statement, made)
-        self._result.read_back(*writes.carry_out(self._connection.store, result, columns))
+        self._result.read_back(*writes.carry_out(self._session.store, result, columns))
 
     def _change(
         self, target: dml.Target, statement: duckdb.Statement, sets: Sequence[Parameters | None]
@@ -169,9 +169,9 @@ class Execution:
                 target,
                 statement,
                 sets,
-                self._connection.store,
+                self._session.store,
                 self._see_newest,
-                self._connection.restrictions.max_rows,
+                self._session.restrictions.max_rows,
             )
         writes.refuse_lost(statement, bound)
         if returned is None:
@@ -184,7 +184,7 @@ class Execution:
     def _limit(self, keep: Callable[[], None]) -> None:
         """Read the result that a statement has, as far as it may go, and keep what it changed."""
         columns = self._columns()
-        rows = limits.at_most(self._database, self._connection.restrictions.max_rows)
+        rows = limits.at_most(self._database, self._session.restrictions.max_rows)
         keep()
         self._result.read_back(*writes.readable(rows.columns, columns))
 
@@ -198,7 +198,7 @@ class Execution:
 
     def _refuse(self, statement: duckdb.Statement) -> None:
         own_objects.refuse_change(statement)
-        if not self._connection.restrictions.external_access:
+        if not self._session.restrictions.external_access:
             loopholes.refuse(statement)
 
     def _called(self, statement: duckdb.Statement) -> str | None:
@@ -215,5 +215,5 @@ class Execution:
         While ``trying``, those that write at once write nothing yet.
         """
         check = partial(writes.check, statement, in_transaction=self._transaction.is_open)
-        with self._connection.guard.watching(check, trying=trying) as bound:
+        with self._session.guard.watching(check, trying=trying) as bound:
             yield bound

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,9 +21,10 @@ _T = TypeVar("_T")
 _BATCH = 1_000_000
 
 
-class Fetching:
+class Fetching(ABC):
     """What has the rows of a result that are left, and hands them out."""
 
+    @abstractmethod
     def _take(self, how: Callable[[Any], _T]) -> _T:
         """Return what ``how`` makes of DuckDB's result.
 
@@ -31,7 +33,6 @@ class Fetching:
         ProgrammingError
             There is no result.
         """
-        raise NotImplementedError
 
     def fetchone(self) -> Row | None:
         """Return the next row, or None when there is none left."""

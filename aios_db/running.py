@@ -13,8 +13,8 @@ from aios_db.interrupts import stops_at_ctrl_c
 from aios_db.security import limits
 
 if TYPE_CHECKING:
-    from aios_db.connection import Connection
     from aios_db.result import Result
+    from aios_db.session import Session
     from aios_db.transaction import Transaction
 
 
@@ -23,17 +23,17 @@ class Running:
 
     def __init__(
         self,
-        connection: Connection,
+        session: Session,
         database: duckdb.DuckDBPyConnection,
         transaction: Transaction,
         result: Result,
     ) -> None:
-        self._connection, self._database = connection, database
+        self._session, self._database = session, database
         self._transaction, self._result = transaction, result
 
     def statement(self) -> AbstractContextManager[None]:
         """Return what statements are executed in, which ends them when they take longer than they may."""
-        return self._call(self._connection.restrictions.timeout_s)
+        return self._call(self._session.restrictions.timeout_s)
 
     def fetch(self) -> AbstractContextManager[None]:
         """Return what a result is read in; one that lies in memory takes no time to speak of."""
@@ -41,10 +41,10 @@ class Running:
 
     @contextmanager
     def _call(self, timeout_s: float | None) -> Iterator[None]:
-        connection, database = self._connection, self._database
-        limited = limits.deadline(database, connection.deadlines, timeout_s)
+        session, database = self._session, self._database
+        limited = limits.deadline(database, session.deadlines, timeout_s)
         try:
-            with limited as deadline, translated(connection.errors), stops_at_ctrl_c(database):
+            with limited as deadline, translated(session.errors), stops_at_ctrl_c(database):
                 yield
                 if self._result.is_there:
                     deadline.check()  # DuckDB may have been interrupted, and the rest of the rows be missing
@@ -54,4 +54,4 @@ class Running:
                     database.rollback()
             raise
         finally:
-            connection.store.origins.end()
+            session.store.origins.end()

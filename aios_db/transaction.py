@@ -14,8 +14,8 @@ from aios_db.writes import NOT_IN_A_TRANSACTION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aios_db.connection import Connection
     from aios_db.plans import Plans
+    from aios_db.udfs.functions import ErrorBook
 
 
 class Transaction:
@@ -27,8 +27,8 @@ class Transaction:
         Whether one was begun and has not ended.
     """
 
-    def __init__(self, connection: Connection, database: duckdb.DuckDBPyConnection, plans: Plans) -> None:
-        self._errors, self._database, self._plans = connection.errors, database, plans
+    def __init__(self, errors: ErrorBook, database: duckdb.DuckDBPyConnection, plans: Plans) -> None:
+        self._errors, self._database, self._plans = errors, database, plans
         self.is_open = False
 
     def begin(self) -> None:

@@ -38,7 +38,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import aios_db
-import aios_db.connection
+import aios_db.session
 
 DIMENSION = 384
 CENTERS = 2000
@@ -256,7 +256,7 @@ def measure(count: int, options: argparse.Namespace, work: Path) -> tuple[list[R
     queries = dict(
         zip(made.texts(options.queries, WORDS_IN_QUERY), made.vectors(options.queries), strict=True)
     )
-    aios_db.connection.LazyEncoder = lambda config: Prepared(queries)  # type: ignore[assignment, misc]
+    aios_db.session.LazyEncoder = lambda config: Prepared(queries)  # type: ignore[assignment, misc]
     path = work / f"{count}.aios"
     if not path.exists():  # copies of another one have other memory_ids
         for other in work.glob(f"{count}.*"):

@@ -24,7 +24,7 @@ def run_statements(runner: Runner, script: str, format_: str, *, echo: bool = Fa
     from aios_db.duckdb_errors import translated
 
     cursor = runner.cursor
-    with translated(cursor.connection.errors):
+    with translated(cursor.connection.session.errors):
         statements = [statement.query for statement in duckdb.extract_statements(script)]
     for statement in statements:
         if echo:

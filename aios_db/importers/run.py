@@ -196,7 +196,7 @@ class _Run:
 
     def import_export(self, path: Path) -> None:
         """Take in what another database exported, with its ids."""
-        self.con._check_writable()
+        self.con.session.check_writable()
         taken = read_export(self.con.store, path, self.progress)
         self.report.include(FileReport(**vars(taken), name=path.name, format="export"))
 

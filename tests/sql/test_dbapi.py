@@ -57,7 +57,7 @@ def test_memories_are_written_without_a_cursor(con: aios_db.Connection) -> None:
     stored = con.remember(memories("a text"))
     con.update(stored[0], text="another", text_embedding=vectors(1)[0].as_py())
     con.forget(stored)
-    assert len(con._cursors) == 0
+    assert len(con.session.cursors.open()) == 0
     con.begin()
     with pytest.raises(aios_db.NotSupportedError, match="transaction"):
         con.remember(memories("a text"))

@@ -116,7 +116,7 @@ ONE_PLAN = [
 @pytest.mark.parametrize(("call", "sets"), ONE_PLAN)
 def test_other_values_of_the_same_types_need_no_other_plan(con: Cursor, call: str, sets: list[Any]) -> None:
     planned = []
-    con.connection._root.create_function(
+    con.connection.session._root.create_function(
         "planned", planned.append, ["VARCHAR"], "VARCHAR", null_handling="special"
     )
     query = f"SELECT memory_id, planned('x') AS planned FROM {call} ORDER BY memory_id"

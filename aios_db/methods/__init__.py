@@ -1,0 +1,1 @@
+"""What a `Connection` can do with memories: functions that are its methods, a file per subject."""

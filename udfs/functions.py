@@ -47,7 +47,7 @@ class ScalarFunction:
         Of a function that changes the database: on a cursor of ours, which sees the statement's end, it does
         so then, and returns what ``trial`` says.
     retrieves
-        Whether it searches: plans of queries that call it are kept.
+        Of a function that searches, the macro that finds with it: plans of queries that call that are kept.
     """
 
     name: str
@@ -56,7 +56,7 @@ class ScalarFunction:
     handler: Handler
     trial: Handler | None = None
     at_end: bool = False
-    retrieves: bool = False
+    retrieves: str = ""
 
     @property
     def writes(self) -> bool:

@@ -53,4 +53,6 @@ def _named(text: str, types: str) -> Filter:
     return Filter(**values)
 
 
-FUNCTIONS = (ScalarFunction("aios_filter", [VARCHARS, FILTER], FILTER, memory_filter, retrieves=True),)
+FUNCTIONS = (
+    ScalarFunction("aios_filter", [VARCHARS, FILTER], FILTER, memory_filter, retrieves="memory_filter"),
+)

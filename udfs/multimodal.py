@@ -199,5 +199,5 @@ FUNCTIONS = (
     ScalarFunction("aios_embed_with", [VARCHAR, _MEDIUM], FLOATS, embed_with),
     ScalarFunction("aios_embed_joint", [VARCHAR, _MEDIUM, _MEDIUM], FLOATS, embed_joint),
     ScalarFunction("aios_joint_space", [BOOLEAN], pa.list_(_STATUS), joint_space),
-    *(replace(each, retrieves=True) for each in _SEARCHES),
+    *(replace(each, retrieves="recall") for each in _SEARCHES),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 
 from aios_db.schema.config import Config
@@ -116,9 +115,5 @@ def plugged_macro(name: str) -> macros.SqlObject:
 
 
 def retrieval_macros() -> frozenset[str]:
-    """Return the macros that call a function that retrieves, themselves or through other macros."""
-    found = {function.name for function in FUNCTIONS if function.retrieves}
-    for item in sql_objects():
-        if item.calls and found.intersection(re.findall(r"\w+", item.statement)):
-            found.add(item.name)
-    return frozenset(name for name in found if not name.startswith("aios_"))
+    """Return the macros that find memories by a function, as the functions declare."""
+    return frozenset(function.retrieves for function in FUNCTIONS if function.retrieves)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -86,11 +85,13 @@ def _struct(rows: pa.RecordBatch) -> pa.StructArray:
     return pa.StructArray.from_arrays(rows.columns, fields=list(_MEMORY))
 
 
-_READING = (
-    ScalarFunction("aios_memories", [VARCHARS], pa.list_(_MEMORY), memories_by_id),
-    ScalarFunction("aios_recalled", [VARCHAR, VARCHAR, FILTER], _MEMORY, recalled),
-    ScalarFunction("aios_memories_at", [BIGINTS], pa.list_(_MEMORY), memories_at),
-    ScalarFunction("aios_memory_versions", [BIGINT], pa.list_(_VERSION), memory_versions),
+FUNCTIONS = (
+    ScalarFunction(
+        "aios_memories", [VARCHARS], pa.list_(_MEMORY), memories_by_id, retrieves="memories_by_id"
+    ),
+    ScalarFunction("aios_recalled", [VARCHAR, VARCHAR, FILTER], _MEMORY, recalled, retrieves="recall"),
+    ScalarFunction("aios_memories_at", [BIGINTS], pa.list_(_MEMORY), memories_at, retrieves="memories_at"),
+    ScalarFunction(
+        "aios_memory_versions", [BIGINT], pa.list_(_VERSION), memory_versions, retrieves="memory_versions"
+    ),
 )
-
-FUNCTIONS = tuple(replace(each, retrieves=True) for each in _READING)

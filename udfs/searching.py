@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,21 +124,23 @@ def scored(index: Index, rows: RowIds, text: str | None, vector: Any) -> pa.Stru
     return pa.StructArray.from_arrays(columns, fields=list(MATCHED))
 
 
-_SEARCHES = (
-    ScalarFunction("aios_unit_vector", [DOUBLES], FLOATS, unit_vector),
+FUNCTIONS = (
+    ScalarFunction("aios_unit_vector", [DOUBLES], FLOATS, unit_vector, retrieves="unit_vector"),
     ScalarFunction(
         "aios_vector_search",
         [FLOATS, BIGINT, FILTER, VARCHAR, BOOLEAN],
         pa.list_(_NEAREST),
         vector_search,
+        retrieves="vector_search",
     ),
     ScalarFunction(
         "aios_keyword_search",
         [VARCHAR, BIGINT, FILTER, FLOATS, BOOLEAN],
         pa.list_(_MATCHING),
         keyword_search,
+        retrieves="keyword_search",
     ),
-    ScalarFunction("aios_score", [FLOATS, VARCHAR, VARCHARS], pa.list_(MATCHED), score),
+    ScalarFunction(
+        "aios_score", [FLOATS, VARCHAR, VARCHARS], pa.list_(MATCHED), score, retrieves="score_memories"
+    ),
 )
-
-FUNCTIONS = tuple(replace(each, retrieves=True) for each in _SEARCHES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -107,9 +106,15 @@ def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Arr
     return each_row(_NEIGHBOR, one, memory_ids, hops)
 
 
-_ALONG_LINKS = (
-    ScalarFunction("aios_spread", [VARCHARS, DOUBLES, INTEGER, FILTER, BIGINT], pa.list_(_REACHED), spread),
-    ScalarFunction("aios_neighbors", [VARCHAR, INTEGER], pa.list_(_NEIGHBOR), neighbors),
+FUNCTIONS = (
+    ScalarFunction(
+        "aios_spread",
+        [VARCHARS, DOUBLES, INTEGER, FILTER, BIGINT],
+        pa.list_(_REACHED),
+        spread,
+        retrieves="spread",
+    ),
+    ScalarFunction(
+        "aios_neighbors", [VARCHAR, INTEGER], pa.list_(_NEIGHBOR), neighbors, retrieves="neighbors"
+    ),
 )
-
-FUNCTIONS = tuple(replace(each, retrieves=True) for each in _ALONG_LINKS)

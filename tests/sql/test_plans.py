@@ -19,6 +19,8 @@ from aios_db.cursor import Cursor
 from aios_db.plans import CAPACITY
 from aios_db.schema.config import EngineConfig
 from aios_db.schema.errors import ProgrammingError
+from aios_db.trees import nodes, tree_of
+from aios_db.udfs import registry
 
 pytestmark = pytest.mark.sql
 
@@ -310,3 +312,23 @@ def test_only_so_many_plans_are_kept(con: Cursor) -> None:
     assert kept == CAPACITY
     con.execute("SET TimeZone = 'UTC'")
     assert con.execute(PLANS).fetchone() == (0,)
+
+
+def test_the_macros_that_find_memories_are_those_that_call_what_declares_it(con: Cursor) -> None:
+    database = con._duckdb
+    assert database is not None
+    macros = database.execute(
+        "SELECT function_name, macro_definition FROM duckdb_functions() "
+        "WHERE macro_definition IS NOT NULL AND NOT internal"
+    ).fetchall()
+    calls = {
+        name: {
+            str(node.get("function_name"))
+            for node in nodes(tree_of(database, text) or tree_of(database, f"SELECT {text}"))
+        }
+        for name, text in macros
+    }
+    found = {each.name for each in registry.FUNCTIONS if each.retrieves}
+    while more := {name for name, called in calls.items() if called & found} - found:
+        found |= more
+    assert {name for name in found if name in calls} == registry.retrieval_macros()

@@ -383,5 +383,3 @@ def test_every_function_that_writes_is_told_of_when_it_is_bound() -> None:
     for write in registry.DEFERRED:
         assert f"'{write.tag}'" in macros_[write.name]
         assert f"aios_writes('{write.name}')" in macros_[write.name]
-    assert {"recall", "vector_search", "keyword_search", "neighbors"} <= registry.retrieval_macros()
-    assert not registry.retrieval_macros() & {"remember", "forget", "embed", "memories"}

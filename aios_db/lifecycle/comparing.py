@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1e-9
 _AT_STAKE, _OTHERS = 128, 32
-"""Past queries that are asked again: of those that had found a source, and of the others, which a principle may
-crowd something out of. More of them say little more, and each is asked twice per commit."""
+"""Past queries that are asked again: of those that had found a source, and of the others, which a principle
+may crowd something out of. More of them say little more, and each is asked twice per commit."""
 _RECALL = "SELECT memory_id, derived_from FROM recall(?, filter := ?, k := {})"
 
 
@@ -72,9 +72,10 @@ def compare(
 ) -> Comparison:
     """Return how recall does now, and with a consolidation.
 
-    Of many queries some are asked, evenly spaced in time: 128 of those that had found a source, and 32 of the rest.
-    Both count by how many they stand for. A memory that a query had found counts as found when it is returned, or as long as it is stored, when a
-    principle that is derived from it is. What was found of other owners does not count.
+    Of many queries some are asked, evenly spaced in time: 128 of those that had found a source, and 32 of
+    the rest. Both count by how many they stand for. A memory that a query had found counts as found when it
+    is returned, or as long as it is stored, when a principle that is derived from it is. What was found of
+    other owners does not count.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from kill_lifecycle import LIFECYCLE
 from numpy.typing import NDArray
 
 import aios_db
-from aios_db import connection
+from aios_db import session
 from aios_db.config import Config
 from aios_db.importers import import_path
 from aios_db.schema.config import EngineConfig, EvictionConfig, StorageConfig, TrustConfig
@@ -195,7 +195,7 @@ def _backups(con: aios_db.Connection) -> Path:
 
 
 def main(path: str, command: str, seed: str) -> None:
-    connection.LazyEncoder = StandIn  # type: ignore[assignment,misc]
+    session.LazyEncoder = StandIn  # type: ignore[assignment,misc]
     with connect(Path(path), **SETTINGS.get(command, {})) as con:
         for change, call in steps(con, command, int(seed)):
             say("about to", change)

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import aios_db
-from aios_db import connection as module
+from aios_db import session as module
 from aios_db.config import Config
 from aios_db.schema.config import LinksConfig, StorageConfig, TrustConfig
 

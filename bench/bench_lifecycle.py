@@ -22,7 +22,7 @@ from typing import Any
 from bench_retrieval import DataSet, locomo
 
 import aios_db
-from aios_db.search import index
+from aios_db.search import saved
 
 WAYS: dict[str, dict[str, dict[str, Any]]] = {
     "as it is": {},
@@ -43,7 +43,7 @@ PARTS = {
     "index: rows": "index/*/rows.arrow",
     "index: the rest": "index",
 }
-FEW_COLD = index._FEW_COLD
+FEW_COLD = saved._FEW_COLD
 NO_OLD_VERSIONS = {"keep_versions_s": 0.0}
 
 
@@ -93,7 +93,7 @@ def measured(
     database = work / "copy.aios"
     shutil.rmtree(database, ignore_errors=True)
     shutil.copytree(source, database)
-    index._FEW_COLD = 0 if packed else FEW_COLD
+    saved._FEW_COLD = 0 if packed else FEW_COLD
     config = {**way, "storage": NO_OLD_VERSIONS, "links": {"reinforce_recalled": False}}
     with aios_db.connect(database, config=config) as con:
         if way:

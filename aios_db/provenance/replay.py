@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from aios_db.schema.association_links import SCHEMA
 from aios_db.schema.config import LinksConfig
 from aios_db.search.index import SearchIndex
-from aios_db.search.segment import Segment
 from aios_db.search.source import MEMORY_COLUMNS
-from aios_db.search.writer import Writer
 from aios_db.store.linking import links_of_new
 
 if TYPE_CHECKING:
@@ -25,19 +23,6 @@ MADE = ("next_in_session", "similar", "same_entity")
 
 _KEY = ("source_id", "target_id", "kind")
 _KEPT = ("evidence_count", "created_at", "reinforced_at")
-
-
-class _Replayed(SearchIndex):
-    """An index in memory that is given memories one call after the other, as they were written."""
-
-    def __init__(self, like: SearchIndex) -> None:
-        empty = Segment.empty(like.dimension)
-        super().__init__(None, empty, like.dimension, like.language, standing=like.standing.alike())
-
-    def take(self, rows: pa.RecordBatch) -> None:
-        """Add the memories of one call."""
-        self._view.forget_queries()
-        Writer(self._view, self.scope).put(rows)
 
 
 def replayed(
@@ -58,11 +43,11 @@ def replayed(
     config
         Thresholds and caps.
     """
-    index = _Replayed(like)
+    index = SearchIndex.open(None, like.dimension, like.language, standing=like.standing.alike())
     made = [SCHEMA.empty_table()]
     for rows in _calls(memories, gone, first):
         for batch in rows.to_batches():
-            index.take(batch)
+            index.suppose([batch])
         if rows["_rowid"][0].as_py() >= first:
             made.append(links_of_new(memories, index, rows, config, MADE))
     return pa.concat_tables(made)

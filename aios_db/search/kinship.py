@@ -9,15 +9,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, RowIds
+from aios_db.search.current import Current
 from aios_db.search.keywords import holding_any
 from aios_db.search.labels import HAS_TITLE
 from aios_db.search.part import Part
 from aios_db.search.phrases import phrases
-from aios_db.search.view import Viewing
 
 
-class Kinship(Viewing):
+class Kinship:
     """Memories that have something in common."""
+
+    def __init__(self, current: Current) -> None:
+        self._current = current
 
     def nearest(
         self,
@@ -45,70 +48,73 @@ class Kinship(Viewing):
             int64 and float32 ``(n, k)``, best first, padded with -1 and 0.
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
-        with self._lock:
-            neighbors, parts = self._view.neighbors, self._view.parts
+        with self._current.lock:
+            view = self._current.view
+            neighbors, parts = view.neighbors, view.documents.parts
         row_ids, cosines = neighbors.find(parts, vectors, k, among)
         near = (row_ids >= 0) & (cosines >= least)
         return np.where(near, row_ids, -1), np.where(near, cosines, np.float32(0))
 
     def labelled(self, label: int, limit: int) -> RowIds:
         """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
-        with self._lock:
-            dead = sum(part.dead for part in self._view.parts)
-            if self._view.labels.length(label) - dead > limit:
+        with self._current.lock:
+            view = self._current.view
+            dead = sum(part.dead for part in view.documents.parts)
+            if view.labels.length(label) - dead > limit:
                 return np.empty(0, np.int64)
-            rows = self._view.labels.rows(label)
-            rows = rows[self._view.passes(rows)]
+            rows = view.labels.rows(label)
+            rows = rows[view.documents.passes(rows)]
             return rows if len(rows) <= limit else np.empty(0, np.int64)
 
     def label_rows(self, label: int) -> RowIds:
         """Return the rows of the memories with a label, deleted ones among them."""
-        with self._lock:
-            return self._view.labels.rows(label)
+        with self._current.lock:
+            return self._current.view.labels.rows(label)
 
     def label_count(self, label: int) -> int:
         """Return how many memories have a label, deleted ones among them."""
-        with self._lock:
-            return self._view.labels.length(label)
+        with self._current.lock:
+            return self._current.view.labels.length(label)
 
     def present_labels(self, labels: Sequence[int]) -> list[int]:
         """Return those of the labels that any memory has."""
-        with self._lock:
-            return self._view.labels.present(labels)
+        with self._current.lock:
+            return self._current.view.labels.present(labels)
 
     def title_names(self, row_ids: RowIds) -> NDArray[np.uint64]:
         """Return what the titles of one name have in common (`labels.shared_name`), 0 without a title."""
-        with self._lock:
-            return self._view.column("names", row_ids)
+        with self._current.lock:
+            return self._current.view.documents.column("names", row_ids)
 
     def labelled_around(self, label: int, rows: RowIds, count: int, where: Filter) -> RowIds:
         """Return the rows of the memories with a label, from ``count`` before ``rows`` to ``count`` behind.
 
         Ascending; ``where`` leaves out memories that had the label before they were changed.
         """
-        with self._lock:
-            found = self._view.labels.rows(label)
+        with self._current.lock:
+            view = self._current.view
+            documents, found = view.documents, view.labels.rows(label)
             first, last = np.searchsorted(found, [rows.min(), rows.max() + 1])
-            before = self._view.first_passing(found[:first][::-1], count, where)[::-1]
-            behind = self._view.first_passing(found[last:], count, where)
+            before = documents.first_passing(found[:first][::-1], count, where)[::-1]
+            behind = documents.first_passing(found[last:], count, where)
             inside = found[first:last]
-            return np.concatenate([before, inside[self._view.passes(inside, where)], behind])
+            return np.concatenate([before, inside[documents.passes(inside, where)], behind])
 
     def described(self, first: int, last: int, columns: Sequence[str]) -> tuple[RowIds, pa.RecordBatch]:
         """Return the rows from ``first`` to before ``last``, ascending, and columns that searches return."""
-        with self._lock:
-            rows = self._view.living(np.arange(first, last))
+        with self._current.lock:
+            view = self._current.view
+            rows = view.documents.living(np.arange(first, last))
             rows = rows[rows >= 0]
-            return rows, self._view.stored.take(rows, columns)
+            return rows, view.stored.take(rows, columns)
 
     def holding_all(self, text: str, limit: int) -> RowIds:
         """Return the rows of the memories that hold every word of ``text``; none when more than ``limit``."""
-        words = self._view.analyzer.query(text, self._view.totals.present_languages)
-        if not words:
-            return np.empty(0, np.int64)
-        found = []
-        with self._lock:
-            for part in self._view.parts:
+        found = [np.empty(0, np.int64)]
+        with self._current.lock:
+            view = self._current.view
+            words = view.analyzer.query(text, view.totals.present_languages)
+            for part in view.documents.parts if words else ():
                 lists = sorted((holding_any(part, word) for word in words), key=len)
                 documents = lists[0]
                 for other in lists[1:]:
@@ -120,11 +126,11 @@ class Kinship(Viewing):
 
     def names(self, row: int, text: str) -> list[str]:
         """Return `phrases` of a memory's text; those of memories just written are known."""
-        known = self._view.phrases.get(row)
+        known = self._current.view.phrases.get(row)
         return phrases(text) if known is None else known
 
     @property
     def has_titles(self) -> bool:
         """Whether any memory has a title."""
-        with self._lock:
-            return self._view.labels.length(HAS_TITLE) > 0
+        with self._current.lock:
+            return self._current.view.labels.length(HAS_TITLE) > 0

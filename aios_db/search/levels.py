@@ -74,6 +74,13 @@ class Level:
         return mask
 
 
+def members(levels: Sequence[Level], rows: RowIds, level: Level) -> NDArray[np.bool_]:
+    """Tell which memories are of one of the ``levels``; those of none, which are held, are of the last."""
+    if len(levels) == 1:
+        return np.ones(len(rows), np.bool_)
+    return ~levels[-2].counts(rows) if level is levels[-1] else level.has(rows)
+
+
 class Classes:
     """Which class each living memory is in, and the totals of the classes below others.
 

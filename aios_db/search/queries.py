@@ -1,4 +1,4 @@
-"""A query by words or by vector, with what each class of trust is to it."""
+"""A query by words, by vector or in the joint space, with what each class of trust is to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.backends.blas import single_threaded
+from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.analyzer import Analyzer, merged
+from aios_db.search.documents import Documents
+from aios_db.search.joint import JointVectors, Question, is_medium, standardised
 from aios_db.search.keywords import Collection, KeywordScorer
 from aios_db.search.levels import Level
 from aios_db.search.part import Part
@@ -64,3 +68,60 @@ class VectorQuery:
             with single_threaded():
                 moments = self._moments[level] = level.totals.vectors.moments(self.vector)
         return moments
+
+
+class JointQuery:
+    """A question in the joint space.
+
+    Parameters
+    ----------
+    question
+        As `JointVectors.scores` takes it.
+    vectors
+        Those of the joint space.
+    documents
+        Which memories there are.
+    """
+
+    def __init__(self, question: Question, vectors: JointVectors, documents: Documents) -> None:
+        self.question = question
+        rows, sets, scores = vectors.scores(question)
+        living = documents.passes(rows)
+        self._rows, self._sets, self._scores = rows[living], sets[living], scores[living]
+
+    def scores(self, level: Level, *, media: bool) -> tuple[RowIds, NDArray[np.float64]]:
+        """Return the memories of a class that the question says something of, and their scores.
+
+        How much a score is follows from what is trusted at least as much.
+
+        Parameters
+        ----------
+        level
+            The class of trust.
+        media
+            Only such as are more than a text.
+
+        Returns
+        -------
+        row_ids, scores
+            int64 and float64 ``(n,)``, by row as the vectors lie; scores in deviations above the mean of
+            memories of the same modalities.
+        """
+        rows, sets = self._rows, self._sets
+        counted = np.ones(len(rows), np.bool_) if level.is_all else level.counts(rows)
+        own = counted if level.is_all else level.has(rows)
+        own = own & is_medium(sets) if media else own
+        return rows[own], standardised(self._scores, sets, counted)[own]
+
+
+def checked_k(k: int) -> int:
+    """Return how many memories are asked for.
+
+    Raises
+    ------
+    ProgrammingError
+        It is negative.
+    """
+    if k < 0:
+        raise ProgrammingError(f"k is {k}; ask for 0 or more memories")
+    return k

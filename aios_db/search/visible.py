@@ -64,7 +64,7 @@ class Linkable(Protocol):
 
 
 class Visible:
-    """What of an index is of one user, or of none, and trusted enough; methods as those of `SearchIndex`.
+    """What of an index is of one user, or of none, and trusted enough; methods as those of `Kinship`.
 
     Parameters
     ----------
@@ -78,30 +78,31 @@ class Visible:
 
     def __init__(self, index: SearchIndex, user: int, trust: int) -> None:
         self._index, self._user, self._trust = index, user, trust
-        self.has_titles = index.has_titles
-        self.present_labels, self.title_names = index.present_labels, index.title_names
-        self.names = index.names
+        self._kinship = kinship = index.kinship
+        self.has_titles = kinship.has_titles
+        self.present_labels, self.title_names = kinship.present_labels, kinship.title_names
+        self.names = kinship.names
 
     def labelled(self, label: int, limit: int) -> RowIds:
         """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
-        return self._few(self._index.labelled(label, _MOST), limit)
+        return self._few(self._kinship.labelled(label, _MOST), limit)
 
     def label_count(self, label: int) -> int:
         """Return how many memories have a label, deleted ones among them."""
-        return len(self._seen(self._index.label_rows(label)))
+        return len(self._seen(self._kinship.label_rows(label)))
 
     def labelled_around(self, label: int, rows: RowIds, count: int, where: Filter) -> RowIds:
         """Return the rows with a label, from ``count`` before ``rows`` to ``count`` behind."""
         within = self._index.standing.seen_from(where, self._trust)
-        return self._index.labelled_around(label, rows, count, within)
+        return self._kinship.labelled_around(label, rows, count, within)
 
     def holding_all(self, text: str, limit: int) -> RowIds:
         """Return the rows of the memories that hold every word; none when more than ``limit``."""
-        return self._few(self._index.holding_all(text, _MOST), limit)
+        return self._few(self._kinship.holding_all(text, _MOST), limit)
 
     def described(self, first: int, last: int, columns: Sequence[str]) -> tuple[RowIds, pa.RecordBatch]:
         """Return the rows from ``first`` to before ``last``, ascending, and columns that searches return."""
-        rows, told = self._index.described(first, last, columns)
+        rows, told = self._kinship.described(first, last, columns)
         seen = self._is_seen(self._index.users(rows), rows)
         return rows[seen], told.filter(pa.array(seen))
 
@@ -113,7 +114,7 @@ class Visible:
         def among(part: Part) -> NDArray[np.bool_]:
             return self._is_seen(part.columns["user_id"], part.rows)
 
-        return self._index.nearest(vectors, k, least, among)
+        return self._kinship.nearest(vectors, k, least, among)
 
     def _few(self, rows: RowIds, limit: int) -> RowIds:
         rows = self._seen(rows)

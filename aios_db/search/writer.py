@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,25 +30,36 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Brings a view from version to version.
+    """Makes the next view of one, under the index's lock.
 
     Parameters
     ----------
     view
-        What is changed.
+        The one before, asked nothing yet. What it shares with the next changes in place.
     scope
         Memories outside of it are left out.
     """
 
     def __init__(self, view: View, scope: Scope) -> None:
         self._view, self._scope = view, scope
+        self._phrases: dict[int, list[str]] = {}
 
-    def catch_up(self, memories: LanceDataset, links: LanceDataset, appended: source.Appended) -> None:
-        """Read what changed in both tables, but for rows just ``appended``."""
-        self._view.forget_queries()
-        self._sync_memories(memories, appended.memories)
-        self._sync_links(links, appended.links)
-        self._view.version = Version(memories.version, links.version)
+    def catch_up(self, memories: LanceDataset, links: LanceDataset, appended: source.Appended) -> View:
+        """Read what changed in both tables, but for rows just ``appended``; return the view of it."""
+        version, phrases = Version(memories.version, links.version), self._view.phrases
+        if version.memories != self._view.version.memories:
+            self._sync_memories(memories, appended.memories)
+            phrases = self._phrases
+        if version.links != self._view.version.links:
+            self._sync_links(links, appended.links)
+        return replace(self._view, version=version, phrases=phrases)
+
+    def suppose(self, rows: Iterable[pa.RecordBatch], gone: RowIds) -> View:
+        """Put rows, as `put` takes them, and take others out; return the view of it."""
+        self.kill(gone)
+        for batch in rows:
+            self.put(batch)
+        return replace(self._view, phrases=self._phrases)
 
     def put(self, batch: pa.RecordBatch) -> None:
         """Add memories; of those that are known with the same content only the attributes change.
@@ -60,7 +73,7 @@ class Writer:
         columns = attributes(batch)
         fresh = self._update_same(columns)
         rows = columns["rows"][fresh]
-        before = self._labels_of(rows[view.has_known(rows)])
+        before = self._labels_of(rows[view.documents.has_known(rows)])
         view.stored.put(batch)
         view.joint.put(batch)
         view.standing.changed(columns["rows"])
@@ -77,28 +90,22 @@ class Writer:
 
     def kill(self, rows: RowIds) -> None:
         """Take memories out."""
-        for part, at, _ in self._view.living_in_parts(rows):
+        for part, at, _ in self._view.documents.living_in_parts(rows):
             part.kill(at)
             self._view.standing.killed(part, at)
             self._view.totals.add(part, at, -1)
 
     def _sync_memories(self, memories: LanceDataset, new: pa.Table | None) -> None:
-        since = self._view.version.memories
-        if memories.version == since:
-            return
-        self._view.phrases.clear()
+        since, rows = self._view.version.memories, self._view.documents.all_rows
         deleted, changed = source.delta(
-            memories, since, source.MEMORY_COLUMNS, self._view.all_rows, new, self._scope.condition
+            memories, since, source.MEMORY_COLUMNS, rows, new, self._scope.condition
         )
         self.kill(deleted)
         for batch in changed:
             self.put(self._seen(batch) if self._scope else batch)
 
     def _sync_links(self, links: LanceDataset, new: pa.Table | None) -> None:
-        graph = self._view.graph
-        since = self._view.version.links
-        if links.version == since:
-            return
+        graph, since = self._view.graph, self._view.version.links
         deleted, changed = source.delta(links, since, source.LINK_COLUMNS, lambda: graph.links().rows, new)
         graph.delete(deleted.tolist())
         for batch in changed:
@@ -126,7 +133,7 @@ class Writer:
     def _update_same(self, columns: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Update the attributes of memories whose content is known; return the places of the others."""
         fresh = np.ones(len(columns["rows"]), np.bool_)
-        for part, at, inside in self._view.living_in_parts(columns["rows"]):
+        for part, at, inside in self._view.documents.living_in_parts(columns["rows"]):
             same = part.columns["contents"][at] == columns["contents"][inside]
             places = inside[same]
             part.update(at[same], {name: columns[name][places] for name in ATTRIBUTES})
@@ -135,7 +142,7 @@ class Writer:
 
     def _analyze(self, batch: pa.RecordBatch, values: dict[str, NDArray[Any]]) -> None:
         """Add memories to the growing segment, with the words of their titles and texts."""
-        growing = self._view.growing
+        growing = self._view.documents.growing
         titles, texts = batch["title"].to_pylist(), batch["text"].to_pylist()
         analyzed = self._view.analyzer.terms(
             [f"{title} {text}" if title else text for title, text in zip(titles, texts, strict=True)]
@@ -151,7 +158,7 @@ class Writer:
         named = ("title", "text", "user_id", "agent_id", "session_id")
         columns = (batch[name].to_pylist() for name in named)
         for row, title, text, *scope in zip(rows.tolist(), *columns, strict=True):
-            self._view.phrases[row] = names = phrases(text)
+            self._phrases[row] = names = phrases(text)
             self._view.labels.add(row, memory_labels(title, names, *scope), before.get(row))
 
     def _labels_of(self, rows: RowIds) -> dict[int, dict[int, int]]:

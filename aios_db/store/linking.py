@@ -178,7 +178,7 @@ def _within_walls(
     found = []
     for user, number in dict.fromkeys(zip(users.tolist(), classes.tolist(), strict=True)):
         alone = not index.has_others(user) and not index.has_below(number)
-        visible = index if alone else Visible(index, user, number)
+        visible = index.kinship if alone else Visible(index, user, number)
         same = (users == user) & (classes == number)
         some = new if same.all() else new.filter(pa.array(same))
         found.append(propose_links(visible, _described(index, some), config, texts_of))

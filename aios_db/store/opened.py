@@ -238,16 +238,15 @@ class OpenDatabase:
         directory = self.path / layout.INDEX
         if self.scope:
             directory /= self.scope.directory
-        index = SearchIndex.open(
+        return SearchIndex.open(
             None if self.config.search.index == "memory" else directory,
             self.dimension,
             self.config.search.language,
             self.scope,
             Standing(self.trust, self._releases),
             packs=self.config.search.index == "auto",
+            with_counts=self.recalls.with_counts,
         )
-        index.with_counts = self.recalls.with_counts
-        return index
 
     def let_go(self) -> None:
         """Be closed, and keep what an idle program keeps of a closed database: no caches, no index."""

@@ -17,7 +17,6 @@ from aios_db.schema.memories import memories_schema
 from aios_db.schema.retrieval import Filter
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import MEMORY_COLUMNS
-from aios_db.search.writer import Writer
 
 DAY = dt.datetime(2024, 5, 1, tzinfo=dt.timezone.utc)
 NAMES = st.sampled_from(["a", "b", "ä", "", "a b"])
@@ -148,12 +147,10 @@ class Index:
         rows = [{"content_hash": each["memory_id"], **defaults, **each} for each in changed]
         ids = [self.rows.setdefault(each["memory_id"], len(self.rows)) for each in changed]
         batch = pa.Table.from_pylist(rows, memories_schema(8)).select(MEMORY_COLUMNS).to_batches()[0]
-        Writer(self.index._view, self.index.scope).put(
-            batch.append_column("_rowid", pa.array(ids, pa.uint64()))
-        )
+        self.index.suppose([batch.append_column("_rowid", pa.array(ids, pa.uint64()))])
 
     def forget(self, name):
-        Writer(self.index._view, self.index.scope).kill(np.array([self.rows[name]]))
+        self.index.suppose([], np.array([self.rows[name]]))
 
     def names(self, rows):
         return self.index.memory_ids(rows).to_pylist()

@@ -67,11 +67,11 @@ def test_filters_of_few_and_of_many(large, vectors):
 
 
 def test_neighbours_in_bulk_over_lists(large, vectors):
-    rows, cosines = large.index.nearest(vectors[:50], 3, least=0.5)
+    rows, cosines = large.index.kinship.nearest(vectors[:50], 3, least=0.5)
     assert large.names(rows[:, 0]) == [f"m{i}" for i in range(50)]
     np.testing.assert_allclose(cosines[:, 0], 1.0, atol=1e-5)
     assert (np.diff(cosines, axis=1) <= 1e-6).all()
-    crowded, _ = large.index.nearest(vectors[:50], 2, least=-1.0)
+    crowded, _ = large.index.kinship.nearest(vectors[:50], 2, least=-1.0)
     assert (crowded >= 0).all()
 
 

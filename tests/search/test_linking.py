@@ -35,7 +35,7 @@ def linked(tables, unit):
             column("speaker"), np.stack([row["text_embedding"] for row in rows]).astype(np.float32),
         )  # fmt: skip
         found = propose_links(
-            tables.index, new, config, lambda wanted: [texts[row] for row in wanted.tolist()]
+            tables.index.kinship, new, config, lambda wanted: [texts[row] for row in wanted.tolist()]
         )
         kinds = [KINDS[code] for code in found.kinds]
         ends = zip(tables.names(found.sources), tables.names(found.targets), kinds, strict=True)

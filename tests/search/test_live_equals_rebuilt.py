@@ -94,7 +94,7 @@ def answers(connection: aios_db.Connection, index: SearchIndex) -> dict[str, lis
             "SELECT memory_id, graph_score, distance FROM spread(?, ?, 2) ORDER BY memory_id",
             [ids[::2], [1.0] * len(ids[::2])],
         ).fetchall()
-        found["labels"] = [(text, *index.labelled(_label(text), 100)) for text in ("berlin", "42")]
+        found["labels"] = [(text, *index.kinship.labelled(_label(text), 100)) for text in ("berlin", "42")]
         return found
     finally:
         store.database.snapshot = live
@@ -252,13 +252,13 @@ def test_recall_does_not_wear_out_what_it_reads(con, tmp_path):
         assert memory_id == wanted
         return found
 
-    first, terms = score(), len(con.store.index._view.growing.terms.triples()[0])
+    first, terms = score(), len(con.store.index.parts[1].terms.triples()[0])
     for _ in range(25):
         assert con.recall("XK7731", k=5)[0].memory_id == wanted
         con.store.maintain()
     assert score() == pytest.approx(first, rel=1e-6)
-    assert len(con.store.index._view.growing) == 201
-    assert len(con.store.index._view.growing.terms.triples()[0]) == terms
+    assert con.store.index.growing_rows == 201
+    assert len(con.store.index.parts[1].terms.triples()[0]) == terms
     con.store.maintain()
     shutil.copytree(tmp_path / "agent.aios", tmp_path / "copy.aios", ignore=shutil.ignore_patterns("index"))
     with connect(tmp_path / "copy.aios") as copy:
@@ -297,6 +297,6 @@ def test_forgotten_memories_leave_nothing_in_the_next_segment(con):
     con.forget(ids[5:])
     assert_equal(answers(con, con.store.index), answers(con, rebuilt(con)))
     con.store.index.save()
-    segment = con.store.index._view.segment
+    segment = con.store.index.parts[0]
     assert len(segment.arrays["id_rows"]) == len(segment.arrays["hash_rows"]) == len(segment) == 5
     assert_equal(answers(con, con.store.index), answers(con, rebuilt(con)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import aios_db.search.index as index_module
+import aios_db.search.keeping_up as keeping_up_module
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.retrieval import Filter
 from aios_db.search.build import merge
@@ -107,10 +107,10 @@ def test_deleted_and_changed_memories(index, unit):
 def test_nearest_of_many(index, unit):
     vectors = np.stack([unit(i) for i in range(100, 104)])
     exact = vectors @ np.stack([unit(i) for i in range(20)]).T
-    rows, cosines = index.index.nearest(vectors, 3)
+    rows, cosines = index.index.kinship.nearest(vectors, 3)
     np.testing.assert_allclose(cosines, -np.sort(-exact, axis=1)[:, :3], rtol=1e-4)
     assert index.names(rows[0]) == [f"m{i}" for i in np.argsort(-exact[0])[:3]]
-    rows, _ = index.index.nearest(vectors, 3, least=0.99)
+    rows, _ = index.index.kinship.nearest(vectors, 3, least=0.99)
     assert (rows == -1).all()
 
 
@@ -166,7 +166,7 @@ def test_a_reader_takes_the_segment_that_a_writer_saved(filled, monkeypatch):
     reader.sync(filled.memories, filled.links)
     assert reader.growing_rows == 20
     filled.index.save()
-    monkeypatch.setattr(index_module, "_FEW_GROWING", 10)
+    monkeypatch.setattr(keeping_up_module, "_FEW_GROWING", 10)
     filled.remember({"memory_id": "new", "text": "one more"})
     reader.sync(filled.memories, filled.links)
     assert reader.growing_rows == 1
@@ -180,7 +180,7 @@ def test_writing_goes_on_while_a_segment_is_saved(filled, monkeypatch):
         filled.link(("m1", "during", "user", 1.0))
         return merge(state)
 
-    monkeypatch.setattr(index_module, "merge", merge_slowly)
+    monkeypatch.setattr(keeping_up_module, "merge", merge_slowly)
     filled.index.save()
     assert filled.index.growing_rows == 1
     assert filled.names(filled.index.keyword_search("meanwhile", 5).row_ids) == ["during"]

@@ -340,7 +340,7 @@ def test_maintenance_saves_the_index_when_the_load_has_ended(open_store: Open, c
 def test_a_bulk_writer_saves_the_index_itself_before_the_tail_outgrows_it(
     open_store: Open, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aios_db.search.index._MANY_GROWING", 6_000)
+    monkeypatch.setattr("aios_db.search.keeping_up._MANY_GROWING", 6_000)
     patient = replace(config, storage=replace(config.storage, maintenance_delay_s=1000.0))
     store = open_store(config=patient)
     tails = []

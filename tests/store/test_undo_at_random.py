@@ -222,8 +222,9 @@ def answers(index: SearchIndex) -> dict[str, Any]:
         ):
             told = [round(float(each), 4) for each in (*hits.scores, hits.mean, hits.std)]
             found[f"{name} {text}"] = hits.row_ids.tolist(), told
-    rows = np.sort(index._view.all_rows())
-    found["hashes"] = index._view.column("hashes", rows).tolist()
+    rows = np.sort(index.rows())
+    hashes = ((part.rows[part.alive], part.columns["hashes"][part.alive]) for part in index.parts)
+    found["hashes"] = sorted(pair for each in hashes for pair in zip(*map(list, each), strict=True))
     found["names"] = index.memory_ids(rows).to_pylist()
     found["neighbors"] = {
         row: sorted(zip(*(each.tolist() for each in index.neighbors(row, 2)), strict=True))

@@ -11,8 +11,7 @@ import pytest
 
 import aios_db
 from aios_db.schema.vector_codes import PRECISIONS, decode, encode
-from aios_db.search import index as index_
-from aios_db.search import packing, segment_files
+from aios_db.search import packing, saved, segment_files
 from aios_db.search.coded_vectors import coded, decoded, is_cold
 from aios_db.search.ranking import digest64
 
@@ -109,7 +108,7 @@ def test_arrays_come_back(tmp_path: Path, database: Callable[..., aios_db.Connec
 def test_a_compressed_database_has_a_small_index_that_answers_alike(
     tmp_path: Path, database: Callable[..., aios_db.Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_, "_FEW_COLD", 100)
+    monkeypatch.setattr(saved, "_FEW_COLD", 100)
     directory = tmp_path / "agent.aios" / "index"
     with database() as con:
         con.remember(texts(1100))

@@ -17,7 +17,7 @@ from store_helpers import ids_in_table, memory_rows
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import InterfaceError
 from aios_db.search import source
-from aios_db.search.index import SearchIndex
+from aios_db.search.keeping_up import KeepingUp
 from aios_db.store import MemoryStore, compaction
 from aios_db.store.commit import commit, delete, patch
 from aios_db.store.compaction import clean_up, compact, is_due, mergeable
@@ -451,13 +451,13 @@ def test_a_reader_beside_a_repair_finds_everything(
 ) -> None:
     store.remember(memory_rows(["a cat", "a dog"]))
     found: list[int] = []
-    sync = SearchIndex.sync
+    sync = KeepingUp.sync
 
-    def watched(index: SearchIndex, *tables: lance.LanceDataset) -> None:
+    def watched(keeping_up: KeepingUp, *tables: lance.LanceDataset) -> None:
         found.append(len(store.index.keyword_search("cat", 5).row_ids))
-        sync(index, *tables)
+        sync(keeping_up, *tables)
         found.append(len(store.index.keyword_search("cat", 5).row_ids))
 
-    monkeypatch.setattr(SearchIndex, "sync", watched)
+    monkeypatch.setattr(KeepingUp, "sync", watched)
     store.repair()
     assert set(found) == {1}

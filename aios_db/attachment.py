@@ -32,8 +32,8 @@ from aios_db.udfs.types import VARCHAR
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
+    from aios_db.memory_store import MemoryStore
     from aios_db.schema.config import Config
-    from aios_db.store.store import MemoryStore
 
 logger = logging.getLogger("aios_db.attach")
 
@@ -337,7 +337,7 @@ def _access(read_only: bool) -> str:
 
 
 def _open(path: str | PathLike[str], read_only: bool, config: Config) -> MemoryStore:
-    from aios_db.store.store import MemoryStore
+    from aios_db.memory_store import MemoryStore
 
     return MemoryStore.open(Path(path), read_only=read_only, config=config, encoder=LazyEncoder(config))
 

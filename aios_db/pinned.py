@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aios_db.schema import association_links, memories
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.memory_store import MemoryStore
 
 
 class PinnedTables:

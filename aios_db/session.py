@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from aios_db.config import GivenConfig
     from aios_db.cursor import Cursor
+    from aios_db.memory_store import MemoryStore
     from aios_db.schema.deadlines import Deadlines
     from aios_db.security.scope import Scope
-    from aios_db.store.store import MemoryStore
     from aios_db.udfs.functions import ErrorBook
     from aios_db.udfs.macros import SqlObject
     from aios_db.udfs.writing import WriteGuard
@@ -93,7 +93,7 @@ class Session:
         restrictions: Restrictions | None,
         source: str | None,
     ) -> None:
-        from aios_db.store.store import MemoryStore
+        from aios_db.memory_store import MemoryStore
 
         if read_only and str(path) == MEMORY:
             raise ProgrammingError(f"connect: {MEMORY} is a new database, to be written; leave read_only out")

@@ -17,8 +17,8 @@ from pathlib import Path
 import pyarrow as pa
 from bench_recall_latency import DIMENSION, Rows
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
-from aios_db.store import MemoryStore
 
 EACH = 15
 WARM_UP = 20

@@ -96,8 +96,8 @@ def _received(source: socket.socket) -> bytes:
 
 def open_library(path: Path) -> Any:
     from aios_db.federation.library import CardLibrary
+    from aios_db.memory_store import MemoryStore
     from aios_db.schema.config import Config, StorageConfig
-    from aios_db.store import MemoryStore
 
     config = Config(storage=StorageConfig(durability="normal"))
     return CardLibrary(MemoryStore.open(path, config=config), keep_versions=10_000)

@@ -31,8 +31,8 @@ import pyarrow as pa
 from bench_recall_latency import DIMENSION, Rows
 
 from aios_db.encoder import LazyEncoder
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, LinksConfig, StorageConfig
-from aios_db.store import MemoryStore
 
 NO_LINKS = LinksConfig(similar_neighbors=0, entity_links=0)
 STEP = 100_000

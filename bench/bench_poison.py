@@ -24,9 +24,9 @@ from typing import Any
 
 import aios_db
 from aios_db.config import Config
-from aios_db.provenance.patterns import suspicion
 from aios_db.schema.config import LinksConfig, TrustConfig
 from aios_db.schema.errors import IntegrityError
+from aios_db.trust.patterns import suspicion
 
 DATA = Path(__file__).parent / "data" / "poison_paraphrases.json"
 TOOL, USER = "tool:external", "user"

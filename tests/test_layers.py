@@ -1,9 +1,10 @@
-"""Imports point one way: between the layers of the package, and between the rooms of its engine."""
+"""Imports point one way: between layers, rooms of the engine, folders of the database, and modules."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -30,6 +31,18 @@ FLOORS: list[set[str]] = [
     {"quantization"},
 ]
 """The rooms of the engine, from the ground up: each imports from floors below its own."""
+
+FOLDERS: list[set[str]] = [
+    {"config", "observing", "security"},
+    {"disk"},
+    {"models", "trust"},
+    {"joint", "search"},
+    {"store"},
+    {"backup", "exports", "federation", "lifecycle", "provenance"},
+    {"benchmarking", "checking", "importers", "methods", "salvaging"},
+    {"cli", "mending"},
+]
+"""The folders of `aios_db`, which stand on the layers, likewise. A module beside them stands for itself."""
 
 
 def imported_modules(source: Path) -> set[str]:
@@ -84,10 +97,13 @@ def test_rooms_import_from_floors_below() -> None:
             assert floor[other] < floor[room], f"engine/{name}.py imports from {other}"
 
 
-def test_the_documentation_draws_the_floors() -> None:
+@pytest.mark.parametrize(
+    ("where", "floors"), [("which the same test keeps:", FLOORS), ("stand on each other:", FOLDERS)]
+)
+def test_the_documentation_draws_the_floors(where: str, floors: list[set[str]]) -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    drawn = text.partition("which the same test keeps:\n\n")[2].partition("\n\n")[0]
-    assert [set(line.split()) for line in reversed(drawn.splitlines())] == FLOORS
+    drawn = text.partition(f"{where}\n\n")[2].partition("\n\n")[0]
+    assert [set(line.split()) for line in reversed(drawn.splitlines())] == floors
 
 
 def test_no_modules_of_the_engine_import_each_other_in_a_circle() -> None:
@@ -130,9 +146,37 @@ def run_imports(source: Path, known: set[str]) -> set[str]:
     return found & known
 
 
-def test_no_modules_of_the_package_need_each_other_in_a_circle() -> None:
+@cache
+def package_imports() -> dict[str, set[str]]:
+    """Return the modules of the package, and those that each needs to run."""
     files = package_files()
     # The package itself names everything that users import, and the command line opens databases through it.
-    graph = {name: run_imports(file, files.keys() - {"aios_db"}) for name, file in files.items()}
-    order: Iterable[str] = TopologicalSorter(graph).static_order()
+    return {name: run_imports(file, files.keys() - {"aios_db"}) for name, file in files.items()}
+
+
+def test_no_modules_of_the_package_need_each_other_in_a_circle() -> None:
+    order: Iterable[str] = TopologicalSorter(package_imports()).static_order()
     assert len(list(order)) > 400
+
+
+def test_folders_import_from_floors_below() -> None:
+    floor = {folder: number for number, folders in enumerate(FOLDERS) for folder in folders}
+    assert floor.keys() == {each.parent.name for each in (ROOT / "aios_db").glob("*/__init__.py")} - set(
+        MAY_IMPORT
+    )
+    for name, imported in package_imports().items():
+        folder = name.split(".")[1] if name.count(".") else ""
+        for other in {each.split(".")[1] for each in imported} - {folder}:
+            if folder in floor and other in floor:
+                assert floor[other] < floor[folder], f"{name} imports from {other}"
+
+
+def test_no_folders_need_each_other_through_a_module_beside_them() -> None:
+    graph: dict[str, set[str]] = {}
+    for name, imported in package_imports().items():
+        folder = ".".join(name.split(".")[:2])
+        graph.setdefault(folder, set()).update(
+            {".".join(each.split(".")[:2]) for each in imported} - {folder}
+        )
+    order: Iterable[str] = TopologicalSorter(graph).static_order()  # CycleError names the circle
+    assert len(list(order)) > 50

@@ -17,12 +17,12 @@ from aios_db.backup.objects import Entry, blocks_of
 from aios_db.backup.opening import check_counts, opened
 from aios_db.backup.pinning import Pinned, pinned
 from aios_db.backup.target import Target
+from aios_db.disk.failures import operational
+from aios_db.disk.lock import WriteLock
 from aios_db.models.versions import WeightVersions
 from aios_db.schema.config import Config
 from aios_db.schema.database import LOCK, MARKER
 from aios_db.schema.errors import OperationalError, ProgrammingError
-from aios_db.store.failures import operational
-from aios_db.store.lock import WriteLock
 from aios_db.store.marker import identify, is_marker, read_marker
 from aios_db.version import __version__
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from aios_db.backup.manifest import Model
 from aios_db.backup.objects import Entry, Objects
+from aios_db.disk.durable import force_file, force_tree
 from aios_db.engine.catalog.find import find_weights
 from aios_db.engine.catalog.fingerprint import verified_fingerprint
 from aios_db.engine.weights.building import building
@@ -14,7 +15,6 @@ from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.models.versions import PLUGGED, WeightVersions
 from aios_db.schema.errors import DataError, Error, ModelNotFoundError
-from aios_db.store.durable import force_file, force_tree
 
 _MADE_HERE = "backends"
 _DIGITS = 12  # of the digest, in a version's name

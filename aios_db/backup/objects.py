@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from aios_db.disk.durable import force_file
 from aios_db.schema.errors import OperationalError
 from aios_db.security.permissions import DIRECTORY_MODE, FILE_MODE
-from aios_db.store.durable import force_file
 
 logger = logging.getLogger("aios_db.backup")
 

@@ -11,9 +11,9 @@ import lance
 
 from aios_db.backup.manifest import Manifest, TableState
 from aios_db.backup.objects import Objects
+from aios_db.disk.failures import operational
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import OperationalError
-from aios_db.store.failures import operational
 
 
 @contextmanager

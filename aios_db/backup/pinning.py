@@ -17,12 +17,12 @@ import lance
 from filelock import FileLock, Timeout
 
 from aios_db.backup.manifest import TableState
+from aios_db.disk.durable import TRANSACTIONS, data_files, index_files, manifest
+from aios_db.disk.failures import operational
+from aios_db.disk.lock import WriteLock
 from aios_db.schema.database import DAMAGED, INDEX, LOCK
 from aios_db.schema.errors import OperationalError
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
-from aios_db.store.durable import TRANSACTIONS, data_files, index_files, manifest
-from aios_db.store.failures import operational
-from aios_db.store.lock import WriteLock
 from aios_db.store.marker import COPY
 
 logger = logging.getLogger("aios_db.backup")

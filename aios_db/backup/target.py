@@ -13,11 +13,11 @@ from filelock import FileLock, Timeout
 
 from aios_db.backup.manifest import FORMAT, Manifest
 from aios_db.backup.objects import Objects
+from aios_db.disk.durable import force_file
+from aios_db.disk.failures import operational
 from aios_db.engine.weights.files import atomic_write
 from aios_db.schema.errors import OperationalError
 from aios_db.security.permissions import DIRECTORY_MODE, write_private
-from aios_db.store.durable import force_file
-from aios_db.store.failures import operational
 
 logger = logging.getLogger("aios_db.backup")
 

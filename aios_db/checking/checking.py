@@ -20,6 +20,8 @@ from aios_db.checking.links import LinkChecks
 from aios_db.checking.lookups import check_lookups
 from aios_db.checking.memories import MemoryChecks
 from aios_db.checking.tables import batches, check_history, has_columns, open_table, size_of
+from aios_db.disk.failures import operational
+from aios_db.disk.lock import WriteLock
 from aios_db.schema import association_links, memories
 from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK
@@ -28,8 +30,6 @@ from aios_db.schema.progress import Progress, silent
 from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
-from aios_db.store.failures import operational
-from aios_db.store.lock import WriteLock
 from aios_db.store.strongest import COLUMN, strongest_links
 
 _LINKS = (

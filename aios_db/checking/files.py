@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from aios_db.checking.faults import Faults
+from aios_db.disk.framed_log import damaged_bytes
 from aios_db.federation.debts import debt_files, read_debt
 from aios_db.schema.database import CHANGES, ERASING, LLM_REQUESTS, MARKER, OWED, QUERIES, RECALLS
 from aios_db.schema.errors import DataError, OperationalError
 from aios_db.store.change_log import begun_after
-from aios_db.store.framed_log import damaged_bytes
 from aios_db.store.marker import COPY, Marker, parsed
 
 _MARKER = "aios repair writes it anew"

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from lance.file import LanceFileReader
 
 from aios_db.checking.faults import Faults
+from aios_db.disk.durable import index_files
+from aios_db.disk.failures import operational
 from aios_db.schema import association_links, memories
 from aios_db.schema.errors import OperationalError
-from aios_db.store.durable import index_files
-from aios_db.store.failures import operational
 
 COLUMNS = {memories.TABLE: (memories.KEY,), association_links.TABLE: ("source_id", "target_id")}
 _REMEDY = "aios repair makes it anew"

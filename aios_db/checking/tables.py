@@ -10,10 +10,10 @@ import pyarrow as pa
 from lance import LanceFragment
 
 from aios_db.checking.faults import Faults
+from aios_db.disk.durable import data_files, fragment_files, hinted, manifest, versions
+from aios_db.disk.failures import operational
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import OperationalError
-from aios_db.store.durable import data_files, fragment_files, hinted, manifest, versions
-from aios_db.store.failures import operational
 from aios_db.store.torn import is_whole
 
 _BATCH_BYTES, _MOST_ROWS = 8 << 20, 1024

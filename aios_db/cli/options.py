@@ -16,9 +16,9 @@ from aios_db.schema.sources import SHELL
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
+    from aios_db.memory_store import MemoryStore
     from aios_db.models.making import OpenStore
     from aios_db.schema.config import Config
-    from aios_db.store.store import MemoryStore
 
 DEFAULT_DATABASE = "agent.aios"
 DATABASE_VARIABLE = "AIOS_DB"

@@ -28,14 +28,14 @@ from aios_db.exports.layout import (
     exported_columns,
     from_json,
 )
-from aios_db.provenance.origins import renamed
 from aios_db.schema.errors import DataError, OperationalError, SchemaVersionError
 from aios_db.schema.progress import Progress, silent
 from aios_db.store.adoptable import adoptable, check_links
+from aios_db.store.derivation import renamed
 from aios_db.store.rows import check_lengths
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.memory_store import MemoryStore
 
 logger = logging.getLogger("aios_db.exports")
 

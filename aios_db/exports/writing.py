@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aios_db.disk.durable import force_file, force_tree
+from aios_db.disk.failures import operational
 from aios_db.engine.weights.files import file_sha256
 from aios_db.exports.layout import (
     ABOUT,
@@ -33,14 +35,12 @@ from aios_db.schema import association_links
 from aios_db.schema import memories as memories_table
 from aios_db.schema.errors import OperationalError
 from aios_db.security.permissions import FILE_MODE
-from aios_db.store.durable import force_file, force_tree
-from aios_db.store.failures import operational
 from aios_db.version import __version__
 
 if TYPE_CHECKING:
     from lance import LanceDataset
 
-    from aios_db.store.store import MemoryStore
+    from aios_db.memory_store import MemoryStore
 
 _BATCH_ROWS = 4_096
 _LINES = "lines"

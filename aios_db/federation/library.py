@@ -13,6 +13,8 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aios_db.disk.durable import DurableTable
+from aios_db.disk.failures import operational
 from aios_db.federation.card import LoraCard
 from aios_db.federation.card_files import card_bytes, card_from_bytes
 from aios_db.federation.checks import is_name
@@ -21,12 +23,10 @@ from aios_db.federation.delta import Delta
 from aios_db.schema import lora_cards
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import DataError, Error, OperationalError, ProgrammingError, ReadOnlyError
-from aios_db.store.durable import DurableTable
-from aios_db.store.failures import operational
 from aios_db.store.small_tables import keep_small
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.memory_store import MemoryStore
 
 log = logging.getLogger("aios_db.federation")
 

@@ -18,7 +18,7 @@ from aios_db.schema.database import table_path
 from aios_db.store.small_tables import keep_small
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.memory_store import MemoryStore
 
 log = logging.getLogger("aios_db.federation")
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aios_db.disk.lock import WriteLock
 from aios_db.joint.usable import Active, SpaceInUse
 from aios_db.schema.errors import Error
-from aios_db.store.lock import WriteLock
 
 if TYPE_CHECKING:
     from aios_db.models.versions import WeightVersions

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from aios_db.joint.media import Reach, media_type_of, tried
 from aios_db.joint.reads import MediaReads, key_of
+from aios_db.models.encoding import text_to_embed
 from aios_db.schema.errors import DataError
 from aios_db.schema.modalities import BITS
-from aios_db.store.embedding import text_to_embed
 
 _COLUMNS = ("title", "text", "media", "media_uri", "media_type", "audio", "audio_uri")
 

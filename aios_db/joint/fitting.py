@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from aios_db.engine.fusion.measuring import Recall
     from aios_db.engine.fusion.refining import Trial
     from aios_db.engine.fusion.relating import Relation
+    from aios_db.memory_store import MemoryStore
     from aios_db.models.versions import WeightVersion
-    from aios_db.store.store import MemoryStore
 
 log = logging.getLogger("aios_db.joint")
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from aios_db.store.failures import operational
+from aios_db.disk.failures import operational
 
 
 class MediaReads:

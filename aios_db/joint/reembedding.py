@@ -12,12 +12,12 @@ import lance
 import numpy as np
 import pyarrow as pa
 
+from aios_db.disk.failures import operational
 from aios_db.joint.usable import Active
 from aios_db.joint.vectors import COLUMNS
 from aios_db.schema.memories import KEY
 from aios_db.schema.modalities import made_by
 from aios_db.schema.progress import Progress, silent
-from aios_db.store.failures import operational
 
 if TYPE_CHECKING:
     from aios_db.store.opened import OpenDatabase

@@ -22,8 +22,8 @@ from aios_db.udfs import functions, macros, registry, writing
 from aios_db.udfs.live import LiveDataset
 
 if TYPE_CHECKING:
+    from aios_db.models.encoding import Encoder
     from aios_db.search.index import SearchIndex
-    from aios_db.store.embedding import Encoder
     from aios_db.store.opened import OpenDatabase
 
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.lifecycle.asking import Asking
-from aios_db.lifecycle.past_queries import PastQuery
 from aios_db.lifecycle.principles import Principle
 from aios_db.schema.association_links import KINDS
 from aios_db.schema.memories import KEY
@@ -20,6 +19,7 @@ from aios_db.search.graph import flow_code
 from aios_db.search.linkrun import Links
 from aios_db.search.source import MEMORY_COLUMNS
 from aios_db.store.linking import links_of_new
+from aios_db.store.past_queries import PastQuery
 
 if TYPE_CHECKING:
     from aios_db.search.index import SearchIndex

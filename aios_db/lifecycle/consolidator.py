@@ -22,9 +22,9 @@ from aios_db.schema.database import CONSOLIDATOR
 from aios_db.schema.errors import Error, OperationalError
 
 if TYPE_CHECKING:
+    from aios_db.memory_store import MemoryStore
     from aios_db.schema.config import Config
     from aios_db.schema.consolidations import Report
-    from aios_db.store.store import MemoryStore
 
 logger = logging.getLogger("aios_db.lifecycle")
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import lance
 import pyarrow as pa
 
+from aios_db.disk.durable import DurableTable
+from aios_db.disk.failures import operational
 from aios_db.schema.consolidation_log import KEY, SCHEMA, TABLE
 from aios_db.schema.consolidations import Outcome
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import ProgrammingError
-from aios_db.store.durable import DurableTable
 from aios_db.store.erasure import rewrite
-from aios_db.store.failures import operational
 from aios_db.store.small_tables import keep_small
 
 if TYPE_CHECKING:

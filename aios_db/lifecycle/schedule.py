@@ -13,8 +13,8 @@ from aios_db.engine.weights.files import atomic_write
 from aios_db.schema.errors import ConfigError, OperationalError
 
 if TYPE_CHECKING:
+    from aios_db.memory_store import MemoryStore
     from aios_db.schema.config import ConsolidationConfig
-    from aios_db.store.store import MemoryStore
 
 STATE = "consolidator.json"
 

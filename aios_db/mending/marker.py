@@ -8,12 +8,12 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 
+from aios_db.disk.durable import VERSIONS
+from aios_db.disk.failures import DAMAGED, operational
 from aios_db.schema import memories
 from aios_db.schema.database import FORMAT_VERSION, MARKER, table_path
 from aios_db.schema.errors import OperationalError, SchemaVersionError
 from aios_db.schema.tables import BESIDE
-from aios_db.store.durable import VERSIONS
-from aios_db.store.failures import DAMAGED, operational
 from aios_db.store.marker import COPY, Marker, Unreadable, parsed, write_marker
 from aios_db.version import __version__
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aios_db.checking.lookups import COLUMNS, mend_lookups
+from aios_db.disk.lock import WriteLock
+from aios_db.memory_store import MemoryStore
 from aios_db.mending.marker import mend_marker
 from aios_db.mending.tables import MadeAnew, damaged_tables, finish, has_rows_to_lose, make_anew
 from aios_db.models.following import vector_version
@@ -18,11 +20,10 @@ from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK, table_path
 from aios_db.schema.errors import Error, OperationalError, ProgrammingError
 from aios_db.schema.tables import BESIDE
-from aios_db.store import MemoryStore, RepairReport
 from aios_db.store.change_log import begin_anew
 from aios_db.store.directory import step_over_torn
-from aios_db.store.lock import WriteLock
 from aios_db.store.marker import read_marker
+from aios_db.store.repair import RepairReport
 
 logger = logging.getLogger("aios_db.mending")
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 
+from aios_db.disk.durable import force_file, force_tree
+from aios_db.disk.failures import operational
 from aios_db.migrations.tables import ensure_table
 from aios_db.salvaging.links import SalvagedLinks
 from aios_db.salvaging.report import Losses
@@ -24,8 +26,6 @@ from aios_db.schema.database import DAMAGED, table_path
 from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.security.permissions import DIRECTORY_MODE
 from aios_db.store.beside import unreadable
-from aios_db.store.durable import force_file, force_tree
-from aios_db.store.failures import operational
 from aios_db.store.strongest import COLUMN
 
 logger = logging.getLogger("aios_db.mending")

@@ -6,13 +6,16 @@ import logging
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aios_db.encoder import LazyEncoder
 from aios_db.models.reembedding import Reembedding
 from aios_db.models.versions import WeightVersion
 from aios_db.schema.errors import Error
 from aios_db.schema.progress import Progress, silent
-from aios_db.store.store import MemoryStore
+
+if TYPE_CHECKING:
+    from aios_db.memory_store import MemoryStore
 
 log = logging.getLogger("aios_db.models")
 

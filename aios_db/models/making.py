@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from aios_db.models.texts import memory_texts
 from aios_db.schema.config import Config
 from aios_db.schema.progress import Progress, silent
-from aios_db.store.store import MemoryStore
 
 if TYPE_CHECKING:
     from aios_db.engine.catalog.report import ValidationReport
     from aios_db.engine.quantization.report import QuantizationReport
+    from aios_db.memory_store import MemoryStore
 
-OpenStore = Callable[[bool], AbstractContextManager[MemoryStore]]
+OpenStore: TypeAlias = "Callable[[bool], AbstractContextManager[MemoryStore]]"
 """Opens the store of a database, only to read where that is asked for; closed as the block is left."""
 
 

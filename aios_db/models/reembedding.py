@@ -10,17 +10,20 @@ import logging
 import shutil
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lance
 import pyarrow as pa
 
+from aios_db.disk.failures import operational
+from aios_db.models.encoding import Encoder, encode, text_to_embed
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.memories import CODE_FIELD, KEY
 from aios_db.schema.progress import Progress, silent
-from aios_db.store.embedding import Encoder, encode, text_to_embed
-from aios_db.store.failures import operational
-from aios_db.store.store import MemoryStore
-from aios_db.store.vectors import as_array
+from aios_db.schema.vectors import as_array
+
+if TYPE_CHECKING:
+    from aios_db.memory_store import MemoryStore
 
 log = logging.getLogger("aios_db.models")
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from aios_db.store.embedding import text_to_embed
-from aios_db.store.store import MemoryStore
+from typing import TYPE_CHECKING
+
+from aios_db.models.encoding import text_to_embed
+
+if TYPE_CHECKING:
+    from aios_db.memory_store import MemoryStore
 
 MOST = 20_000
 

@@ -11,9 +11,9 @@ import json
 import logging
 from pathlib import Path
 
+from aios_db.disk.failures import operational
+from aios_db.disk.lock import WriteLock
 from aios_db.engine.weights.files import atomic_write
-from aios_db.store.failures import operational
-from aios_db.store.lock import WriteLock
 
 log = logging.getLogger("aios_db.models")
 

@@ -15,6 +15,9 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aios_db.disk.durable import DurableTable
+from aios_db.disk.failures import operational
+from aios_db.disk.lock import WriteLock
 from aios_db.engine.architectures.kinds import TEXT
 from aios_db.engine.architectures.sizes import kind_of
 from aios_db.engine.catalog.find import MINILM, find_weights
@@ -35,9 +38,6 @@ from aios_db.schema.errors import (
     ProgrammingError,
     ValidationError,
 )
-from aios_db.store.durable import DurableTable
-from aios_db.store.failures import operational
-from aios_db.store.lock import WriteLock
 
 log = logging.getLogger("aios_db.models")
 

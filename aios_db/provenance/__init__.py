@@ -1,1 +1,1 @@
-"""Where memories come from: trust by source, quarantine, taking a source back, and the audit of a memory."""
+"""Quarantine, taking a source back, and the audit of a memory."""

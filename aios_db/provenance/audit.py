@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from aios_db.store.store import MemoryStore
+    from aios_db.memory_store import MemoryStore
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aios_db.provenance import releases
-from aios_db.provenance.patterns import suspicion
-from aios_db.provenance.releases import Release
+from aios_db.disk.durable import DurableTable
 from aios_db.provenance.replay import as_they_were, replayed
 from aios_db.provenance.rollback import RollbackReport, Taken, made_since, taken
-from aios_db.provenance.standing import fingerprint
 from aios_db.schema import quarantine_releases
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import ProgrammingError
+from aios_db.search.standing import fingerprint
 from aios_db.store.commit import commit, delete
-from aios_db.store.durable import DurableTable
 from aios_db.store.guarding import Guarding
 from aios_db.store.transaction import LoggedTransaction, Transactions
+from aios_db.trust import releases
+from aios_db.trust.patterns import suspicion
+from aios_db.trust.releases import Release
 
 _ELSEWHERE = "was held where it was exported"
 

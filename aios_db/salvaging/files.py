@@ -12,8 +12,8 @@ import pyarrow as pa
 from lance.file import LanceFileReader
 from numpy.typing import NDArray
 
+from aios_db.disk.failures import operational
 from aios_db.schema.errors import OperationalError
-from aios_db.store.failures import operational
 
 _ROWS = 4_096
 # A page is read as a whole or not at all, so that narrower stretches would hardly find more.

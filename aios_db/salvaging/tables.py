@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from aios_db.disk.durable import manifest
 from aios_db.salvaging.files import Stretch, read_file, row_count
 from aios_db.salvaging.report import Losses
 from aios_db.salvaging.versions import DATA, Live, Undeleted, Version, newest_number, readable
 from aios_db.schema.errors import OperationalError
-from aios_db.store.durable import manifest
 
 
 @dataclass

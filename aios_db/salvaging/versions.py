@@ -12,9 +12,9 @@ import numpy as np
 from lance import LanceFragment
 from numpy.typing import NDArray
 
+from aios_db.disk.durable import TRANSACTIONS, hinted, manifest, versions
+from aios_db.disk.failures import operational
 from aios_db.schema.errors import OperationalError
-from aios_db.store.durable import TRANSACTIONS, hinted, manifest, versions
-from aios_db.store.failures import operational
 
 DATA = "data"
 

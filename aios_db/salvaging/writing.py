@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from aios_db.disk.failures import operational
 from aios_db.exports.layout import FORMAT, KEY, LINK_COLUMNS, memory_columns
 from aios_db.exports.writing import Source, new_place, write
 from aios_db.salvaging.files import schema_of
@@ -23,7 +24,6 @@ from aios_db.schema import association_links, memories
 from aios_db.schema.config import StorageConfig
 from aios_db.schema.database import MARKER, table_path
 from aios_db.schema.errors import OperationalError
-from aios_db.store.failures import operational
 from aios_db.version import __version__
 
 _FILES_ASKED = 16

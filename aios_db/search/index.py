@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from aios_db.provenance.standing import Standing
 from aios_db.search.analyzer import AUTO, Analyzer
 from aios_db.search.current import Current
 from aios_db.search.joint_searching import JointSearching
@@ -25,6 +24,7 @@ from aios_db.search.saved import SavedSegments
 from aios_db.search.searching import Searching
 from aios_db.search.segment import Version
 from aios_db.search.spreading import Spreading
+from aios_db.search.standing import Standing
 from aios_db.search.trusting import Trusting
 from aios_db.search.view import View
 from aios_db.security.scope import EVERYTHING, Scope

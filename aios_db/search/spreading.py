@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.provenance.standing import Standing
 from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.schema.trust import capped, ceilings
 from aios_db.search.current import Current
 from aios_db.search.ranking import strongest
+from aios_db.search.standing import Standing
 
 
 class Spreading:

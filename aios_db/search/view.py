@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.provenance.standing import Standing
 from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.search.analyzer import Analyzer
 from aios_db.search.build import State
@@ -25,6 +24,7 @@ from aios_db.search.nearest import Neighbors
 from aios_db.search.postings import Triples
 from aios_db.search.queries import JointQuery, KeywordQuery, VectorQuery
 from aios_db.search.segment import Segment, Version
+from aios_db.search.standing import Standing
 from aios_db.search.stored_rows import StoredRows
 from aios_db.search.totals import Totals
 

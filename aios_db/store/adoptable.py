@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from aios_db.schema import association_links, memories
 from aios_db.schema.errors import DataError
 from aios_db.schema.identity import HEX
+from aios_db.schema.vectors import unit_vectors
 from aios_db.store.rows import check_values, derive
-from aios_db.store.vectors import unit_vectors
 
 _OFF = 1e-3  # greatest distance of a vector's length from 1
 

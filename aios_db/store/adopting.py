@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 import uuid_utils
 from numpy.typing import NDArray
 
-from aios_db.provenance.origins import missing_origins, renamed, trust_of
-from aios_db.provenance.taking import of_source
 from aios_db.schema.errors import ModelNotFoundError
 from aios_db.schema.memories import DERIVED
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import Appended
 from aios_db.store.adoptable import adoptable, check_links
+from aios_db.store.attribution import of_source
 from aios_db.store.commit import commit
+from aios_db.store.derivation import missing_origins, renamed, trust_of
 from aios_db.store.known import Stored
 from aios_db.store.links import between
 from aios_db.store.snapshot import Snapshot

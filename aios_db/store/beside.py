@@ -14,14 +14,14 @@ from typing import Any, NoReturn
 import lance
 import pyarrow as pa
 
+from aios_db.disk.durable import fragment_files, manifest, versions
+from aios_db.disk.failures import DAMAGED, operational
 from aios_db.schema import association_links, memories, quarantine_releases
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import OperationalError
 from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import LINK_COLUMNS
-from aios_db.store.durable import fragment_files, manifest, versions
-from aios_db.store.failures import DAMAGED, operational
 
 logger = logging.getLogger("aios_db.store")
 

@@ -24,11 +24,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from aios_db.disk.framed_log import FramedLog
 from aios_db.schema import association_links, memories
 from aios_db.schema.changes import ChangeRecord
 from aios_db.schema.database import BEGUN, CHANGES
 from aios_db.security.permissions import FILE_MODE
-from aios_db.store.framed_log import FramedLog
 
 logger = logging.getLogger("aios_db.store")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import lance
 
-from aios_db.store.durable import fragment_files
+from aios_db.disk.durable import fragment_files
 
 if TYPE_CHECKING:
     from lance.fragment import LanceFragment

@@ -21,11 +21,11 @@ from filelock import FileLock, Timeout
 from lance.fragment import FragmentMetadata
 from lance.optimize import Compaction
 
+from aios_db.disk.durable import DurableTable
+from aios_db.disk.lock import WriteLock
 from aios_db.schema.config import StorageConfig
 from aios_db.store.cold import cold_fragments
-from aios_db.store.durable import DurableTable
 from aios_db.store.kept import remove_versions
-from aios_db.store.lock import WriteLock
 from aios_db.store.row_versions import with_one_version
 from aios_db.store.snapshot import handle, newest
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.disk.failures import operational
 from aios_db.schema.errors import OperationalError
 from aios_db.schema.metrics import SEARCH
 from aios_db.search.levels import FULLY
 from aios_db.store.apart import apart
-from aios_db.store.failures import operational
 from aios_db.store.opened import OpenDatabase
 from aios_db.store.pending import write_column, write_pairs
 from aios_db.store.recalls import Pair

@@ -13,6 +13,9 @@ from uuid import uuid4
 
 import pyarrow as pa
 
+from aios_db.disk.durable import FORCED, VERSIONS, force_file, force_tree, forced_version
+from aios_db.disk.failures import DAMAGED, operational
+from aios_db.disk.lock import WriteLock
 from aios_db.migrations.tables import ensure_table
 from aios_db.schema import association_links, memories
 from aios_db.schema.database import (
@@ -31,10 +34,7 @@ from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.security.permissions import DIRECTORY_MODE
 from aios_db.store.change_log import step_back
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
-from aios_db.store.durable import FORCED, VERSIONS, force_file, force_tree, forced_version
-from aios_db.store.failures import DAMAGED, operational
 from aios_db.store.kept import ASIDE
-from aios_db.store.lock import WriteLock
 from aios_db.store.marker import COPY, Marker, has_marker, keep_copy, read_marker, remedy, write_marker
 from aios_db.store.torn import go_back, is_torn, lost_newest, torn_versions
 from aios_db.version import __version__

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 import lance
 import numpy as np
@@ -11,20 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.models.encoding import Encoder, encode, text_to_embed
 from aios_db.models.following import Following
 from aios_db.models.versions import WeightVersions
-from aios_db.schema.errors import InternalError, OperationalError
-from aios_db.store.vectors import as_array, scatter
-from aios_db.udfs.protocols import TextEncoder
-
-
-class Encoder(TextEncoder, Protocol):
-    """Turns texts into unit vectors and says which weights it does that with."""
-
-    @property
-    def version(self) -> str:
-        """Name and hash of the weights, recorded beside every vector."""
-        ...
+from aios_db.schema.errors import OperationalError
+from aios_db.schema.vectors import as_array, scatter
 
 
 class TextVectors:
@@ -117,27 +107,3 @@ def embed_missing(rows: pa.Table, wanted: NDArray[np.bool_], encoder: Callable[[
     for name, values in filled.items():
         rows = rows.set_column(rows.schema.get_field_index(name), name, values)
     return rows
-
-
-def text_to_embed(title: str | None, text: str) -> str:
-    """Return what the encoder sees of a memory: its title and its text."""
-    return f"{title}. {text}" if title and text else title or text
-
-
-def encode(encoder: Encoder, texts: Sequence[str], dimension: int) -> NDArray[np.float32]:
-    """Return the vectors of ``texts``, float32 ``(n, dimension)``, or fail before anything is stored.
-
-    Raises
-    ------
-    InternalError
-        When the encoder returns another shape or numbers that are not finite.
-    """
-    vectors = np.asarray(encoder.encode(texts), np.float32)
-    if vectors.shape != (len(texts), dimension):
-        raise InternalError(
-            f"the encoder {encoder.version} returned shape {vectors.shape} for {len(texts)} texts; "
-            f"this database stores vectors of {dimension}"
-        )
-    if not np.isfinite(vectors).all():
-        raise InternalError(f"the encoder {encoder.version} returned NaN or infinity")
-    return vectors

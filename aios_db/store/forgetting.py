@@ -10,11 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.observing.recorder import measured
-from aios_db.provenance.origins import refuse_withdrawal
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.metrics import DELETE
 from aios_db.store.commit import commit, delete
 from aios_db.store.confirming import check_confirmed
+from aios_db.store.derivation import refuse_withdrawal
 from aios_db.store.guarding import Guarding
 from aios_db.store.relinking import Relinking
 from aios_db.store.selection import Selection

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.provenance.authority import Trusts, authority, over_others, refuse_beyond
-from aios_db.provenance.taking import Repeated, inheriting
 from aios_db.schema.errors import NotSupportedError
 from aios_db.search.ranking import digest64
+from aios_db.store.attribution import Repeated, inheriting
 from aios_db.store.opened import OpenDatabase
+from aios_db.trust.authority import Trusts, authority, over_others, refuse_beyond
 
 
 class Guarding:

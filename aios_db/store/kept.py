@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import lance
 
+from aios_db.disk.durable import force_file, manifest, versions
+from aios_db.disk.failures import operational
 from aios_db.schema.errors import OperationalError, ProgrammingError
-from aios_db.store.durable import force_file, manifest, versions
-from aios_db.store.failures import operational
 
 if TYPE_CHECKING:
     from lance import LanceDataset

@@ -13,16 +13,15 @@ from pathlib import Path
 import lance
 from filelock import FileLock, Timeout
 
+from aios_db.disk.failures import operational
+from aios_db.disk.lock import WriteLock
 from aios_db.joint.clip import ClipSpace
 from aios_db.joint.encoders import Encoders
 from aios_db.joint.reads import MediaReads
 from aios_db.joint.space import Joint
-from aios_db.lifecycle.past_queries import PastQueries
+from aios_db.models.encoding import Encoder
 from aios_db.models.versions import WeightVersions
 from aios_db.observing.recorder import Metrics
-from aios_db.provenance.policy import SourceTrust
-from aios_db.provenance.releases import Releases
-from aios_db.provenance.standing import Standing
 from aios_db.schema import quarantine_releases, weight_versions
 from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.config import Config
@@ -32,6 +31,7 @@ from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import NOTHING, Appended
+from aios_db.search.standing import Standing
 from aios_db.security.restrictions import OPEN
 from aios_db.security.scope import EVERYTHING, Scope
 from aios_db.store import directory as layout
@@ -39,14 +39,15 @@ from aios_db.store import forks
 from aios_db.store.beside import Damaged, open_level
 from aios_db.store.change_log import ChangeLog
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
-from aios_db.store.embedding import Encoder, TextVectors
-from aios_db.store.failures import operational
+from aios_db.store.embedding import TextVectors
 from aios_db.store.history import History
-from aios_db.store.lock import WriteLock
 from aios_db.store.origin import Origins
+from aios_db.store.past_queries import PastQueries
 from aios_db.store.pending import Pending
 from aios_db.store.recalls import Recalls
 from aios_db.store.snapshot import Snapshot, newest
+from aios_db.trust.policy import SourceTrust
+from aios_db.trust.releases import Releases
 
 logger = logging.getLogger("aios_db.store")
 

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aios_db.disk.failures import operational
 from aios_db.schema import association_links, consolidation_log, memories
 from aios_db.schema.retrieval import RowIds
 from aios_db.security.walls import LinksWall, MemoriesWall, ScopeWall
-from aios_db.store.failures import operational
 from aios_db.store.known import Stored
 from aios_db.store.opened import OpenDatabase
 from aios_db.store.stats import StoreStats, measure

@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.disk.framed_log import FramedLog
 from aios_db.schema.memories import TIMESTAMP
 from aios_db.search.keys import digests_of
-from aios_db.store.framed_log import FramedLog
 
 COUNT, LAST = "access_count", "last_access_at"
 Pair = tuple[bytes, bytes]

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.provenance.taking import CONTENT, Repeated, inheriting, with_source
 from aios_db.schema.memories import TIMESTAMP, WRITABLE
+from aios_db.store.attribution import CONTENT, Repeated, inheriting, with_source
 from aios_db.store.changes import Change
 from aios_db.store.guarding import is_named
 from aios_db.store.known import become, chosen

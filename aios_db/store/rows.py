@@ -14,11 +14,11 @@ from aios_db.joint.media import media_type_of
 from aios_db.schema.errors import DataError
 from aios_db.schema.memories import TIMESTAMP, WRITABLE, memories_schema
 from aios_db.schema.tiers import TIERS
+from aios_db.schema.vectors import unit_vectors
 from aios_db.store.given_media import with_given_media
 from aios_db.store.identity import content_hashes
 from aios_db.store.tables import check_columns, plain
 from aios_db.store.values import json_object, text_of, timestamps
-from aios_db.store.vectors import unit_vectors
 
 DEFAULTS = {"kind": "message", "tier": "short", "importance": 0.5, "trust": 1.0, "pinned": False}
 """What a new memory has in columns that its caller leaves out."""

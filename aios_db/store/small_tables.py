@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import lance
 
+from aios_db.disk.failures import operational
 from aios_db.schema.errors import OperationalError
 from aios_db.store.compaction import compact_if_due
-from aios_db.store.failures import operational
 
 if TYPE_CHECKING:
     from aios_db.store.opened import OpenDatabase

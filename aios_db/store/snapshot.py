@@ -8,8 +8,8 @@ from pathlib import Path
 
 import lance
 
+from aios_db.disk.durable import manifest, versions
 from aios_db.search.index import SearchIndex
-from aios_db.store.durable import manifest, versions
 
 # A reader further behind than this lists the versions once.
 _STEPS = 256

@@ -26,8 +26,7 @@ import lance
 import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
-from aios_db.schema.errors import OperationalError
-from aios_db.store.durable import (
+from aios_db.disk.durable import (
     HINT,
     TRANSACTIONS,
     VERSIONS,
@@ -39,7 +38,8 @@ from aios_db.store.durable import (
     manifest,
     versions,
 )
-from aios_db.store.failures import DAMAGED
+from aios_db.disk.failures import DAMAGED
+from aios_db.schema.errors import OperationalError
 from aios_db.store.kept import ASIDE
 
 _DIRTY_S = 120.0  # a system writes what it holds back within half a minute or so

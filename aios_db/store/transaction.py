@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import lance
 import pyarrow as pa
 
+from aios_db.disk.durable import DurableTable
+from aios_db.disk.failures import operational
 from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.changes import LINKED_OTHERWISE, ChangeRecord
 from aios_db.schema.database import OWED, table_path
@@ -18,8 +20,6 @@ from aios_db.schema.errors import OperationalError
 from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.search.source import NOTHING, Appended
 from aios_db.store.change_log import Draft
-from aios_db.store.durable import DurableTable
-from aios_db.store.failures import operational
 from aios_db.store.maintenance import Maintenance
 from aios_db.store.opened import OpenDatabase
 from aios_db.store.snapshot import Snapshot, newest

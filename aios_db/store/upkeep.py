@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import lance
 import pyarrow as pa
 
+from aios_db.disk.failures import operational
 from aios_db.engine.weights.pressure import give_back_freed
 from aios_db.joint.reembedding import complete_vectors
-from aios_db.lifecycle.compression.packing import Packed, pack
 from aios_db.observing.recorder import measured
 from aios_db.schema.changes import REEMBED
 from aios_db.schema.memories import KEY
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows, shed_lookups
 from aios_db.store.deferring import Deferring
 from aios_db.store.erasing import Erasing
-from aios_db.store.failures import operational
 from aios_db.store.linking import link_missing
 from aios_db.store.repair import RepairReport, repair
 from aios_db.store.snapshot import handle
 from aios_db.store.transaction import Transactions
 from aios_db.store.writes import Writes
+
+if TYPE_CHECKING:
+    from aios_db.lifecycle.compression.packing import Packed
+    from aios_db.schema.config import CompressionConfig
+
+Pack: TypeAlias = "Callable[[lance.LanceDataset, CompressionConfig], tuple[lance.LanceDataset, Packed]]"
+"""As `aios_db.lifecycle.compression.packing.pack` does."""
 
 
 class Upkeep:
@@ -39,13 +46,21 @@ class Upkeep:
         Says whether memories are being written in bulk.
     erasing
         Finishes an erasure that was broken off.
+    pack
+        Compresses memories of a table as the configuration says, in one commit.
     """
 
     def __init__(
-        self, transactions: Transactions, deferring: Deferring, writes: Writes, erasing: Erasing
+        self,
+        transactions: Transactions,
+        deferring: Deferring,
+        writes: Writes,
+        erasing: Erasing,
+        pack: Pack,
     ) -> None:
         self._database, self._transactions = transactions.database, transactions
         self._deferring, self._writes, self._erasing = deferring, writes, erasing
+        self._pack_table = pack
         self.metrics = self._database.metrics
         self._cleaned: dict[str, int] = {}
         self._closing = False
@@ -116,7 +131,9 @@ class Upkeep:
 
     def _pack(self) -> Packed:
         with self._transactions.writing("compressing memories of") as transaction:
-            written, packed = pack(transaction.snapshot.memories, self._database.config.compression)
+            written, packed = self._pack_table(
+                transaction.snapshot.memories, self._database.config.compression
+            )
             transaction.publish(memories=written)
         return packed
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from aios_db.joint.media import Reach
 from aios_db.observing.recorder import measured
-from aios_db.provenance.taking import Repeated, of_source, with_source
 from aios_db.schema.metrics import UPDATE, UPSERT
 from aios_db.schema.sources import PYTHON
 from aios_db.search.index import SearchIndex
 from aios_db.search.source import Appended
+from aios_db.store.attribution import Repeated, of_source, with_source
 from aios_db.store.changes import NO_CHANGE, Change
 from aios_db.store.commit import commit
 from aios_db.store.ends import ends

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 from backup_helpers import DIMENSION, rows
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
-from aios_db.store import MemoryStore
 
 
 def main(path: str, name: str, stop: Path) -> None:

@@ -15,9 +15,9 @@ from filelock import FileLock
 
 from aios_db.backup import Target, backup, manifest, restore, verify
 from aios_db.checking import check
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError, ProgrammingError
-from aios_db.store import MemoryStore
 
 
 @pytest.fixture

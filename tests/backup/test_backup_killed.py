@@ -8,7 +8,7 @@ import pytest
 from backup_helpers import SMALL, content, rows, start
 
 from aios_db.backup import Target, backup, restore, verify
-from aios_db.store import MemoryStore
+from aios_db.memory_store import MemoryStore
 
 KILLS = 10
 

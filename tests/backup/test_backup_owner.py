@@ -11,8 +11,8 @@ import pytest
 from backup_helpers import SMALL, content, rows
 
 from aios_db.backup import Target, backup, restore
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.errors import OperationalError
-from aios_db.store import MemoryStore
 
 
 def make(path: Path, text: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 from backup_helpers import SMALL, start
 
 from aios_db.backup import Target, backup, restore, verify
-from aios_db.store import MemoryStore
+from aios_db.memory_store import MemoryStore
 
 BACKUPS = 12
 

@@ -11,8 +11,8 @@ from backup_helpers import SMALL, content, rows
 
 from aios_db.backup import Target, backup, restore, verify
 from aios_db.cli import main
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.errors import OperationalError
-from aios_db.store import MemoryStore
 
 
 @pytest.fixture

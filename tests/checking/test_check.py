@@ -17,11 +17,11 @@ import pytest
 import aios_db
 from aios_db.checking import CheckReport, check
 from aios_db.cli import main
+from aios_db.disk.durable import manifest, versions
 from aios_db.schema import association_links, lora_cards, quarantine_releases, validation_reports
 from aios_db.schema.errors import OperationalError
 from aios_db.search import checksums, segment_files
 from aios_db.search.segment_files import current
-from aios_db.store.durable import manifest, versions
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
 from salvage_helpers import connect, copy, row

@@ -11,7 +11,7 @@ import lance
 import pytest
 
 import aios_db
-from aios_db.store.durable import data_files
+from aios_db.disk.durable import data_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
 from salvage_helpers import DAMAGES, connect, damage, row

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
-from aios_db.store import MemoryStore
 
 DIMENSION = 4
 

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aios_db.exports import export, read_export
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.errors import ProgrammingError
-from aios_db.store import MemoryStore
 from aios_db.store.tables import table_from
 
 # No line ends of Unicode, quotes or backslashes may be lost in JSON.

@@ -50,7 +50,7 @@ class AiosDb:
 
     @contextmanager
     def writer(self, directory: Path) -> Iterator[Write]:
-        from aios_db.store import MemoryStore
+        from aios_db.memory_store import MemoryStore
         from aios_db.store.tables import table_from
 
         store = MemoryStore.open(directory / "agent.aios", config=self._config())  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ class AiosDb:
         store.close()
 
     def read(self, directory: Path) -> set[int]:
-        from aios_db.store import MemoryStore
+        from aios_db.memory_store import MemoryStore
 
         store = MemoryStore.open(directory / "agent.aios", config=self._config())  # type: ignore[arg-type]
         texts = store.memories.to_table(columns=["text"])["text"].to_pylist()

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import aios_db
+from aios_db.disk.framed_log import FramedLog
 from aios_db.federation.library import CardLibrary
 from aios_db.schema.database import LLM_REQUESTS
-from aios_db.store.framed_log import FramedLog
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "salvaging"))
 from kill_lifecycle import card

@@ -9,8 +9,8 @@ from aios_db.federation.client import FederationClient
 from aios_db.federation.hub import Hub
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.server import FederationServer
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
-from aios_db.store import MemoryStore
 
 CONFIG = Config(storage=StorageConfig(dimension=4, durability="normal"))
 

@@ -113,7 +113,7 @@ from aios_db.federation.hub import Hub
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.server import FederationServer
 from aios_db.schema.config import Config, StorageConfig
-from aios_db.store import MemoryStore
+from aios_db.memory_store import MemoryStore
 store = MemoryStore.open(sys.argv[1], config=Config(storage=StorageConfig(dimension=4)))
 server = FederationServer(Hub(CardLibrary(store)))
 print(server.port, flush=True)

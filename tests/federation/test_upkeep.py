@@ -10,10 +10,10 @@ from federation_helpers import card, changed
 
 from aios_db.federation.library import CardLibrary
 from aios_db.federation.sync_log import SyncReport, record
+from aios_db.memory_store import MemoryStore
 from aios_db.schema import lora_cards, sync_log
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.database import table_path
-from aios_db.store import MemoryStore
 
 
 def test_fragments_and_replaced_versions_go(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import aios_db
+from aios_db.disk.durable import fragment_files
 from aios_db.importers import import_files
 from aios_db.store import cold
 from aios_db.store.cold import cold_fragments
-from aios_db.store.durable import fragment_files
 from aios_db.store.snapshot import handle
 
 Connect = Callable[..., aios_db.Connection]

@@ -14,8 +14,8 @@ from lifecycle_helpers import TALKS, turns
 import aios_db
 from aios_db.lifecycle.comparing import Comparison
 from aios_db.lifecycle.consolidate import consolidate
-from aios_db.lifecycle.past_queries import PastQueries, PastQuery
 from aios_db.lifecycle.salience import numbers
+from aios_db.store.past_queries import PastQueries, PastQuery
 
 pytestmark = pytest.mark.sql
 Open = Callable[..., aios_db.Connection]

@@ -13,11 +13,11 @@ from lifecycle_helpers import TALKS, turns
 from llm_server import memories_in, serving
 
 import aios_db
+from aios_db.disk.framed_log import FramedLog
 from aios_db.lifecycle.llm.client import Client, client_of
 from aios_db.lifecycle.llm.protocol import Request, Unusable
 from aios_db.lifecycle.salience import invented
 from aios_db.schema.config import LlmConfig
-from aios_db.store.framed_log import FramedLog
 
 Open = Callable[..., aios_db.Connection]
 PROVIDERS = ("ollama", "openai", "claude")

@@ -12,9 +12,9 @@ from lifecycle_helpers import turns
 
 import aios_db
 from aios_db.lifecycle.comparing import NOTHING_ASKED, compare
-from aios_db.lifecycle.past_queries import PastQuery
 from aios_db.lifecycle.planning import checked, planned
 from aios_db.lifecycle.writing import writer_of
+from aios_db.store.past_queries import PastQuery
 from aios_db.store.transaction import Transaction
 
 Open = Callable[..., aios_db.Connection]

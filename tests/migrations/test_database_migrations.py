@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from filelock import FileLock
 
+from aios_db.memory_store import MemoryStore
 from aios_db.migrations import database, registry
 from aios_db.migrations.database import applied, migrate, pending
 from aios_db.schema.config import Config, StorageConfig
@@ -29,7 +30,6 @@ from aios_db.schema.errors import (
     SchemaVersionError,
 )
 from aios_db.schema.memories import JOINT_FIELDS
-from aios_db.store import MemoryStore
 
 NEW_TABLES = ("weight_versions", "validation_reports", "schema_migrations")
 LATER_TABLES = ("quarantine_releases", "consolidation_log")

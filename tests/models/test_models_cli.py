@@ -11,8 +11,8 @@ import pytest
 
 from aios_db.cli import main
 from aios_db.engine.weights.reader import WeightFile
+from aios_db.memory_store import MemoryStore
 from aios_db.migrations.registry import migrations
-from aios_db.store import MemoryStore
 
 Aios = Callable[..., tuple[int, str, str]]
 

@@ -18,13 +18,13 @@ import pytest
 from numpy.typing import NDArray
 
 from aios_db.encoder import LazyEncoder
+from aios_db.memory_store import MemoryStore
 from aios_db.models import reembedding
 from aios_db.models.activation import BackgroundActivation, activate
 from aios_db.models.reembedding import Reembedding
 from aios_db.schema.config import Config, EngineConfig, StorageConfig
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.retrieval import RowIds
-from aios_db.store import MemoryStore
 
 ROOT = Path(__file__).parents[2]
 SENTENCES = [

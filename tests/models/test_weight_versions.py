@@ -11,10 +11,10 @@ import pytest
 
 from aios_db.encoder import LazyEncoder
 from aios_db.engine.validation.validator import validate_version
+from aios_db.memory_store import MemoryStore
 from aios_db.models.activation import BackgroundActivation, activate
 from aios_db.schema.config import Config, EngineConfig, ValidationConfig
 from aios_db.schema.errors import ModelNotFoundError, ProgrammingError, ValidationError
-from aios_db.store import MemoryStore
 
 QUICK = ValidationConfig(max_texts=64)
 

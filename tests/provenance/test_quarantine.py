@@ -12,9 +12,9 @@ from click.testing import CliRunner
 import aios_db
 from aios_db.cli.app import cli
 from aios_db.importers import import_path
-from aios_db.provenance.patterns import suspicion
 from aios_db.schema.config import TrustConfig
 from aios_db.schema.errors import NotSupportedError, ReadOnlyError
+from aios_db.trust.patterns import suspicion
 
 pytestmark = pytest.mark.sql
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import aios_db
 from aios_db.config import load_config
-from aios_db.provenance.policy import SourceTrust
 from aios_db.schema.config import TrustConfig
 from aios_db.schema.errors import ConfigError, ProgrammingError
 from aios_db.schema.trust import capped, ceilings
+from aios_db.trust.policy import SourceTrust
 
 pytestmark = pytest.mark.sql
 

@@ -9,7 +9,7 @@ import lance
 import pytest
 
 import aios_db
-from aios_db.store.durable import FORCED, data_files, forced_version, manifest, versions
+from aios_db.disk.durable import FORCED, data_files, forced_version, manifest, versions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from salvage_helpers import DAMAGES, connect, copy, damage, make, texts_of

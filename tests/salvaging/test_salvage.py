@@ -15,10 +15,10 @@ from salvage_helpers import DAMAGES, connect, copy, damage, make, texts_of
 
 import aios_db
 from aios_db.cli.app import cli
+from aios_db.disk.durable import manifest
 from aios_db.importers import import_files
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.memories import memories_schema
-from aios_db.store import MemoryStore
-from aios_db.store.durable import manifest
 
 
 @pytest.fixture(scope="module")

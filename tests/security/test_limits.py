@@ -14,9 +14,9 @@ from security_helpers import Place
 
 import aios_db
 from aios_db.config import Config
+from aios_db.disk.lock import WriteLock
 from aios_db.schema import deadlines
 from aios_db.schema.deadlines import Deadline, Deadlines, check, current
-from aios_db.store.lock import WriteLock
 
 pytestmark = pytest.mark.sql
 
@@ -120,7 +120,7 @@ def test_what_takes_long_in_python_is_stopped_and_has_written_nothing(place: Pla
 @contextmanager
 def _another_process_writes(place: Place) -> Iterator[None]:
     code = (
-        "import sys; from pathlib import Path; from aios_db.store.lock import WriteLock\n"
+        "import sys; from pathlib import Path; from aios_db.disk.lock import WriteLock\n"
         "with WriteLock(Path(sys.argv[1]), 9).hold(): print('held', flush=True); sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", code, str(place.database / "write.lock")]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from store_helpers import DIMENSION
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
-from aios_db.store import MemoryStore
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.retrieval import RowIds
-from aios_db.store import MemoryStore
 
 DIMENSION = 16
 

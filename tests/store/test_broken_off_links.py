@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 from store_helpers import memory_rows
 
+from aios_db.memory_store import MemoryStore
 from aios_db.security.scope import Scope
-from aios_db.store import MemoryStore, commit, links, relinking
+from aios_db.store import commit, links, relinking
 from aios_db.store.change_log import ChangeLog
 from aios_db.store.finishing import Finishing
 

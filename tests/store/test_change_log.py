@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_helpers import DIMENSION, memory_rows
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import IntegrityError, OperationalError, ProgrammingError
 from aios_db.security.scope import Scope
-from aios_db.store import MemoryStore
 from aios_db.store import links as links_module
 from aios_db.store import writes as writes_module
 from aios_db.store.change_log import begin_anew, step_back

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from store_helpers import memory_rows
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.errors import OperationalError
-from aios_db.store import MemoryStore
 from aios_db.store.history import History
 
 Open = Callable[..., MemoryStore]

@@ -12,9 +12,9 @@ from store_helpers import DIMENSION, memory_rows
 
 import aios_db
 from aios_db.backup import backup, restore
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError
-from aios_db.store import MemoryStore
 
 Open = Callable[..., MemoryStore]
 SMALL = Config(storage=StorageConfig(dimension=DIMENSION))

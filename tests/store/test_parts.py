@@ -9,7 +9,7 @@ from typing import Any
 
 from store_helpers import memory_rows
 
-from aios_db.store import MemoryStore
+from aios_db.memory_store import MemoryStore
 
 
 def parts_of(store: MemoryStore) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from store_helpers import memory_rows, unit
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.errors import ReadOnlyError
-from aios_db.store import MemoryStore
 from aios_db.store.selection import Selection
 
 Open = Callable[..., MemoryStore]

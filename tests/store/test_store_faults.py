@@ -17,6 +17,9 @@ import pyarrow as pa
 import pytest
 from store_helpers import DIMENSION, HashEncoder, counts, memory_rows
 
+from aios_db.disk.failures import operational
+from aios_db.disk.lock import WriteLock
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config
 from aios_db.schema.errors import (
     InterfaceError,
@@ -25,9 +28,6 @@ from aios_db.schema.errors import (
     ProgrammingError,
     SchemaVersionError,
 )
-from aios_db.store import MemoryStore
-from aios_db.store.failures import operational
-from aios_db.store.lock import WriteLock
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -225,7 +225,7 @@ def run_unprivileged(path: Path, body: str) -> str:
     script = (
         "import sys\nfrom store_helpers import memory_rows\n"
         "from aios_db.schema.config import Config, StorageConfig\n"
-        "from aios_db.schema.errors import OperationalError\nfrom aios_db.store import MemoryStore\n"
+        "from aios_db.schema.errors import OperationalError\nfrom aios_db.memory_store import MemoryStore\n"
         f"path = {str(path)!r}\nconfig = Config(storage=StorageConfig(dimension={DIMENSION}))\n"
     ) + textwrap.dedent(body)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}

@@ -14,8 +14,8 @@ import pytest
 from store_helpers import memory_rows
 
 import aios_db
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.errors import DataError, Error, ProgrammingError
-from aios_db.store import MemoryStore
 from aios_db.store.rows import normalise
 from aios_db.store.tables import table_from
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from store_helpers import DIMENSION, counts, memory_rows
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, LinksConfig
 from aios_db.schema.errors import DataError, ProgrammingError
-from aios_db.store import MemoryStore
 
 Open = Callable[..., MemoryStore]
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from store_helpers import memory_rows
 
+from aios_db.disk.lock import WriteLock
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config
 from aios_db.schema.errors import InterfaceError, OperationalError
-from aios_db.store import MemoryStore
 from aios_db.store.change_log import ChangeLog, Draft
-from aios_db.store.lock import WriteLock
 
 Open = Callable[..., MemoryStore]
 
@@ -80,7 +80,7 @@ def test_another_process_is_waited_for_no_longer_than_the_limit(tmp_path: Path) 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_the_time_that_a_process_was_stopped_is_not_time_waited(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from aios_db.store.lock import WriteLock\n"
+        "import sys; from pathlib import Path; from aios_db.disk.lock import WriteLock\n"
         "print('waiting', flush=True)\n"
         "with WriteLock(Path(sys.argv[1]), 3).hold(): print('held', flush=True)\n"
     )

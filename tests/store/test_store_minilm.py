@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from aios_db.engine.encoders.arrow_engine import ArrowEngine
-from aios_db.store import MemoryStore
-from aios_db.store.vectors import as_numpy
+from aios_db.memory_store import MemoryStore
+from aios_db.schema.vectors import as_numpy
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from store_helpers import memory_rows
 from writer_process import BULK
 
-from aios_db.store import MemoryStore
+from aios_db.memory_store import MemoryStore
 from aios_db.store.repair import RepairReport
 
 HERE = Path(__file__).resolve().parent

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from store_helpers import DIMENSION, HashEncoder, memory_rows, unit
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config
 from aios_db.schema.errors import DataError, OperationalError, ProgrammingError, ReadOnlyError
+from aios_db.schema.vectors import as_numpy
 from aios_db.search import source
-from aios_db.store import MemoryStore
-from aios_db.store.vectors import as_numpy
 
 Open = Callable[..., MemoryStore]
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import DIMENSION, memory_rows
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, LinksConfig, StorageConfig
-from aios_db.store import MemoryStore
 from aios_db.store.turns import Turns
 
 Open = Callable[..., MemoryStore]

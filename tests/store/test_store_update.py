@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from store_helpers import HashEncoder, memory_rows, unit
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.errors import DataError, IntegrityError, ProgrammingError
-from aios_db.store import MemoryStore
-from aios_db.store.vectors import as_numpy
+from aios_db.schema.vectors import as_numpy
 
 Open = Callable[..., MemoryStore]
 DAY = datetime(2024, 5, 1, tzinfo=timezone.utc)

@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import ids_in_table, memory_rows
 
+from aios_db.disk.lock import WriteLock
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import InterfaceError
 from aios_db.search import source
 from aios_db.search.keeping_up import KeepingUp
-from aios_db.store import MemoryStore, compaction
+from aios_db.store import compaction
 from aios_db.store.commit import commit, delete, patch
 from aios_db.store.compaction import clean_up, compact, is_due, mergeable
-from aios_db.store.lock import WriteLock
 from aios_db.store.maintenance import Maintenance
 from aios_db.store.repair import RepairReport
 from aios_db.store.snapshot import newest

@@ -16,10 +16,10 @@ import lance
 import pytest
 from store_helpers import DIMENSION, memory_rows, unit
 
+from aios_db.disk.durable import DurableTable, data_files, manifest
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError
-from aios_db.store import MemoryStore
-from aios_db.store.durable import DurableTable, data_files, manifest
 
 Open = Callable[..., MemoryStore]
 WORDS = ["alpha", "bravo", "charlie", "delta"]  # nothing links them
@@ -151,7 +151,7 @@ from pathlib import Path
 from store_helpers import memory_rows, DIMENSION
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError
-from aios_db.store import MemoryStore
+from aios_db.memory_store import MemoryStore
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = MemoryStore.open(Path({path!r}), config=Config(storage=StorageConfig(dimension=DIMENSION)))
@@ -191,7 +191,7 @@ def test_only_the_files_of_the_version_are_forced_however_many_are_older(
     table = written(open_store)
     dataset = lance.dataset(table)
     forced: list[Path] = []
-    monkeypatch.setattr("aios_db.store.durable.force_file", forced.append)
+    monkeypatch.setattr("aios_db.disk.durable.force_file", forced.append)
     durable = DurableTable(table)
     durable.force(dataset)
     own = {table / manifest(dataset.version), *(table / path for path, _ in data_files(dataset))}

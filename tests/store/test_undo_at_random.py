@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import DIMENSION, HashEncoder, memory_rows, unit
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import IntegrityError, ProgrammingError
 from aios_db.search.index import SearchIndex
-from aios_db.store import MemoryStore
 
 CONFIG = Config(storage=StorageConfig(dimension=DIMENSION, durability="normal", maintenance_delay_s=60))
 TEXTS = [

@@ -13,9 +13,10 @@ import pytest
 from store_helpers import memory_rows
 
 from aios_db.checking.checking import check
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config
 from aios_db.schema.database import OWED
-from aios_db.store import MemoryStore, undoing
+from aios_db.store import undoing
 from aios_db.store.change_log import ChangeLog
 
 Open = Callable[..., MemoryStore]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from store_helpers import DIMENSION, memory_rows
 
+from aios_db.disk.durable import manifest, versions
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError
-from aios_db.store import MemoryStore
-from aios_db.store.durable import manifest, versions
 
 WORDS = ["alpha", "bravo", "charlie", "delta", "echo"]
 DAMAGED = 4  # the first words are version 3

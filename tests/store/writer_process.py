@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from store_helpers import DIMENSION, ids_in_table, memory_rows
 
+from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
-from aios_db.store import MemoryStore
 
 BULK = 4_200
 

@@ -278,7 +278,7 @@ import ctypes, threading, numpy as np
 import aios_db
 from aios_db.config import Config
 from aios_db.schema.config import StorageConfig
-from aios_db.store import MemoryStore
+from aios_db.memory_store import MemoryStore
 import sys
 store = MemoryStore.open(sys.argv[1], config=Config(storage=StorageConfig(malloc_arenas=int(sys.argv[2]))))
 together = threading.Barrier(24)

@@ -19,11 +19,11 @@ from aios_db.schema.config import CompressionConfig, VectorPrecision
 from aios_db.schema.memories import CODE_FIELD, LINK_STRUCT
 from aios_db.schema.tiers import TIERS
 from aios_db.schema.vector_codes import PRECISIONS, decode, encode, precision_of
+from aios_db.schema.vectors import as_numpy
 from aios_db.store.cold import cold_fragments
 from aios_db.store.commit import commit
 from aios_db.store.compaction import mergeable
 from aios_db.store.snapshot import handle
-from aios_db.store.vectors import as_numpy
 
 _ENCODING: dict[str, str | None] = {
     "lance-encoding:compression": "zstd",

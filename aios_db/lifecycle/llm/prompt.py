@@ -9,7 +9,7 @@ from typing import Any
 from aios_db.lifecycle.grounding.checking import Evidence, ungrounded
 from aios_db.lifecycle.llm.protocol import Request, Unusable
 from aios_db.lifecycle.principles import Cluster, Source, flat
-from aios_db.provenance.patterns import suspicion
+from aios_db.trust.patterns import suspicion
 
 _LONGEST = 1_200  # characters of a principle
 _LONGEST_MEMORY = 4_000  # characters of one memory that are sent

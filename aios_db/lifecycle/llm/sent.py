@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aios_db.disk.framed_log import FramedLog
 from aios_db.schema.database import LLM_REQUESTS
-from aios_db.store.framed_log import FramedLog
 
 _KEPT = 10_000  # requests, up to twice as many
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aios_db.provenance.patterns import suspicion
+from aios_db.trust.patterns import suspicion
 
 ORDINARY = """From now on I'll take the bus.
 From now on call me Sam.

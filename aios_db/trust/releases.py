@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import lance
 import pyarrow as pa
 
+from aios_db.disk.failures import DAMAGED, operational
 from aios_db.schema.quarantine_releases import KEY, SCHEMA
-from aios_db.store.failures import DAMAGED, operational
 
 if TYPE_CHECKING:
     from lance import LanceDataset

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from lance import LanceDataset
 
-from aios_db.provenance.authority import authority, said
-from aios_db.provenance.policy import SourceTrust
-from aios_db.provenance.taking import inheriting
 from aios_db.schema.errors import IntegrityError
 from aios_db.schema.retrieval import RowIds
 from aios_db.search.index import SearchIndex
 from aios_db.search.ranking import digest64
+from aios_db.store.attribution import inheriting
+from aios_db.trust.authority import authority, said
+from aios_db.trust.policy import SourceTrust
 
 
 def missing_origins(memories: LanceDataset, index: SearchIndex) -> dict[str, float]:

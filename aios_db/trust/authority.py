@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.provenance.policy import SourceTrust
 from aios_db.schema.errors import IntegrityError
+from aios_db.trust.policy import SourceTrust
 
 Trusts = NDArray[np.float32]
 

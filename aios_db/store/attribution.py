@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aios_db.provenance.authority import Trusts, said
 from aios_db.schema.memories import SCOPE
 from aios_db.search.index import SearchIndex
+from aios_db.trust.authority import Trusts, said
 
 # Equal by definition in a memory that is remembered again.
 CONTENT = frozenset({"kind", "title", "text", "media", "media_uri", "audio", "audio_uri", "speaker", *SCOPE})

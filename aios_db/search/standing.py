@@ -19,15 +19,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.provenance.lineage import Find, Lineage
-from aios_db.provenance.patterns import suspicion
-from aios_db.provenance.policy import EVERY_SOURCE, SourceTrust
 from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.search.expiry import Expiries
 from aios_db.search.levels import ENOUGH, FULLY, HELD, LITTLE, Classes, Level
+from aios_db.search.lineage import Find, Lineage
 from aios_db.search.ranking import digest64
 from aios_db.search.rowtable import RowTable
 from aios_db.search.totals import Totals
+from aios_db.trust.patterns import suspicion
+from aios_db.trust.policy import EVERY_SOURCE, SourceTrust
 
 if TYPE_CHECKING:
     from aios_db.search.part import Part

@@ -11,7 +11,10 @@ from pathlib import Path
 import lance
 
 from aios_db import logs
+from aios_db.disk.failures import operational
+from aios_db.disk.lock import WriteLock
 from aios_db.engine.weights.pressure import give_back_freed, limit_arenas
+from aios_db.models.encoding import Encoder
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, ProgrammingError
 from aios_db.search.index import SearchIndex
@@ -19,12 +22,9 @@ from aios_db.security.restrictions import Restrictions
 from aios_db.security.scope import EVERYTHING, Scope
 from aios_db.store import directory as layout
 from aios_db.store import forks
-from aios_db.store.embedding import Encoder
-from aios_db.store.failures import operational
-from aios_db.store.lock import WriteLock
 from aios_db.store.maintenance import Maintenance
 from aios_db.store.opened import OpenDatabase
-from aios_db.store.parts import Parts
+from aios_db.store_parts import Parts
 
 logger = logging.getLogger("aios_db.store")
 
@@ -32,7 +32,7 @@ logger = logging.getLogger("aios_db.store")
 class MemoryStore:
     """One open database directory; safe to share between threads.
 
-    It names what its parts can do (`aios_db.store.parts`), each of which stands on the open database, its
+    It names what its parts can do (`aios_db.store_parts`), each of which stands on the open database, its
     snapshot and its transactions, and knows no other than those that it uses.
 
     Attributes

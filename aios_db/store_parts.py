@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aios_db.lifecycle.committing import Consolidating
+from aios_db.lifecycle.compression.packing import pack
 from aios_db.lifecycle.compression.texts import Compressing
 from aios_db.lifecycle.evicting import Evicting
 from aios_db.lifecycle.log_following import LogFollowing
@@ -65,4 +66,4 @@ class Parts:
         self.evicting = Evicting(changes, self.writes, self.erasing)
         self.compressing = Compressing(database)
         database.joint.clip.activated = changes.maintain_soon
-        self.upkeep = Upkeep(changes, self.deferring, self.writes, self.erasing)
+        self.upkeep = Upkeep(changes, self.deferring, self.writes, self.erasing, pack)

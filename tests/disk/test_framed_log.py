@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from aios_db.store.framed_log import FramedLog, damaged_bytes
+from aios_db.disk.framed_log import FramedLog, damaged_bytes
 
 _HEADER, _FRAME = 24, 8
 RECORDS = st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=6)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from aios_db.store.framed_log import FramedLog
+from aios_db.disk.framed_log import FramedLog
 
 _LONGEST = 1_000  # characters of a question
 

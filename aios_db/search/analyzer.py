@@ -87,7 +87,7 @@ class Analyzer:
         )
 
     def query(self, text: str, present: Sequence[int] = ()) -> list[Word]:
-        """Return the words of a query; stop words only when there are no others.
+        """Return the terms of each word of a query, weighted; stop words only when there are no others.
 
         Parameters
         ----------

@@ -24,7 +24,7 @@ def of_directory(directory: Path) -> dict[str, tuple[int, int]]:
 
 
 def verify(directory: Path, sums: Sums, budget: int | None = None) -> None:
-    """Compare the files of a directory with what they were.
+    """Compare the files of a directory with the sizes and checksums that they had.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def verify(directory: Path, sums: Sums, budget: int | None = None) -> None:
 
 
 def verify_some(directory: Path, sums: Sums) -> None:
-    """`verify` what takes little time."""
+    """`verify` all sizes, and the bytes of as many small files as take little time."""
     verify(directory, sums, _BUDGET)
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a JSON file says together with the checksum of that."""
+    """Return a JSON object with a checksum of its other members added to it."""
     plain = {name: value for name, value in content.items() if name != _SEAL}
     return {**plain, _SEAL: zlib.crc32(json.dumps(plain, sort_keys=True).encode())}
 

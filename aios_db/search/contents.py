@@ -14,7 +14,11 @@ from aios_db.search.keys import Keys
 
 
 def other_keys(batch: pa.RecordBatch, rows: RowIds) -> Iterator[tuple[Keys, RowIds]]:
-    """Yield keys of memories beside their row ids: names of the user's, and words at any time."""
+    """Yield keys with the row ids of the memories they name.
+
+    They are `external_key` of those with an id of the user's, and `any_time_key` of those outside of sessions
+    whose content hash depends on their time.
+    """
     hashes = batch["content_hash"]
     named = batch["external_id"].is_valid()
     if pc.any(named).as_py():

@@ -54,7 +54,7 @@ class Documents:
                 yield part, at[inside], inside
 
     def first_passing(self, rows: RowIds, count: int, where: Filter) -> RowIds:
-        """Return the first ``count`` of some rows that pass, however many lie between."""
+        """Return the first ``count`` of ``rows`` that pass, in their order; less where there are less."""
         passing, size = rows[:0], 4 * count
         while len(passing) < count and len(rows):
             some, rows, size = rows[:size], rows[size:], 2 * size
@@ -62,7 +62,7 @@ class Documents:
         return passing[:count]
 
     def has_known(self, rows: RowIds) -> NDArray[np.bool_]:
-        """Tell of which rows there is a memory, or was one that is deleted."""
+        """Tell which rows were ever put: of a memory that lives, or of one that was deleted since."""
         known = np.zeros(len(rows), np.bool_)
         for part in self.parts:
             known |= part.positions(rows) >= 0

@@ -36,7 +36,7 @@ class Expiries:
         return bool(self._gone)
 
     def put(self, rows: RowIds, expires_at: pa.Array) -> None:
-        """Say when memories expire; NULL is never."""
+        """Set when memories expire, a timestamp each; NULL is never."""
         if self._at:
             self.forget(rows.tolist())
         ends = np.flatnonzero(expires_at.is_valid().to_numpy(zero_copy_only=False))

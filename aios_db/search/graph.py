@@ -100,7 +100,7 @@ class LinkArrays:
 
 
 class LinkGraph:
-    """All links: arrays, and what came since: runs of many, and a dictionary of the last ones."""
+    """All links: the arrays of a segment, and what came since as runs of many and a dictionary."""
 
     def __init__(self, arrays: LinkArrays | None = None) -> None:
         self._arrays = LinkArrays.build(NO_LINKS) if arrays is None else arrays
@@ -112,7 +112,7 @@ class LinkGraph:
         self._names = RowTable(np.uint64, 0)
 
     def name(self, rows: RowIds, names: NDArray[np.uint64]) -> None:
-        """Say which memories have titles of one name (`labels.shared_name`), 0 for those without."""
+        """Set the name in the title of each memory, uint64: `labels.shared_name`, 0 for none."""
         titled = names != 0
         self._names[rows[~titled & (self._names[rows] != 0)]] = np.uint64(0)
         self._names[rows[titled]] = names[titled]
@@ -223,7 +223,8 @@ class LinkGraph:
         hops
             Links to follow.
         counted
-            Returns how much of the scores of memories counts, of seeds and on the way; by default all.
+            Returns the scores of memories as they count, asked of the seeds and of those that pass scores
+            on; by default all counts.
         among
             Tells which memories there are: links to others are as if they were not. By default all.
 

@@ -41,7 +41,19 @@ class GrowingSegment(Part):
         counts: NDArray[np.int64],
         marks: tuple[NDArray[np.uint64], NDArray[np.int32]],
     ) -> None:
-        """Append documents: columns, the terms of one after the other, ``counts`` of each, and `marks`."""
+        """Append documents.
+
+        Parameters
+        ----------
+        values
+            By the names of `COLUMNS`, an array of ``(n, ...)`` each.
+        terms
+            uint64: those of the first document, then of the next, repeated as often as they occur.
+        counts
+            int64 ``(n,)``: how many terms each document has.
+        marks
+            As `aios_db.search.marks.marks` returns them.
+        """
         start, stop = len(self), len(self) + len(values["rows"])
         for name, column in values.items():
             buffer = self._buffers[name]

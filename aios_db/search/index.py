@@ -47,9 +47,9 @@ class SearchIndex:
     scope
         The index never hears of memories outside of it, nor of links that lead out.
     standing
-        What is found of the memories, and what counts less; by default all counts fully.
+        How far memories are trusted, and which are held; by default all are trusted fully.
     with_counts
-        Adds to rows of `memories` what is counted elsewhere, of a batch of `returned_schema`.
+        Returns a batch of `returned_schema` with the recalls added, which are counted elsewhere.
 
     Attributes
     ----------

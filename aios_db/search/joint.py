@@ -47,7 +47,7 @@ class JointArrays:
         )
 
     def of(self, keep: NDArray[np.bool_]) -> JointArrays:
-        """Return some of them."""
+        """Return those that a mask keeps: bool ``(n,)``."""
         return JointArrays(self.rows[keep], self.vectors[keep], self.sets[keep], self.version)
 
 
@@ -161,8 +161,8 @@ def standardised(
 ) -> NDArray[np.float64]:
     """Return scores in deviations above the mean of memories of the same modalities.
 
-    A picture is nearer to pictures than any text is. The scale of a question is that 1 is about a deviation,
-    which holds where there are few memories.
+    A picture is nearer to pictures than any text is. Where there are too few memories of the same modalities
+    to measure a deviation, scores stay as they are: a question is scaled so that 1 is about one deviation.
 
     Parameters
     ----------
@@ -180,14 +180,14 @@ def standardised(
 
 
 def is_medium(sets: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell which sets of modalities are more than a text."""
+    """Tell which sets of modalities, uint8 bits, have more than a text."""
     return (sets & np.uint8(_MEDIA)) > 0
 
 
 def best(
     rows: RowIds, scores: NDArray[np.float64], k: int, passes: Callable[[RowIds], NDArray[np.bool_]]
 ) -> tuple[RowIds, NDArray[np.float64]]:
-    """Return the k best that pass, best first, ties by row id."""
+    """Return row ids and scores of the ``k`` best that pass, best first, ties by row id."""
     order = np.lexsort((rows, -scores))
     found: list[NDArray[np.int64]] = []
     left, size = k, max(4 * k, 64)

@@ -56,7 +56,10 @@ class Kinship:
         return np.where(near, row_ids, -1), np.where(near, cosines, np.float32(0))
 
     def labelled(self, label: int, limit: int) -> RowIds:
-        """Return the rows of the memories with a label, ascending; none when more than ``limit``."""
+        """Return the rows of the living memories with a label, ascending.
+
+        An empty array where there are more than ``limit``: what so many have in common says nothing.
+        """
         with self._current.lock:
             view = self._current.view
             dead = sum(part.dead for part in view.documents.parts)
@@ -67,12 +70,12 @@ class Kinship:
             return rows if len(rows) <= limit else np.empty(0, np.int64)
 
     def label_rows(self, label: int) -> RowIds:
-        """Return the rows of the memories with a label, deleted ones among them."""
+        """Return the rows, ascending, of memories with a label; deleted ones too, until the next segment."""
         with self._current.lock:
             return self._current.view.labels.rows(label)
 
     def label_count(self, label: int) -> int:
-        """Return how many memories have a label, deleted ones among them."""
+        """Return how many rows `label_rows` returns, without making them."""
         with self._current.lock:
             return self._current.view.labels.length(label)
 
@@ -82,7 +85,7 @@ class Kinship:
             return self._current.view.labels.present(labels)
 
     def title_names(self, row_ids: RowIds) -> NDArray[np.uint64]:
-        """Return what the titles of one name have in common (`labels.shared_name`), 0 without a title."""
+        """Return the `labels.shared_name` of each memory's title, uint64, 0 without one."""
         with self._current.lock:
             return self._current.view.documents.column("names", row_ids)
 
@@ -101,7 +104,7 @@ class Kinship:
             return np.concatenate([before, inside[documents.passes(inside, where)], behind])
 
     def described(self, first: int, last: int, columns: Sequence[str]) -> tuple[RowIds, pa.RecordBatch]:
-        """Return the rows from ``first`` to before ``last``, ascending, and columns that searches return."""
+        """Return the living rows from ``first`` up to ``last``, which is left out, and columns of them."""
         with self._current.lock:
             view = self._current.view
             rows = view.documents.living(np.arange(first, last))
@@ -109,7 +112,10 @@ class Kinship:
             return rows, view.stored.take(rows, columns)
 
     def holding_all(self, text: str, limit: int) -> RowIds:
-        """Return the rows of the memories that hold every word of ``text``; none when more than ``limit``."""
+        """Return the rows of the living memories that hold every word of ``text``, ascending.
+
+        An empty array where there are more than ``limit``, and for a text without words.
+        """
         found = [np.empty(0, np.int64)]
         with self._current.lock:
             view = self._current.view
@@ -125,7 +131,10 @@ class Kinship:
         return rows if len(rows) <= limit else np.empty(0, np.int64)
 
     def names(self, row: int, text: str) -> list[str]:
-        """Return `phrases` of a memory's text; those of memories just written are known."""
+        """Return the `phrases` of a memory's text.
+
+        Those of the memories that were written last are known, and ``text`` is not looked at.
+        """
         known = self._current.view.phrases.get(row)
         return phrases(text) if known is None else known
 

@@ -28,7 +28,7 @@ def title_label(key: str) -> int:
 
 
 def shared_name(title: str | None) -> int:
-    """Return what the titles of one name have in common, 0 for a memory without one."""
+    """Return the label of the name in a title, the same for all titles of that name; 0 without one."""
     name = title_name(title) if title else None
     return title_label(name) if name else 0
 
@@ -70,7 +70,18 @@ class Labels:
         self._lost: dict[int, set[int]] = {}  # rows that a label's lists still name
 
     def add(self, row: int, labels: dict[int, int], before: dict[int, int] | None = None) -> None:
-        """Give a memory labels instead of those it had ``before``, which may be when it was deleted."""
+        """Put a memory under its labels.
+
+        Parameters
+        ----------
+        row
+            The memory.
+        labels
+            What it has now, each with a count.
+        before
+            What it had when it was put before, even if it was deleted since: the lists still name it. What
+            it no longer has is noted as lost.
+        """
         if before:
             for label in before.keys() - labels.keys():
                 self._lost.setdefault(label, set()).add(row)
@@ -82,7 +93,7 @@ class Labels:
 
     @property
     def lost(self) -> NDArray[np.uint64]:
-        """`mixed` of the labels that memories have lost."""
+        """`mixed` of each label that a memory has lost and the memory's row, uint64."""
         pairs = [(label, row) for label, rows in self._lost.items() for row in rows]
         labels, rows = zip(*pairs, strict=True) if pairs else ((), ())
         return mixed(np.array(labels, np.uint64), np.array(rows, np.int64))
@@ -112,14 +123,14 @@ class Labels:
 
 
 def mixed(labels: NDArray[np.uint64], rows: NDArray[np.int64] | Docs) -> NDArray[np.uint64]:
-    """Return one number for a label and a row: another pair has the same by chance of 2^-64."""
+    """Return one number for each label and row; two pairs have the same with a probability of 2^-64."""
     return labels ^ (rows.astype(np.uint64) * _ODD)
 
 
 def without(
     lost: NDArray[np.uint64], labels: NDArray[np.uint64], rows: Docs, counts: Counts
 ) -> tuple[NDArray[np.uint64], Docs, Counts]:
-    """Return labels of rows without those that were lost."""
+    """Return triples of labels, rows and counts less those pairs that are ``lost``, as `mixed`."""
     if not len(lost):
         return labels, rows, counts
     keep = ~np.isin(mixed(labels, rows), lost)

@@ -43,11 +43,11 @@ class Level:
         self._masks: dict[tuple[Part, bool], NDArray[np.bool_]] = {}
 
     def counted(self, part: Part) -> NDArray[np.bool_] | None:
-        """Return which documents of a part are of the class or one above, None for all."""
+        """Return which documents of a part are of the class or one above: bool, None for all."""
         return None if self._lowest else self._mask(part, own=False)
 
     def own(self, part: Part) -> NDArray[np.bool_] | None:
-        """Return which documents of a part are of the class, None for all."""
+        """Return which documents of a part are of the class: bool, None for all."""
         return None if self._only else self._mask(part, own=True)
 
     def has(self, rows: RowIds) -> NDArray[np.bool_]:
@@ -116,7 +116,7 @@ class Classes:
         self.move(part, documents, _NONE)
 
     def of(self, rows: RowIds) -> NDArray[np.uint8]:
-        """Return the class of each memory, a number above all where it is not there."""
+        """Return the class of each memory, uint8; a number above all classes where it is not there."""
         return self._of[rows]
 
     def has_below(self, number: int) -> bool:

@@ -33,7 +33,10 @@ _FEW_MENTIONING = 8  # a name in so many texts is rare; in four times as many, i
 
 @dataclass(frozen=True)
 class NewMemories:
-    """Memories just written and already in the index, as parallel columns in the order they were written."""
+    """Memories just written and already in the index, as parallel columns in the order they were written.
+
+    ``rows`` is int64 ``(n,)``, ``vectors`` float32 ``(n, dimension)``, zeros where there is none.
+    """
 
     rows: RowIds
     texts: Sequence[str]
@@ -47,7 +50,10 @@ class NewMemories:
 
 @dataclass(frozen=True)
 class ProposedLinks:
-    """Links by row id, as parallel columns; ``kinds`` are codes, places in `association_links.KINDS`."""
+    """Links by the row ids of their ends, as parallel columns.
+
+    Row ids are int64, ``kinds`` uint8 places in `association_links.KINDS`, ``weights`` float32.
+    """
 
     sources: RowIds
     targets: RowIds

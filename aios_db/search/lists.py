@@ -135,7 +135,7 @@ def best_of(documents: NDArray[np.int64], scores: NDArray[np.float32], k: int) -
 
 
 def highest(scores: NDArray[np.float32], k: int) -> Found:
-    """Return places and values of the ``k`` highest in each row, in no order; ``scores`` may be spoiled.
+    """Return places and values of the ``k`` highest in each row, in no order; ``scores`` may be overwritten.
 
     A pass for each of a few is faster than partitioning a long row.
     """

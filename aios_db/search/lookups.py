@@ -25,7 +25,7 @@ class Lookups:
     current
         What is looked up in.
     with_counts
-        Adds to the rows of `memories` what is counted elsewhere.
+        Returns a batch of `returned_schema` with the recalls added, which are counted elsewhere.
     """
 
     def __init__(self, current: Current, with_counts: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:
@@ -83,14 +83,24 @@ class Lookups:
         return self._column("ends", row_ids)
 
     def has(self, row_ids: RowIds, column: str, value: str) -> NDArray[np.bool_]:
-        """Tell which memories have this value in a column that filters compare."""
+        """Tell which memories have a value in a column that filters compare, one of `part.HASHED`."""
         found: NDArray[np.bool_] = self._column(column, row_ids) == np.uint64(digest64(value))
         return found
 
     def made_of(self, memory_ids: Sequence[str]) -> tuple[RowIds, list[list[str]]]:
-        """Return the rows, ascending, of memories that were made of any of some, and what each was made of.
+        """Return the memories whose ``derived_from`` names any of some memories.
 
-        At a cost that follows these. What they were made of need not be there.
+        No scan: the cost grows with how many are found.
+
+        Parameters
+        ----------
+        memory_ids
+            What they were made of; these need not be stored any more.
+
+        Returns
+        -------
+        row_ids, derived_from
+            int64, ascending, and of each row all memory_ids that it was made of.
         """
         keys, wanted = origin_keys(memory_ids), set(memory_ids)
         with self._current.lock:
@@ -138,7 +148,7 @@ class Lookups:
             return self._current.view.documents.all_rows()
 
     def living(self, row_ids: RowIds) -> NDArray[np.bool_]:
-        """Tell of which rows the index has a memory."""
+        """Tell which rows are those of memories that the index has, bool in their order."""
         with self._current.lock:
             return self._current.view.documents.passes(row_ids)
 

@@ -99,24 +99,27 @@ class Part:
         return mask
 
     def holders(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return the living documents that hold any of some keys, each once, at a cost that follows these."""
+        """Return the living documents that hold any of some keys, ascending, each once.
+
+        The cost grows with how many these are, and not with the documents of the part.
+        """
         there = keys[self.postings.lengths(keys) > 0]
         found = [self.postings.get(key)[0] for key in there.tolist()]
         documents = np.unique(np.concatenate([np.empty(0, np.int32), *found])).astype(np.int64)
         return documents[self.alive[documents]]
 
     def kill(self, documents: NDArray[np.int64]) -> None:
-        """Take living documents, each once, out of every answer."""
+        """Mark documents dead: no answer has them any more. Each must be alive, and named once."""
         self.alive[documents] = False
         self.dead += len(documents)
 
     def update(self, documents: NDArray[np.int64], values: dict[str, NDArray[Any]]) -> None:
-        """Give documents other attributes."""
+        """Set the `ATTRIBUTES` of documents, in place; ``values`` has an array for each."""
         for name in ATTRIBUTES:
             self.columns[name][documents] = values[name]
 
     def gone(self, documents: Docs) -> NDArray[np.int64]:
-        """Return the places of the dead in an inverted list."""
+        """Return the places in an inverted list, of ascending ``documents``, at which the dead are."""
         if self.dead == 0:
             return _NOWHERE
         if self.dead * _FEW > len(documents):

@@ -22,7 +22,7 @@ Moments = tuple[float, float]
 
 
 class KeywordQuery:
-    """The words of a text.
+    """A text that is asked, with what scores memories by its words for each class of trust.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class KeywordQuery:
 
 
 class VectorQuery:
-    """A vector: float32 ``(dimension,)``."""
+    """A vector that is asked, float32 ``(dimension,)``, with its moments for each class of trust."""
 
     def __init__(self, vector: NDArray[np.float32]) -> None:
         self.vector = vector
@@ -71,7 +71,7 @@ class VectorQuery:
 
 
 class JointQuery:
-    """A question in the joint space.
+    """A question in the joint space, with the living memories that it says something of.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ class JointQuery:
         Returns
         -------
         row_ids, scores
-            int64 and float64 ``(n,)``, by row as the vectors lie; scores in deviations above the mean of
-            memories of the same modalities.
+            int64 and float64 ``(n,)``, in no order; scores in deviations above the mean of memories of the
+            same modalities.
         """
         rows, sets = self._rows, self._sets
         counted = np.ones(len(rows), np.bool_) if level.is_all else level.counts(rows)

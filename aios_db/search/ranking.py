@@ -49,7 +49,10 @@ def best_of_parts(
 
 
 def strongest(scores: NDArray[np.float64], places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return those ``count`` of some places in ``scores``, ascending, with the highest; ties by place."""
+    """Return the ``count`` of some ``places`` whose scores are highest, ascending; ties by place.
+
+    ``scores`` is what the places are places in.
+    """
     if count >= len(places):
         return places
     values = scores[places]

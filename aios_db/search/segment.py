@@ -38,7 +38,11 @@ class Version:
 
 
 class Segment(Part):
-    """An immutable part (but for the dead) and the structures beside it, by name."""
+    """A part whose arrays are mapped or read, and the structures beside it, by name.
+
+    Its documents stay what they are. Which are dead, their attributes and the weights of links change in this
+    process's memory, and never in the files.
+    """
 
     def __init__(
         self,

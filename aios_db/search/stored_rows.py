@@ -48,7 +48,7 @@ class StoredRows:
         self._recent = 0
 
     def put(self, batch: pa.RecordBatch) -> None:
-        """Add rows, or what they have become; ``batch`` has a ``_rowid`` besides the columns."""
+        """Add rows, or new values of rows: ``batch`` has ``_rowid`` and the columns of `returned_schema`."""
         row_ids = batch["_rowid"].to_numpy().astype(np.int64)
         columns = (batch[field.name] for field in _SCHEMA)
         # `RecordBatch.cast` casts each column, whether it is of its type or not.
@@ -61,7 +61,15 @@ class StoredRows:
             self._merge_recent()
 
     def take(self, row_ids: RowIds, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-        """Return the rows of memories that are there, in their order: all columns, or some."""
+        """Return rows, in the order of their ids.
+
+        Parameters
+        ----------
+        row_ids
+            int64; each must be that of a memory that was put, or lies in the segment.
+        columns
+            Names of columns; by default all of `returned_schema`.
+        """
         place = self._place[row_ids]
         old = np.flatnonzero(place < 0)
         if len(old):
@@ -83,7 +91,7 @@ class StoredRows:
         return copied
 
     def blocks(self, row_ids: RowIds) -> list[pa.RecordBatch]:
-        """Return the rows of a new segment's documents, in few batches."""
+        """Return the rows of a new segment's documents, in few batches, as long as Arrow lets strings be."""
         batches: list[pa.RecordBatch] = []
         waiting: list[pa.RecordBatch] = []
         for start in range(0, len(row_ids), _BLOCK_ROWS):

@@ -45,7 +45,7 @@ class Totals:
         self.vectors.add(part.vectors[documents], sign)
 
     def without(self, others: Sequence[Totals]) -> Totals:
-        """Return the totals of what is left without other sets; these themselves without any."""
+        """Return the totals less those of distinct subsets; itself, not a copy, where there are none."""
         if not others:
             return self
         vectors = self.vectors.copy()

@@ -1,4 +1,4 @@
-"""The search index as a memory may be linked in it: with its user's, and with what is trusted as much."""
+"""What of an index a new memory may be linked with: its user's or nobody's, and trusted as much or more."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Linkable(Protocol):
 
 
 class Visible:
-    """What of an index is of one user, or of none, and trusted enough; methods as those of `Kinship`.
+    """The memories of one user and of nobody that are trusted enough; methods as those of `Kinship`.
 
     Parameters
     ----------

@@ -53,6 +53,13 @@ class Documents:
             if len(inside):
                 yield part, at[inside], inside
 
+    def have_vector(self, rows: RowIds) -> NDArray[np.bool_]:
+        """Tell which living memories have a vector of their text."""
+        found = np.zeros(len(rows), np.bool_)
+        for part, at, inside in self.living_in_parts(rows):
+            found[inside] = part.vectors[at].any(axis=1)
+        return found
+
     def first_passing(self, rows: RowIds, count: int, where: Filter) -> RowIds:
         """Return the first ``count`` of ``rows`` that pass, in their order; less where there are less."""
         passing, size = rows[:0], 4 * count

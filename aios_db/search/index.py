@@ -8,7 +8,6 @@ directory loses nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -53,8 +52,6 @@ class SearchIndex:
 
     Attributes
     ----------
-    still
-        Held by who asks several things in a row: nothing is written meanwhile, and all see one state.
     kinship
         What links of new memories are proposed from.
     """
@@ -69,8 +66,6 @@ class SearchIndex:
         self.scope, self.standing = scope, standing or Standing()
         self.directory, self.dimension, self.language = saved.directory, saved.dimension, saved.language
         self._current = current = Current(View.of(saved.newest(), Analyzer(saved.language), self.standing))
-
-        self.still: AbstractContextManager[object] = current.lock
 
         self._keeping_up = keeping_up = KeepingUp(current, saved, scope)
         self.sync, self.save = keeping_up.sync, keeping_up.save

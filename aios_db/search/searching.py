@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from aios_db.engine.backends.blas import single_threaded
 from aios_db.schema.retrieval import Filter, Hits, RowIds
 from aios_db.search import kernels
 from aios_db.search.current import Current
+from aios_db.search.documents import Documents
 from aios_db.search.levels import Level, members
 from aios_db.search.nearest import Found, search
 from aios_db.search.queries import Moments, checked_k
@@ -47,7 +49,9 @@ class Searching:
                 within = view.resolved(where, level)
                 return best_of_parts([search(part, vector, k, within) for part in view.documents.parts], k)
 
-            return _of_levels(view.levels(), of, view.vector_query(vector).moments, None if by_trust else k)
+            moments = view.vector_query(vector).moments
+            found = _of_levels(view.levels(), of, moments, None if by_trust else k)
+            return _neutral(found, view.documents)
 
     def keyword_search(
         self, text: str, k: int, where: Filter | None = None, *, by_trust: bool = False
@@ -64,14 +68,18 @@ class Searching:
             return _of_levels(view.levels(), of, query.moments, None if by_trust else k)
 
     def vector_scores(self, vector: NDArray[np.float32], row_ids: RowIds) -> Hits:
-        """Return the cosines of given memories with a ``vector``, in their order; 0 for unknown ones."""
+        """Return the cosines of given memories with a ``vector``, in their order; 0 for unknown ones.
+
+        What has no vector is where the mean is: nothing is known of it.
+        """
         vector = checked_query(vector, self._dimension)
         scores = np.zeros(len(row_ids), np.float32)
         with self._current.lock:
             view = self._current.view
             for part, at, inside in view.documents.living_in_parts(row_ids):
                 scores[inside] = kernels.vectors.products(part.vectors, at, vector)
-            return _relative(view.levels(), row_ids, scores, view.vector_query(vector).moments)
+            found = _relative(view.levels(), row_ids, scores, view.vector_query(vector).moments)
+            return _neutral(found, view.documents)
 
     def keyword_scores(self, text: str, row_ids: RowIds) -> Hits:
         """Return the BM25 scores of given memories for ``text``, in their order; 0 for unknown ones."""
@@ -100,6 +108,13 @@ def _of_levels(
     order = np.lexsort((rows, -scores))[:k]
     told = np.array([moments(level) for level in levels]).repeat([len(each[0]) for each in found], axis=0)
     return Hits(rows[order], scores[order], *told[order].T)
+
+
+def _neutral(hits: Hits, documents: Documents) -> Hits:
+    """Return hits of which those without a vector, as a picture without words, are at the mean."""
+    blank = hits.scores == 0
+    blank[blank] = ~documents.have_vector(hits.row_ids[blank])
+    return replace(hits, mean=np.where(blank, 0.0, hits.mean)) if blank.any() else hits
 
 
 def _relative(

@@ -37,8 +37,9 @@ logger = logging.getLogger("aios_db.search")
 # 16: links of the kind superseded_by, and until when memories hold
 # 17: vectors of the joint space
 # 19, 20: marks of what memories were made of
-FORMAT = 19
-PACKED = 20
+# 21, 22: the moments of vectors leave out memories that have none
+FORMAT = 21
+PACKED = 22
 """The format of a segment that is packed."""
 _POINTER = "CURRENT"
 _ROWS, _ARRAYS = "rows.arrow", "arrays.zst"

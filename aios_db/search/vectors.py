@@ -81,7 +81,8 @@ class Statistics:
 
     They give the mean and the standard deviation of the inner product with any query over the whole set in
     closed form, ``q . mu`` and ``q' Sigma q``, so that a score can be standardised without scoring every
-    memory.
+    memory. Zeros, which stand for no vector, are not counted: among many pictures without words any text
+    would be far above the mean.
     """
 
     def __init__(self, total: NDArray[np.float64], outer: NDArray[np.float64], count: int) -> None:
@@ -99,7 +100,7 @@ class Statistics:
             self.total += sign * rows.sum(axis=0)
             with single_threaded():
                 self.outer += sign * (rows.T @ rows)
-        self.count += sign * len(vectors)
+        self.count += sign * int(np.count_nonzero(vectors.any(axis=1)))
         if self.count == 0:  # what rounding has left
             self.total[:], self.outer[:] = 0, 0
 

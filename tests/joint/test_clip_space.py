@@ -135,6 +135,19 @@ def test_words_and_pictures_find_pictures_that_have_no_words(
     assert f"{version} of text, image, CLIP's own, as none was fitted" in doctor.output
 
 
+def test_few_texts_among_many_pictures_are_no_better_answers_for_that(connect: Connect) -> None:
+    with connect() as con:
+        for text in ("My dog is called Rex", "The rent is due on Friday"):
+            con.remember(text, image=picture("pink", 50))
+        con.remember([{"image": picture(name, seed)} for name in COLOURS for seed in range(8)])
+        for name in COLOURS.keys() - {"pink"}:
+            best = con.recall(f"{name} thing", k=1)[0]
+            assert not best.text and best.vector_score == 0 and best.joint_score > 1
+            stored = con.get(best.memory_id)
+            assert stored is not None and stored.media in {picture(name, seed) for seed in range(8)}, name
+        assert con.recall("what is my dog's name?", k=1)[0].text == "My dog is called Rex"
+
+
 def test_a_fitted_space_replaces_it_and_another_clip_renews_it(
     connect: Connect, clips: list[Path], tmp_path: Path
 ) -> None:

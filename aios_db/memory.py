@@ -8,18 +8,27 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import Enum
 from os import PathLike
-from typing import Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypedDict
 from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 Name: TypeAlias = "str | UUID | int | Enum | PathLike[str] | None"
 """What names something: stored as text."""
 
 Moment: TypeAlias = "datetime | date | str | float | None"
 """A time: one without a zone is UTC, a number is seconds since 1970, a text what `parse_time` reads."""
+
+Sound: TypeAlias = "bytes | bytearray | memoryview | str | PathLike[str] | BinaryIO | None"
+"""A sound: the bytes of a file, its path, or a ``file:`` or ``data:`` URI."""
+
+Picture: TypeAlias = "Sound | NDArray[np.uint8] | Image"
+"""A picture: as a sound, or an array ``(height, width, 3)`` of pixels in RGB, or a picture of Pillow."""
 
 
 class Fields(TypedDict, total=False):
@@ -47,8 +56,8 @@ class Fields(TypedDict, total=False):
     superseded_by: Name
     expires_at: Moment
     pinned: bool | None
-    image: bytes | str | PathLike[str] | None
-    audio: bytes | str | PathLike[str] | None
+    image: Picture
+    audio: Sound
     audio_uri: Name
 
 

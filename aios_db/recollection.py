@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from math import isfinite
 from numbers import Real
-from os import PathLike, fspath
 from typing import Annotated, Any, get_args, get_type_hints
 
 import pyarrow as pa
@@ -93,7 +92,9 @@ def statement(
     query: str | None, k: int | None, options: Mapping[str, Any], media: Mapping[str, Any] = _NO_MEDIA
 ) -> tuple[str, list[Any]]:
     """Return the SQL that answers ``query``, and the ``media`` that are given with it, and its parameters."""
-    media = {name: _medium(name, given) for name, given in media.items() if given is not None}
+    from aios_db.joint.given import as_file
+
+    media = {name: as_file(given, name) for name, given in media.items() if given is not None}
     unknown = sorted(set(options) - set(Options.__annotations__))
     if unknown:
         known = ", ".join(Options.__annotations__)
@@ -112,15 +113,6 @@ def statement(
     if where:
         return text.format(", filter := ?"), [query, where.text(), *media.values()]
     return text.format(""), [query, *media.values()]
-
-
-def _medium(name: str, given: Any) -> bytes | str:
-    """Return bytes or the text of a path as SQL takes them."""
-    if isinstance(given, bytes | bytearray | memoryview):
-        return bytes(given)
-    if isinstance(given, str | PathLike):
-        return fspath(given)
-    raise ProgrammingError(f"recall: {name} is a {type(given).__name__}; give the bytes of a file, or a path")
 
 
 def _number(name: str, value: Any) -> int | float:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 from uuid import UUID
 
+from aios_db.schema.modalities import MAIN_TYPES
 from aios_db.schema.tiers import TIERS
 
 Texts = str | int | UUID | Iterable[str] | Iterable[int] | Iterable[UUID] | None
@@ -84,7 +85,10 @@ class Filters(TypedDict, total=False):
     speaker: Annotated[Texts, _one("speaker", doc="only what this speaker said, or one of these")]
     kind: Annotated[Texts, _one("kind", doc="only this kind, or these: message, document …")]
     source: Annotated[Texts, _one("source", doc="only what came from this source, or from these")]
-    modality: Annotated[Texts, _has("modalities", doc="only what has text, image, audio …, or one of these")]
+    modality: Annotated[
+        Texts,
+        _has("modalities", doc="only what has text, image, audio …, or one of these", choices=MAIN_TYPES),
+    ]
     metadata: Annotated[Values, _holds("metadata", doc="only where the metadata has these values")]
     min_importance: Annotated[Number, _least("importance", doc="only what is at least so important, 0 to 1")]
     min_trust: Annotated[Number, _trusted("trust", doc="only what is trusted at least so much, 0 to 1")]

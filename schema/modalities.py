@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 MODALITIES = ("text", "image", "audio")
+MAIN_TYPES = (*MODALITIES, "video", "application", "font", "model", "message", "multipart", "binary")
+"""What a memory may consist of: these, the main types of other media, and media of which no type is known."""
 BITS = {name: 1 << place for place, name in enumerate(MODALITIES)}
 SETS = 1 << len(MODALITIES)
 """How many sets there are, the empty one included."""

@@ -127,10 +127,9 @@ def joint_search(  # noqa: PLR0917 - one argument a column
         question: pa.Array, k: int, where: Filter, only: bool, beside: Mapping[str, Any]
     ) -> pa.StructArray:
         index = cast("JointIndex", index_of(store, where))
+        rows, _ = index.joint_search(_question(question), k, where, media=only)
         vector = None if beside["vector"] is None else pa.array(beside["vector"], pa.float32())
-        with index.still:
-            rows, _ = index.joint_search(_question(question), k, where, media=only)
-            return scored(index, rows, beside["content"], vector)
+        return scored(index, rows, beside["content"], vector)
 
     return each_row(MATCHED, one, questions, counts, filters_of(wheres), media, besides.to_pylist())
 
@@ -148,9 +147,8 @@ def joint_scores(
             found.append([0.0] * len(ids.values))
         else:
             index = cast("JointIndex", index_of(store, where))
-            with index.still:
-                rows = index.find_ids(ids.values)
-                found.append(index.joint_scores(_question(question.values), rows, media=only).tolist())
+            rows = index.find_ids(ids.values)
+            found.append(index.joint_scores(_question(question.values), rows, media=only).tolist())
     return pa.array(found, pa.list_(pa.float64()))
 
 

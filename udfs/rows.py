@@ -26,10 +26,8 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     """Return the rows of given memories, unknown ones left out."""
 
     def one(ids: pa.Array) -> pa.StructArray:
-        index = store.index
-        with index.still:
-            _, known = known_rows(index, ids)
-            _, found = index.memories(known)
+        _, known = known_rows(store, ids)
+        _, found = store.index.memories(known)
         return _struct(found)
 
     return each_row(_MEMORY, one, memory_ids)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
@@ -15,11 +14,6 @@ from aios_db.schema.retrieval import Filter, Hits, RowIds
 
 class Index(Protocol):
     """What retrieval asks of the search index."""
-
-    @property
-    def still(self) -> AbstractContextManager[object]:
-        """Held by who asks several things in a row: nothing is written meanwhile, and all see one state."""
-        ...
 
     def vector_search(
         self, vector: NDArray[np.float32], k: int, where: Filter | None = None, *, by_trust: bool = False

@@ -52,10 +52,9 @@ def vector_search(  # noqa: PLR0917 - one argument a column
 
     def one(vector: pa.Array, k: int, where: Filter, each: bool, text: str | None) -> pa.StructArray:
         index = index_of(store, where)
-        with index.still:
-            hits = index.vector_search(numbers(vector), k, where, by_trust=each)
-            beside = None if text is None else index.keyword_scores(text, hits.row_ids)
-            return _hits(index, hits, beside, _NEAREST)
+        hits = index.vector_search(numbers(vector), k, where, by_trust=each)
+        beside = None if text is None else index.keyword_scores(text, hits.row_ids)
+        return _hits(index, hits, beside, _NEAREST)
 
     return each_row(_NEAREST, one, vectors, counts, filters_of(wheres), by_trust, beside=texts)
 
@@ -72,10 +71,9 @@ def keyword_search(  # noqa: PLR0917 - one argument a column
 
     def one(text: str, k: int, where: Filter, each: bool, vector: pa.Array | None) -> pa.StructArray:
         index = index_of(store, where)
-        with index.still:
-            hits = index.keyword_search(text, k, where, by_trust=each)
-            beside = None if vector is None else index.vector_scores(numbers(vector), hits.row_ids)
-            return _hits(index, hits, beside, _MATCHING)
+        hits = index.keyword_search(text, k, where, by_trust=each)
+        beside = None if vector is None else index.vector_scores(numbers(vector), hits.row_ids)
+        return _hits(index, hits, beside, _MATCHING)
 
     return each_row(_MATCHING, one, texts, counts, filters_of(wheres), by_trust, beside=vectors)
 
@@ -84,18 +82,16 @@ def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.
     """Return the standardised vector and keyword scores of given memories, unknown ones left out."""
 
     def one(vector: pa.Array, text: str, ids: pa.Array) -> pa.StructArray:
-        index = store.index
-        with index.still:
-            rows, _ = known_rows(index, ids)
-            return scored(index, rows, text, vector)
+        rows, _ = known_rows(store, ids)
+        return scored(store.index, rows, text, vector)
 
     return each_row(MATCHED, one, vectors, texts, memory_ids)
 
 
-def known_rows(index: Index, ids: pa.StringArray) -> tuple[RowIds, pa.StringArray]:
+def known_rows(store: Searchable, ids: pa.StringArray) -> tuple[RowIds, pa.StringArray]:
     """Return row ids and memory_ids of those that exist, each once."""
     ids = texts_of(ids)
-    rows = index.find_ids(ids)
+    rows = store.index.find_ids(ids)
     distinct, first = np.unique(rows, return_index=True)
     if len(distinct) == len(rows) and distinct[:1].tolist() != [-1]:
         return rows, ids

@@ -52,26 +52,25 @@ def spread(  # noqa: PLR0917 - one argument a column
         if len(ids) != len(seeds):
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
         index = index_of(store, where)
-        with index.still:
-            rows = index.find_ids(texts_of(ids))
-            rows, first = np.unique(rows, return_index=True)
-            rows, first = rows[rows >= 0], first[rows >= 0]
-            activation = np.nan_to_num(numbers(seeds, np.float64)[first])
-            limited = limit if limit >= 0 else None
-            reached, arrived, distances = index.spread(rows, activation, links, where, limited)
-            times = index.times(reached)
-            columns = [
-                index.memory_ids(reached),
-                pa.array(arrived),
-                pa.array(distances, pa.int32()),
-                pa.array(times).cast(TIMESTAMP),
-                pa.array(time.time() - times / 1e6),
-                _places(first, rows, reached),
-                pa.array(ceilings(index.trust(reached))),
-                pa.array(index.has(reached, "tier", "archived")),
-                pa.array(index.has(reached, "kind", "principle")),
-                pa.array(index.ends(reached) <= _looked_at(where)),
-            ]
+        rows = index.find_ids(texts_of(ids))
+        rows, first = np.unique(rows, return_index=True)
+        rows, first = rows[rows >= 0], first[rows >= 0]
+        activation = np.nan_to_num(numbers(seeds, np.float64)[first])
+        limited = limit if limit >= 0 else None
+        reached, arrived, distances = index.spread(rows, activation, links, where, limited)
+        times = index.times(reached)
+        columns = [
+            index.memory_ids(reached),
+            pa.array(arrived),
+            pa.array(distances, pa.int32()),
+            pa.array(times).cast(TIMESTAMP),
+            pa.array(time.time() - times / 1e6),
+            _places(first, rows, reached),
+            pa.array(ceilings(index.trust(reached))),
+            pa.array(index.has(reached, "tier", "archived")),
+            pa.array(index.has(reached, "kind", "principle")),
+            pa.array(index.ends(reached) <= _looked_at(where)),
+        ]
         return pa.StructArray.from_arrays(columns, fields=list(_REACHED))
 
     return each_row(_REACHED, one, memory_ids, scores, hops, filters_of(wheres), most)
@@ -97,13 +96,11 @@ def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Arr
     store.require("association_links")
 
     def one(memory_id: str, links: int) -> pa.StructArray:
-        index = store.index
-        with index.still:
-            (row,) = index.find_ids([memory_id]).tolist()
-            if row < 0:
-                return none_of(_NEIGHBOR)
-            found, distances = index.neighbors(row, links)
-            columns = [index.memory_ids(found), pa.array(distances, pa.int32())]
+        (row,) = store.index.find_ids([memory_id]).tolist()
+        if row < 0:
+            return none_of(_NEIGHBOR)
+        found, distances = store.index.neighbors(row, links)
+        columns = [store.index.memory_ids(found), pa.array(distances, pa.int32())]
         return pa.StructArray.from_arrays(columns, fields=list(_NEIGHBOR))
 
     return each_row(_NEIGHBOR, one, memory_ids, hops)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
+from aios_db.joint.given import as_file
 from aios_db.schema.errors import DataError, OperationalError, ProgrammingError
 
 MAX_BYTES = 1 << 30
@@ -75,6 +75,8 @@ def read_media(given: bytes | str, reach: Reach) -> bytes:
     """
     if not isinstance(given, str):
         return bytes(given)
+    if not given.strip():
+        raise DataError("the path of a picture or sound is empty")
     parsed = urlparse(given)
     if parsed.scheme and len(parsed.scheme) > 1 and parsed.scheme != "file":  # one letter is a drive
         raise DataError(f"{given[:200]!r} is no local file; download it, and give its bytes or its path")
@@ -102,18 +104,20 @@ def with_media(row: Mapping[str, Any]) -> Mapping[str, Any]:
     ------
     ProgrammingError
         A picture is given twice, as ``image`` and as ``media``.
+    DataError
+        It is empty, or something that `given.as_file` does not know.
     """
-    if "image" not in row and not isinstance(row.get("audio"), str | PathLike):
+    if "image" not in row and row.get("audio") is None:
         return row
     found = dict(row)
     for name, column in (("image", "media"), ("audio", "audio")):
-        given = found.pop(name, None)
+        given = as_file(found.pop(name, None), name)
         if given is None:
             continue
-        place = f"{column}_uri" if isinstance(given, str | PathLike) else column
+        place = f"{column}_uri" if isinstance(given, str) else column
         if found.get(place) is not None:
             raise ProgrammingError(f"{name} and {place} are both given; leave one out")
-        found[place] = fspath(given) if isinstance(given, PathLike) else given
+        found[place] = given
         if name == "image" and found.get("media_type") is None:
             found["media_type"] = _picture_type(found[place])
     return found
@@ -128,6 +132,8 @@ def with_new_media(row: Mapping[str, Any]) -> Mapping[str, Any]:
     ------
     ProgrammingError
         A picture or sound is given twice, as ``image`` and as ``media_uri``.
+    DataError
+        It is empty, or something that `given.as_file` does not know.
     """
     found = dict(row)
     for name, column in (("image", "media"), ("audio", "audio")):
@@ -136,16 +142,16 @@ def with_new_media(row: Mapping[str, Any]) -> Mapping[str, Any]:
         twice = ({"media", "media_uri"} if name == "image" else {"audio_uri"}) & row.keys()
         if twice:
             raise ProgrammingError(f"{name} and {min(twice)} are both given; leave one out")
-        given = found.pop(name)
-        path = fspath(given) if isinstance(given, str | PathLike) else None
+        given = as_file(found.pop(name), name)
+        path = given if isinstance(given, str) else None
         found[column], found[f"{column}_uri"] = (None if path is not None else given), path
         if name == "image":
             found.setdefault("media_type", None if given is None else _picture_type(path or given))
     return found
 
 
-def _picture_type(given: Any) -> str:
-    content = bytes(given[:16]) if isinstance(given, bytes | bytearray | memoryview) else None
+def _picture_type(given: bytes | str) -> str:
+    content = given[:16] if isinstance(given, bytes) else None
     return media_type_of(content, given if isinstance(given, str) else None) or _SOME_PICTURE
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from aios_db.joint.cache import FeatureCache, digest_of
 from aios_db.joint.encoders import Encoders
+from aios_db.joint.given import as_file
 from aios_db.joint.media import Reach, tried
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.modalities import MODALITIES
@@ -182,10 +183,11 @@ def _texts(value: Any, number: int) -> list[str]:
 
 
 def _medium(value: Any, name: str, number: int, directory: Path | None) -> bytes | str | None:
-    if value is None or isinstance(value, bytes):
-        return value
-    value = str(value) if isinstance(value, Path) else value
-    if not isinstance(value, str):
-        raise DataError(f"row {number}: {name} is {value!r:.80}; give bytes, or the path of a file")
-    local = "://" not in value and directory is not None and not Path(value).expanduser().is_absolute()
-    return str(directory / value) if local and directory is not None else value
+    try:
+        given = as_file(value, name)
+    except DataError as error:
+        raise DataError(f"row {number}: {error}") from error
+    if not isinstance(given, str):
+        return given
+    local = "://" not in given and directory is not None and not Path(given).expanduser().is_absolute()
+    return str(directory / given) if local and directory is not None else given

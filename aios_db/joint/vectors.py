@@ -135,7 +135,7 @@ class MemoryVectors:
                 continue
             for each, made in zip(contents, read, strict=True):
                 if isinstance(made, DataError):
-                    shown = each.given if isinstance(each.given, str) else f"{len(each.given)} bytes"
+                    shown = each.given[:200] if isinstance(each.given, str) else f"{len(each.given)} bytes"
                     log.warning(
                         "the %s of row %d (%s) is not in the joint space: %s", modality, each.row, shown,
                         made, extra={"event": "unreadable_media", "row": each.row},

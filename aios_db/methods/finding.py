@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from os import PathLike
 from typing import TYPE_CHECKING, overload
 
 from aios_db import recollection
@@ -15,7 +14,7 @@ from aios_db.selecting import ids_of, name_of
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from aios_db.memory import Name
+    from aios_db.memory import Name, Picture, Sound
     from aios_db.recollection import Options, Recollection
     from aios_db.session import Connected
 
@@ -26,8 +25,8 @@ def recall(
     query: str | None = None,
     k: int | None = None,
     *,
-    image: bytes | str | PathLike[str] | None = None,
-    audio: bytes | str | PathLike[str] | None = None,
+    image: Picture = None,
+    audio: Sound = None,
     **options: Unpack[Options],
 ) -> list[Recollection]:
     """Return the memories that answer a question best, best first, of whatever modality.
@@ -39,7 +38,8 @@ def recall(
     k
         How many; by default the configuration's ``recall.k``.
     image, audio
-        A picture and a sound, instead of words or besides: the bytes of a file, or its path.
+        A picture and a sound, instead of words or besides: the bytes of a file, or its path; a picture of
+        Pillow, or an array of pixels, uint8 ``(height, width, 3)``, too.
     **options
         As for the SQL function: filters (``session_id``, ``since``, ``metadata`` … of
         `aios_db.schema.filters.Filters`, of which all must hold), ``hops``, ``min_score`` and weights.
@@ -49,7 +49,8 @@ def recall(
     ProgrammingError
         An option that does not exist, a blank query, or a number that makes no sense.
     DataError
-        A filter's value that does not fit: an unknown tier, a time that is none.
+        A filter's value that does not fit: an unknown tier or modality, a time that is none. Or a picture or
+        sound that is empty or cannot be read.
     """
     sql, parameters = recollection.statement(query, k, options, {"image": image, "audio": audio})
     # One of its own: rows of the caller's last result may be unread.

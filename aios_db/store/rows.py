@@ -62,6 +62,7 @@ def normalise(rows: pa.Table, dimension: int) -> pa.Table:
         columns[name] = pa.nulls(len(rows), schema.field(name).type)
     columns["media_type"] = _media_types(columns)
     check_values(columns)
+    check_media(columns)
     columns |= derive(columns)
     return pa.table({name: columns[name] for name in schema.names if name in columns})
 
@@ -189,6 +190,18 @@ def check_values(columns: Mapping[str, pa.Array]) -> None:
         row = _first(pc.and_(columns[name].is_valid(), _is_blank(columns[name])))
         if row is not None:
             raise DataError(f"row {row}: {name} is empty; leave it out, or give it a word")
+
+
+def check_media(columns: Mapping[str, pa.Array]) -> None:
+    """Refuse pictures and sounds of no bytes, and empty paths of some, by a `DataError`.
+
+    They may be in what older versions have written.
+    """
+    for name in ("media", "audio", "media_uri", "audio_uri"):
+        column = columns.get(name)
+        row = None if column is None else _first(pc.equal(pc.binary_length(column), 0))
+        if row is not None:
+            raise DataError(f"row {row}: {name} is empty; leave it out, or give NULL")
 
 
 def check_lengths(columns: Mapping[str, pa.Array | pa.ChunkedArray], most_bytes: int) -> None:

@@ -18,7 +18,15 @@ from aios_db.store.changes import Change, differs
 from aios_db.store.ends import ends
 from aios_db.store.given_media import with_given_media
 from aios_db.store.known import Stored, reworded
-from aios_db.store.rows import DEFAULTS, check_lengths, check_values, coerce, derive, retyped_media
+from aios_db.store.rows import (
+    DEFAULTS,
+    check_lengths,
+    check_media,
+    check_values,
+    coerce,
+    derive,
+    retyped_media,
+)
 from aios_db.store.tables import UPDATABLE, check_columns
 from aios_db.store.turns import (
     Turns,
@@ -105,6 +113,7 @@ class Update:
         brought = np.zeros(len(self.memory_ids), np.bool_)
         seen, retyped = np.zeros((2, len(self.memory_ids)), np.bool_)
         for ids, given in self._parts:
+            check_media(given)
             places = np.array([self._place[each] for each in ids], np.int64)
             for name, values in given.items():
                 columns[name] = _replaced(columns[name], places, values)

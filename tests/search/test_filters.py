@@ -40,7 +40,7 @@ def memories(draw, name):
         **{name: maybe(NAMES) for name in ("session_id", "agent_id", "user_id", "speaker", "source")},
         "kind": draw(NAMES),
         "tier": draw(st.sampled_from(["short", "long", "archived"])),
-        "modalities": draw(st.lists(st.sampled_from(["text", "image", "x-other"]), unique=True)),
+        "modalities": draw(st.lists(st.sampled_from(["text", "image", "video"]), unique=True)),
         "importance": draw(st.sampled_from([0.0, 0.25, 0.7, 1.0])),
         "trust": draw(st.sampled_from([0.0, 0.1, 1.0])),
         "occurred_at": maybe(st.integers(0, 5).map(lambda day: DAY + dt.timedelta(days=day))),
@@ -66,7 +66,7 @@ def filters(draw):
     each = {
         **dict.fromkeys(("session_id", "agent_id", "user_id", "speaker", "kind", "source"), several),
         "tier": st.one_of(st.sampled_from(["short", "long"]), st.just(["short", "archived"])),
-        "modality": st.one_of(st.sampled_from(["text", "x-other"]), st.just(["image", "text"])),
+        "modality": st.one_of(st.sampled_from(["text", "video"]), st.just(["image", "text"])),
         "since": times, "until": times, "min_importance": st.sampled_from([0, 0.25, 0.7, 1]),
         "min_trust": st.sampled_from([0.1, 1]), "metadata": of_metadata,
         "valid_at": times,

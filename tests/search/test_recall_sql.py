@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import threading
 
 import duckdb
 import numpy as np
@@ -248,36 +247,3 @@ def test_ties_are_stable(con):
     first = con.execute("SELECT memory_id, score FROM recall('zzz', k := 6)").fetchall()
     assert first == sorted(first, key=lambda row: (-row[1], row[0]))
     assert first == con.execute("SELECT memory_id, score FROM recall('zzz', k := 6)").fetchall()
-
-
-FUNCTIONS_OF_STEPS = {
-    "vector": ("SELECT * FROM vector_search(embed('dog'), 9, content := 'dog')", "keyword_scores"),
-    "keyword": ("SELECT * FROM keyword_search('dog', 9, vector := embed('dog'))", "vector_scores"),
-    "given": ("SELECT * FROM score_memories(embed('dog'), 'dog', ['m3', 'm4'])", "keyword_scores"),
-    "links": ("SELECT memory_id, graph_score FROM spread(['m3', 'm4'], [1.0, 0.5])", "spread"),
-    "neighbors": ("SELECT * FROM neighbors('m4')", "neighbors"),
-    "rows": ("SELECT memory_id, text FROM memories_by_id(['m3', 'm4'])", "memories"),
-}
-
-
-@pytest.mark.parametrize("name", FUNCTIONS_OF_STEPS)
-def test_the_steps_of_a_function_see_one_state(con, tables, monkeypatch, name):
-    statement, step = FUNCTIONS_OF_STEPS[name]
-    index, wanted = tables.index, con.execute(statement).fetchall()
-    other, seen = threading.Thread(target=tables.forget, args=["m3"]), []
-    original = getattr(index, step)
-
-    def after_a_write(*given, **named):
-        if other.ident is None:
-            other.start()
-            other.join(0.5)  # it has written, and would have brought the index up to date
-        seen.append(index.version)
-        return original(*given, **named)
-
-    version = index.version
-    monkeypatch.setattr(index, step, after_a_write)
-    assert str(con.execute(statement).fetchall()) == str(wanted)
-    assert seen[0] == version
-    other.join()
-    assert index.version != version
-    assert str(con.execute(statement).fetchall()) != str(wanted)

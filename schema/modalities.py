@@ -8,6 +8,8 @@ MODALITIES = ("text", "image", "audio")
 MAIN_TYPES = (*MODALITIES, "video", "application", "font", "model", "message", "multipart", "binary")
 """What a memory may consist of: these, the main types of other media, and media of which no type is known."""
 BITS = {name: 1 << place for place, name in enumerate(MODALITIES)}
+UNREAD = "!"
+"""Before a modality of a memory that could not be read, in what is recorded of its joint vector."""
 SETS = 1 << len(MODALITIES)
 """How many sets there are, the empty one included."""
 
@@ -23,7 +25,7 @@ def version_number(version: str) -> float:
     return float(int(digest, 16)) if digest else -1.0
 
 
-def made_without(version: str, missing: Iterable[str]) -> str:
+def made_without(version: str, missing: Iterable[str], unreadable: Iterable[str] = ()) -> str:
     """Return what is recorded as having made a joint vector: ``joint-…@… -image`` of one without its picture.
 
     Parameters
@@ -32,14 +34,18 @@ def made_without(version: str, missing: Iterable[str]) -> str:
         Of the joint space.
     missing
         Modalities of the memory whose encoder was not there.
+    unreadable
+        Those that an encoder could not read, which stand there as `` !image``.
     """
-    return " ".join([version, *(f"-{name}" for name in MODALITIES if name in set(missing))])
+    lacking, unread = set(missing), set(unreadable)
+    notes = [f"-{name}" for name in MODALITIES if name in lacking]
+    return " ".join([version, *notes, *(f"{UNREAD}{name}" for name in MODALITIES if name in unread)])
 
 
 def made_by(recorded: str) -> tuple[str, tuple[str, ...]]:
     """Return the joint space in what `made_without` returned, and the modalities that were missing."""
-    version, *missing = recorded.split(" ")
-    return version, tuple(name.removeprefix("-") for name in missing)
+    version, *notes = recorded.split(" ")
+    return version, tuple(note[1:] for note in notes if not note.startswith(UNREAD))
 
 
 def names_in(bits: int) -> tuple[str, ...]:

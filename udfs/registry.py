@@ -58,7 +58,7 @@ TABLES = (
     "consolidation_log",
 )
 
-VIEWS = ("changes", "metrics", "quarantined", "tiers")
+VIEWS = ("changes", "metrics", "quarantined", "tiers", "unreadable_media")
 """Views that are no tables."""
 
 TOPICS = (

@@ -248,6 +248,13 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
         yield _checked("recall", lambda: _recall(con))
         yield _checked("cards", lambda: _cards(con))
         yield _checked("joint space", lambda: _joint(con))
+        unreadable = con.execute("SELECT count(*) FROM unreadable_media").fetchone() or (0,)
+        if unreadable[0]:
+            yield Finding(
+                "media",
+                "note",
+                f"{unreadable[0]} pictures and sounds could not be read: FROM unreadable_media",
+            )
     writable = os.access(session.path, os.W_OK)
     yield Finding("writable", "ok" if writable else "note", str(writable).lower())
 

@@ -16,7 +16,7 @@ from aios_db.disk.failures import operational
 from aios_db.joint.usable import Active
 from aios_db.joint.vectors import COLUMNS
 from aios_db.schema.memories import KEY
-from aios_db.schema.modalities import made_by
+from aios_db.schema.modalities import UNREAD, made_by
 from aios_db.schema.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ class JointReembedding:
         digest = active.version.rpartition("@")[2]
         self._path = Path(database.path) / f"{_BESIDE}{digest}.lance"
         version = active.version.replace("'", "''")
-        self._filter = f"{_RECORDED} IS NULL OR {_RECORDED} <> '{version}'"
+        tried = f"({_RECORDED} = '{version}' OR starts_with({_RECORDED}, '{version} {UNREAD}'))"
+        self._filter = f"{_RECORDED} IS NULL OR NOT {tried}"
         if again:
-            self._filter += f" OR {COLUMNS[0]} IS NULL"
+            self._filter += f" OR {COLUMNS[0]} IS NULL OR contains({_RECORDED}, ' {UNREAD}')"
         if active.space.untrained:
             self._filter = f"({self._filter}) AND {PICTURED}"
 

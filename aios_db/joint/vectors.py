@@ -31,10 +31,11 @@ Values = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, str]
 
 @dataclass
 class _Parts:
-    """Features of a memory by modality, and the modalities whose encoder is not there."""
+    """Features of a memory by modality, those whose encoder is not there, and those that cannot be read."""
 
     found: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
 class MemoryVectors:
@@ -42,7 +43,7 @@ class MemoryVectors:
 
     Where an encoder is missing in this process, or the weights of the space, that is noted in
     ``joint_weight_version``, and made up by a process that has them (`JointReembedding.complete`). What
-    cannot be read is left out for good, until the memory is changed or another space is fitted.
+    cannot be read is noted, too, and left out for good, until the memory is changed or a space is fitted.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ class MemoryVectors:
         sets = [active.space.bits(each) for each in found]
         vectors = active.space.embed(found)
         hubness = active.space.hubness(vectors, sets)
-        made = [made_without(active.version, each.missing) for each in parts]
+        made = [made_without(active.version, each.missing, each.unreadable) for each in parts]
         return [
             (vector, near, version) if bits else (None, None, version)
             for vector, near, bits, version in zip(vectors, hubness, sets, made, strict=True)
@@ -135,6 +136,7 @@ class MemoryVectors:
                 continue
             for each, made in zip(contents, read, strict=True):
                 if isinstance(made, DataError):
+                    found[each.row].unreadable.append(modality)
                     shown = each.given[:200] if isinstance(each.given, str) else f"{len(each.given)} bytes"
                     log.warning(
                         "the %s of row %d (%s) is not in the joint space: %s", modality, each.row, shown,

@@ -23,3 +23,9 @@ aios_embed_joint(content::VARCHAR, medium(image), medium(audio));
 -- with and the one that is here; where none was fitted CLIP's own, if it is installed, or else `text`: pictures and sounds are then
 -- found by the words of their memories.
 CREATE MACRO joint_space() AS TABLE SELECT unnest(aios_joint_space(true), recursive := true);
+
+-- Pictures and sounds of memories that could not be read for the joint space, so that nothing but words finds them: memory_id, modality,
+-- its path or URI (NULL where the database holds its bytes), and when the memory was stored. Update its image or audio.
+CREATE VIEW unreadable_media AS
+SELECT memory_id, modality, CASE WHEN modality = 'image' OR starts_with(media_type, 'audio/') THEN media_uri ELSE audio_uri END AS uri, created_at
+FROM (SELECT *, unnest(regexp_extract_all(joint_weight_version, ' !(\w+)', 1)) AS modality FROM memories);

@@ -8,6 +8,8 @@ MODALITIES = ("text", "image", "audio")
 MAIN_TYPES = (*MODALITIES, "video", "application", "font", "model", "message", "multipart", "binary")
 """What a memory may consist of: these, the main types of other media, and media of which no type is known."""
 BITS = {name: 1 << place for place, name in enumerate(MODALITIES)}
+FEW = 8
+"""Memories with the same modalities, under which their scores are not standardised by their own mean."""
 UNREAD = "!"
 """Before a modality of a memory that could not be read, in what is recorded of its joint vector."""
 SETS = 1 << len(MODALITIES)

@@ -239,7 +239,10 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
             )
         elif unlinked:  # as where a forget left memories alone
             yield Finding("links", "note", f"aios repair makes {unlinked} of memories that have none now")
-        rows = con.execute("SELECT count(*), count(text_embedding) FROM memories").fetchone() or (0, 0)
+        worded = (
+            "SELECT count(*), count(text_embedding) FROM memories WHERE list_contains(modalities, 'text')"
+        )
+        rows = con.execute(worded).fetchone() or (0, 0)
         missing = rows[0] - rows[1]
         if missing:
             yield Finding(

@@ -13,6 +13,7 @@ from aios_db.cli.output import print_fields, print_json, print_table
 from aios_db.schema.errors import Error, ProgrammingError
 
 # "module:command" of the sub-commands that have a file of their own.
+_DIMENSIONS = ("embedding_dimension", "projection_dim", "hidden_size")
 COMMANDS: dict[str, str] = {
     "quantize": "aios_db.cli.quantize:quantize",
     "rewrite": "aios_db.cli.rewrite:rewrite",
@@ -155,7 +156,7 @@ def _describe(path: Path) -> dict[str, Any]:
     return {
         "name": directory.name,
         "architecture": directory.architecture,
-        "dimension": config.get("embedding_dimension") or config.get("hidden_size"),
+        "dimension": next((config[name] for name in _DIMENSIONS if config.get(name)), None),
         "parameters": metadata.get("total_parameters"),
         "bytes": directory.weights.stat().st_size,
         "weights": str(directory.weights),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("aios_db.joint")
 
 NAME = "clip"
+_LOOK_AGAIN_S = 1.0
 
 
 class ClipSpace:
@@ -45,13 +47,22 @@ class ClipSpace:
         self._in_use, self._versions, self._lock = in_use, versions, lock
         self._models, self._writable = models, writable
         self._told_of: str | None = None
+        self._look_at = 0.0
         self.activated: Callable[[], None] = lambda: None
         """Called when the space is put to use, since memories are to be put into it."""
 
     def ensure(self) -> bool:
-        """Put CLIP's space to use where there is none, and CLIP is installed; tell whether that was done."""
-        fresh = self.fresh() if self._in_use.version is None else None
-        return fresh is not None and self.activate(fresh)
+        """Put CLIP's space to use where there is none, and CLIP is installed; tell whether that was done.
+
+        Where CLIP was not found, it is looked for again a second later, and not for each picture.
+        """
+        if self._in_use.version is not None or time.monotonic() < self._look_at:
+            return False
+        fresh = self.fresh()
+        if fresh is None:
+            self._look_at = time.monotonic() + _LOOK_AGAIN_S
+            return False
+        return self.activate(fresh)
 
     def fresh(self) -> Active | None:
         """Return the space of the CLIP that is installed, where it is not in use and none was fitted.

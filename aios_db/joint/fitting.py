@@ -159,9 +159,10 @@ def fit_fusion(
     version = store.versions.install(place_space(fitted.space, models, name, told))
     store.versions.record_fit(_report_row(version, fitted, told))
     active = Active(load_space(Path(version.path))[0], version.version)
-    count = JointReembedding(store.database, store.replace_vectors, active, again=True).run(
-        progress, lambda: store.versions.set_active(version.version)
-    )
+    with store.joint.completing:
+        count = JointReembedding(store.database, store.replace_vectors, active, again=True).run(
+            progress, lambda: store.versions.set_active(version.version)
+        )
     store.refresh()
     seconds["memories"] = time.perf_counter() - start
     log.info("fitted %s on %d items", version.version, len(items), extra={"seconds": seconds})

@@ -128,7 +128,8 @@ class JointReembedding:
         wanted = memories.to_table(columns=[KEY, "content_hash"], filter=self._filter)
         keys = set(zip(wanted[KEY].to_pylist(), wanted["content_hash"].to_pylist(), strict=True))
         pairs = list(zip(made[KEY].to_pylist(), made["content_hash"].to_pylist(), strict=True))
-        keep = [pair in keys for pair in pairs]
+        last = {pair: place for place, pair in enumerate(pairs)}  # processes at once may have made one twice
+        keep = [pair in keys and last[pair] == place for place, pair in enumerate(pairs)]
         return made.filter(pa.array(keep, pa.bool_())).select([KEY, *COLUMNS])
 
     def _missing(self, memories: lance.LanceDataset) -> list[int]:
@@ -159,8 +160,10 @@ class JointReembedding:
         return versions.is_dir() and any(versions.iterdir())
 
 
-def complete_vectors(database: OpenDatabase, exchange: Exchange) -> int:
+def complete_vectors(database: OpenDatabase, exchange: Exchange, *, waiting: bool = True) -> int:
     """Put memories into the space in use that are not in it, or not whole; return how many.
+
+    One thread does so at a time; another finds what it has left, or, not ``waiting``, does nothing.
 
     Such are those written where an encoder or the weights of the space were missing, and those that an undo
     or a restore brought back with the vectors of an earlier space. Where only a part of the memories is seen,
@@ -169,6 +172,16 @@ def complete_vectors(database: OpenDatabase, exchange: Exchange) -> int:
     joint = database.joint
     if database.scope or not database.restrictions.external_access:
         return 0
+    if not joint.completing.acquire(blocking=waiting):
+        return 0
+    try:
+        return _complete(database, exchange)
+    finally:
+        joint.completing.release()
+
+
+def _complete(database: OpenDatabase, exchange: Exchange) -> int:
+    joint = database.joint
     if joint.clip.is_wanted() and database.snapshot.memories.count_rows(PICTURED):
         fresh = joint.clip.fresh()
         if fresh is not None:

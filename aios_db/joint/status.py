@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aios_db.joint.usable import Active, SpaceInUse
 from aios_db.schema.errors import Error
-from aios_db.schema.modalities import MODALITIES
+from aios_db.schema.modalities import FEW, MODALITIES
 
 PIVOT = "text"
 """The name of what is in use where no space was fitted."""
@@ -16,8 +16,10 @@ _PIVOT_NOTES = {
     "image": "found by the words of its memory; asks once a space is fitted on pairs",
     "audio": "found by the words of its memory; asks once a space is fitted on pairs",
 }
+_CLIP_IS_HERE = "CLIP is installed: the first picture that is remembered or asks puts its own space to use"
 _CLIP_NOTES = {
-    "text": "nothing was fitted: words find pictures in CLIP's own space, and texts by their own vectors",
+    "text": "nothing was fitted: words find pictures in CLIP's own space, and texts by their own vectors; of "
+    f"fewer than {FEW} pictures with as much beside them, cosines count, which are little beside words",
     "image": "found and asks in CLIP's own space, as nothing was fitted",
     "audio": _PIVOT_NOTES["audio"],
 }
@@ -62,7 +64,8 @@ def status_of(in_use: SpaceInUse) -> Iterator[ModalityStatus]:
     for modality in MODALITIES:
         encoder, missing = _encoder(in_use, active, modality)
         if active is None:
-            note = lost or _PIVOT_NOTES[modality]
+            first = version is None and modality != "audio" and in_use.encoders.installed_clip() is not None
+            note = lost or (_CLIP_IS_HERE if first else _PIVOT_NOTES[modality])
             yield ModalityStatus(modality, version or PIVOT, None, encoder, modality == PIVOT, note)
             continue
         fitted_with = active.space.encoders.get(modality)

@@ -11,11 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.engine.backends.blas import single_threaded
-from aios_db.schema.modalities import BITS, bits_of, made_by, version_number
+from aios_db.schema.modalities import BITS, FEW, bits_of, made_by, version_number
 from aios_db.schema.retrieval import RowIds
 from aios_db.search.rowtable import RowTable
 
-_FEW = 8  # memories of one set, whose own moments say little
 _MEDIA = sum(bit for name, bit in BITS.items() if name != "text")
 
 Question = NDArray[np.float32]
@@ -173,7 +172,7 @@ def standardised(
     for bits in np.unique(sets).tolist():
         of = sets == bits
         among = scores[of & counted]
-        if len(among) >= _FEW:
+        if len(among) >= FEW:
             deviation = float(among.std())
             found[of] = (scores[of] - among.mean()) / (deviation if deviation > 1e-9 else 1.0)
     return found

@@ -87,7 +87,7 @@ class Upkeep:
         if late:
             self._transactions.maintain_soon()
         elif not self._closing:
-            complete_vectors(database, self.replace_vectors)
+            complete_vectors(database, self.replace_vectors, waiting=False)
 
     def close(self) -> None:
         """Do what is due for the last time, before the database is closed."""

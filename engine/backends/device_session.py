@@ -141,7 +141,5 @@ class DeviceSession:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Let go of what runs the model, and tell of it no more; a call that goes on keeps it."""
+        """Note that the model is closed: it is no longer told of."""
         _open_sessions.discard(self)
-        with self._lock:
-            self._accelerator = None

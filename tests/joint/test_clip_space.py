@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from click.testing import CliRunner
@@ -19,7 +22,11 @@ import aios_db
 from aios_db.cli.app import cli
 from aios_db.engine.convert.huggingface import convert_huggingface
 from aios_db.engine.frontends.image import load_pixels
+from aios_db.joint import clip
+from aios_db.joint.encoders import Encoders
+from aios_db.joint.reembedding import JointReembedding
 from aios_db.schema.errors import ProgrammingError
+from aios_db.store.rows import normalise
 
 Connect = Callable[..., aios_db.Connection]
 
@@ -83,6 +90,10 @@ def connect(minilm_dir: Path, clips: list[Path], tmp_path: Path) -> Connect:
     return opened
 
 
+def rows_of(content: bytes) -> pa.Table:
+    return normalise(pa.table({"image": [content]}), 384)
+
+
 def spaces(con: aios_db.Connection) -> dict[str, str]:
     return dict(con.execute("SELECT modality, space FROM joint_space()").fetchall())
 
@@ -93,6 +104,8 @@ def test_words_and_pictures_find_pictures_that_have_no_words(
     with connect() as con, caplog.at_level(logging.WARNING, "aios_db.joint"):
         bread = con.remember("A recipe for walnut bread")
         assert spaces(con) == {"text": "text", "image": "text", "audio": "text"}
+        notes = [note for (note,) in con.execute("SELECT note FROM joint_space()").fetchall()]
+        assert ["CLIP is installed" in note for note in notes] == [True, True, False]
         ids = {name: con.remember(image=picture(name, 1), title=None) for name in COLOURS}
         assert "pictures are found in CLIP's own, clip-" in caplog.text
         for name, memory in ids.items():
@@ -127,12 +140,17 @@ def test_words_and_pictures_find_pictures_that_have_no_words(
             ("text", version, True), ("image", version, True), ("audio", "text", False)
         ]  # fmt: skip
         assert "CLIP's own space" in status[0][3] and "CLIP's own space" in status[1][3]
+        assert "fewer than 8 pictures" in status[0][3]
     monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "models"))
     asked = ["fusion", "status", "--json", "--db", str(tmp_path / "agent.aios")]
     told = json.loads(CliRunner().invoke(cli, asked, catch_exceptions=False).output)
     assert [row["space"] for row in told] == [version, version, "text"]
     doctor = CliRunner().invoke(cli, ["doctor", "--db", str(tmp_path / "agent.aios")])
     assert f"{version} of text, image, CLIP's own, as none was fitted" in doctor.output
+    assert "found by their words only" not in doctor.output  # they have none
+    models = json.loads(CliRunner().invoke(cli, ["models", "list", "--json"], catch_exceptions=False).output)
+    found = {each["name"]: each["dimension"] for each in models}
+    assert found["clip-vit-base-patch32"] == found["clip-vit-base-patch32-text"] == 24
 
 
 def test_few_texts_among_many_pictures_are_no_better_answers_for_that(connect: Connect) -> None:
@@ -146,6 +164,66 @@ def test_few_texts_among_many_pictures_are_no_better_answers_for_that(connect: C
             stored = con.get(best.memory_id)
             assert stored is not None and stored.media in {picture(name, seed) for seed in range(8)}, name
         assert con.recall("what is my dog's name?", k=1)[0].text == "My dog is called Rex"
+
+
+def test_clip_that_is_not_there_is_not_looked_for_with_each_picture(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip, "_LOOK_AGAIN_S", 60.0)
+    looked: list[int] = []
+    found = Encoders.installed_clip
+    monkeypatch.setattr(Encoders, "installed_clip", lambda self: looked.append(1) or found(self))
+    with connect(engine={"image_model": "absent"}) as con:
+        for seed in range(5):
+            con.store.joint.complete(rows_of(picture("red", seed)), np.ones(1, np.bool_))
+        assert len(looked) == 1
+
+
+def test_pictures_are_embedded_once_by_threads_that_renew_the_space(
+    connect: Connect, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect() as con:
+        con.remember([{"image": picture(name, seed)} for name in COLOURS for seed in range(3)])
+    convert_huggingface(clips[1], tmp_path / "models/other")
+    made: list[int] = []
+    read = Encoders.read
+
+    def slowly(self: Encoders, features: Any, items: Any) -> Any:
+        made.append(len(items))
+        time.sleep(0.3)
+        return read(self, features, items)
+
+    monkeypatch.setattr(Encoders, "read", slowly)
+    with connect(engine={"image_model": "other"}) as con:
+        threads = [threading.Thread(target=con.optimize) for _ in range(3)]
+        for each in threads:
+            each.start()
+        con.store.maintain()
+        for each in threads:
+            each.join()
+        assert sum(made) == 3 * len(COLOURS)
+        assert len(con.execute("SELECT DISTINCT joint_weight_version FROM memories").fetchall()) == 1
+
+
+def test_what_two_processes_made_beside_is_exchanged_once(
+    connect: Connect, clips: list[Path], tmp_path: Path
+) -> None:
+    with connect() as con:
+        con.remember([{"image": picture(name, 1)} for name in COLOURS])
+    convert_huggingface(clips[1], tmp_path / "models/other")
+    with connect(engine={"image_model": "other"}) as con:
+        fresh = con.store.joint.clip.fresh()
+        assert fresh is not None
+        works = [
+            JointReembedding(con.store.database, con.store.replace_vectors, fresh, again=True) for _ in "12"
+        ]
+        memories = con.store.memories
+        todo = [work._missing(memories) for work in works]
+        for work, rows in zip(works, todo, strict=True):
+            work._embed(memories, rows)
+        con.optimize()
+        made_by = con.execute("SELECT DISTINCT joint_weight_version FROM memories").fetchall()
+        assert made_by == [(fresh.version,)]
 
 
 def test_a_fitted_space_replaces_it_and_another_clip_renews_it(

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from unicodedata import combining, normalize
 
 from aios_db.lifecycle.grounding.values import values_of
 from aios_db.lifecycle.salience import sentences
@@ -178,6 +180,8 @@ _OF_ONE_VALUE = re.compile(
 
 def differs(one: str, other: str) -> bool:
     """Tell whether two values are of the same kinds, units and times ("per hour"), and not the same."""
+    if may_be_one_name(one, other):
+        return False
     rates = [set(_RATE.findall(each)) for each in (one, other)]
     if all(rates) and rates[0] != rates[1]:
         return False
@@ -189,6 +193,28 @@ def differs(one: str, other: str) -> bool:
     if kinds[0] != kinds[1]:
         return False
     return not mine or not all(any(a.stands_in(b) or b.stands_in(a) for b in others) for a in mine)
+
+
+def may_be_one_name(one: str, other: str) -> bool:
+    """Tell whether two values may be spellings of one: "2.1" and "2.1.0", initials, "Munich" and "München"."""
+    shorter, longer = sorted((one, other), key=len)
+    if _VERSION.fullmatch(shorter) and re.fullmatch(rf"{re.escape(shorter)}(?:\.0)+", longer):
+        return True
+    words = longer.split()
+    if len(words) > 1 and shorter.replace(".", "") == "".join(word[0] for word in words):
+        return True
+    plain = [_without_accents(each) for each in (one, other)]
+    if one.isascii() == other.isascii() or plain[0][:1] != plain[1][:1]:
+        return False
+    return SequenceMatcher(None, *plain, autojunk=False).ratio() >= _ONE_SPELLING
+
+
+_VERSION = re.compile(r"v?\d+(?:\.\d+)*")
+_ONE_SPELLING = 0.7  # of two names of which one has accents, what they share
+
+
+def _without_accents(text: str) -> str:
+    return "".join(each for each in normalize("NFD", text) if not combining(each))
 
 
 _THINGS = re.compile(r"(?:^| )(?:car|phone|laptop|bank|gym|team|project)$")

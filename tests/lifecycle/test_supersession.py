@@ -264,3 +264,33 @@ def test_rates_states_and_new_york_are_told_apart(
         con.remember(told(older, newer, user_id="u"))
         con.supersede()
         assert over(con) == ({older: newer} if is_over else {})
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("Our version is 2.1.", "Our version is now 2.1.0."),
+        ("I live in New York City.", "I live in NYC now."),
+        ("I moved to N.Y.C.", "I live in New York City now."),
+        ("I live in Munich.", "I live in München now."),
+        ("My favourite city is Zürich.", "My favourite city is now Zurich."),
+    ],
+)
+def test_another_spelling_is_no_change(pair: tuple[str, str]) -> None:
+    [older], [newer] = facts_of(pair[0]), facts_of(pair[1])
+    assert older.attribute == newer.attribute
+    assert not newer.conflicts(older)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("Our version is 2.1.", "Our version is now 2.1.1."),
+        ("I live in Paris.", "I live in Périgueux now."),
+        ("I live in New York City.", "I live in LA now."),
+        ("I live in Köln.", "I live in Kiel now."),
+    ],
+)
+def test_a_name_that_looks_alike_is_a_change(pair: tuple[str, str]) -> None:
+    [older], [newer] = facts_of(pair[0]), facts_of(pair[1])
+    assert newer.conflicts(older)

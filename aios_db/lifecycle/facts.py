@@ -206,7 +206,7 @@ def may_be_one_name(one: str, other: str) -> bool:
     plain = [_without_accents(each) for each in (one, other)]
     if one.isascii() == other.isascii() or plain[0][:1] != plain[1][:1]:
         return False
-    return SequenceMatcher(None, *plain, autojunk=False).ratio() >= _ONE_SPELLING
+    return SequenceMatcher(None, plain[0], plain[1], autojunk=False).ratio() >= _ONE_SPELLING
 
 
 _VERSION = re.compile(r"v?\d+(?:\.\d+)*")

@@ -13,8 +13,8 @@ from aios_db.selecting import selection
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from aios_db.lifecycle.compression.packing import Packed
     from aios_db.memory import Fields, Selectors
+    from aios_db.schema.compressions import Packed
     from aios_db.session import Connected
     from aios_db.store.erasure import EraseReport
     from aios_db.store.turns import Turns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import lance
 import pyarrow as pa
@@ -15,6 +15,8 @@ from aios_db.engine.weights.pressure import give_back_freed
 from aios_db.joint.reembedding import complete_vectors
 from aios_db.observing.recorder import measured
 from aios_db.schema.changes import REEMBED
+from aios_db.schema.compressions import Packed
+from aios_db.schema.config import CompressionConfig
 from aios_db.schema.memories import KEY
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows, shed_lookups
 from aios_db.store.deferring import Deferring
@@ -25,11 +27,7 @@ from aios_db.store.snapshot import handle
 from aios_db.store.transaction import Transactions
 from aios_db.store.writes import Writes
 
-if TYPE_CHECKING:
-    from aios_db.lifecycle.compression.packing import Packed
-    from aios_db.schema.config import CompressionConfig
-
-Pack: TypeAlias = "Callable[[lance.LanceDataset, CompressionConfig], tuple[lance.LanceDataset, Packed]]"
+Pack: TypeAlias = Callable[[lance.LanceDataset, CompressionConfig], tuple[lance.LanceDataset, Packed]]
 """As `aios_db.lifecycle.compression.packing.pack` does."""
 
 

@@ -7,7 +7,6 @@ vector again when it is embedded again (`MemoryStore.update`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import lance
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.schema.compressions import Packed
 from aios_db.schema.config import CompressionConfig, VectorPrecision
 from aios_db.schema.memories import CODE_FIELD, LINK_STRUCT
 from aios_db.schema.tiers import TIERS
@@ -34,16 +34,6 @@ _ENCODING: dict[str, str | None] = {
 """Of the texts: 64 to 300 turns of a talk are one block."""
 _BATCH_ROWS = 16_384
 _DELETED = 10  # a fragment is written anew when one in so many rows is deleted
-
-
-@dataclass(frozen=True)
-class Packed:
-    """What `pack` did."""
-
-    memories: int
-    """How many have a code now that had a vector, or a longer code, before."""
-    kept: int
-    """How many keep a vector that they were given, and that no model can make again."""
 
 
 def pack(memories: lance.LanceDataset, config: CompressionConfig) -> tuple[lance.LanceDataset, Packed]:

@@ -42,6 +42,18 @@ def test_classes_are_read_at_one_sitting() -> None:
     assert {name: lines for name, lines in classes.items() if lines > CLASS_LINES} == {}
 
 
+def test_no_class_is_mixed_from_several() -> None:
+    classes = [(path, node) for path, node in nodes() if isinstance(node, ast.ClassDef)]
+    ours = {node.name for _, node in classes}
+    bases = {
+        f"{path.relative_to(ROOT)}: {node.name}": [
+            base.id for base in node.bases if isinstance(base, ast.Name) and base.id in ours
+        ]
+        for path, node in classes
+    }
+    assert {name: several for name, several in bases.items() if len(several) > 1} == {}
+
+
 def test_functions_need_no_paragraph() -> None:
     functions = {
         f"{path.relative_to(ROOT)}: {node.name}": body_lines(node)

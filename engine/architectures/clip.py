@@ -9,39 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aios_db.engine.architectures.clip_layers import ClipEncoder, require_activation
+from aios_db.engine.architectures.clip_layers import ClipConfig, ClipEncoder
 
 
 @dataclass(frozen=True)
-class ClipVisionConfig:
+class ClipVisionConfig(ClipConfig):
     """Sizes of an image encoder; the defaults are ViT-B/32's."""
 
     image_size: int = 224
     patch_size: int = 32
-    hidden_size: int = 768
-    num_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    layer_norm_eps: float = 1e-5
-    projection_dim: int = 512
-    hidden_act: str = "quick_gelu"
-    """``quick_gelu`` (OpenAI's models) or ``gelu`` (most OpenCLIP models)."""
-
-    @classmethod
-    def from_metadata(cls, config: Mapping[str, Any]) -> ClipVisionConfig:
-        """Read metadata.json's ``config`` section.
-
-        Raises
-        ------
-        NotSupportedError
-            ``hidden_act`` is neither quick_gelu nor gelu.
-        """
-        names = {name: config[name] for name in cls.__dataclass_fields__ if config.get(name) is not None}
-        if "num_layers" not in names and "num_hidden_layers" in config:
-            names["num_layers"] = config["num_hidden_layers"]
-        result = cls(**names)
-        require_activation(result.hidden_act)
-        return result
 
 
 class ClipImageEncoder(nn.Module):

@@ -9,42 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aios_db.engine.architectures.clip_layers import ClipEncoder, require_activation
+from aios_db.engine.architectures.clip_layers import ClipConfig, ClipEncoder
 from aios_db.engine.architectures.sizes import LEGACY_EOS
 
 
 @dataclass(frozen=True)
-class ClipTextConfig:
+class ClipTextConfig(ClipConfig):
     """Sizes of a text encoder; the defaults are ViT-B/32's."""
 
-    vocab_size: int = 49408
-    max_position_embeddings: int = 77
     hidden_size: int = 512
-    num_layers: int = 12
     num_attention_heads: int = 8
     intermediate_size: int = 2048
-    layer_norm_eps: float = 1e-5
-    projection_dim: int = 512
-    hidden_act: str = "quick_gelu"
-    """``quick_gelu`` (OpenAI's models) or ``gelu`` (most OpenCLIP models)."""
+    vocab_size: int = 49408
+    max_position_embeddings: int = 77
     eos_token_id: int = 49407
     """The token that a text is pooled at, where it comes first; with `LEGACY_EOS` at the highest token."""
-
-    @classmethod
-    def from_metadata(cls, config: Mapping[str, Any]) -> ClipTextConfig:
-        """Read metadata.json's ``config`` section.
-
-        Raises
-        ------
-        NotSupportedError
-            ``hidden_act`` is neither quick_gelu nor gelu.
-        """
-        names = {name: config[name] for name in cls.__dataclass_fields__ if config.get(name) is not None}
-        if "num_layers" not in names and "num_hidden_layers" in config:
-            names["num_layers"] = config["num_hidden_layers"]
-        result = cls(**names)
-        require_activation(result.hidden_act)
-        return result
 
 
 class ClipTextEncoder(nn.Module):

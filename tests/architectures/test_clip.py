@@ -12,7 +12,20 @@ transformers = pytest.importorskip("transformers")
 
 
 @pytest.mark.parametrize(
-    "config", [ClipVisionConfig(num_layers=2), ClipVisionConfig(64, 16, 64, 3, 4, 128, 1e-5, 32, "gelu")]
+    "config",
+    [
+        ClipVisionConfig(num_layers=2),
+        ClipVisionConfig(
+            image_size=64,
+            patch_size=16,
+            hidden_size=64,
+            num_layers=3,
+            num_attention_heads=4,
+            intermediate_size=128,
+            projection_dim=32,
+            hidden_act="gelu",
+        ),
+    ],
 )
 def test_random_weights_equal_transformers(config: ClipVisionConfig) -> None:
     torch.manual_seed(0)

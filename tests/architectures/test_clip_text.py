@@ -10,7 +10,10 @@ from aios_db.schema.errors import NotSupportedError
 
 transformers = pytest.importorskip("transformers")
 
-SMALL = ClipTextConfig(100, 20, 64, 3, 4, 128, 1e-5, 32, "gelu", 98)
+SMALL = ClipTextConfig(
+    vocab_size=100, max_position_embeddings=20, hidden_size=64, num_layers=3, num_attention_heads=4,
+    intermediate_size=128, projection_dim=32, hidden_act="gelu", eos_token_id=98,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.session import Session
 from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.catalog.open_model import open_model
-from aios_db.engine.encoders.batching import DEVICE_MULTIPLE, MULTIPLE, length_batches, pad
 from aios_db.engine.encoders.encoder import Encoder
 from aios_db.engine.encoders.starter import Starter
+from aios_db.engine.encoders.token_batches import TokenBatches
 from aios_db.engine.encoders.unit_rows import unit_rows
 from aios_db.engine.frontends.tokenizer import TextTokenizer
 from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
@@ -29,8 +29,6 @@ from aios_db.schema.errors import WeightsError
 log = logging.getLogger("aios_db.engine")
 
 BULK = 256  # texts in one call for which finding the fastest back end is worth it
-CPU_BATCH_TOKENS = 512  # more does not fit the caches, and leaves fewer batches to run at once
-DEVICE_BATCH_TOKENS = 16384  # a few hundred texts of mixed length in more would be padding for the most part
 SAMPLE_TOKENS = 128  # of a batch of the built-in sentences
 WINDOW_OVERLAP = 32  # tokens that neighbouring windows of a long text share
 
@@ -99,10 +97,11 @@ class ArrowEngine(Encoder):
         floats = not opened.integers and adapter is None and cpu.backend in ("auto", "standard")
         if floats and can_run(opened.architecture, opened.config):
             self._starter = Starter(NumpyBert(opened.file, opened.config), self._get_ready)
-        self._batch_tokens = engine.batch_tokens
         self.dimension = int(opened.config["hidden_size"])
-        self._vocabulary = int(opened.config["vocab_size"])
         self.max_tokens = int(opened.config["max_seq_length"])
+        self._batches = TokenBatches(
+            opened, self.dimension, self.max_tokens, engine.batch_tokens, masked=True
+        )
         calibration, check = sample_sentences()
         program = opened.program(
             ((-1, -1), (-1, -1)),
@@ -130,26 +129,11 @@ class ArrowEngine(Encoder):
         windows = self._tokenizer.windows(texts, self.max_tokens, min(WINDOW_OVERLAP, self.max_tokens // 4))
         owners = np.array([i for i, parts in enumerate(windows) for _ in parts], dtype=np.int64)
         flat = [ids for parts in windows for ids in parts]
-        lengths = np.array([len(ids) for ids in flat], dtype=np.int64)
-        tokens, multiple = self._batch_shape()
-        positions = list(length_batches(lengths, tokens, multiple))
-        batches = [pad([flat[i] for i in batch], self.max_tokens, multiple) for batch in positions]
-        # Looked up on a GPU, such a token would end the process's use of it.
-        if any(int(ids.max()) >= self._vocabulary for ids, _ in batches):
-            path = self._model.directory.path
-            raise WeightsError(f"{path}: the tokenizer knows tokens that the model does not")
-        vectors = np.empty((len(flat), self.dimension), dtype=np.float32)
-        for batch, output in zip(positions, self._run(batches), strict=True):
-            vectors[batch] = output
+        vectors = self._batches.vectors(flat, self._run, on_cpu=self._session.is_on_cpu)
+        lengths = np.array([len(ids) for ids in flat], dtype=np.float32)
         pooled = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        np.add.at(pooled, owners, vectors * lengths[:, None].astype(np.float32))
+        np.add.at(pooled, owners, vectors * lengths[:, None])
         return unit_rows(pooled, self._model.file)
-
-    def _batch_shape(self) -> tuple[int, int]:
-        """Return the most tokens of a batch, and what its length is a multiple of."""
-        if self._session.is_on_cpu:
-            return self._batch_tokens or CPU_BATCH_TOKENS, MULTIPLE
-        return self._batch_tokens or DEVICE_BATCH_TOKENS, DEVICE_MULTIPLE
 
     def _run(self, batches: Sequence[Arrays]) -> Sequence[NDArray[np.float32]]:
         if self._starter is not None and self._session.device.is_cpu and self._starter.takes(batches):
@@ -169,6 +153,5 @@ class ArrowEngine(Encoder):
     def _sample(self, texts: Sequence[str]) -> list[Arrays]:
         """Return the inputs of one single text, and of all of them in batches."""
         rows = [windows[0] for windows in self._tokenizer.windows(texts, self.max_tokens, 0)]
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        batches = [[rows[i] for i in batch] for batch in length_batches(lengths, SAMPLE_TOKENS)]
-        return [pad(batch, self.max_tokens) for batch in [rows[:1], *batches]]
+        batches = [[rows[at] for at in each] for each in self._batches.places(rows, SAMPLE_TOKENS)]
+        return [self._batches.padded(each) for each in [rows[:1], *batches]]

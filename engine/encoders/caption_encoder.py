@@ -15,15 +15,13 @@ from aios_db.engine.backends.sample import sample_sentences
 from aios_db.engine.backends.session import Session
 from aios_db.engine.catalog.gate import Candidate
 from aios_db.engine.catalog.open_model import open_model
-from aios_db.engine.encoders.batching import DEVICE_MULTIPLE, MULTIPLE, length_batches, pad
 from aios_db.engine.encoders.encoder import Encoder
+from aios_db.engine.encoders.token_batches import TokenBatches
 from aios_db.engine.encoders.unit_rows import unit_rows
 from aios_db.engine.frontends.tokenizer import TextTokenizer
 from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, EngineConfig, ValidationConfig
 from aios_db.schema.errors import WeightsError
 
-BATCH_TOKENS, DEVICE_BATCH_TOKENS = 512, 16384
-"""Of one forward pass, padding included, on the CPU and on another device."""
 BULK = 256
 
 
@@ -81,10 +79,11 @@ class CaptionEncoder(Encoder):
                 "this model or the right eos_token_id into the directory that it was converted from, and "
                 "convert it again"
             )
-        self._batch_tokens = engine.batch_tokens
-        self._vocabulary = int(opened.config["vocab_size"])
         self.dimension = int(opened.config["projection_dim"])
         self.max_tokens = int(opened.config["max_position_embeddings"])
+        self._batches = TokenBatches(
+            opened, self.dimension, self.max_tokens, engine.batch_tokens, masked=False
+        )
         calibration, check = sample_sentences()
         program = opened.program(
             ((-1, -1),),
@@ -106,30 +105,15 @@ class CaptionEncoder(Encoder):
         WeightsError
             The model's weights make a vector that is not finite, or the tokenizer is not the model's.
         """
-        rows = self._rows(texts)
-        on_cpu = self._session.is_on_cpu
-        tokens = self._batch_tokens or (BATCH_TOKENS if on_cpu else DEVICE_BATCH_TOKENS)
-        multiple = MULTIPLE if on_cpu else DEVICE_MULTIPLE
-        places = list(length_batches(np.array([len(row) for row in rows], np.int64), tokens, multiple))
-        vectors = np.empty((len(rows), self.dimension), np.float32)
-        outputs = self._session.run([self._padded([rows[at] for at in each], multiple) for each in places])
-        for each, output in zip(places, outputs, strict=True):
-            vectors[each] = output
+        session = self._session
+        vectors = self._batches.vectors(self._rows(texts), session.run, on_cpu=session.is_on_cpu)
         return unit_rows(vectors, self._model.file)
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text, cut off where the model ends."""
-        rows = [windows[0] for windows in self._tokenizer.windows(texts, self.max_tokens, 0)]
-        # Looked up on a GPU, such a token would end the process's use of it.
-        if any(max(row) >= self._vocabulary for row in rows):
-            path = self._model.directory.path
-            raise WeightsError(f"{path}: the tokenizer knows tokens that the model does not")
-        return rows
-
-    def _padded(self, rows: Sequence[Sequence[int]], multiple: int = MULTIPLE) -> Arrays:
-        return (pad(rows, self.max_tokens, multiple)[0],)
+        return [windows[0] for windows in self._tokenizer.windows(texts, self.max_tokens, 0)]
 
     def _sample(self, texts: Sequence[str]) -> list[Arrays]:
         """Return the input of one single text, and of all of them in one batch."""
         rows = self._rows(texts)
-        return [self._padded(rows[:1]), self._padded(rows)]
+        return [self._batches.padded(rows[:1]), self._batches.padded(rows)]

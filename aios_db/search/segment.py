@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,7 @@ class Segment(Part):
         self.labels = _postings(arrays, "label")
         centroids = arrays["cluster_centroids"]
         self.clusters = Clusters(centroids, arrays["cluster_offsets"], reach) if len(centroids) else None
-        self._norm = steady_norm(Collection(*self.size()).mean_length)
+        self._moments = steady_norm(Collection(*self.size()).mean_length), arrays["term_moments"]
 
     @classmethod
     def empty(cls, dimension: int) -> Segment:
@@ -141,17 +142,28 @@ class Segment(Part):
         return found
 
     def moments(self, term: int, norm: Norm, counted: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-        """Return the moments of a term: the stored ones, less what has died, when they have this norm."""
+        """Return the moments of a term: those of its whole list, which are kept, less what has died."""
         at = self.terms.find(term)
         if at < 0:
             return 0.0, 0.0
-        if norm != self._norm or counted is not None:
+        if counted is not None:
             return super().moments(term, norm, counted)
-        first, second = self.arrays["term_moments"][at].tolist()
         docs, counts = self.terms.get(term)
+        moments = self._moments_with(norm)
+        first, second = moments[at].tolist()
+        if math.isnan(first):
+            first, second = moments[at] = sums(impacts(norm, self.lengths, docs, counts))
         gone = self.gone(docs)
         less, less_squared = sums(impacts(norm, self.lengths, docs[gone], counts[gone]))
         return first - less, second - less_squared
+
+    def _moments_with(self, norm: Norm) -> NDArray[np.float64]:
+        """Return the moments of all lists with a norm: NaN of those that have not been asked for yet."""
+        own, moments = self._moments
+        if norm != own:
+            moments = np.full((len(self.terms.keys), 2), np.nan)
+            self._moments = norm, moments
+        return moments
 
     @property
     def is_cold(self) -> bool:

@@ -141,5 +141,7 @@ class DeviceSession:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Note that the model is closed: it is no longer told of."""
+        """Let go of what runs the model, and tell of it no more; a call that goes on keeps it."""
         _open_sessions.discard(self)
+        with self._lock:
+            self._accelerator = None

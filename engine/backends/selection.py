@@ -102,6 +102,11 @@ class CpuSelection:
         provisional = self.choice is not None and self.choice.provisional
         return provisional and items >= self._program.bulk and not is_busy()
 
+    def let_go(self) -> None:
+        """Drop the runners and the weights that they packed, which the garbage collector comes late to."""
+        with self._lock:
+            self._standard = self._chosen = None
+
     def spent(self, seconds: float) -> None:
         """Count the time of a call that ran before the choice was made."""
         self._spent += seconds

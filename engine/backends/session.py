@@ -64,6 +64,11 @@ class Session(DeviceSession):
         if self.is_on_cpu:
             self._cpu.runner(items=self._program.bulk)
 
+    def close(self) -> None:
+        """Let go of what runs the model, on the device and on the CPU."""
+        super().close()
+        self._cpu.let_go()
+
     def _on_cpu(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         runner = self._cpu.runner(items=sum(len(arrays[0]) for arrays in batches))
         if self._cpu.choice is None:

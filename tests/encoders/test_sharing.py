@@ -56,6 +56,21 @@ def test_what_nobody_gives_back_goes_with_its_last_user(minilm_dir: Path) -> Non
     assert take(shared, minilm_dir) is not None
 
 
+def test_a_closed_encoder_leaves_no_weights_to_the_garbage_collector(minilm_dir: Path) -> None:
+    shared = SharedEngines()
+    engine = take(shared, minilm_dir)
+    engine._session.settle()
+    assert engine.encode(["a lamp"]).shape == (1, 384)
+    runner = weakref.ref(engine._session._cpu.runner(items=1))
+    gc.collect()
+    gc.disable()
+    try:
+        shared.give_back(engine)
+        assert runner() is None
+    finally:
+        gc.enable()
+
+
 def test_connections_of_many_threads_share_a_model_and_close_in_any_order(
     minilm_dir: Path, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aios_db.schema.retrieval import Filter
-from aios_db.search import build, kernels, nearest
+from aios_db.search import build, kernels, nearest, segment
 from aios_db.search.clustering import group
 from aios_db.search.portable import keywords
 
@@ -114,3 +114,23 @@ def test_pruning_finds_what_scoring_everything_finds(large, monkeypatch, sample,
         for k in (1, 10, 200):
             found = index.keyword_search(text, k)
             np.testing.assert_allclose(found.scores, exact[:k][exact[:k] > 0], rtol=1e-5)
+
+
+def test_moments_with_another_mean_length_are_made_once_per_term(large, monkeypatch):
+    hits = large.index.keyword_search("common seldom", 5)
+    long = " ".join(f"other{i}" for i in range(400))
+    large.remember(*({"memory_id": f"long{i}", "text": f"{long} common {i}"} for i in range(8)))
+    made = []
+    inside = segment.impacts
+    monkeypatch.setattr(segment, "impacts", lambda *given: made.append(len(given[2])) or inside(*given))
+    moved = large.index.keyword_search("common seldom", 5)
+    assert (moved.mean, moved.std) != (hits.mean, hits.std) and max(made) == COUNT
+    lists = len(made)
+    large.remember({"memory_id": "one more", "text": "and common"})
+    large.index.keyword_search("seldom common", 5)
+    assert max(made[lists:], default=0) == 0  # but for documents that died, of which there are none
+
+    grown = large.index.keyword_search("common seldom", 5)
+    large.index.save()
+    anew = large.index.keyword_search("common seldom", 5)
+    assert (grown.mean, grown.std) == pytest.approx((anew.mean, anew.std), rel=1e-3)

@@ -129,11 +129,16 @@ class SpaceInUse:
     def check_fits(self, active: Active, modality: str) -> None:
         """Refuse an encoder that is not the one that the space was fitted with, by a `ProgrammingError`."""
         if not self.fits(active, modality):
-            was = "is that of" if active.space.untrained else "was fitted with"
+            own = active.space.untrained
+            how = (
+                "aios optimize changes to its space where it is CLIP's, or fit one (aios fusion fit)"
+                if own
+                else "fit again (aios fusion fit, con.fit_fusion), or register the encoder it was fitted with"
+            )
             raise ProgrammingError(
-                f"the joint space {active.version} {was} {active.space.encoders[modality]}, and "
-                f"{self.features(active, modality).version} makes the features of {modality} now: fit again "
-                "(aios fusion fit, con.fit_fusion), or register the encoder that it was fitted with"
+                f"the joint space {active.version} {'is that of' if own else 'was fitted with'} "
+                f"{active.space.encoders[modality]}, and {self.features(active, modality).version} makes the "
+                f"features of {modality} now: {how}"
             )
 
     def has_encoder(self, active: Active, modality: str) -> bool:

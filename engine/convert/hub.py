@@ -8,9 +8,9 @@ from aios_db.schema.errors import MissingExtraError, ModelNotFoundError
 
 # What the converters read: no pickles, and no copies of the weights for other frameworks.
 FILES = (
-    "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "preprocessor_config.json",
+    "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "*processor_config.json",
     "generation_config.json", "modules.json", "sentence_*_config.json", "config_sentence_transformers.json",
-    "*/config.json",
+    "*/config.json", "*/tokenizer.json",
 )  # fmt: skip
 
 

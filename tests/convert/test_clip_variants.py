@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 from shutil import copy
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from tiny_clip import SIZE, make_clip
 
+from aios_db.engine.convert.hub import FILES
 from aios_db.engine.convert.huggingface import convert_huggingface
 from aios_db.engine.encoders.caption_encoder import CaptionEncoder
 from aios_db.engine.encoders.image_encoder import ImageEncoder
@@ -138,6 +140,13 @@ def test_a_folder_of_sentence_transformers(tmp_path: Path) -> None:
     (tmp_path / "st/modules.json").write_text(json.dumps(modules))
     target = convert_huggingface(tmp_path / "st", tmp_path / "clip")
     assert CaptionEncoder(f"{target}-text", cpu=PLAIN).dimension == 24
+
+
+def test_what_the_hub_holds_of_such_a_folder_is_fetched() -> None:
+    names = ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"]
+    names += ["modules.json", *(f"0_CLIPModel/{name}" for name in names)]
+    assert [name for name in names if not any(fnmatch(name, pattern) for pattern in FILES)] == []
+    assert not any(fnmatch("pytorch_model.bin", pattern) for pattern in FILES)  # no pickles
 
 
 def test_both_sides_are_written_or_none(tmp_path: Path) -> None:

@@ -183,6 +183,8 @@ def _texts(value: Any, number: int) -> list[str]:
 
 
 def _medium(value: Any, name: str, number: int, directory: Path | None) -> bytes | str | None:
+    if value is None or isinstance(value, bytes):  # one that is empty is left out, and told
+        return value
     try:
         given = as_file(value, name)
     except DataError as error:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.benchmarking.measuring import Comparison, Strategy
+from aios_db.benchmarking.measuring import Comparison, Run, Strategy
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import Error
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
     from aios_db.engine.encoders.arrow_engine import ArrowEngine
+
+_OPEN = "the open database and its text model"
 
 STRATEGIES: Mapping[str, tuple[str, str]] = {
     "standard": ("standard", "fp32"),
@@ -34,23 +38,19 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
 
 
 def encoding(
-    config: Config, names: Sequence[str], texts: Sequence[str], stack: ExitStack, skipped: dict[str, str]
+    config: Config, names: Sequence[str], texts: Sequence[str], stack: ExitStack
 ) -> Iterator[Comparison]:
     """Yield one comparison: all texts encoded in one call, by each strategy.
 
     The reference is fp32 on the standard back end; accuracy is the cosine to it.
     """
-    engines: dict[str, ArrowEngine] = {}
-    for name in dict.fromkeys(("standard", *names)):
-        try:
-            engines[name] = _engine(config, name, stack)
-        except Error as error:
-            skipped[f"encode: {name}"] = str(error)
-    reference = engines["standard"].encode(texts)
 
-    def cosines(engine: ArrowEngine) -> Mapping[str, float]:
-        found: NDArray[Any] = (engine.encode(texts) * reference).sum(1)
+    def cosines(run: Run, first: Run) -> Mapping[str, float]:
+        found: NDArray[Any] = (run() * first()).sum(1)
         return {"cosine_mean": float(found.mean()), "cosine_least": float(found.min())}
+
+    def made(name: str) -> Run:
+        return partial(_engine(config, name, stack).encode, texts)
 
     yield Comparison(
         "encode",
@@ -58,10 +58,8 @@ def encoding(
         len(texts),
         "texts",
         [
-            Strategy(
-                name, partial(engine.encode, texts), None if name == "standard" else partial(cosines, engine)
-            )
-            for name, engine in engines.items()
+            Strategy(name, partial(made, name), None if name == "standard" else cosines)
+            for name in dict.fromkeys(("standard", *names))
         ],
     )
 
@@ -88,35 +86,46 @@ def _engine(config: Config, name: str, stack: ExitStack) -> ArrowEngine:
 def databases(config: Config, texts: Sequence[str], rows: int, place: Path) -> Iterator[Comparison]:
     """Yield recall, its vector part against an exact scan, bulk and single writes, and consolidation.
 
-    Memories are made of ``texts`` by adding a number, ``rows`` of them, in sessions of twenty.
+    Memories are made of ``texts`` by adding a number, ``rows`` of them, in sessions of twenty, unless the
+    database is in ``place`` already.
     """
     import aios_db
 
     config = replace(config, storage=StorageConfig(dimension=config.storage.dimension))
-    numbered = [
-        {"text": f"{texts[number % len(texts)]} ({number})", "session_id": f"s{number // 20}"}
-        for number in range(rows)
-    ]
-    with aios_db.connect(place / "bench.aios", config=config) as con:
-        con.remember(numbered)
-        con.optimize()
+    path = place / "bench.aios"
+    made = path.exists()
+    with aios_db.connect(path, config=config) as con:
+        if not made:
+            con.remember(
+                [
+                    {"text": f"{texts[number % len(texts)]} ({number})", "session_id": f"s{number // 20}"}
+                    for number in range(rows)
+                ]
+            )
+            con.optimize()
         yield _recall(con, texts)
         yield _vectors(con, texts)
         fresh = itertools.count()
+        run = uuid.uuid4().hex
         yield Comparison(
             "ingest", "one memory, durable", 1, "memories",
-            [Strategy("remember", lambda: con.remember(f"{texts[0]} {next(fresh)} again"))],
+            [_always("remember", lambda: con.remember(f"{texts[0]} {run} {next(fresh)} again"))], _OPEN,
         )  # fmt: skip
-        many = [f"{texts[0]} {{}} more"] * 256
+        many = [f"{texts[0]} {run} {{}} more"] * 256
         yield Comparison(
             "ingest", "256 memories in one call", 256, "memories",
-            [Strategy("remember", lambda: con.remember([each.format(next(fresh)) for each in many]))],
+            [_always("remember", lambda: con.remember([each.format(next(fresh)) for each in many]))], _OPEN,
         )  # fmt: skip
         plan = "SELECT count(*) FROM consolidation_plan()"
         yield Comparison(
             "consolidate", f"plan of {rows} memories", rows, "memories",
-            [Strategy("dry run", lambda: con.execute(plan).fetchall())],
+            [_always("dry run", lambda: con.execute(plan).fetchall())], _OPEN,
         )  # fmt: skip
+
+
+def _always(name: str, run: Run) -> Strategy:
+    """Return a strategy for which nothing has to be prepared."""
+    return Strategy(name, lambda: run)
 
 
 def _recall(con: Connection, texts: Sequence[str]) -> Comparison:
@@ -126,38 +135,45 @@ def _recall(con: Connection, texts: Sequence[str]) -> Comparison:
     return Comparison(
         "recall", f"10 of {len(con.store.index)}", 1, "questions",
         [
-            Strategy("SQL", lambda: cursor.execute(sql, [next(asked)]).fetchall()),
-            Strategy("Python", lambda: con.recall(next(asked), k=10)),
-        ],
+            _always("SQL", lambda: cursor.execute(sql, [next(asked)]).fetchall()),
+            _always("Python", lambda: con.recall(next(asked), k=10)),
+        ], _OPEN,
     )  # fmt: skip
 
 
 def _vectors(con: Connection, texts: Sequence[str]) -> Comparison:
     """Compare the index's search with all vectors of the table, multiplied and sorted."""
-    table = con.store.memories.to_table(columns=["memory_id", "text_embedding"])
-    matrix = np.stack(table["text_embedding"].to_numpy(zero_copy_only=False)).astype(np.float32)
-    names = table["memory_id"].to_pylist()
-    questions = con.store.encoder.encode(texts[:20])
-    turns = itertools.cycle(questions)
     cursor = con.cursor()
+    questions = cache(lambda: con.store.encoder.encode(texts[:20]))
+
+    @cache
+    def stored() -> tuple[list[str], NDArray[np.float32]]:
+        table = con.store.memories.to_table(columns=["memory_id", "text_embedding"])
+        matrix = np.stack(table["text_embedding"].to_numpy(zero_copy_only=False)).astype(np.float32)
+        return table["memory_id"].to_pylist(), matrix
 
     def searched(vector: NDArray[np.float32]) -> list[str]:
         found = cursor.execute("SELECT memory_id FROM vector_search(?, 10)", [vector.tolist()]).fetchall()
         return [name for (name,) in found]
 
     def scanned(vector: NDArray[np.float32]) -> list[str]:
+        names, matrix = stored()
         return [names[row] for row in np.argsort(-(matrix @ vector), kind="stable")[:10]]
 
-    def recall() -> Mapping[str, float]:
-        shares = [len({*searched(each)} & {*scanned(each)}) / 10 for each in questions]
+    def in_turn(find: Callable[[NDArray[np.float32]], list[str]]) -> Run:
+        turns = itertools.cycle(questions())
+        return lambda: find(next(turns))
+
+    def recall(_run: Run, _first: Run) -> Mapping[str, float]:
+        shares = [len({*searched(each)} & {*scanned(each)}) / 10 for each in questions()]
         return {"recall@10": float(np.mean(shares))}
 
     return Comparison(
-        "recall", f"vectors, 10 of {len(names)}", 1, "questions",
+        "recall", f"vectors, 10 of {len(con.store.index)}", 1, "questions",
         [
-            Strategy("exact scan in NumPy", lambda: scanned(next(turns))),
-            Strategy("vector_search in SQL", lambda: searched(next(turns)), recall),
-        ],
+            Strategy("exact scan in NumPy", partial(in_turn, scanned)),
+            Strategy("vector_search in SQL", partial(in_turn, searched), recall),
+        ], _OPEN,
     )  # fmt: skip
 
 
@@ -175,6 +191,7 @@ def syncing(config: Config, place: Path) -> Iterator[Comparison]:
 
     start = new_card("bench", find_model(config.engine.text_model, config.engine.models_dir), rank=8)
     with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place)))
         mine, theirs = (
             CardLibrary(stack.enter_context(aios_db.connect(place / f"{name}.aios", config=config)).store)
             for name in ("mine", "hub")
@@ -194,7 +211,7 @@ def syncing(config: Config, place: Path) -> Iterator[Comparison]:
             sent.setdefault(name, []).append(client.push("bench", **how).bytes_sent)
             client.pull("bench")
 
-        def size(name: str) -> Mapping[str, float]:
+        def size(name: str, _run: Run, _first: Run) -> Mapping[str, float]:
             return {"bytes": float(np.median(sent[name]))}
 
         ways: dict[str, dict[str, Any]] = {
@@ -205,6 +222,8 @@ def syncing(config: Config, place: Path) -> Iterator[Comparison]:
         yield Comparison(
             "sync", f"a card of {start.parameters} numbers", start.parameters, "numbers",
             [
-                Strategy(name, partial(push, name, **how), partial(size, name)) for name, how in ways.items()
+                Strategy(name, partial(partial, push, name, **how), partial(size, name))
+                for name, how in ways.items()
             ],
+            "the agent, the hub and the databases of both",
         )  # fmt: skip

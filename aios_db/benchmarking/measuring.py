@@ -8,12 +8,16 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from aios_db.benchmarking.memory import Memory, resident
+from aios_db.benchmarking.memory import Memory
+from aios_db.schema.errors import Error
 from aios_db.schema.progress import Progress, silent
+
+Run: TypeAlias = Callable[[], Any]
+"""Does what a comparison is about, once."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,16 @@ class Strategy:
 
     Attributes
     ----------
-    run
-        Does it once.
+    make
+        Prepares what it needs, and returns what does it. An `Error` says that it cannot run here.
     accuracy
-        Returns how right its answers are, by measure; None where there is no question of that.
+        Returns how right its answers are, by measure, from its run and that of the first strategy; None where
+        there is no question of that.
     """
 
     name: str
-    run: Callable[[], object]
-    accuracy: Callable[[], Mapping[str, float]] | None = None
+    make: Callable[[], Run]
+    accuracy: Callable[[Run, Run], Mapping[str, float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Comparison:
     ----------
     items, unit
         How much a run does, and of what: for throughput.
+    besides
+        What the process of each strategy holds besides it, since they cannot be parted.
     """
 
     suite: str
@@ -48,6 +55,7 @@ class Comparison:
     items: int
     unit: str
     strategies: Sequence[Strategy]
+    besides: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,9 @@ class Result:
     ratio
         The median over rounds of the first strategy's time to this one's: above 1 is faster than it.
     memory
-        Of this process, after the runs.
+        Of a process that did nothing else; None where that was not measured.
+    besides
+        What that process held besides the strategy.
     """
 
     suite: str
@@ -73,6 +83,7 @@ class Result:
     ratio: float
     accuracy: Mapping[str, float] = field(default_factory=dict)
     memory: Memory | None = None
+    besides: str = ""
 
     @property
     def median_s(self) -> float:
@@ -106,6 +117,7 @@ class Result:
             "ratio": self.ratio,
             "accuracy": dict(self.accuracy),
             "memory": self.memory.as_json() if self.memory else None,
+            "besides": self.besides,
         }
 
 
@@ -113,39 +125,50 @@ def measure(
     comparison: Comparison,
     rounds: int,
     progress: Progress = silent,
+    skipped: dict[str, str] | None = None,
     warm_ups: int = 1,
 ) -> list[Result]:
-    """Return a result per strategy.
+    """Return a result per strategy that can run here.
 
     Parameters
     ----------
     rounds
         How often each strategy is timed.
+    skipped
+        Is told which strategies cannot run, and why.
     warm_ups
         Rounds before those that count.
     """
+    runs = _made(comparison, {} if skipped is None else skipped)
+    names = list(runs)
     chance = random.Random(0)
-    strategies = list(comparison.strategies)
-    seconds: dict[str, list[float]] = {each.name: [] for each in strategies}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-warm_ups, rounds):
-        for each in chance.sample(strategies, len(strategies)):
+        for name in chance.sample(names, len(names)):
             start = time.perf_counter()
-            each.run()
+            runs[name]()
             if number >= 0:
-                seconds[each.name].append(time.perf_counter() - start)
+                seconds[name].append(time.perf_counter() - start)
         progress(f"{comparison.suite}: {comparison.name}", number + warm_ups + 1, rounds + warm_ups)
-    first = seconds[strategies[0].name]
     return [
         Result(
             comparison.suite, comparison.name, each.name, comparison.items, comparison.unit,
             tuple(seconds[each.name]),
-            statistics.median(a / b if b else 1.0 for a, b in zip(first, seconds[each.name], strict=True)),
-            dict(each.accuracy()) if each.accuracy else {}, resident(),
+            statistics.median(
+                a / b if b else 1.0 for a, b in zip(seconds[names[0]], seconds[each.name], strict=True)
+            ),
+            dict(each.accuracy(runs[each.name], runs[names[0]])) if each.accuracy else {},
+            besides=comparison.besides,
         )
-        for each in strategies
+        for each in comparison.strategies if each.name in runs
     ]  # fmt: skip
 
 
-def measure_all(comparisons: Iterable[Comparison], rounds: int, progress: Progress = silent) -> list[Result]:
-    """Return the results of comparisons, which are made one after the other as they are come to."""
-    return [result for each in comparisons for result in measure(each, rounds, progress)]
+def _made(comparison: Comparison, skipped: dict[str, str]) -> dict[str, Run]:
+    runs = {}
+    for each in comparison.strategies:
+        try:
+            runs[each.name] = each.make()
+        except Error as error:
+            skipped[f"{comparison.suite}: {each.name}"] = str(error)
+    return runs

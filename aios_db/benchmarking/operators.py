@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.benchmarking.measuring import Comparison, Strategy
+from aios_db.benchmarking.measuring import Comparison, Run, Strategy
+
+if TYPE_CHECKING:
+    import torch
 
 SUITE = "operators"
 _HEADS = 12
@@ -18,6 +21,8 @@ _HEADS = 12
 def comparisons(batch: int, length: int, width: int = 384, rows: int = 20_000) -> Iterator[Comparison]:
     """Yield matmul, attention, layer norm, dequantize, scan, top-k and MaxSim.
 
+    Their inputs are made when the first strategy is.
+
     Parameters
     ----------
     batch, length, width
@@ -25,140 +30,174 @@ def comparisons(batch: int, length: int, width: int = 384, rows: int = 20_000) -
     rows
         Vectors that are scanned.
     """
-    import torch
-    from torch.nn import functional
+    yield _matmul(batch * length, width)
+    yield _attention(batch, length, width)
+    yield _layer_norm(batch * length, width)
+    yield _dequantize(width)
+    yield _scan(width, rows)
+    yield _top(rows)
+    yield _maxsim(length, width)
 
-    chance = np.random.default_rng(0)
-    torch.manual_seed(0)
-    tokens = batch * length
-    x, w = torch.randn(tokens, width), torch.randn(4 * width, width)
-    x16, w16 = x.bfloat16(), w.bfloat16()
-    x_, w_ = x.numpy(), w.numpy()
-    exact = functional.linear(x, w)
-    yield Comparison(
+
+def _normal(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def _tensor(*shape: int, seed: int = 0) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(_normal(*shape, seed=seed))
+
+
+def _close(run: Run, first: Run) -> dict[str, float]:
+    """Return the cosine of what a strategy computes, arrays or tensors, to what the first one does."""
+    import torch
+
+    a, b = (torch.as_tensor(each()).double().flatten().numpy() for each in (run, first))
+    return {"cosine": float(a @ b / np.sqrt((a @ a) * (b @ b)))}
+
+
+def _matmul(tokens: int, width: int) -> Comparison:
+    x, w = partial(_normal, tokens, width), partial(_normal, 4 * width, width, seed=1)
+
+    def in_torch(kind: str) -> Run:
+        import torch
+        from torch.nn.functional import linear
+
+        return partial(linear, *(torch.from_numpy(each()).to(getattr(torch, kind)) for each in (x, w)))
+
+    def in_numpy() -> Run:
+        inputs = x(), w().T
+        return lambda: inputs[0] @ inputs[1]
+
+    return Comparison(
         SUITE, f"matmul {tokens} x {width} x {4 * width}", tokens, "tokens",
         [
-            Strategy("torch fp32", partial(functional.linear, x, w)),
-            Strategy(
-                "torch bf16", partial(functional.linear, x16, w16),
-                lambda: _close(exact, functional.linear(x16, w16)),
-            ),
-            Strategy("numpy fp32", lambda: x_ @ w_.T, lambda: _close(exact, torch.from_numpy(x_ @ w_.T))),
+            Strategy("torch fp32", partial(in_torch, "float32")),
+            Strategy("torch bf16", partial(in_torch, "bfloat16"), _close),
+            Strategy("numpy fp32", in_numpy, _close),
         ],
     )  # fmt: skip
-    q, k, v = (torch.randn(batch, _HEADS, length, width // _HEADS) for _ in range(3))
 
-    def explicit() -> torch.Tensor:
-        return torch.softmax(q @ k.transpose(-1, -2) * (width // _HEADS) ** -0.5, -1) @ v
 
-    yield Comparison(
-        SUITE, f"attention {batch} x {length}", tokens, "tokens",
-        [
-            Strategy("explicit", explicit),
-            Strategy(
-                "fused",
-                lambda: functional.scaled_dot_product_attention(q, k, v),
-                lambda: _close(explicit(), functional.scaled_dot_product_attention(q, k, v)),
-            ),
-        ],
+def _attention(batch: int, length: int, width: int) -> Comparison:
+    size = width // _HEADS
+
+    @cache
+    def inputs() -> list[torch.Tensor]:
+        return [_tensor(batch, _HEADS, length, size, seed=seed) for seed in range(3)]
+
+    def explicit() -> Run:
+        import torch
+
+        q, k, v = inputs()
+        return lambda: torch.softmax(q @ k.transpose(-1, -2) * size**-0.5, -1) @ v
+
+    def fused() -> Run:
+        from torch.nn.functional import scaled_dot_product_attention
+
+        q, k, v = inputs()
+        return partial(scaled_dot_product_attention, q, k, v)
+
+    return Comparison(
+        SUITE, f"attention {batch} x {length}", batch * length, "tokens",
+        [Strategy("explicit", explicit), Strategy("fused", fused, _close)],
     )  # fmt: skip
-    yield Comparison(
+
+
+def _layer_norm(tokens: int, width: int) -> Comparison:
+    def made(kind: str) -> Run:
+        import torch
+
+        return partial(
+            torch.nn.functional.layer_norm, _tensor(tokens, width).to(getattr(torch, kind)), (width,)
+        )
+
+    return Comparison(
         SUITE, f"layer norm {tokens} x {width}", tokens, "tokens",
-        [
-            Strategy("torch fp32", lambda: functional.layer_norm(x, (width,))),
-            Strategy("torch bf16", lambda: functional.layer_norm(x16, (width,))),
-        ],
+        [Strategy("torch fp32", partial(made, "float32")), Strategy("torch bf16", partial(made, "bfloat16"))],
     )  # fmt: skip
-    yield _dequantize(width)
-    yield from _scans(chance, width, rows)
-    yield _maxsim(chance, length, width)
-
-
-def _close(reference: object, found: object) -> dict[str, float]:
-    import torch
-
-    one, other = (torch.as_tensor(each).float().flatten() for each in (reference, found))
-    return {"cosine": _cosine(one.numpy(), other.numpy())}
-
-
-def _cosine(one: NDArray[Any], other: NDArray[Any]) -> float:
-    a, b = one.astype(np.float64), other.astype(np.float64)
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
 def _dequantize(width: int) -> Comparison:
-    from aios_db.engine.weights.int2 import pack_int2
-    from aios_db.engine.weights.quantized import dequantize
-
     shape, group = (4 * width, width), 32
     count = shape[0] * shape[1]
-    chance = np.random.default_rng(0)
-    scales = chance.uniform(0.01, 0.02, count // group).astype(np.float32)
-    zeros = np.zeros(count // group, np.float32)
-    int8 = chance.integers(-128, 128, count).astype(np.int8)
-    int2 = pack_int2(chance.integers(-2, 2, count).astype(np.int8))
+
+    def made(quant_type: str) -> Run:
+        from aios_db.engine.weights.int2 import pack_int2
+        from aios_db.engine.weights.quantized import dequantize
+
+        chance = np.random.default_rng(0)
+        scales = chance.uniform(0.01, 0.02, count // group).astype(np.float32)
+        zeros = np.zeros(count // group, np.float32)
+        least = -128 if quant_type == "int8" else -2
+        integers = chance.integers(least, -least, count).astype(np.int8)
+        stored = integers.tobytes() if quant_type == "int8" else pack_int2(integers).tobytes()
+        return lambda: dequantize(stored, quant_type, scales, zeros, shape, group, 0)
+
     return Comparison(
         SUITE, f"dequantize {shape[0]} x {shape[1]}", count, "weights",
-        [
-            Strategy("int8", lambda: dequantize(int8.tobytes(), "int8", scales, zeros, shape, group, 0)),
-            Strategy("int2", lambda: dequantize(int2.tobytes(), "int2", scales, zeros, shape, group, 0)),
-        ],
+        [Strategy(name, partial(made, name)) for name in ("int8", "int2")],
     )  # fmt: skip
 
 
-def _scans(chance: np.random.Generator, width: int, rows: int) -> Iterator[Comparison]:
+def _scan(width: int, rows: int) -> Comparison:
     from aios_db.search import kernels
     from aios_db.search.portable import vectors as portable
 
-    matrix = chance.standard_normal((rows, width)).astype(np.float32)
-    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    query, ids, spans = matrix[7].copy(), np.arange(rows), np.array([[0, rows]])
+    @cache
+    def inputs() -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        matrix = _normal(rows, width)
+        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+        return matrix, np.arange(rows), np.array([[0, rows]]), matrix[7].copy()
 
-    def found(module: object) -> list[int]:
-        nearest = module.nearest(matrix, ids, None, spans, query, 10)  # type: ignore[attr-defined]
-        return [int(each) for each in nearest[0]]
+    def made(module: Any) -> Run:
+        matrix, ids, spans, query = inputs()
+        return lambda: [int(each) for each in module.nearest(matrix, ids, None, spans, query, 10)[0]]
 
-    exact = set(np.argsort(-(matrix @ query), kind="stable")[:10].tolist())
-
-    def right(module: object) -> dict[str, float]:
-        return {"recall@10": len(exact & set(found(module))) / 10}
+    def right(run: Run, _first: Run) -> dict[str, float]:
+        matrix, _, _, query = inputs()
+        exact = set(np.argsort(-(matrix @ query), kind="stable")[:10].tolist())
+        return {"recall@10": len(exact & set(run())) / 10}
 
     modules: dict[str, object] = {"numpy": portable}
     if kernels.vectors is not portable:
         modules["compiled"] = kernels.vectors
-    yield Comparison(
+    return Comparison(
         SUITE, f"scan {rows} vectors for 10", rows, "vectors",
-        [
-            Strategy(name, partial(found, each), partial(right, each)) for name, each in modules.items()
-        ],
+        [Strategy(name, partial(made, each), right) for name, each in modules.items()],
     )  # fmt: skip
-    scores = matrix @ query
-    yield Comparison(
+
+
+def _top(rows: int) -> Comparison:
+    def sort() -> Run:
+        scores = _normal(rows)
+        return lambda: np.argsort(-scores)[:10]
+
+    def partition() -> Run:
+        scores = _normal(rows)
+        return lambda: np.argpartition(-scores, 10)[:10]
+
+    return Comparison(
         SUITE, f"top 10 of {rows}", rows, "scores",
-        [
-            Strategy("sort", lambda: np.argsort(-scores)[:10]),
-            Strategy("partition", lambda: np.argpartition(-scores, 10)[:10]),
-        ],
+        [Strategy("sort", sort), Strategy("partition", partition)],
     )  # fmt: skip
 
 
-def _maxsim(chance: np.random.Generator, length: int, width: int) -> Comparison:
+def _maxsim(length: int, width: int) -> Comparison:
     """Return late interaction (Khattab and Zaharia 2020): each token of a query meets its nearest."""
-    query = chance.standard_normal((16, width)).astype(np.float32)
-    passages = chance.standard_normal((200, length, width)).astype(np.float32)
-    flat = passages.reshape(-1, width)
+    query = partial(_normal, 16, width)
+    passages = cache(partial(_normal, 200, length, width, seed=1))
 
-    def one_by_one() -> NDArray[Any]:
-        return np.array([(query @ each.T).max(1).sum() for each in passages])
+    def one_by_one() -> Run:
+        asked, found = query(), passages()
+        return lambda: np.array([(asked @ each.T).max(1).sum() for each in found])
 
-    def at_once() -> NDArray[Any]:
-        found: NDArray[Any] = (query @ flat.T).reshape(16, 200, length).max(2).sum(0)
-        return found
+    def at_once() -> Run:
+        asked, flat = query(), passages().reshape(-1, width)
+        return lambda: (asked @ flat.T).reshape(16, 200, length).max(2).sum(0)
 
     return Comparison(
         SUITE, f"MaxSim 16 tokens, 200 passages of {length}", 200, "passages",
-        [
-            Strategy("one by one", one_by_one),
-            Strategy("one product", at_once, lambda: {"cosine": _cosine(one_by_one(), at_once())}),
-        ],
+        [Strategy("one by one", one_by_one), Strategy("one product", at_once, _close)],
     )  # fmt: skip

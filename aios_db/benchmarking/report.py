@@ -13,12 +13,16 @@ from string import Template
 from typing import Any
 
 from aios_db.benchmarking.measuring import Result
+from aios_db.benchmarking.memory import Memory
 from aios_db.schema.errors import DataError
 
 VERSION = 1
 _LEAST_SLOWER = 0.10  # a smaller change of a ratio is within what one machine does by itself
 _LEAST_WORSE = 0.005  # of a cosine or a recall
 _SPREADS = 3.0
+_COLUMNS = (
+    "strategy", "median", "spread", "per second", "ratio", "accuracy", "private", "shared", "peak", "VRAM",
+)  # fmt: skip
 _BAR = 420  # pixels of the slowest
 
 
@@ -53,12 +57,16 @@ class Report:
         """Return a table per suite."""
         lines = [f"# Benchmark of {self.environment['time']}", "", _machine(self.environment), ""]
         for suite, found in groupby(self.results, lambda each: each.suite):
+            besides: dict[str, None] = {}
             lines += [
                 f"## {suite}", "",
-                "| comparison | strategy | median | spread | per second | ratio | accuracy | memory |",
-                "| --- | --- | --- | --- | --- | --- | --- | --- |",
-                *(f"| {' | '.join(_cells(each))} |" for each in found), "",
+                f"| {' | '.join(('comparison', *_COLUMNS))} |",
+                f"| {' | '.join(['---'] * (1 + len(_COLUMNS)))} |",
             ]  # fmt: skip
+            for each in found:
+                lines.append(f"| {' | '.join((each.name, *_cells(each)))} |")
+                besides[each.besides] = None
+            lines += ["", *(f"{line}\n" for line in map(_beside, besides) if line)]
         lines += [f"- not run: {name}: {why}" for name, why in self.skipped.items()]
         return "\n".join(lines) + "\n"
 
@@ -133,12 +141,19 @@ def _machine(environment: Mapping[str, Any]) -> str:
 
 def _cells(result: Result) -> list[str]:
     accuracy = ", ".join(f"{name} {value:.4g}" for name, value in result.accuracy.items())
-    private = result.memory.private if result.memory else None
+    memory = result.memory or Memory(None, None, None, None)
+    sizes = (memory.private, memory.shared, memory.peak, memory.device_peak)
     return [
-        result.name, result.strategy, _time(result.median_s), f"{result.spread:.0%}",
+        result.strategy, _time(result.median_s), f"{result.spread:.0%}",
         f"{result.items / result.median_s:,.0f} {result.unit}" if result.median_s else "",
-        f"{result.ratio:.2f}", accuracy, f"{private / 1e6:,.0f} MB" if private else "",
+        f"{result.ratio:.2f}", accuracy,
+        *("" if size is None else f"{size / 1e6:,.0f} MB" for size in sizes),
     ]  # fmt: skip
+
+
+def _beside(besides: str) -> str:
+    """Return what the memory of a strategy includes, as a sentence."""
+    return f"Memory here is with {besides} in the same process." if besides else ""
 
 
 def _time(seconds: float) -> str:
@@ -151,16 +166,17 @@ def _time(seconds: float) -> str:
 def _sections(results: Sequence[Result]) -> Iterator[str]:
     for (suite, name), group in groupby(results, lambda each: (each.suite, each.name)):
         found = list(group)
+        said = _beside(found[0].besides)
         slowest = max(max(each.seconds) for each in found) or 1.0
         bars = "".join(_bar(each, slowest, number) for number, each in enumerate(found))
         rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(each)[1:])}</tr>" for each in found
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(each))}</tr>" for each in found
         )
         yield (
             f"<section><h2>{escape(suite)}: {escape(name)}</h2>"
             f'<svg width="{_BAR + 240}" height="{28 * len(found) + 6}" role="img">{bars}</svg>'
-            "<table><tr><th>strategy</th><th>median</th><th>spread</th><th>per second</th><th>ratio</th>"
-            f"<th>accuracy</th><th>private memory</th></tr>{rows}</table></section>"
+            f"<table><tr>{''.join(f'<th>{column}</th>' for column in _COLUMNS)}</tr>{rows}</table>"
+            f"{said and f'<p>{escape(said)}</p>'}</section>"
         )
 
 

@@ -36,6 +36,12 @@ Examples:
 @click.option("--length", type=click.IntRange(1), default=32, show_default=True, help="Tokens of a text.")
 @click.option("--rows", type=click.IntRange(20), default=2000, show_default=True, help="Memories.")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Runs of each.")
+@click.option(
+    "--memory/--no-memory",
+    default=True,
+    show_default=True,
+    help="Run each strategy once more in a process of its own, and measure what that holds.",
+)
 @click.option("--json", "json_", type=_OUT, help="Write the report as JSON.")
 @click.option("--markdown", type=_OUT, help="Write it as Markdown.")
 @click.option("--html", type=_OUT, help="Write it as a page with plots.")
@@ -51,7 +57,8 @@ def bench(session: Session, /, *, schema: bool, **given: Any) -> None:
     import dataclasses
 
     from aios_db.benchmarking import report as reporting
-    from aios_db.benchmarking.run import Options, run
+    from aios_db.benchmarking.run import run
+    from aios_db.benchmarking.suites import Options
 
     if schema:
         print_json(reporting.schema())
@@ -65,7 +72,7 @@ def bench(session: Session, /, *, schema: bool, **given: Any) -> None:
         suites=given["suites"] or _SUITES,
         compare=tuple(each.strip() for each in given["compare"].split(",") if each.strip()),
         texts=given["texts"],
-        **{name: given[name] for name in ("batch", "length", "rows", "rounds")},
+        **{name: given[name] for name in ("batch", "length", "rows", "rounds", "memory")},
     )
     with shown() as progress:
         report = run(options, config, progress)

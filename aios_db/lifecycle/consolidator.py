@@ -9,21 +9,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from aios_db.config.variables import as_environment
 from aios_db.lifecycle.schedule import Schedule
 from aios_db.schema.database import CONSOLIDATOR
 from aios_db.schema.errors import Error, OperationalError
 
 if TYPE_CHECKING:
     from aios_db.memory_store import MemoryStore
-    from aios_db.schema.config import Config
     from aios_db.schema.consolidations import Report
 
 logger = logging.getLogger("aios_db.lifecycle")
@@ -164,20 +163,3 @@ def be_polite() -> None:
     """Let every other process come first: what a consolidation takes is taken of what is left over."""
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
-
-
-def as_environment(config: Config) -> Mapping[str, str]:
-    """Return a configuration as the environment variables that say the same."""
-    found = {"AIOS_STRICT": _text(config.strict)}
-    for section in fields(config):
-        part = getattr(config, section.name)
-        if is_dataclass(part):
-            for each in fields(part):
-                found[f"AIOS_{section.name}__{each.name}".upper()] = _text(getattr(part, each.name))
-    return found
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(f"{name}={share!r}" for name, share in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)

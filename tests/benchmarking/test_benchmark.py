@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
+import time
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 
 import jsonschema
+import numpy as np
 import pytest
 
+from aios_db.benchmarking.alone import with_memory
 from aios_db.benchmarking.measuring import Comparison, Result, Strategy, measure
-from aios_db.benchmarking.memory import resident
+from aios_db.benchmarking.memory import Memory, Watching
 from aios_db.benchmarking.report import Report, regressions, schema
-from aios_db.benchmarking.run import read_texts
+from aios_db.benchmarking.suites import Options, read_texts
 from aios_db.cli import main
+from aios_db.config import load_config
 from aios_db.schema.errors import DataError
 
 FAST = Result("encode", "8 texts", "int8", 8, "texts", (0.010, 0.011, 0.012), 3.0, {"cosine_mean": 0.99})
@@ -33,7 +37,7 @@ def written(path, *results):
 def test_the_shell_writes_reports_that_keep_to_the_schema(tmp_path, capsys):
     files = {name: tmp_path / f"b.{name}" for name in ("json", "html", "markdown")}
     arguments = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    sizes = ["--batch", "2", "--length", "4", "--rounds", "2"]
+    sizes = ["--batch", "2", "--length", "4", "--rounds", "2", "--no-memory"]
     assert main(["bench", "--suite", "operators", *sizes, *arguments]) == 0
     report = json.loads(files["json"].read_text())
     jsonschema.Draft202012Validator(schema()).validate(report)
@@ -44,6 +48,7 @@ def test_the_shell_writes_reports_that_keep_to_the_schema(tmp_path, capsys):
     assert len(scans) == 2 and all(each["accuracy"] == {"recall@10": 1.0} for each in scans)
     assert report["environment"]["packages"]["torch"].startswith("2.")
     assert report["environment"]["configuration"]["recall"]["k"] == 10
+    assert {each["memory"] for each in report["results"]} == {None}
     assert files["markdown"].read_text() == capsys.readouterr().out
     assert files["html"].read_text().count("<svg") == 7
     before = json.loads(files["json"].read_text())
@@ -84,11 +89,13 @@ def test_a_database_and_its_encoder_are_measured(tmp_path, capsys):
     assert "no model 'nobody'" in report["skipped"]["encode: nobody"]
     (vectors,) = [each for each in report["results"] if each["strategy"] == "vector_search in SQL"]
     assert vectors["accuracy"]["recall@10"] == 1.0
+    assert all(each["memory"]["private"] > 20e6 for each in report["results"])
+    assert vectors["besides"] == "the open database and its text model"
 
 
 def test_strategies_run_in_turns_and_are_compared_round_by_round():
     ran = []
-    strategies = [Strategy(name, lambda name=name: ran.append(name)) for name in "abc"]
+    strategies = [Strategy(name, lambda name=name: partial(ran.append, name)) for name in "abc"]
     found = measure(Comparison("s", "n", 5, "things", strategies), rounds=6)
     assert len(ran) == 21 and all(sorted(ran[at : at + 3]) == ["a", "b", "c"] for at in range(0, 21, 3))
     assert len({tuple(ran[at : at + 3]) for at in range(0, 21, 3)}) > 1
@@ -129,10 +136,68 @@ def test_a_page_stands_by_itself_and_escapes_what_it_shows():
 
 
 def test_memory_of_this_process():
-    found = resident()
-    assert found.resident and found.private and found.peak
-    assert found.private <= found.resident <= found.peak * 1.01
-    assert math.isclose(found.private + (found.shared or 0), found.resident, rel_tol=0.05)
+    with Watching() as memory:
+        before = memory.found().private
+        held = np.ones(8_000_000)
+        time.sleep(0.1)
+        assert held.nbytes == 64_000_000
+        del held
+        found = memory.found()
+    assert found.resident and found.private and found.shared and found.peak
+    assert found.private + found.shared == found.resident <= found.peak * 1.01
+    assert found.private_peak > before + 60e6 > found.private
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """Measure the memory of strategies of the first comparison of a suite."""
+
+    def measured(suite, *names):
+        found = [[replace(FAST, suite=suite, name="n", strategy=name) for name in names]]
+        options = Options(batch=2, length=4, compare=names)
+        skipped, told = {}, []
+        (results,) = with_memory(
+            found, suite, options, load_config(), tmp_path, skipped, lambda *step: told.append(step)
+        )
+        assert told[-1][1:] == (len(names), len(names))
+        return [each.memory for each in results], skipped
+
+    return measured
+
+
+def test_the_memory_of_a_strategy_is_that_of_a_process_which_makes_no_other(alone):
+    (torch, numpy), skipped = alone("operators", "torch fp32", "numpy fp32")
+    assert skipped == {}
+    assert 0 < numpy.private < torch.private / 2
+    assert torch.private + torch.shared == torch.resident <= torch.peak * 1.01
+    assert torch.private_peak >= torch.private
+
+
+def test_why_the_memory_of_a_strategy_is_not_known(alone):
+    (memory,), skipped = alone("encode", "nobody")
+    assert memory is None
+    ((what, why),) = skipped.items()
+    assert what == "memory of encode: n: nobody"
+    assert why.startswith("its process ended with status 1: ") and "no model 'nobody'" in why
+
+
+def test_what_cannot_be_parted_from_a_strategy_is_said():
+    memory = Memory(3_000_000, 1_000_000, 2_000_000, 4_000_000, device=0, device_peak=5_000_000)
+    report = Report(ENVIRONMENT, {}, [replace(FAST, memory=memory, besides="the hub"), FAST], {})
+    said = "Memory here is with the hub in the same process."
+    assert said in report.as_html() and report.as_markdown().count(said) == 1
+    assert "| 1 MB | 2 MB | 4 MB | 5 MB |" in report.as_markdown()
+    jsonschema.Draft202012Validator(schema()).validate(report.as_json())
+
+
+def test_what_cannot_run_is_left_out_and_said():
+    def absent():
+        raise DataError("it is not there")
+
+    strategies = [Strategy("a", absent), Strategy("b", lambda: partial(len, ""))]
+    skipped = {}
+    (found,) = measure(Comparison("s", "n", 1, "things", strategies), rounds=1, skipped=skipped)
+    assert (found.strategy, found.ratio, skipped) == ("b", 1.0, {"s: a": "it is not there"})
 
 
 def test_texts_of_files_are_repeated_to_the_number_asked_for(tmp_path):

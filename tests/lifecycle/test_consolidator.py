@@ -20,7 +20,8 @@ from lifecycle_helpers import turns
 
 import aios_db
 from aios_db.config import load_config
-from aios_db.lifecycle.consolidator import Consolidator, as_environment, lease
+from aios_db.config.variables import as_environment
+from aios_db.lifecycle.consolidator import Consolidator, lease
 from aios_db.lifecycle.schedule import Schedule, next_time
 from aios_db.schema.config import ConsolidationConfig
 

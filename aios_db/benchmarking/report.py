@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from html import escape
 from importlib import resources
 from itertools import groupby
@@ -20,9 +21,6 @@ VERSION = 1
 _LEAST_SLOWER = 0.10  # a smaller change of a ratio is within what one machine does by itself
 _LEAST_WORSE = 0.005  # of a cosine or a recall
 _SPREADS = 3.0
-_COLUMNS = (
-    "strategy", "median", "spread", "per second", "ratio", "accuracy", "private", "shared", "peak", "VRAM",
-)  # fmt: skip
 _BAR = 420  # pixels of the slowest
 
 
@@ -55,16 +53,18 @@ class Report:
 
     def as_markdown(self) -> str:
         """Return a table per suite."""
-        lines = [f"# Benchmark of {self.environment['time']}", "", _machine(self.environment), ""]
+        columns = _columns(self.results)
+        lines = [f"# {_title(self.environment)}", "", _machine(self.environment), ""]
         for suite, found in groupby(self.results, lambda each: each.suite):
             besides: dict[str, None] = {}
             lines += [
                 f"## {suite}", "",
-                f"| {' | '.join(('comparison', *_COLUMNS))} |",
-                f"| {' | '.join(['---'] * (1 + len(_COLUMNS)))} |",
+                f"| {' | '.join(('comparison', *columns))} |",
+                f"| {' | '.join(['---'] * (1 + len(columns)))} |",
             ]  # fmt: skip
             for each in found:
-                lines.append(f"| {' | '.join((each.name, *_cells(each)))} |")
+                cells = _cells(each)
+                lines.append(f"| {' | '.join((each.name, *(cells[column] for column in columns)))} |")
                 besides[each.besides] = None
             lines += ["", *(f"{line}\n" for line in map(_beside, besides) if line)]
         lines += [f"- not run: {name}: {why}" for name, why in self.skipped.items()]
@@ -75,7 +75,7 @@ class Report:
         template = resources.files("aios_db.benchmarking").joinpath("report.html").read_text(encoding="utf-8")
         skipped = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in self.skipped.items())
         return Template(template).substitute(
-            title=escape(f"Benchmark of {self.environment['time']}"),
+            title=escape(_title(self.environment)),
             machine=escape(_machine(self.environment)),
             suites="".join(_sections(self.results)),
             skipped=f"<h2>Not run</h2><ul>{skipped}</ul>" if skipped else "",
@@ -139,16 +139,37 @@ def _machine(environment: Mapping[str, Any]) -> str:
     )
 
 
-def _cells(result: Result) -> list[str]:
+def _title(environment: Mapping[str, Any]) -> str:
+    when = datetime.fromisoformat(environment["time"]).astimezone(timezone.utc)
+    return f"Benchmark of {when:%Y-%m-%d %H:%M} UTC"
+
+
+def _columns(results: Iterable[Result]) -> list[str]:
+    """Return the columns in which a result has something, in order."""
+    found = [_cells(each) for each in results]
+    return [column for column in (found[0] if found else ()) if any(cells[column] for cells in found)]
+
+
+def _cells(result: Result) -> dict[str, str]:
+    """Return what a table shows of a result, by column."""
     accuracy = ", ".join(f"{name} {value:.4g}" for name, value in result.accuracy.items())
     memory = result.memory or Memory(None, None, None, None)
-    sizes = (memory.private, memory.shared, memory.peak, memory.device_peak)
-    return [
-        result.strategy, _time(result.median_s), f"{result.spread:.0%}",
-        f"{result.items / result.median_s:,.0f} {result.unit}" if result.median_s else "",
-        f"{result.ratio:.2f}", accuracy,
-        *("" if size is None else f"{size / 1e6:,.0f} MB" for size in sizes),
-    ]  # fmt: skip
+    return {
+        "strategy": result.strategy,
+        "median": _time(result.median_s),
+        "spread": f"{result.spread:.0%}",
+        "per second": f"{result.items / result.median_s:,.0f} {result.unit}" if result.median_s else "",
+        "ratio": f"{result.ratio:.2f}",
+        "accuracy": accuracy,
+        "private": _size(memory.private),
+        "shared": _size(memory.shared),
+        "peak": _size(memory.peak),
+        "VRAM": _size(memory.device_peak),
+    }
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:,.0f} MB"
 
 
 def _beside(besides: str) -> str:
@@ -166,17 +187,19 @@ def _time(seconds: float) -> str:
 def _sections(results: Sequence[Result]) -> Iterator[str]:
     for (suite, name), group in groupby(results, lambda each: (each.suite, each.name)):
         found = list(group)
-        said = _beside(found[0].besides)
+        columns = _columns(found)
+        said = found[0].besides and f'<p class="said">{escape(_beside(found[0].besides))}</p>'
         slowest = max(max(each.seconds) for each in found) or 1.0
         bars = "".join(_bar(each, slowest, number) for number, each in enumerate(found))
         rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(each))}</tr>" for each in found
+            f"<tr>{''.join(f'<td>{escape(cells[column])}</td>' for column in columns)}</tr>"
+            for cells in map(_cells, found)
         )
         yield (
             f"<section><h2>{escape(suite)}: {escape(name)}</h2>"
-            f'<svg width="{_BAR + 240}" height="{28 * len(found) + 6}" role="img">{bars}</svg>'
-            f"<table><tr>{''.join(f'<th>{column}</th>' for column in _COLUMNS)}</tr>{rows}</table>"
-            f"{said and f'<p>{escape(said)}</p>'}</section>"
+            f'<svg viewBox="0 0 {_BAR + 240} {28 * len(found) + 6}" role="img">{bars}</svg>'
+            f"<table><tr>{''.join(f'<th>{column}</th>' for column in columns)}</tr>{rows}</table>"
+            f"{said}</section>"
         )
 
 

@@ -190,6 +190,13 @@ def test_what_cannot_be_parted_from_a_strategy_is_said():
     jsonschema.Draft202012Validator(schema()).validate(report.as_json())
 
 
+def test_columns_in_which_nothing_stands_are_left_out():
+    report = Report(ENVIRONMENT, {}, [FAST], {})
+    assert report.as_markdown().startswith("# Benchmark of 2026-11-30 06:00 UTC\n")
+    assert "| ratio | accuracy |\n" in report.as_markdown()
+    assert "<th>accuracy</th></tr>" in report.as_html() and "VRAM</th>" not in report.as_html()
+
+
 def test_what_cannot_run_is_left_out_and_said():
     def absent():
         raise DataError("it is not there")

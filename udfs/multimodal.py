@@ -15,7 +15,7 @@ from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.udfs.functions import ScalarFunction
 from aios_db.udfs.lists import each_row, numbers
 from aios_db.udfs.memory_filter import filters_of, index_of
-from aios_db.udfs.searchable import Index, Searchable
+from aios_db.udfs.searchable import Pinned, Searchable
 from aios_db.udfs.searching import MATCHED, scored
 from aios_db.udfs.types import BIGINT, BLOB, BOOLEAN, DOUBLES, FLOATS, VARCHAR, VARCHARS
 
@@ -23,7 +23,7 @@ Vector = NDArray[np.float32]
 Given = bytes | str | None
 
 
-class JointIndex(Index, Protocol):
+class JointPinned(Pinned, Protocol):
     """What is asked of the search index."""
 
     def joint_search(
@@ -126,9 +126,9 @@ def joint_search(  # noqa: PLR0917 - one argument a column
     def one(
         question: pa.Array, k: int, where: Filter, only: bool, beside: Mapping[str, Any]
     ) -> pa.StructArray:
-        index = cast("JointIndex", index_of(store, where))
-        rows, _ = index.joint_search(_question(question), k, where, media=only)
+        index = cast("JointPinned", index_of(store, where).pinned())
         vector = None if beside["vector"] is None else pa.array(beside["vector"], pa.float32())
+        rows, _ = index.joint_search(_question(question), k, where, media=only)
         return scored(index, rows, beside["content"], vector)
 
     return each_row(MATCHED, one, questions, counts, filters_of(wheres), media, besides.to_pylist())
@@ -146,7 +146,7 @@ def joint_scores(
         elif not question.is_valid:
             found.append([0.0] * len(ids.values))
         else:
-            index = cast("JointIndex", index_of(store, where))
+            index = cast("JointPinned", index_of(store, where).pinned())
             rows = index.find_ids(ids.values)
             found.append(index.joint_scores(_question(question.values), rows, media=only).tolist())
     return pa.array(found, pa.list_(pa.float64()))

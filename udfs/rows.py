@@ -26,8 +26,9 @@ def memories_by_id(store: Searchable, memory_ids: pa.ListArray) -> pa.Array:
     """Return the rows of given memories, unknown ones left out."""
 
     def one(ids: pa.Array) -> pa.StructArray:
-        _, known = known_rows(store, ids)
-        _, found = store.index.memories(known)
+        index = store.index.pinned()
+        _, known = known_rows(index, ids)
+        _, found = index.memories(known)
         return _struct(found)
 
     return each_row(_MEMORY, one, memory_ids)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from aios_db.schema.retrieval import Filter, Hits, RowIds
 
 
-class Index(Protocol):
-    """What retrieval asks of the search index."""
+class Pinned(Protocol):
+    """What retrieval asks of the search index, or of one view of it."""
 
     def vector_search(
         self, vector: NDArray[np.float32], k: int, where: Filter | None = None, *, by_trust: bool = False
@@ -78,6 +78,14 @@ class Index(Protocol):
         self, memory_ids: Sequence[str] | pa.StringArray
     ) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
         """Return which memories are there, and of those the columns of `returned_schema`."""
+        ...
+
+
+class Index(Pinned, Protocol):
+    """The search index."""
+
+    def pinned(self) -> Pinned:
+        """Return what answers from one view, whatever is written meanwhile."""
         ...
 
 

@@ -14,7 +14,7 @@ from aios_db.schema.retrieval import Filter, Hits, RowIds
 from aios_db.udfs.functions import ScalarFunction
 from aios_db.udfs.lists import each_row, numbers, texts_of
 from aios_db.udfs.memory_filter import FILTER, filters_of, index_of
-from aios_db.udfs.searchable import Index, Searchable
+from aios_db.udfs.searchable import Pinned, Searchable
 from aios_db.udfs.types import BIGINT, BOOLEAN, DOUBLES, FLOATS, VARCHAR, VARCHARS
 
 _HIT = [("memory_id", pa.string()), ("score", pa.float64()), ("standard_score", pa.float64())]
@@ -51,7 +51,7 @@ def vector_search(  # noqa: PLR0917 - one argument a column
     """Return the nearest memories of each vector, best first, scored by a text too where there is one."""
 
     def one(vector: pa.Array, k: int, where: Filter, each: bool, text: str | None) -> pa.StructArray:
-        index = index_of(store, where)
+        index = index_of(store, where).pinned()
         hits = index.vector_search(numbers(vector), k, where, by_trust=each)
         beside = None if text is None else index.keyword_scores(text, hits.row_ids)
         return _hits(index, hits, beside, _NEAREST)
@@ -70,7 +70,7 @@ def keyword_search(  # noqa: PLR0917 - one argument a column
     """Return the best memories by BM25 for each text, scored by a vector too where there is one."""
 
     def one(text: str, k: int, where: Filter, each: bool, vector: pa.Array | None) -> pa.StructArray:
-        index = index_of(store, where)
+        index = index_of(store, where).pinned()
         hits = index.keyword_search(text, k, where, by_trust=each)
         beside = None if vector is None else index.vector_scores(numbers(vector), hits.row_ids)
         return _hits(index, hits, beside, _MATCHING)
@@ -82,16 +82,17 @@ def score(store: Searchable, vectors: pa.Array, texts: pa.Array, memory_ids: pa.
     """Return the standardised vector and keyword scores of given memories, unknown ones left out."""
 
     def one(vector: pa.Array, text: str, ids: pa.Array) -> pa.StructArray:
-        rows, _ = known_rows(store, ids)
-        return scored(store.index, rows, text, vector)
+        index = store.index.pinned()
+        rows, _ = known_rows(index, ids)
+        return scored(index, rows, text, vector)
 
     return each_row(MATCHED, one, vectors, texts, memory_ids)
 
 
-def known_rows(store: Searchable, ids: pa.StringArray) -> tuple[RowIds, pa.StringArray]:
+def known_rows(index: Pinned, ids: pa.StringArray) -> tuple[RowIds, pa.StringArray]:
     """Return row ids and memory_ids of those that exist, each once."""
     ids = texts_of(ids)
-    rows = store.index.find_ids(ids)
+    rows = index.find_ids(ids)
     distinct, first = np.unique(rows, return_index=True)
     if len(distinct) == len(rows) and distinct[:1].tolist() != [-1]:
         return rows, ids
@@ -103,7 +104,7 @@ def _standard(hits: Hits) -> NDArray[np.float64]:
     return (hits.scores.astype(np.float64) - hits.mean) / hits.std
 
 
-def _hits(index: Index, hits: Hits, beside: Hits | None, item: pa.StructType) -> pa.StructArray:
+def _hits(index: Pinned, hits: Hits, beside: Hits | None, item: pa.StructType) -> pa.StructArray:
     columns = [
         index.memory_ids(hits.row_ids),
         pa.array(hits.scores.astype(np.float64)),
@@ -113,7 +114,7 @@ def _hits(index: Index, hits: Hits, beside: Hits | None, item: pa.StructType) ->
     return pa.StructArray.from_arrays(columns, fields=list(item))
 
 
-def scored(index: Index, rows: RowIds, text: str | None, vector: Any) -> pa.StructArray:
+def scored(index: Pinned, rows: RowIds, text: str | None, vector: Any) -> pa.StructArray:
     """Return memories with their standardised vector and keyword scores, 0 where one is not asked for."""
     nothing = pa.array(np.zeros(len(rows)))
     columns = [

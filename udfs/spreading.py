@@ -51,7 +51,7 @@ def spread(  # noqa: PLR0917 - one argument a column
     def one(ids: pa.Array, seeds: pa.Array, links: int, where: Filter, limit: int) -> pa.StructArray:
         if len(ids) != len(seeds):
             raise DataError(f"spread: {len(ids)} ids and {len(seeds)} scores; give one score an id")
-        index = index_of(store, where)
+        index = index_of(store, where).pinned()
         rows = index.find_ids(texts_of(ids))
         rows, first = np.unique(rows, return_index=True)
         rows, first = rows[rows >= 0], first[rows >= 0]
@@ -96,11 +96,12 @@ def neighbors(store: Searchable, memory_ids: pa.Array, hops: pa.Array) -> pa.Arr
     store.require("association_links")
 
     def one(memory_id: str, links: int) -> pa.StructArray:
-        (row,) = store.index.find_ids([memory_id]).tolist()
+        index = store.index.pinned()
+        (row,) = index.find_ids([memory_id]).tolist()
         if row < 0:
             return none_of(_NEIGHBOR)
-        found, distances = store.index.neighbors(row, links)
-        columns = [store.index.memory_ids(found), pa.array(distances, pa.int32())]
+        found, distances = index.neighbors(row, links)
+        columns = [index.memory_ids(found), pa.array(distances, pa.int32())]
         return pa.StructArray.from_arrays(columns, fields=list(_NEIGHBOR))
 
     return each_row(_NEIGHBOR, one, memory_ids, hops)

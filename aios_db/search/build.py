@@ -27,15 +27,12 @@ _BLOCK = 65536
 
 @dataclass(frozen=True)
 class State:
-    """What an index held at one moment: its segment and, as copies, what came since.
+    """What a view holds: its segment, and what came since as arrays.
 
-    Attributes in the segment may still change; what happened after the moment is in the tables' deltas since
-    `version`.
+    What happened after it is in the tables' deltas since `version`.
     """
 
     segment: Segment
-    alive: NDArray[np.bool_]
-    """Which of the segment's memories were."""
     columns: dict[str, NDArray[Any]]
     terms: Triples
     labels: Triples
@@ -52,7 +49,7 @@ class State:
 def merge(state: State) -> Segment:
     """Return a new segment of all live memories, ordered by cluster where there are enough of them."""
     segment = state.segment
-    parts = ({**segment.columns, "alive": state.alive}, state.columns)
+    parts = (segment.columns, state.columns)
     kept = [np.flatnonzero(part["alive"]) for part in parts]
     grouping = group([part["vectors"] for part in parts], segment.clusters)
     if grouping is None:

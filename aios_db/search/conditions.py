@@ -15,7 +15,7 @@ from aios_db.search.ranking import digest64
 
 if TYPE_CHECKING:
     from aios_db.search.part import Part
-    from aios_db.search.standing import Permitted
+    from aios_db.search.stand import Permitted
 
 _FEW = 8  # values are compared one by one
 Documents = NDArray[np.int64] | slice

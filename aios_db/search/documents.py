@@ -28,6 +28,10 @@ class Documents:
     def __init__(self, segment: Segment, growing: GrowingSegment) -> None:
         self.segment, self.growing = segment, growing
 
+    def copy(self) -> Documents:
+        """Return documents that may be changed, while these stay as they are from now on."""
+        return Documents(self.segment.copy(), self.growing.copy())
+
     @property
     def parts(self) -> tuple[Part, ...]:
         """The segment and what came since."""

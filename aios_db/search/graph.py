@@ -7,7 +7,7 @@ arrays that can be mapped; `LinkGraph` adds those that came since.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,16 @@ class LinkArrays:
         return cls(offsets, targets, weights, kinds, entries)
 
 
+@dataclass
+class _Own:
+    """What of a graph no copy has, so that it may be changed in place."""
+
+    weights: bool = False
+    ends: set[int] = field(default_factory=set)
+    """Memories whose links in the dictionary are."""
+    runs: set[LinkRun] = field(default_factory=set)
+
+
 class LinkGraph:
     """All links: the arrays of a segment, and what came since as runs of many and a dictionary."""
 
@@ -110,12 +120,24 @@ class LinkGraph:
         self._last = -1  # the highest row id in a run or the dictionary
         self._has_recent = RowTable(np.bool_, False)
         self._names = RowTable(np.uint64, 0)
+        self._own = _Own()
+
+    def copy(self) -> LinkGraph:
+        """Return a graph that may be changed, while this one stays as it is from now on."""
+        copied = LinkGraph(self._arrays)
+        copied._recent, copied._ends, copied._runs = dict(self._recent), dict(self._ends), list(self._runs)
+        copied._last, copied._has_recent = self._last, self._has_recent.copy()
+        copied._names = self._names.copy()
+        return copied
 
     def name(self, rows: RowIds, names: NDArray[np.uint64]) -> None:
         """Set the name in the title of each memory, uint64: `labels.shared_name`, 0 for none."""
         titled = names != 0
-        self._names[rows[~titled & (self._names[rows] != 0)]] = np.uint64(0)
-        self._names[rows[titled]] = names[titled]
+        untitled = rows[~titled & (self._names[rows] != 0)]
+        if len(untitled):
+            self._names[untitled] = np.uint64(0)
+        if titled.any():
+            self._names[rows[titled]] = names[titled]
 
     def put(self, links: Links) -> None:
         """Add links, or give them a new weight where their row id is known."""
@@ -139,12 +161,13 @@ class LinkGraph:
                 *(column.tolist() for column in vars(links).values()), strict=True
             ):
                 self._ends[row] = (source, target)
-                self._recent.setdefault(source, {})[row] = (target, weight, kind)
-                self._recent.setdefault(target, {})[row] = (source, weight, kind | int(INCOMING))
+                self._links_of(source)[row] = (target, weight, kind)
+                self._links_of(target)[row] = (source, weight, kind | int(INCOMING))
             self._has_recent[np.concatenate([links.sources, links.targets])] = True
             if len(self._ends) >= _RUN:  # one takes some 500 bytes in the dictionary, and 60 in a run
                 single = self._single()
                 self._recent, self._ends, self._has_recent = {}, {}, RowTable(np.bool_, False)
+                self._own.ends.clear()
                 self._add_run(single)
 
     def _add_run(self, links: Links) -> None:
@@ -168,12 +191,12 @@ class LinkGraph:
                 self._reweigh(row, 0.0)
             elif row in self._ends:
                 for end in self._ends.pop(row):
-                    self._recent[end].pop(row, None)
+                    self._links_of(end).pop(row, None)
             elif row <= self._last:
-                found = ((run, run.find(row)) for run in self._runs)
-                for run, place in found:
+                for number, run in enumerate(self._runs):
+                    place = run.find(row)
                     if place >= 0:
-                        run.delete(place)
+                        self._own_run(number).delete(place)
 
     @property
     def recent(self) -> int:
@@ -280,7 +303,25 @@ class LinkGraph:
         )
         return joined([packed, self._single(), *(run.links() for run in self._runs)])
 
+    def _links_of(self, end: int) -> dict[int, tuple[int, float, int]]:
+        """Return the links of a memory in the dictionary, which may be changed."""
+        if end not in self._own.ends:
+            self._recent[end] = dict(self._recent.get(end, ()))
+            self._own.ends.add(end)
+        return self._recent[end]
+
+    def _own_run(self, number: int) -> LinkRun:
+        """Return one of the runs, which may be changed."""
+        run = self._runs[number]
+        if run not in self._own.runs:
+            run = self._runs[number] = run.copy()
+            self._own.runs.add(run)
+        return run
+
     def _reweigh(self, row: int, weight: float) -> None:
+        if not self._own.weights:
+            self._arrays = replace(self._arrays, weights=self._arrays.weights.copy())
+            self._own.weights = True
         self._arrays.weights[self._arrays.entries[row]] = weight
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,21 @@ from numpy.typing import NDArray
 
 from aios_db.search.part import COLUMNS, Part
 from aios_db.search.postings import GrowingPostings
-from aios_db.search.rowtable import RowTable
+from aios_db.search.recent_table import RecentTable
 
 
 class GrowingSegment(Part):
-    """A part that grows. A memory that changed is here under its old row id, and dead in the segment."""
+    """A part that grows. A memory that changed is here under its old row id, and dead in the segment.
 
-    def __init__(self, dimension: int) -> None:
+    Parameters
+    ----------
+    dimension
+        Length of the vectors.
+    first
+        The row id from which on memories are new, and not those of the segment that have changed.
+    """
+
+    def __init__(self, dimension: int, first: int = 0) -> None:
         self.columns = {
             name: np.empty((0, dimension) if name == "vectors" else 0, dtype)
             for name, dtype in COLUMNS.items()
@@ -23,7 +32,17 @@ class GrowingSegment(Part):
         self._buffers = dict(self.columns)
         self.terms: GrowingPostings = GrowingPostings()
         self.clusters = None
-        self._position = RowTable(np.int64, -1)
+        self._position = RecentTable(-1, first)
+
+    def copy(self) -> GrowingSegment:
+        """Return a segment that may be changed, while this one stays as it is from now on.
+
+        Both have the same buffers: the other goes on where this one ends.
+        """
+        copied = copy(self)
+        copied.columns, copied._buffers, copied._own = dict(self.columns), dict(self._buffers), frozenset()
+        copied.terms, copied._position = self.terms.copy(), self._position.copy()
+        return copied
 
     @property
     def postings(self) -> GrowingPostings:
@@ -67,3 +86,8 @@ class GrowingSegment(Part):
         keys, rows = marks
         self.terms.extend(np.concatenate([terms, keys]), np.concatenate([documents, rows + np.int32(start)]))
         self._position[values["rows"]] = np.arange(start, stop)
+
+    def _writable(self, name: str) -> NDArray[Any]:
+        if name not in self._own:
+            self._buffers[name] = super()._writable(name)
+        return self.columns[name]

@@ -1,8 +1,8 @@
 """`SearchIndex`: vectors, keywords and links of the memories, kept up with the Lance tables by their deltas.
 
 Reads see a `View`: a mapped segment, and in memory what came since. `sync` lets a `Writer` read what changed
-in the tables since the last call; `save` merges both into a new segment. The index is derived: deleting its
-directory loses nothing.
+in the tables since the last call, and make the next view; `save` merges both into a new segment. The index is
+derived: deleting its directory loses nothing.
 """
 
 from __future__ import annotations
@@ -13,18 +13,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from aios_db.search.analyzer import AUTO, Analyzer
-from aios_db.search.current import Current
-from aios_db.search.joint_searching import JointSearching
+from aios_db.search.answers import Answers
+from aios_db.search.current import Current, Pinned
 from aios_db.search.keeping_up import KeepingUp
-from aios_db.search.kinship import Kinship
-from aios_db.search.lookups import Lookups
 from aios_db.search.part import Part
 from aios_db.search.saved import SavedSegments
-from aios_db.search.searching import Searching
 from aios_db.search.segment import Version
-from aios_db.search.spreading import Spreading
 from aios_db.search.standing import Standing
-from aios_db.search.trusting import Trusting
 from aios_db.search.view import View
 from aios_db.security.scope import EVERYTHING, Scope
 
@@ -33,11 +28,10 @@ def _without_counts(rows: pa.RecordBatch) -> pa.RecordBatch:
     return rows
 
 
-class SearchIndex:
+class SearchIndex(Answers):
     """The index of one database; safe to use from many threads.
 
-    It names what its parts can do: each is handed the current view, or a way to replace it, and knows neither
-    the others nor the index.
+    Each answer is one of the view that was published last. The index is kept up with the tables meanwhile.
 
     Parameters
     ----------
@@ -49,11 +43,6 @@ class SearchIndex:
         How far memories are trusted, and which are held; by default all are trusted fully.
     with_counts
         Returns a batch of `returned_schema` with the recalls added, which are counted elsewhere.
-
-    Attributes
-    ----------
-    kinship
-        What links of new memories are proposed from.
     """
 
     def __init__(
@@ -65,29 +54,13 @@ class SearchIndex:
     ) -> None:
         self.scope, self.standing = scope, standing or Standing()
         self.directory, self.dimension, self.language = saved.directory, saved.dimension, saved.language
-        self._current = current = Current(View.of(saved.newest(), Analyzer(saved.language), self.standing))
+        view = View.of(saved.newest(), Analyzer(saved.language))
+        self._current, self._with_counts = Current(view, self.standing), with_counts
+        super().__init__(self._current, self.dimension, with_counts)
 
-        self._keeping_up = keeping_up = KeepingUp(current, saved, scope)
+        self._keeping_up = keeping_up = KeepingUp(self._current, saved, scope)
         self.sync, self.save = keeping_up.sync, keeping_up.save
         self.suppose, self.suppose_links = keeping_up.suppose, keeping_up.suppose_links
-
-        lookups, trusting = Lookups(current, with_counts), Trusting(current)
-        self.find_ids, self.find_digests = lookups.find_ids, lookups.find_digests
-        self.find_content, self.find_other = lookups.find_content, lookups.find_other
-        self.memory_ids, self.memories, self.made_of = lookups.memory_ids, lookups.memories, lookups.made_of
-        self.times, self.ends, self.has = lookups.times, lookups.ends, lookups.has
-        self.users, self.owners, self.has_others = lookups.users, lookups.owners, lookups.has_others
-        self.rows, self.living, self.links = lookups.rows, lookups.living, lookups.links
-        self.trust, self.held = trusting.trust, trusting.held
-        self.classes, self.has_below = trusting.classes, trusting.has_below
-
-        searching, joint = Searching(current, saved.dimension), JointSearching(current)
-        self.vector_search, self.vector_scores = searching.vector_search, searching.vector_scores
-        self.keyword_search, self.keyword_scores = searching.keyword_search, searching.keyword_scores
-        self.joint_search, self.joint_scores = joint.joint_search, joint.joint_scores
-        spreading = Spreading(current)
-        self.spread, self.neighbors = spreading.spread, spreading.neighbors
-        self.kinship = Kinship(current)
 
     @classmethod
     def open(
@@ -108,6 +81,10 @@ class SearchIndex:
         saved = SavedSegments(directory, dimension, language, packs=packs)
         return cls(saved, scope, standing, with_counts)
 
+    def pinned(self) -> Answers:
+        """Return what answers from the view of now, whatever is written meanwhile; not to be kept."""
+        return Answers(Pinned(self._current), self.dimension, self._with_counts)
+
     def __len__(self) -> int:
         return len(self._current.view)
 
@@ -118,7 +95,7 @@ class SearchIndex:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The segment and what came since; to be looked at while nothing is written."""
+        """The segment and what came since, of the view of now."""
         return self._current.view.documents.parts
 
     @property

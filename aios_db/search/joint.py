@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +65,18 @@ class JointVectors:
         self._count = len(arrays.rows)
         self._place = RowTable(np.int64, -1)
         self._place[arrays.rows] = np.arange(self._count)
-        self._owned = False  # arrays that are mapped are copied before they change
+        # What is mapped, or in a copy, too, is copied before it changes; what lies behind it may be written.
+        self._owned, self._grows = False, False
         self._number = version_number(arrays.version.tobytes().decode())
 
     def __len__(self) -> int:
         return self._count
+
+    def copy(self) -> JointVectors:
+        """Return vectors that may be changed, while these stay as they are from now on."""
+        copied = copy(self)
+        copied._place, copied._owned = self._place.copy(), False
+        return copied
 
     def arrays(self) -> JointArrays:
         """Return what there is now, not to be changed."""
@@ -121,24 +129,34 @@ class JointVectors:
         self._arrays = JointArrays(
             empty.rows, empty.vectors, empty.sets, np.frombuffer(version.encode(), np.uint8)
         )
-        self._count, self._place, self._owned = 0, RowTable(np.int64, -1), True
+        self._count, self._place = 0, RowTable(np.int64, -1)
+        self._owned = self._grows = True
         self._number = version_number(version)
 
     def _write(self, rows: RowIds, vectors: NDArray[np.float32], sets: NDArray[np.uint8]) -> None:
         fresh = self._place[rows] < 0
         count = self._count + int(fresh.sum())
-        if count > len(self._arrays.rows) or not self._owned:
+        if count > len(self._arrays.rows) or not (self._owned or self._keeps(rows, vectors, sets)):
             self._grow(max(count, 2 * self._count, 64), vectors.shape[1])
-        self._place[rows[fresh]] = np.arange(self._count, count)
+        if fresh.any():
+            self._place[rows[fresh]] = np.arange(self._count, count)
         at = self._place[rows]
         self._arrays.rows[at], self._arrays.vectors[at], self._arrays.sets[at] = rows, vectors, sets
         self._count = count
 
+    def _keeps(self, rows: RowIds, vectors: NDArray[np.float32], sets: NDArray[np.uint8]) -> bool:
+        """Tell whether what is there of these stays as it is, and all else comes behind it."""
+        at = self._place[rows]
+        old = at >= 0
+        same = np.array_equal(self._arrays.sets[at[old]], sets[old])
+        return self._grows and same and np.array_equal(self._arrays.vectors[at[old]], vectors[old])
+
     def _sets_of(self, places: NDArray[np.int64], bits: int) -> None:
         if len(places):
-            if not self._owned:
+            if not (self._owned or (self._arrays.sets[places] == bits).all()):
                 self._grow(max(self._count, 64), self._arrays.vectors.shape[1])
-            self._arrays.sets[places] = bits
+            if self._owned:
+                self._arrays.sets[places] = bits
 
     def _grow(self, size: int, width: int) -> None:
         old, count = self._arrays, self._count
@@ -152,7 +170,8 @@ class JointVectors:
                 old.vectors[:count],
                 old.sets[:count],
             )
-        self._arrays, self._owned = JointArrays(rows, vectors, sets, old.version), True
+        self._arrays = JointArrays(rows, vectors, sets, old.version)
+        self._owned = self._grows = True
 
 
 def standardised(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, RowIds
-from aios_db.search.current import Current
+from aios_db.search.current import Seen
 from aios_db.search.joint import Question, best
 from aios_db.search.queries import checked_k
 from aios_db.search.rowtable import RowTable
@@ -17,8 +17,8 @@ from aios_db.search.rowtable import RowTable
 class JointSearching:
     """Searches and scores by a question in the joint space, as `JointVectors.scores` takes it."""
 
-    def __init__(self, current: Current) -> None:
-        self._current = current
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
 
     def joint_search(
         self, question: Question, k: int, where: Filter | None = None, *, media: bool = False
@@ -43,13 +43,12 @@ class JointSearching:
             modalities.
         """
         k = checked_k(k)
-        with self._current.lock:
-            view, found = self._current.view, []
-            query = view.joint_query(question)
-            for level in view.levels():
-                rows, scores = query.scores(level, media=media)
-                within = view.resolved(where, level)
-                found.append(best(rows, scores, k, partial(view.documents.passes, where=within)))
+        view, stand = self._seen.looked()
+        query, found = view.joint_query(question), []
+        for level in stand.levels:
+            rows, scores = query.scores(level, media=media)
+            within = view.by_row(stand.restrict(where, level))
+            found.append(best(rows, scores, k, partial(view.documents.passes, where=within)))
         best_rows, best_scores = (np.concatenate(column) for column in zip(*found, strict=True))
         return best_rows, best_scores
 
@@ -58,10 +57,9 @@ class JointSearching:
     ) -> NDArray[np.float64]:
         """Return the scores of given memories, float64 in their order, 0 of those without a joint vector."""
         table = RowTable(np.float64, 0.0)
-        with self._current.lock:
-            view = self._current.view
-            query = view.joint_query(question)
-            for level in view.levels():
-                rows, scores = query.scores(level, media=media)
-                table[rows] = scores
+        view, stand = self._seen.looked()
+        query = view.joint_query(question)
+        for level in stand.levels:
+            rows, scores = query.scores(level, media=media)
+            table[rows] = scores
         return table[row_ids]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,12 +32,12 @@ _NOTHING = np.empty(0, np.int64)
 
 
 class KeepingUp:
-    """Makes the next view, of what changed in the tables or of a new segment, and makes it the current one.
+    """Makes the next view, of what changed in the tables or of a new segment, and publishes it.
 
     Parameters
     ----------
     current
-        Whose view is replaced.
+        Where it is published.
     saved
         Where segments are read and written.
     scope
@@ -47,9 +46,8 @@ class KeepingUp:
 
     def __init__(self, current: Current, saved: SavedSegments, scope: Scope) -> None:
         self._current, self._saved, self._scope = current, saved, scope
-        self._saving = threading.Lock()
+        self._saving, self._writing = threading.Lock(), threading.Lock()
         self._tables: tuple[LanceDataset, LanceDataset] | None = None
-        self._whole = True
 
     @property
     def needs_save(self) -> bool:
@@ -69,7 +67,7 @@ class KeepingUp:
         return len(documents.growing) > min(max(saved // 2, _MANY_GROWING), 2 * _MANY_GROWING)
 
     def sync(self, memories: LanceDataset, links: LanceDataset, appended: Appended = NOTHING) -> None:
-        """Catch up with the tables.
+        """Catch up with the tables; where that is broken off, the index stays as it was.
 
         Parameters
         ----------
@@ -80,35 +78,25 @@ class KeepingUp:
         appended
             Rows that the caller has just written, which need not be read.
         """
-        with self._current.lock:
-            if not self._whole:
-                logger.warning("a change of the search index was broken off, reading what changed again")
-                with self._changing():
-                    self._use(self._saved.newest())
+        with self._writing:
             version, own = Version(memories.version, links.version), self._current.view.version
             if version == own:
                 return
+            segment = None
             if version.memories < own.memories or version.links < own.links:
                 logger.warning("tables older than the search index, reading them again")
-                with self._changing():
-                    self._use(Segment.empty(self._saved.dimension))
-            elif self.needs_save:
-                self._use_newer()  # another process may have saved one
-            self._catch_up(memories, links, appended)
+                segment = Segment.empty(self._saved.dimension)
+            elif self.needs_save:  # another process may have saved one
+                segment = self._saved.newer(self._current.view.documents.segment)
+            self._tables = memories, links
+            self._catch_up(segment, appended)
 
     def save(self) -> None:
         """Merge everything into a new segment, write it and use it; searches and `sync` go on meanwhile."""
         with self._saving:
-            with self._current.lock:
-                if not self._whole:
-                    return  # `sync` comes first
-                state = self._current.view.state()
-            segment = self._saved.keep(merge(state))
-            with self._current.lock:
-                with self._changing():
-                    self._use(segment)
-                if self._tables is not None:
-                    self._catch_up(*self._tables)
+            segment = self._saved.keep(merge(self._current.view.state()))
+            with self._writing:
+                self._catch_up(segment)
 
     # What would be: of an index that follows no table any more
 
@@ -122,38 +110,22 @@ class KeepingUp:
         gone
             int64 row ids of the others, all of which are there.
         """
-        with self._current.lock, self._changing() as view:
-            self._current.view = Writer(view, self._scope).suppose(rows, gone)
+        with self._writing:
+            writer = Writer(self._current.view, self._scope)
+            self._current.publish(writer.suppose(rows, gone), writer.changes, anew=False)
 
     def suppose_links(self, links: Links) -> None:
         """Put links, as if the table had them."""
-        with self._current.lock, self._changing() as view:
-            view.graph.put(links)
+        with self._writing:
+            writer = Writer(self._current.view, self._scope)
+            self._current.publish(writer.suppose_links(links), writer.changes, anew=False)
 
-    # Inside
-
-    def _use(self, segment: Segment) -> None:
+    def _catch_up(self, segment: Segment | None, appended: Appended = NOTHING) -> None:
+        """Publish the view of the tables that were seen last: over the segment that is used, or another."""
         view = self._current.view
-        self._current.view = View.of(segment, view.analyzer, view.standing)
-
-    @contextmanager
-    def _changing(self) -> Iterator[View]:
-        """Change what the index holds: until the end is reached, `sync` begins again with what was saved.
-
-        Yields the current view, which was asked nothing yet.
-        """
-        self._whole = False
-        self._current.view = view = self._current.view.unasked()
-        yield view
-        self._whole = True
-
-    def _use_newer(self) -> None:
-        segment = self._saved.newer(self._current.view.documents.segment)
         if segment is not None:
-            with self._changing():
-                self._use(segment)
-
-    def _catch_up(self, memories: LanceDataset, links: LanceDataset, appended: Appended = NOTHING) -> None:
-        with self._changing() as view:
-            self._current.view = Writer(view, self._scope).catch_up(memories, links, appended)
-            self._tables = memories, links
+            view = View.of(segment, view.analyzer)
+        writer = Writer(view, self._scope)
+        if self._tables is not None:
+            view = writer.catch_up(*self._tables, appended)
+        self._current.publish(view, writer.changes, anew=segment is not None)

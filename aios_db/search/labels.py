@@ -67,7 +67,13 @@ class Labels:
     def __init__(self, segment: Postings) -> None:
         self._segment = segment
         self.recent = GrowingPostings()
-        self._lost: dict[int, set[int]] = {}  # rows that a label's lists still name
+        self._lost: dict[int, frozenset[int]] = {}  # rows that a label's lists still name
+
+    def copy(self) -> Labels:
+        """Return labels that may be changed, while these stay as they are from now on."""
+        copied = Labels(self._segment)
+        copied.recent, copied._lost = self.recent.copy(), dict(self._lost)
+        return copied
 
     def add(self, row: int, labels: dict[int, int], before: dict[int, int] | None = None) -> None:
         """Put a memory under its labels.
@@ -84,10 +90,10 @@ class Labels:
         """
         if before:
             for label in before.keys() - labels.keys():
-                self._lost.setdefault(label, set()).add(row)
+                self._lost[label] = self._lost.get(label, frozenset()) | {row}
             labels = {label: count for label, count in labels.items() if label not in before}
             for label in [label for label in labels if row in self._lost.get(label, ())]:
-                self._lost[label].remove(row)
+                self._lost[label] -= {row}
                 del labels[label]
         self.recent.add(row, labels)
 

@@ -24,42 +24,47 @@ class LastQueries:
 
     `recall` (udfs/sql/recall.sql) searches by each of them, has what it found scored by the others, and
     names it to the next step. The steps are functions that DuckDB calls one after the other, and nothing but
-    SQL values goes from one to the next; so what the first made of a query is kept here, under the index's
-    lock. It holds for one view: the next one begins without.
+    SQL values goes from one to the next; so what the first made of a query is kept here. It holds for one
+    view: the next one begins without. Threads that ask at once may each make what another has just made.
     """
 
     def __init__(self) -> None:
         self._words: KeywordQuery | None = None
         self._vector: VectorQuery | None = None
         self._joint: JointQuery | None = None
-        self._names = kernels.names.Names()
+        self._names: kernels.names.Names | None = None
 
     def words(self, text: str, analyzer: Analyzer, parts: Sequence[Part]) -> KeywordQuery:
         """Return the query of a text, as `KeywordQuery` takes it."""
-        if self._words is None or self._words.text != text:
-            self._words = KeywordQuery(text, analyzer, parts)
-        return self._words
+        query = self._words
+        if query is None or query.text != text:
+            query = self._words = KeywordQuery(text, analyzer, parts)
+        return query
 
     def vector(self, vector: NDArray[np.float32]) -> VectorQuery:
         """Return the query of a vector: float32 ``(dimension,)``."""
-        if self._vector is None or not np.array_equal(self._vector.vector, vector):
-            self._vector = VectorQuery(vector.copy())
-        return self._vector
+        query = self._vector
+        if query is None or not np.array_equal(query.vector, vector):
+            query = self._vector = VectorQuery(vector.copy())
+        return query
 
     def joint(self, question: Question, vectors: JointVectors, documents: Documents) -> JointQuery:
         """Return the query of a question, as `JointQuery` takes it."""
-        if self._joint is None or not np.array_equal(self._joint.question, question):
-            self._joint = JointQuery(question.copy(), vectors, documents)
-        return self._joint
+        query = self._joint
+        if query is None or not np.array_equal(query.question, question):
+            query = self._joint = JointQuery(question.copy(), vectors, documents)
+        return query
 
     def note_names(self, memory_ids: pa.StringArray, row_ids: RowIds) -> None:
         """Remember the row ids of a few memory_ids, which the next step will look up."""
         if len(memory_ids) <= _FEW_NAMES:
-            self._names.put(memory_ids, row_ids)
+            names = self._names = self._names or kernels.names.Names()
+            names.put(memory_ids, row_ids)
 
     def find_names(self, memory_ids: pa.StringArray) -> RowIds | None:
         """Return the row ids of memory_ids, whether they still live or not; None where one is not known."""
-        if len(memory_ids) > _FEW_NAMES:
+        names = self._names
+        if names is None or len(memory_ids) > _FEW_NAMES:
             return None
-        rows = self._names.find(memory_ids)
+        rows = names.find(memory_ids)
         return rows if (rows >= 0).all() else None

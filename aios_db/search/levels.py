@@ -95,7 +95,6 @@ class Classes:
         self._of = RowTable(np.uint8, _NONE)
         self._counts = dict.fromkeys((ENOUGH, LITTLE, HELD), 0)
         self._totals: dict[int, Totals] = {}  # of those that were asked for
-        self._levels: tuple[Level, ...] | None = None
 
     def move(self, part: Part, documents: NDArray[np.int64], classes: NDArray[np.uint8] | int) -> None:
         """Put living documents of a part into classes."""
@@ -109,42 +108,40 @@ class Classes:
                 self._totals[number].add(part, documents[joined])
                 self._totals[number].add(part, documents[left], -1)
         self._of[rows] = classes
-        self._levels = None
 
     def kill(self, part: Part, documents: NDArray[np.int64]) -> None:
         """Take documents of a part out that are no longer there."""
         self.move(part, documents, _NONE)
 
-    def of(self, rows: RowIds) -> NDArray[np.uint8]:
-        """Return the class of each memory, uint8; a number above all classes where it is not there."""
-        return self._of[rows]
+    def table(self) -> RowTable:
+        """Return the class of each memory, uint8, as it is now; a number above all where it is not there."""
+        return self._of.copy()
 
-    def has_below(self, number: int) -> bool:
-        """Tell whether any memory is in a class below one."""
-        return any(count > 0 for each, count in self._counts.items() if each > number)
+    @property
+    def there(self) -> list[int]:
+        """The classes below the first that any memory is in, those of what is held among them."""
+        return [number for number, count in self._counts.items() if count]
 
     def levels(self, parts: Sequence[Part], everything: Totals) -> Sequence[Level]:
         """Return the classes that any memory is in, the most trusted first; one at least.
 
         What is held is in none. ``everything`` is the totals of all memories.
         """
-        if self._levels is None:
-            below = [number for number, count in self._counts.items() if count]
-            fully = everything.documents - sum(self._counts.values())
-            found = [number for number in below if number != HELD]
-            if fully or not found:
-                found.insert(0, FULLY)
-            self._levels = tuple(
-                Level(
-                    number,
-                    everything.without([self._total(parts, each) for each in below if each > number]),
-                    self._of,
-                    lowest=not self.has_below(number),
-                    only=len(found) == 1 and HELD not in below,
-                )
-                for number in found
+        below, table = self.there, self.table()
+        fully = everything.documents - sum(self._counts.values())
+        found = [number for number in below if number != HELD]
+        if fully or not found:
+            found.insert(0, FULLY)
+        return tuple(
+            Level(
+                number,
+                everything.without([self._total(parts, each) for each in below if each > number]),
+                table,
+                lowest=not below or number >= max(below),
+                only=len(found) == 1 and HELD not in below,
             )
-        return self._levels
+            for number in found
+        )
 
     def _total(self, parts: Sequence[Part], number: int) -> Totals:
         """Return the totals of a class: counted once, then kept up."""

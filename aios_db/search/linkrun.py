@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -87,6 +88,12 @@ class LinkRun:
         at = int(np.searchsorted(self._rows, row))
         known = at < len(self._rows) and self._rows[at] == row
         return at if known and self._weights[self._entries[0, at]] > 0 else -1
+
+    def copy(self) -> LinkRun:
+        """Return a run of which links may be deleted, while this one stays as it is."""
+        copied = copy(self)
+        copied._weights = self._weights.copy()
+        return copied
 
     def delete(self, place: int) -> None:
         """Delete the link at a place."""

@@ -63,7 +63,7 @@ class Neighbors:
     def __init__(self, segment: Part) -> None:
         self._segment = segment
         self._centroids = Centroids(segment.clusters.centroids) if segment.clusters else None
-        self._lists: dict[int, NDArray[np.int32]] = {}
+        self._lists: dict[type[Part], NDArray[np.int32]] = {}
 
     def find(
         self,
@@ -139,11 +139,11 @@ class Neighbors:
         What is looked for are mostly the rows that were just added, so that their lists are known.
         """
         assert self._centroids is not None
-        known = self._lists.get(id(part), np.empty(0, np.int32))
+        known = self._lists.get(type(part), np.empty(0, np.int32))
         new = matrix[len(known) :]
         same = len(new) == len(vectors) and np.array_equal(new, vectors)
         found = probes[:, 0] if same else self._centroids.nearest(new, 1)[:, 0]
-        lists = self._lists[id(part)] = np.concatenate([known, found.astype(np.int32)])[: len(matrix)]
+        lists = self._lists[type(part)] = np.concatenate([known, found.astype(np.int32)])[: len(matrix)]
         return lists
 
 

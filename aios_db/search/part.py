@@ -46,6 +46,8 @@ class Part:
     dead = 0
     """Documents that are not alive; inverted lists keep them until the next segment."""
     _dead_documents: Docs = np.empty(0, np.int32)
+    _own: frozenset[str] = frozenset()
+    """The columns that no copy has."""
 
     @property
     def postings(self) -> Postings | GrowingPostings:
@@ -110,13 +112,21 @@ class Part:
 
     def kill(self, documents: NDArray[np.int64]) -> None:
         """Mark documents dead: no answer has them any more. Each must be alive, and named once."""
-        self.alive[documents] = False
+        self._writable("alive")[documents] = False
         self.dead += len(documents)
 
     def update(self, documents: NDArray[np.int64], values: dict[str, NDArray[Any]]) -> None:
-        """Set the `ATTRIBUTES` of documents, in place; ``values`` has an array for each."""
+        """Set the `ATTRIBUTES` of documents; ``values`` has an array for each."""
         for name in ATTRIBUTES:
-            self.columns[name][documents] = values[name]
+            if not np.array_equal(self.columns[name][documents], values[name]):
+                self._writable(name)[documents] = values[name]
+
+    def _writable(self, name: str) -> NDArray[Any]:
+        """Return a column that may be changed: the first time since this part was copied, a copy."""
+        if name not in self._own:
+            self.columns[name] = self.columns[name].copy()
+            self._own |= {name}
+        return self.columns[name]
 
     def gone(self, documents: Docs) -> NDArray[np.int64]:
         """Return the places in an inverted list, of ascending ``documents``, at which the dead are."""

@@ -111,14 +111,18 @@ class GrowingPostings:
         self._levels: list[Postings] = []
         self._lists: dict[int, tuple[array[int], array[int]]] = {}
         self._pairs = 0  # in the dictionary
+        self._own: set[int] = set()  # keys of lists that no copy has
+
+    def copy(self) -> GrowingPostings:
+        """Return lists that may grow, while these stay as they are from now on."""
+        copied = GrowingPostings()
+        copied._levels, copied._lists, copied._pairs = list(self._levels), dict(self._lists), self._pairs
+        return copied
 
     def add(self, document: int, counts: Mapping[int, int]) -> None:
         """Append a document to the list of each of its keys."""
-        lists = self._lists
         for key, count in counts.items():
-            entry = lists.get(key)
-            if entry is None:
-                entry = lists[key] = (array("i"), array("H"))
+            entry = self._entry(key)
             entry[0].append(document)
             entry[1].append(count if count < _MOST else _MOST)
         self._note(len(counts))
@@ -136,9 +140,7 @@ class GrowingPostings:
             return
         starts = offsets.tolist()
         for key, start, stop in zip(distinct.tolist(), starts, starts[1:], strict=False):
-            entry = self._lists.get(key)
-            if entry is None:
-                entry = self._lists[key] = (array("i"), array("H"))
+            entry = self._entry(key)
             entry[0].frombytes(found[start:stop].tobytes())
             entry[1].frombytes(counts[start:stop].tobytes())
         self._note(len(pairs))
@@ -177,6 +179,15 @@ class GrowingPostings:
         keys, documents, times = _joined([*(level.triples() for level in self._levels), single])
         return keys, documents, times
 
+    def _entry(self, key: int) -> tuple[array[int], array[int]]:
+        """Return the list of a key, which may be appended to."""
+        entry = self._lists.get(key)
+        if entry is None or key not in self._own:
+            docs, counts = entry or ((), ())
+            entry = self._lists[key] = array("i", docs), array("H", counts)
+            self._own.add(key)
+        return entry
+
     def _note(self, more: int) -> None:
         self._pairs += more
         if self._pairs >= _BULK:
@@ -187,7 +198,7 @@ class GrowingPostings:
         self._pairs = 0
         if self._lists:
             levels, self._levels = self._levels, []
-            triples, self._lists = self.triples(), {}
+            triples, self._lists, self._own = self.triples(), {}, set()
             self._levels = levels
             self._append(Postings.build(*triples))
 

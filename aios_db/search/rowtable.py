@@ -25,6 +25,7 @@ class RowTable:
     def __init__(self, dtype: npt.DTypeLike, default: Any) -> None:
         self._default = default
         self._values: NDArray[Any] = np.empty(0, dtype)
+        self._shared = False
 
     @property
     def values(self) -> NDArray[Any]:
@@ -59,9 +60,12 @@ class RowTable:
         return np.flatnonzero(self._values != self._default)
 
     def copy(self) -> RowTable:
-        """Return a table that later changes to this one do not change."""
+        """Return a table that later changes to this one do not change, nor the other way round.
+
+        Values are copied by the first change.
+        """
         copied = RowTable(self._values.dtype, self._default)
-        copied._values = self._values.copy()
+        copied._values, copied._shared, self._shared = self._values, True, True
         return copied
 
     def _grow(self, rows: RowIds) -> None:
@@ -69,4 +73,6 @@ class RowTable:
         if needed > len(self._values):
             grown = np.full(max(needed, len(self._values) * 5 // 4), self._default, self._values.dtype)
             grown[: len(self._values)] = self._values
-            self._values = grown
+            self._values, self._shared = grown, False
+        elif self._shared:
+            self._values, self._shared = self._values.copy(), False

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aios_db.engine.backends.blas import single_threaded
 from aios_db.schema.retrieval import Filter, Hits, RowIds
 from aios_db.search import kernels
-from aios_db.search.current import Current
+from aios_db.search.current import Seen
 from aios_db.search.documents import Documents
 from aios_db.search.levels import Level, members
 from aios_db.search.nearest import Found, search
@@ -25,14 +25,14 @@ class Searching:
 
     Parameters
     ----------
-    current
+    seen
         What is searched.
     dimension
         Length of the vectors.
     """
 
-    def __init__(self, current: Current, dimension: int) -> None:
-        self._current, self._dimension = current, dimension
+    def __init__(self, seen: Seen, dimension: int) -> None:
+        self._seen, self._dimension = seen, dimension
 
     def vector_search(
         self, vector: NDArray[np.float32], k: int, where: Filter | None = None, *, by_trust: bool = False
@@ -42,15 +42,15 @@ class Searching:
         With ``by_trust`` it is ``k`` of each class of trust, so that none of them is crowded out by others.
         """
         vector, k = checked_query(vector, self._dimension), checked_k(k)
-        with self._current.lock, single_threaded():
-            view = self._current.view
+        with single_threaded():
+            view, stand = self._seen.looked()
 
             def of(level: Level) -> Found:
-                within = view.resolved(where, level)
+                within = view.by_row(stand.restrict(where, level))
                 return best_of_parts([search(part, vector, k, within) for part in view.documents.parts], k)
 
             moments = view.vector_query(vector).moments
-            found = _of_levels(view.levels(), of, moments, None if by_trust else k)
+            found = _of_levels(stand.levels, of, moments, None if by_trust else k)
             return _neutral(found, view.documents)
 
     def keyword_search(
@@ -61,11 +61,10 @@ class Searching:
         ``by_trust`` as in `vector_search`.
         """
         k = checked_k(k)
-        with self._current.lock:
-            view = self._current.view
-            query = view.keyword_query(text)
-            of = lambda level: query.scorer(level).search(k, view.resolved(where, level))  # noqa: E731
-            return _of_levels(view.levels(), of, query.moments, None if by_trust else k)
+        view, stand = self._seen.looked()
+        query = view.keyword_query(text)
+        of = lambda level: query.scorer(level).search(k, view.by_row(stand.restrict(where, level)))  # noqa: E731
+        return _of_levels(stand.levels, of, query.moments, None if by_trust else k)
 
     def vector_scores(self, vector: NDArray[np.float32], row_ids: RowIds) -> Hits:
         """Return the cosines of given memories with a ``vector``, in their order; 0 for unknown ones.
@@ -74,24 +73,22 @@ class Searching:
         """
         vector = checked_query(vector, self._dimension)
         scores = np.zeros(len(row_ids), np.float32)
-        with self._current.lock:
-            view = self._current.view
-            for part, at, inside in view.documents.living_in_parts(row_ids):
-                scores[inside] = kernels.vectors.products(part.vectors, at, vector)
-            found = _relative(view.levels(), row_ids, scores, view.vector_query(vector).moments)
-            return _neutral(found, view.documents)
+        view, stand = self._seen.looked()
+        for part, at, inside in view.documents.living_in_parts(row_ids):
+            scores[inside] = kernels.vectors.products(part.vectors, at, vector)
+        found = _relative(stand.levels, row_ids, scores, view.vector_query(vector).moments)
+        return _neutral(found, view.documents)
 
     def keyword_scores(self, text: str, row_ids: RowIds) -> Hits:
         """Return the BM25 scores of given memories for ``text``, in their order; 0 for unknown ones."""
         scores = np.zeros(len(row_ids), np.float32)
-        with self._current.lock:
-            view = self._current.view
-            levels, query = view.levels(), view.keyword_query(text)
-            for part, at, inside in view.documents.living_in_parts(row_ids):
-                for level in levels:
-                    of = members(levels, part.rows[at], level)
-                    scores[inside[of]] = query.scorer(level).scores(part, at[of])
-            return _relative(levels, row_ids, scores, query.moments)
+        view, stand = self._seen.looked()
+        levels, query = stand.levels, view.keyword_query(text)
+        for part, at, inside in view.documents.living_in_parts(row_ids):
+            for level in levels:
+                of = members(levels, part.rows[at], level)
+                scores[inside[of]] = query.scorer(level).scores(part, at[of])
+        return _relative(levels, row_ids, scores, query.moments)
 
 
 def _of_levels(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +88,7 @@ class Segment(Part):
 
     def stored_rows(self) -> StoredRows:
         """Return new rows over the segment's."""
-        return StoredRows(self.batches, self.positions)
+        return StoredRows(self.batches, self.positions, len(self.arrays["positions"]))
 
     @property
     def ids(self) -> KeyTable:
@@ -113,6 +114,12 @@ class Segment(Part):
     def joint(self) -> JointArrays:
         """Return the vectors of the joint space."""
         return JointArrays(*(self.arrays[f"joint_{name}"] for name in _JOINT))
+
+    def copy(self) -> Segment:
+        """Return a segment that may be changed, while this one stays as it is from now on."""
+        copied = copy(self)
+        copied.columns, copied._own = dict(self.columns), frozenset()
+        return copied
 
     @property
     def postings(self) -> Postings:

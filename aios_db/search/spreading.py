@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, RowIds
 from aios_db.schema.trust import capped, ceilings
-from aios_db.search.current import Current
+from aios_db.search.current import Seen
 from aios_db.search.ranking import strongest
-from aios_db.search.standing import Standing
+from aios_db.search.stand import Stand
 
 
 class Spreading:
     """Goes along links, from what is trusted to what is trusted as much or less."""
 
-    def __init__(self, current: Current) -> None:
-        self._current = current
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
 
     def spread(
         self,
@@ -49,39 +49,36 @@ class Spreading:
             there, and how many links away it is.
         """
         hops, found = max(hops, 0), []
-        with self._current.lock:
-            view = self._current.view
-            levels, graph, passes = view.levels(), view.graph, view.documents.passes
-            where, counted = view.resolved(where), partial(_under_ceilings, view.standing)
-            for level in levels:
-                if level.is_all:
-                    rows, arrived, distances = graph.spread(row_ids, scores, hops, counted)
-                    keep = passes(rows, where)
-                else:
-                    given = level.counts(row_ids)
-                    rows, arrived, distances = graph.spread(
-                        row_ids[given], scores[given], hops, counted, level.counts
-                    )
-                    keep = passes(rows, where) & level.has(rows)
-                found.append(_strongest(rows[keep], arrived[keep], distances[keep], most))
+        view, stand = self._seen.looked()
+        graph, passes = view.graph, view.documents.passes
+        where, counted = view.by_row(stand.restrict(where)), partial(_under_ceilings, stand)
+        for level in stand.levels:
+            if level.is_all:
+                rows, arrived, distances = graph.spread(row_ids, scores, hops, counted)
+                keep = passes(rows, where)
+            else:
+                given = level.counts(row_ids)
+                rows, arrived, distances = graph.spread(
+                    row_ids[given], scores[given], hops, counted, level.counts
+                )
+                keep = passes(rows, where) & level.has(rows)
+            found.append(_strongest(rows[keep], arrived[keep], distances[keep], most))
         rows, arrived, distances = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.argsort(rows, kind="stable")
         return rows[order], arrived[order], distances[order]
 
     def neighbors(self, row_id: int, hops: int) -> tuple[RowIds, RowIds]:
         """Return the memories up to ``hops`` links away and their distances, nearest first."""
-        with self._current.lock:
-            view = self._current.view
-            view.look()
-            rows, _, distances = view.graph.spread(np.array([row_id]), np.ones(1), hops)
-            keep = view.documents.passes(rows, view.resolved(None)) & (distances > 0)
+        view, stand = self._seen.looked()
+        rows, _, distances = view.graph.spread(np.array([row_id]), np.ones(1), hops)
+        keep = view.documents.passes(rows, stand.restrict(None)) & (distances > 0)
         order = np.lexsort((rows[keep], distances[keep]))
         return rows[keep][order], distances[keep][order]
 
 
-def _under_ceilings(standing: Standing, rows: RowIds, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _under_ceilings(stand: Stand, rows: RowIds, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the scores of memories as they count: under their ceilings."""
-    return capped(scores, ceilings(standing.trust(rows)))
+    return capped(scores, ceilings(stand.trust(rows)))
 
 
 def _strongest(

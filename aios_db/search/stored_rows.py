@@ -8,6 +8,7 @@ IPC file that is mapped (https://arrow.apache.org/docs/format/Columnar.html#ipc-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from aios_db.schema.memories import KEY, returned_schema
 from aios_db.schema.retrieval import RowIds
-from aios_db.search.rowtable import RowTable
+from aios_db.search.recent_table import RecentTable
 
 _SCHEMA = returned_schema()
 _PACKED = _SCHEMA.remove(_SCHEMA.get_field_index(KEY))
@@ -37,14 +38,18 @@ class StoredRows:
         The rows of a segment's documents, one after the other.
     documents
         Returns the document of each row id, or -1.
+    first
+        The row id from which on rows came since the segment, but for those that have become others.
     """
 
-    def __init__(self, batches: Sequence[pa.RecordBatch], documents: Callable[[RowIds], RowIds]) -> None:
+    def __init__(
+        self, batches: Sequence[pa.RecordBatch], documents: Callable[[RowIds], RowIds], first: int = 0
+    ) -> None:
         self._documents = documents
         self._batches = list(batches)
         self._segment_batches = len(self._batches)
         self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)])
-        self._place = RowTable(np.int64, -1)  # batch << 32 | row in it, of what came since the segment
+        self._place = RecentTable(-1, first)  # batch << 32 | row in it, of what came since the segment
         self._recent = 0
 
     def put(self, batch: pa.RecordBatch) -> None:
@@ -85,9 +90,8 @@ class StoredRows:
 
     def copy(self) -> StoredRows:
         """Return rows that later calls of `put` do not change."""
-        copied = StoredRows(self._batches[: self._segment_batches], self._documents)
-        copied._batches, copied._recent = list(self._batches), self._recent
-        copied._place = self._place.copy()
+        copied = copy(self)
+        copied._batches, copied._place = list(self._batches), self._place.copy()
         return copied
 
     def blocks(self, row_ids: RowIds) -> list[pa.RecordBatch]:

@@ -36,6 +36,10 @@ class Totals:
         """Return the totals of no memories."""
         return cls(0, 0, np.zeros(len(TOLD_APART), np.int64), Statistics.empty(dimension))
 
+    def copy(self) -> Totals:
+        """Return totals that later changes to these do not change."""
+        return Totals(self.documents, self.terms, self.languages.copy(), self.vectors.copy())
+
     def add(self, part: Part, documents: NDArray[np.int64], sign: int = 1) -> None:
         """Add documents of a part, or take them away with ``sign`` -1."""
         languages = part.columns["languages"][documents]

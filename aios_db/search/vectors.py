@@ -19,6 +19,7 @@ from aios_db.schema.errors import DataError
 Matrix = NDArray[np.float32]
 _BLOCK = 4096
 _FEWEST_LISTS = 4
+_MOST_WAITING = 64
 
 
 @dataclass(frozen=True)
@@ -82,46 +83,83 @@ class Statistics:
     They give the mean and the standard deviation of the inner product with any query over the whole set in
     closed form, ``q . mu`` and ``q' Sigma q``, so that a score can be standardised without scoring every
     memory. Zeros, which stand for no vector, are not counted: among many pictures without words any text
-    would be far above the mean.
+    would be far above the mean. Vectors that come or go singly wait beside the sums, which are as large as
+    hundreds of them.
+
+    Parameters
+    ----------
+    total, outer
+        float64 ``(dimension,)`` and ``(dimension, dimension)``; they are not changed.
+    count
+        How many vectors there are.
     """
 
     def __init__(self, total: NDArray[np.float64], outer: NDArray[np.float64], count: int) -> None:
-        self.total, self.outer, self.count = total, outer, count
+        self._total, self._outer, self.count = total, outer, count
+        self._waiting = np.empty((0, len(total)), np.float32)
+        self._signs = np.empty(0)
 
     @classmethod
     def empty(cls, dimension: int) -> Statistics:
         """Return the statistics of no vectors."""
         return cls(np.zeros(dimension), np.zeros((dimension, dimension)), 0)
 
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """The sum of all."""
+        return self._total + self._signs @ self._waiting
+
+    @property
+    def outer(self) -> NDArray[np.float64]:
+        """The sum of the outer products of each with itself."""
+        waiting = self._waiting.astype(np.float64)
+        with single_threaded():
+            return self._outer + (waiting.T * self._signs) @ waiting
+
     def add(self, vectors: Matrix, sign: int = 1) -> None:
         """Add vectors, or take them away with ``sign`` -1."""
+        vectors = vectors[vectors.any(axis=1)]
+        self.count += sign * len(vectors)
+        if self.count == 0:  # but for what rounding has left
+            self._set(np.zeros_like(self._total), np.zeros_like(self._outer))
+            return
+        if len(vectors) + len(self._waiting) <= _MOST_WAITING:
+            self._waiting = np.concatenate([self._waiting, vectors])
+            self._signs = np.concatenate([self._signs, np.full(len(vectors), float(sign))])
+            return
+        total, outer = self.total, self.outer
         for start in range(0, len(vectors), _BLOCK):
             rows = vectors[start : start + _BLOCK].astype(np.float64)
-            self.total += sign * rows.sum(axis=0)
+            total += sign * rows.sum(axis=0)
             with single_threaded():
-                self.outer += sign * (rows.T @ rows)
-        self.count += sign * int(np.count_nonzero(vectors.any(axis=1)))
-        if self.count == 0:  # what rounding has left
-            self.total[:], self.outer[:] = 0, 0
+                outer += sign * (rows.T @ rows)
+        self._set(total, outer)
 
     def copy(self) -> Statistics:
         """Return statistics that later changes to these do not change."""
-        return Statistics(self.total.copy(), self.outer.copy(), self.count)
+        copied = Statistics(self._total, self._outer, self.count)
+        copied._waiting, copied._signs = self._waiting, self._signs
+        return copied
 
     def take_away(self, other: Statistics) -> None:
         """Take away a set of vectors that these are part of."""
-        self.total -= other.total
-        self.outer -= other.outer
         self.count -= other.count
+        self._set(self.total - other.total, self.outer - other.outer)
 
     def moments(self, vector: NDArray[np.float32]) -> tuple[float, float]:
         """Return mean and standard deviation of the inner product with ``vector``."""
         if self.count == 0:
             return 0.0, 1.0
         query = vector.astype(np.float64)
-        mean = float(query @ self.total) / self.count
-        variance = float(query @ self.outer @ query) / self.count - mean**2
+        waiting = self._waiting @ query
+        mean = float(query @ self._total + self._signs @ waiting) / self.count
+        square = float(query @ self._outer @ query + self._signs @ waiting**2)
+        variance = square / self.count - mean**2
         return mean, float(np.sqrt(variance)) if variance > 1e-12 else 1.0
+
+    def _set(self, total: NDArray[np.float64], outer: NDArray[np.float64]) -> None:
+        self._total, self._outer = total, outer
+        self._waiting, self._signs = self._waiting[:0], self._signs[:0]
 
 
 def checked_query(vector: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:

@@ -19,44 +19,44 @@ from aios_db.search.joint import JointArrays, JointVectors, Question
 from aios_db.search.keys import Keys, KeyTable
 from aios_db.search.labels import Labels
 from aios_db.search.last_queries import LastQueries
-from aios_db.search.levels import Level
 from aios_db.search.nearest import Neighbors
+from aios_db.search.part import Part
 from aios_db.search.postings import Triples
 from aios_db.search.queries import JointQuery, KeywordQuery, VectorQuery
 from aios_db.search.segment import Segment, Version
-from aios_db.search.standing import Standing
 from aios_db.search.stored_rows import StoredRows
 from aios_db.search.totals import Totals
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One state of the index, read under its lock; a `Writer` makes the next.
+    """One state of the index, which does not change: whoever has it is answered alike as long as they like.
 
-    No attribute is set again. But what is called shared below belongs to all views over one segment, and
-    changes in place as memories are written. So whoever reads takes the current view and holds the lock until
-    the answer is there; no view is kept.
+    A `Writer` makes the next one. What is large in it is shared by both, where it stays as it is; what grows
+    is longer in the next.
 
     Attributes
     ----------
     analyzer
         Makes the terms of queries.
     documents
-        The segment and what came since. Shared: it grows, memories in it die and get other attributes.
+        The segment and what came since.
     ids, hashes, others
-        Row ids by memory_id, content hash and `contents.other_keys`. Shared: they grow.
-    labels, graph, neighbors
-        What memories have in common, their links, and lists of near ones. Shared: they grow and change.
+        Row ids by memory_id, content hash and `contents.other_keys`.
+    labels, graph
+        What memories have in common, and their links.
     stored, joint
-        The columns that searches return, and vectors of the joint space. Shared: rows are put.
-    totals, standing
-        What scores are relative to, and what is trusted. Shared: counted up and down.
+        The columns that searches return, and vectors of the joint space.
+    totals
+        What scores are relative to.
+    neighbors
+        Lists of near vectors, which who writes makes and keeps.
     version
         Of the tables.
     phrases
         `phrases` of the memories that were written last, by row id.
     last
-        What this view was asked last.
+        What this view was asked last: it is remembered, and changes no answer.
     """
 
     analyzer: Analyzer
@@ -66,41 +66,52 @@ class View:
     others: KeyTable
     labels: Labels
     graph: LinkGraph
-    neighbors: Neighbors
     stored: StoredRows
     joint: JointVectors
     totals: Totals
-    standing: Standing
+    neighbors: Neighbors
     version: Version
     phrases: Mapping[int, list[str]] = field(default_factory=dict)
     last: LastQueries = field(default_factory=LastQueries)
 
     @classmethod
-    def of(cls, segment: Segment, analyzer: Analyzer, standing: Standing) -> View:
-        """Return the view of a segment, to which nothing was added yet; ``standing`` reads its rows."""
-        dimension = segment.vectors.shape[1]
-        documents = Documents(segment, GrowingSegment(dimension))
-        ids, stored = segment.ids, segment.stored_rows()
-        standing.reads(stored.take, lambda memory_ids: documents.living(ids.find(memory_ids)), dimension)
+    def of(cls, segment: Segment, analyzer: Analyzer) -> View:
+        """Return the view of a segment, to which nothing was added yet."""
         return cls(
             analyzer,
-            documents,
-            ids,
+            Documents(segment, GrowingSegment(segment.vectors.shape[1], len(segment.arrays["positions"]))),
+            segment.ids,
             segment.hashes,
             segment.others,
             Labels(segment.labels),
             segment.graph(),
-            Neighbors(segment),
-            stored,
+            segment.stored_rows(),
             JointVectors(segment.joint()),
             segment.totals(),
-            standing,
+            Neighbors(segment),
             segment.version,
         )
 
-    def unasked(self) -> View:
-        """Return a view of the same that was asked nothing yet."""
-        return replace(self, last=LastQueries())
+    def with_other_memories(self) -> View:
+        """Return a view to which memories can be added, or taken out, before others see it."""
+        return replace(
+            self,
+            documents=self.documents.copy(),
+            ids=self.ids.copy(),
+            hashes=self.hashes.copy(),
+            others=self.others.copy(),
+            labels=self.labels.copy(),
+            graph=self.graph.copy(),
+            stored=self.stored.copy(),
+            joint=self.joint.copy(),
+            totals=self.totals.copy(),
+            phrases={},
+            last=LastQueries(),
+        )
+
+    def with_other_links(self) -> View:
+        """Return a view of which the links can be changed, before others see it."""
+        return replace(self, graph=self.graph.copy(), last=LastQueries())
 
     def __len__(self) -> int:
         return self.totals.documents
@@ -113,19 +124,18 @@ class View:
         return len(documents.growing) + changed
 
     def state(self) -> State:
-        """Return what there is now, to be merged while this goes on."""
+        """Return what there is, to be merged."""
         segment, growing = self.documents.segment, self.documents.growing
         return State(
             segment,
-            segment.alive.copy(),
-            {name: column.copy() if name == "alive" else column for name, column in growing.columns.items()},
+            growing.columns,
             Triples(*growing.terms.triples()),
             Triples(*self.labels.recent.triples()),
             self.labels.lost,
-            {"id": self.ids.copy(), "hash": self.hashes.copy(), "other": self.others.copy()},
+            {"id": self.ids, "hash": self.hashes, "other": self.others},
             self.graph.links(),
-            self.totals.vectors.copy(),
-            self.stored.copy(),
+            self.totals.vectors,
+            self.stored,
             self._living_joint(),
             self.version,
         )
@@ -137,7 +147,20 @@ class View:
     def find_ids(self, memory_ids: Keys) -> RowIds:
         """Return the row id of each memory_id, or -1."""
         rows = self.last.find_names(memory_ids) if isinstance(memory_ids, pa.Array) else None
-        return self.documents.living(self.ids.find(memory_ids) if rows is None else rows)
+        return self.look_up(memory_ids) if rows is None else self.documents.living(rows)
+
+    def look_up(self, memory_ids: Keys) -> RowIds:
+        """Return what `find_ids` returns, whatever was asked last."""
+        return self.documents.living(self.ids.find(memory_ids))
+
+    def take(self, row_ids: RowIds, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+        """Return rows, as `StoredRows.take` does."""
+        return self.stored.take(row_ids, columns)
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The segment and what came since."""
+        return self.documents.parts
 
     # Queries
 
@@ -153,21 +176,8 @@ class View:
         """Return what is known of a question in the joint space here."""
         return self.last.joint(question, self.joint, self.documents)
 
-    def look(self) -> Standing:
-        """Return how memories stand, once what has changed or expired is looked at."""
-        self.standing.look(self.documents.parts)
-        return self.standing
-
-    def levels(self) -> Sequence[Level]:
-        """Return the classes of trust that there are, the most trusted first."""
-        return self.look().levels(self.documents.parts, self.totals)
-
-    def resolved(self, where: Filter | None, level: Level | None = None) -> Filter | None:
-        """Return a filter as the parts take it: None where it restricts nothing, memories by row id.
-
-        What is held is left out, and with a level what is of another class of trust.
-        """
-        where = self.standing.restrict(where, level)
+    def by_row(self, where: Filter | None) -> Filter | None:
+        """Return a filter as the parts take it: None where it restricts nothing, memories by row id."""
         if not where:
             return None
         within = where.values.get("within")

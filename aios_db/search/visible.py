@@ -93,7 +93,7 @@ class Visible:
 
     def labelled_around(self, label: int, rows: RowIds, count: int, where: Filter) -> RowIds:
         """Return the rows with a label, from ``count`` before ``rows`` to ``count`` behind."""
-        within = self._index.standing.seen_from(where, self._trust)
+        within = self._index.seen_from(where, self._trust)
         return self._kinship.labelled_around(label, rows, count, within)
 
     def holding_all(self, text: str, limit: int) -> RowIds:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aios_db.schema.retrieval import RowIds
 from aios_db.search import source
 from aios_db.search.attributes import attributes
+from aios_db.search.changes import Changes
 from aios_db.search.contents import other_keys
 from aios_db.search.graph import flow_code
 from aios_db.search.labels import memory_labels
@@ -30,38 +31,57 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Makes the next view of one, under the index's lock.
+    """Makes the next view of one.
 
     Parameters
     ----------
     view
-        The one before, asked nothing yet. What it shares with the next changes in place.
+        The one before, which stays as it is.
     scope
         Memories outside of it are left out.
+
+    Attributes
+    ----------
+    changes
+        What was done so far.
     """
 
     def __init__(self, view: View, scope: Scope) -> None:
         self._view, self._scope = view, scope
         self._phrases: dict[int, list[str]] = {}
+        self.changes = Changes()
 
     def catch_up(self, memories: LanceDataset, links: LanceDataset, appended: source.Appended) -> View:
         """Read what changed in both tables, but for rows just ``appended``; return the view of it."""
-        version, phrases = Version(memories.version, links.version), self._view.phrases
-        if version.memories != self._view.version.memories:
+        version, own = Version(memories.version, links.version), self._view.version
+        if version.memories != own.memories:
+            self._begin()
             self._sync_memories(memories, appended.memories)
-            phrases = self._phrases
-        if version.links != self._view.version.links:
+        elif version.links != own.links:
+            self._view = self._view.with_other_links()
+        if version.links != own.links:
             self._sync_links(links, appended.links)
-        return replace(self._view, version=version, phrases=phrases)
+        return replace(self._view, version=version)
 
     def suppose(self, rows: Iterable[pa.RecordBatch], gone: RowIds) -> View:
-        """Put rows, as `put` takes them, and take others out; return the view of it."""
-        self.kill(gone)
+        """Put rows, with `source.MEMORY_COLUMNS` and ``_rowid``, take others out; return the view of it."""
+        self._begin()
+        self._kill(gone)
         for batch in rows:
-            self.put(batch)
-        return replace(self._view, phrases=self._phrases)
+            self._put(batch)
+        return self._view
 
-    def put(self, batch: pa.RecordBatch) -> None:
+    def suppose_links(self, links: Links) -> View:
+        """Put links; return the view of it."""
+        self._view = self._view.with_other_links()
+        self._view.graph.put(links)
+        return self._view
+
+    def _begin(self) -> None:
+        self._phrases = {}
+        self._view = replace(self._view.with_other_memories(), phrases=self._phrases)
+
+    def _put(self, batch: pa.RecordBatch) -> None:
         """Add memories; of those that are known with the same content only the attributes change.
 
         Parameters
@@ -76,10 +96,10 @@ class Writer:
         before = self._labels_of(rows[view.documents.has_known(rows)])
         view.stored.put(batch)
         view.joint.put(batch)
-        view.standing.changed(columns["rows"])
+        self.changes.put.append(columns["rows"])
         if len(fresh) == 0:
             return
-        self.kill(rows)
+        self._kill(rows)
         batch = batch.take(pa.array(fresh)) if len(fresh) < len(batch) else batch
         self._analyze(batch, {name: column[fresh] for name, column in columns.items()})
         self._label(batch, rows, before)
@@ -88,11 +108,11 @@ class Writer:
         for keys, of_key in other_keys(batch, rows):
             view.others.add(keys, of_key.tolist())
 
-    def kill(self, rows: RowIds) -> None:
+    def _kill(self, rows: RowIds) -> None:
         """Take memories out."""
         for part, at, _ in self._view.documents.living_in_parts(rows):
             part.kill(at)
-            self._view.standing.killed(part, at)
+            self.changes.killed.append((part, at))
             self._view.totals.add(part, at, -1)
 
     def _sync_memories(self, memories: LanceDataset, new: pa.Table | None) -> None:
@@ -100,9 +120,9 @@ class Writer:
         deleted, changed = source.delta(
             memories, since, source.MEMORY_COLUMNS, rows, new, self._scope.condition
         )
-        self.kill(deleted)
+        self._kill(deleted)
         for batch in changed:
-            self.put(self._seen(batch) if self._scope else batch)
+            self._put(self._seen(batch) if self._scope else batch)
 
     def _sync_links(self, links: LanceDataset, new: pa.Table | None) -> None:
         graph, since = self._view.graph, self._view.version.links
@@ -127,7 +147,7 @@ class Writer:
     def _seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows in the scope; others may have been in it before."""
         seen = self._scope.sees(batch)
-        self.kill(batch.filter(pc.invert(seen))["_rowid"].to_numpy().astype(np.int64))
+        self._kill(batch.filter(pc.invert(seen))["_rowid"].to_numpy().astype(np.int64))
         return batch.filter(seen)
 
     def _update_same(self, columns: dict[str, NDArray[Any]]) -> NDArray[np.int64]:

@@ -88,6 +88,8 @@ def con(tables):
     store = Store(tables)
     needed = [each for each in registry.FUNCTIONS if not each.writes]
     functions.install(connection, needed, lambda: store, 8, functions.ErrorBook())
+    columns = "memory_id, media_type, media_uri, audio_uri, created_at, joint_weight_version"
+    connection.execute(f"CREATE TABLE memories ({columns.replace(',', ' VARCHAR,')} VARCHAR)")  # for a view
     topics = ("embed", "multimodal", "recall")
     macros.create(connection, [item for topic in topics for item in macros.load(topic)], None)
     yield connection
@@ -247,3 +249,31 @@ def test_ties_are_stable(con):
     first = con.execute("SELECT memory_id, score FROM recall('zzz', k := 6)").fetchall()
     assert first == sorted(first, key=lambda row: (-row[1], row[0]))
     assert first == con.execute("SELECT memory_id, score FROM recall('zzz', k := 6)").fetchall()
+
+
+FUNCTIONS_OF_STEPS = {
+    "vector": "SELECT * FROM vector_search(embed('dog'), 9, content := 'dog')",
+    "keyword": "SELECT * FROM keyword_search('dog', 9, vector := embed('dog'))",
+    "given": "SELECT * FROM score_memories(embed('dog'), 'dog', ['m3', 'm4'])",
+    "links": "SELECT memory_id, graph_score FROM spread(['m3', 'm4'], [1.0, 0.5])",
+    "neighbors": "SELECT * FROM neighbors('m4')",
+    "rows": "SELECT memory_id, text FROM memories_by_id(['m3', 'm4'])",
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS_OF_STEPS)
+def test_the_steps_of_a_function_see_one_state(con, tables, monkeypatch, name):
+    index, wanted = tables.index, con.execute(FUNCTIONS_OF_STEPS[name]).fetchall()
+    pinned = index.pinned
+
+    def before_a_write():
+        found = pinned()
+        tables.forget("m3")
+        return found
+
+    version = index.version
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "pinned", before_a_write)
+        assert str(con.execute(FUNCTIONS_OF_STEPS[name]).fetchall()) == str(wanted)
+    assert index.version != version
+    assert str(con.execute(FUNCTIONS_OF_STEPS[name]).fetchall()) != str(wanted)

@@ -33,7 +33,7 @@ def test_inside_a_function_of_ours(con: aios_db.Connection, monkeypatch: pytest.
 
     counted = "SELECT count(*) FROM keyword_search('tea', 1)"
     with monkeypatch.context() as patch:
-        patch.setattr(con.store.index, "keyword_search", stopped)
+        patch.setattr(con.store.index, "pinned", stopped)
         with pytest.raises(KeyboardInterrupt):
             con.execute(counted).fetchall()
     assert con.execute(counted).fetchall() == [(1,)]
@@ -82,13 +82,13 @@ heard = []
 signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
 with aios_db.connect(sys.argv[1]) as con:
     con.remember([{"text": "tea at four", "text_embedding": [1.0] + [0.0] * 383}])
-    search = con.store.index.keyword_search
+    pinned = con.store.index.pinned
 
-    def rung(*arguments, **named):
+    def rung():
         os.kill(os.getpid(), signal.SIGINT)
-        return search(*arguments, **named)
+        return pinned()
 
-    con.store.index.keyword_search = rung
+    con.store.index.pinned = rung
     print(con.execute("SELECT count(*) FROM keyword_search('tea', 1)").fetchall())
     until = time.monotonic() + 60
     while not heard and time.monotonic() < until:  # it comes when the system likes

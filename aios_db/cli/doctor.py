@@ -79,8 +79,14 @@ def examine(session: Session) -> Iterator[Finding]:
     """Yield the findings, the cheap ones first."""
     yield from _versions()
     yield _processor()
-    config = session.config()
     yield _checked("configuration", lambda: _configuration(session))
+    try:
+        config = session.config()
+    except (
+        Error
+    ):  # which the finding above says: a file that is not there, or what `strict` does not pass over
+        yield _disk(session.path)
+        return
     yield _checked("text model", lambda: _model(config))
     yield _back_end(config)
     yield _checked("device memory", lambda: device_line(memory_state(config)["device"]))
@@ -259,7 +265,7 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
                 f"{unreadable[0]} pictures and sounds could not be read: FROM unreadable_media",
             )
     writable = os.access(session.path, os.W_OK)
-    yield Finding("writable", "ok" if writable else "note", str(writable).lower())
+    yield Finding("writable", "ok" if writable else "note", "yes" if writable else "no: it can be read only")
 
 
 def _recall(con: aios_db.Connection) -> str:

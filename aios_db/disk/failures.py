@@ -10,19 +10,9 @@ import pyarrow as pa
 
 from aios_db.schema.errors import Error, OperationalError
 
-_ADVICE = (
-    (("no space left", "quota exceeded", "file too large"), "free some space and try again"),
-    (("permission denied", "read-only file system"), "open it with read_only=True or fix the permissions"),
-)
-_ADVICE_BY_ERRNO = {
-    errno.ENOSPC: _ADVICE[0][1],
-    errno.EDQUOT: _ADVICE[0][1],
-    errno.EFBIG: _ADVICE[0][1],
-    errno.EACCES: _ADVICE[1][1],
-    errno.EPERM: _ADVICE[1][1],
-    errno.EROFS: _ADVICE[1][1],
-}
-
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ("no space left", "quota exceeded", "file too large")
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS), ("permission denied", "read-only file system")
+_REFUSED = "open it with read_only=True or fix the permissions"
 
 DAMAGED = (
     "if one of its files is damaged, bring a backup back with aios restore, or write what can "
@@ -30,18 +20,18 @@ DAMAGED = (
 )
 
 
-def _advice(error: BaseException, otherwise: str) -> str:
-    if isinstance(error, OSError) and error.errno in _ADVICE_BY_ERRNO:
-        return _ADVICE_BY_ERRNO[error.errno]
-    message = str(error).lower()
-    for signs, advice in _ADVICE:
-        if any(sign in message for sign in signs):
+def _advice(error: BaseException, otherwise: str, refused: str) -> str:
+    message, number = str(error).lower(), error.errno if isinstance(error, OSError) else None
+    for numbers, signs, advice in ((*_FULL, "free some space and try again"), (*_NOT_ALLOWED, refused)):
+        if number in numbers or any(sign in message for sign in signs):
             return advice
     return otherwise
 
 
 @contextmanager
-def operational(doing: str, otherwise: str = "what was committed before is still there") -> Iterator[None]:
+def operational(
+    doing: str, otherwise: str = "what was committed before is still there", refused: str = _REFUSED
+) -> Iterator[None]:
     """Turn a failure of the disk or of Lance into an `OperationalError` that says what was being done.
 
     Parameters
@@ -50,6 +40,8 @@ def operational(doing: str, otherwise: str = "what was committed before is still
         What and where, as in ``"writing memories to /data/agent.aios"``.
     otherwise
         What to do where the failure itself does not say.
+    refused
+        What to do where writing is not allowed.
 
     Raises
     ------
@@ -69,4 +61,4 @@ def operational(doing: str, otherwise: str = "what was committed before is still
             raise
         # Lance wraps the same failed write as OSError, RuntimeError or ValueError, depending on the call.
         cause = str(error).split(", /home/runner/")[0]
-        raise OperationalError(f"{doing} failed: {cause}; {_advice(error, otherwise)}") from error
+        raise OperationalError(f"{doing} failed: {cause}; {_advice(error, otherwise, refused)}") from error

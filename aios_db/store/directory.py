@@ -52,6 +52,7 @@ _OWN = {
 
 
 # They say nothing about what is in a file.
+_NO_PLACE = "choose a place that can be written to, or fix the permissions"
 _NO_DAMAGE = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -96,9 +97,9 @@ def open_directory(directory: Path, *, read_only: bool, dimension: int, lock: Wr
     if (table_path(directory, memories.TABLE) / VERSIONS).is_dir() and (read_only or _foreign(directory)):
         raise OperationalError(f"{directory / MARKER} is missing; {remedy(directory)}")
     if read_only:
-        raise OperationalError(f"{directory} holds no aios_db database; open it once without read_only")
+        raise OperationalError(f"{directory} holds no aios_db database; aios init makes one there")
     _refuse_foreign(directory)
-    with operational(f"creating the database {directory}"):
+    with operational(f"creating the database {directory}", refused=_NO_PLACE):
         directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
     with lock.hold():
         if has_marker(directory):  # another process made it while this one waited
@@ -227,7 +228,7 @@ def _refuse_foreign(directory: Path) -> None:
 
 def _create(directory: Path, dimension: int) -> Marker:
     """Make the tables, then the marker: without it the directory counts as having no database."""
-    with operational(f"creating the database {directory}"):
+    with operational(f"creating the database {directory}", refused=_NO_PLACE):
         # A creation that was killed leaves tables without a marker; what they may hold is kept.
         for table in TABLES:
             _forget_torn(table_path(directory, table))

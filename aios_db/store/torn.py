@@ -143,8 +143,9 @@ def torn_versions(table: Path) -> tuple[list[int], int]:
     while len(torn) < len(found) and not _is_whole_version(table, found[len(torn)]):
         torn.append(found[len(torn)])
     if why := _damage(table, torn):
+        newer = f" and of the {len(torn) - 1} after it" if len(torn) > 1 else ""
         raise OperationalError(
-            f"opening {table} failed: a file of version {torn[-1]} and of the {len(torn) - 1} after it is "
+            f"opening {table} failed: a file of version {torn[-1]}{newer} is "
             f"missing or short, {why}. Nothing was changed. aios doctor --deep names the file; {DAMAGED}"
         )
     if len(torn) == len(found):

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,6 +187,53 @@ def test_doctor(aios, tmp_path, monkeypatch):
     }
     assert set(problems) == {"configuration", "text model", "database"}
     assert "$AIOS_RECALL__K" in problems["configuration"]
+
+
+@pytest.mark.parametrize("arguments", [("--config", "absent.yaml"), ()])
+def test_the_doctor_says_what_it_can_without_a_configuration(aios, monkeypatch, arguments):
+    aios("remember", "x")
+    monkeypatch.setenv("AIOS_STRICT", "true")
+    monkeypatch.setenv("AIOS_RECALL__K", "none")
+    result = aios(*arguments, "doctor", "--json")
+    assert (result.status, result.err) == (1, "")
+    found = {finding["check"]: finding for finding in result.json}
+    assert found["configuration"]["status"] == "problem" and found["disk"]["status"] == "ok"
+    assert ("absent.yaml" if arguments else "$AIOS_RECALL__K") in found["configuration"]["detail"]
+
+
+def test_a_place_that_cannot_be_written_to_is_no_place_to_read_from(aios, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "mkdir", refuse)
+        result = aios("init", "new.aios")
+    assert result.status == 1 and "choose a place that can be written to" in result.err
+    assert "read_only" not in result.err
+
+
+def test_the_doctor_says_whether_a_database_can_be_written_to(aios, monkeypatch):
+    aios("remember", "x")
+    assert "yes" in [line.split()[-1] for line in aios("doctor").out.splitlines() if "writable" in line]
+    monkeypatch.setattr("os.access", lambda *_: False)
+    (found,) = [each for each in aios("doctor", "--json").json if each["check"] == "writable"]
+    assert (found["status"], found["detail"]) == ("note", "no: it can be read only")
+
+
+def test_a_damaged_newest_version_is_said_to_be_one(aios, tmp_path):
+    for text in ("one", "another"):
+        aios("remember", text)
+    for file in (tmp_path / "agent.aios" / "memories.lance" / "data").iterdir():
+        os.truncate(file, 100)
+    result = aios("stats")
+    assert result.status == 1 and " is missing or short" in result.err
+    assert "0 after it" not in result.err
+
+
+def test_an_empty_directory_is_told_from_a_damaged_database(aios, tmp_path):
+    (tmp_path / "agent.aios").mkdir()
+    result = aios("stats")
+    assert result.status == 1 and "holds no aios_db database; aios init makes one there" in result.err
 
 
 def test_the_doctor_tells_what_was_forgotten_from_what_was_not_linked(aios, monkeypatch):

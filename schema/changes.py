@@ -55,7 +55,9 @@ class ChangeRecord:
     first_row: int | None
     """Lance's row id of the first memory that it added; the others follow it."""
     complete: bool
-    """False when the call failed, or its process was killed, with a part of it written."""
+    """False when the call failed, or its process was killed, with a part of it written.
+
+    The next one that writes, or opens the database, brings it to its end where it can."""
 
 
 @dataclass(frozen=True)

@@ -122,13 +122,19 @@ class Transactions:
         }
 
     def changes(self) -> list[ChangeRecord]:
-        """Return the changes in the log, in their order; with a scope, those of connections of that scope."""
-        scope = self.database.scope.values.items()
-        return [
-            each
-            for each in self.database.change_log.records()
-            if all(getattr(each, name) == value for name, value in scope)
-        ]
+        """Return the changes in their order; with a scope, those of connections of that scope.
+
+        The last may have been broken off after its first commit, and be in the log with the next write only.
+        """
+        database = self.database
+        told = database.change_log.records()
+        if not database.closed and (database.read_only or database.lock.is_free()):
+            versions = database.refresh().versions
+            if begun := database.change_log.unfinished(versions):
+                earlier = [each for each in told if each.change_id != begun.change_id]
+                told = [*earlier, begun.ended(versions, complete=False)]
+        scope = database.scope.values.items()
+        return [each for each in told if all(getattr(each, name) == value for name, value in scope)]
 
     def broken_off(self) -> bool:
         """Tell whether a change of any process may not have come to its end; see `ChangeLog.broken_off`."""

@@ -93,6 +93,8 @@ def test_a_call_that_breaks_off_is_brought_to_its_end_by_the_next(
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(links_module, "delete_at", _raise(KeyboardInterrupt()))
         store.forget(ids[:1])
+    last = store.changes()[-1]  # what is committed is told at once
+    assert (last.change_id, last.call, last.deleted, last.complete) == (2, "forget", None, False)
     store.refresh()
     assert store.memories.count_rows() == 1 and store.links.count_rows() == 1
     store.remember(memory_rows(["seven"]))
@@ -118,6 +120,8 @@ def test_a_call_whose_process_was_killed_is_logged_by_the_next(
     process.start()
     process.join()
     assert process.exitcode == 9
+    last = store.changes()[-1]
+    assert (last.call, last.complete, last.process_id) == ("forget", False, process.pid)
     store.remember(memory_rows(["three"]))
     assert [(each.call, each.complete, each.process_id) for each in store.changes()] == [
         ("remember", True, os.getpid()),

@@ -34,7 +34,9 @@ _EMPTY = (
 )  # fmt: skip
 """What is NULL of a memory that may be folded: what has a name, an end or a medium of its own stays."""
 _FEWEST = 3  # that are folded by hand, unless the configuration says
-_LIKE = ("user_id", "agent_id", "kind", "speaker", "source", "title", "tier", "importance")
+SAID_BY = ("user_id", "agent_id", "kind", "speaker", "source", "title")
+"""What memories that are folded have in common, beside their words, and keep."""
+_LIKE = (*SAID_BY, "tier", "importance")
 _COUNTED = ("occurrences", "times", "occurred_at", "expires_at")
 
 

@@ -1,4 +1,4 @@
-"""Principles follow what they quote, as that is forgotten or changes."""
+"""Principles follow what they quote, as that is forgotten or changes, and what was folded goes along."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.lifecycle.folded import folded_into
 from aios_db.lifecycle.principles import KIND
 from aios_db.schema.memories import CODE_FIELD
 from aios_db.schema.sources import CONSOLIDATION
@@ -34,8 +35,9 @@ class Quoting:
     """Principles are made of their sources.
 
     What is forgotten, erased or reworded takes the principles that quote it along, and what else they were
-    made of is short-term again, in the same commit. A principle holds until the first of its sources does no
-    longer, and expires with it. All is asked under the write lock, of the snapshot.
+    made of is short-term again, in the same commit. What was folded into it is gone with what is forgotten
+    or erased. A principle holds until the first of its sources does no longer, and expires with it. All is
+    asked under the write lock, of the snapshot.
 
     Parameters
     ----------
@@ -56,7 +58,11 @@ class Quoting:
         return Selection(memory_ids=[*chosen.memory_ids, *self._principles_of(deleted)])
 
     def going_along(self, row_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], Besides | None]:
-        """Return rows that go, with the principles that quote them, and what says which sources come back."""
+        """Return rows that go, with what was folded into them and the principles that quote any of these.
+
+        The other value says which sources of these come back.
+        """
+        row_ids = np.union1d(row_ids, folded_into(self._database.snapshot, row_ids))
         quoting = self._principles_of(self._index.memory_ids(row_ids).to_pylist())
         gone = np.union1d(row_ids, self._index.find_ids(list(quoting)))
         quoted = sorted({name for sources in quoting.values() for name in sources})

@@ -101,12 +101,11 @@ class Erasing:
 
     def _erase(self, transaction: LoggedTransaction, chosen: Selection) -> EraseReport:
         path, now = self._database.path, transaction.snapshot
-        rows = chosen.rows(now.memories, now.index)
-        columns = ["title", "text", "media", "metadata"]
-        gone = now.memories._take_rows(rows.tolist(), columns=columns).to_pydict()
         before = erasure.files_of(path)
         size = erasure.size_of(before)
-        self._forgetting.delete(transaction, chosen, confirm=True)
+        rows = self._forgetting.delete(transaction, chosen, confirm=True)
+        columns = ["title", "text", "media", "metadata"]
+        gone = now.memories._take_rows(rows.tolist(), columns=columns).to_pydict()
         self._database.queries.forget()  # a question may hold what is erased
         now = transaction.snapshot
         now = transaction.publish_anew(erasure.rewrite(now.memories), erasure.rewrite(now.links))

@@ -33,7 +33,7 @@ class EraseReport:
     """What `Connection.erase` did to the files of the database; backups made before are not touched."""
 
     memories: int
-    """Memories deleted by this call."""
+    """Memories deleted by this call, with what was folded into them and the principles that quote them."""
     rejected: int
     """Records taken out of the file of what imports rejected: they held an erased text, or were
     of an erased source."""

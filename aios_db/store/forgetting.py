@@ -90,8 +90,16 @@ class Forgetting:
         self._transactions.maintain_soon()
         return transaction.draft.deleted
 
-    def delete(self, transaction: LoggedTransaction, chosen: Selection, *, confirm: bool) -> None:
-        """Delete memories as a step of a change, all or none: nothing is written before it may be."""
+    def delete(
+        self, transaction: LoggedTransaction, chosen: Selection, *, confirm: bool
+    ) -> NDArray[np.int64]:
+        """Delete memories as a step of a change, all or none: nothing is written before it may be.
+
+        Returns
+        -------
+        int64, shape (n,)
+            The rows that were deleted, with those that go along, ascending.
+        """
         database, draft, now = self._database, transaction.draft, transaction.snapshot
         row_ids = self._followers.with_those_of(chosen).rows(now.memories, now.index)
         self._guarding.refuse_beyond(row_ids, "delete")
@@ -102,7 +110,7 @@ class Forgetting:
         draft.deleted = len(row_ids)
         check_confirmed(len(row_ids), database.config.storage, _CONFIRM, confirm=confirm)
         if not len(row_ids):
-            return
+            return row_ids
         gone = now.memories._take_rows(row_ids.tolist(), columns=["memory_id"])["memory_id"]
         if besides is None:
             transaction.publish(memories=delete(now.memories, row_ids))
@@ -111,3 +119,4 @@ class Forgetting:
             transaction.publish(memories=commit(now.memories, None, changed, columns, gone=row_ids))
             draft.updated += len(changed)
         self._relinking.unlink_gone(transaction, gone)
+        return row_ids

@@ -56,6 +56,7 @@ class Schedule:
 
     def due(self, now: float) -> str | None:
         """Return the trigger of what is due at a time, in seconds since 1970, or None."""
+        self._since = min(self._since, now)  # the clock was set back: what ran "later" puts nothing off
         if self._config.schedule and now >= next_time(self._config.schedule, self._since):
             return "schedule"
         return "pressure" if self._is_under_pressure() else None

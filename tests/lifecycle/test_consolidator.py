@@ -169,6 +169,16 @@ def test_a_connection_of_a_user_starts_none(open_database: Open) -> None:
             con.consolidator()
 
 
+def test_a_clock_that_was_set_back_puts_no_run_off(open_database: Open) -> None:
+    with open_database({"consolidation": {"schedule": "0 3 * * *"}}) as con:
+        schedule, day, now = Schedule(con.store, con.store.config.consolidation), 86_400.0, time.time()
+        schedule.done("schedule", now + 365 * day)
+        again = Schedule(con.store, con.store.config.consolidation)
+        for each in (schedule, again):
+            assert each.due(now) is None
+            assert each.due(now + 2 * day) == "schedule"
+
+
 def test_cron_expressions_are_read_in_local_time() -> None:
     start = time.mktime((2024, 5, 1, 12, 0, 0, 0, 0, -1))
     assert next_time("0 3 * * *", start) == time.mktime((2024, 5, 2, 3, 0, 0, 0, 0, -1))

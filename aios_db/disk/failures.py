@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from aios_db.schema.errors import Error, OperationalError
+from aios_db.schema.errors import DataError, Error, OperationalError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ("no space left", "quota exceeded", "file too large")
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS), ("permission denied", "read-only file system")
@@ -47,12 +47,16 @@ def operational(
     ------
     OperationalError
         In place of `OSError`, `RuntimeError` and Arrow's errors; this package's own errors pass.
+    DataError
+        A text has a lone surrogate, which no table can be asked for.
     """
     try:
         yield
     except Error:
         raise
     except BaseException as error:
+        if isinstance(error, UnicodeEncodeError):
+            raise DataError(f"{doing} failed: a text is no Unicode: {error.reason}; {otherwise}") from error
         if "External error: KeyboardInterrupt" in str(error):  # it came while Lance read rows of Python's
             raise KeyboardInterrupt from error
         # A panic of Lance, of a file that is not as it should be, is no Exception.

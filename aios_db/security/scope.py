@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aios_db.schema.errors import NotSupportedError, ProgrammingError
+from aios_db.schema.text import is_unicode
 
 AXES = ("user_id", "agent_id")
 _Rows = TypeVar("_Rows", pa.Table, pa.RecordBatch)
@@ -41,12 +42,13 @@ class Scope:
         Raises
         ------
         ProgrammingError
-            One is blank: that names nobody, and must not mean everybody.
+            One names nobody, and must not mean everybody: it is blank, or no text of Unicode.
         """
         found = {}
         for name, value in zip(AXES, (user_id, agent_id), strict=True):
             text = None if value is None else str(value)
-            if text is not None and (isinstance(value, bytes | bytearray) or not text.strip()):
+            named = text is None or (text.strip() and is_unicode(text))
+            if isinstance(value, bytes | bytearray) or not named:
                 raise ProgrammingError(f"connect: {name} is {value!r}; give a text that names somebody")
             found[name] = text
         return cls(**found)

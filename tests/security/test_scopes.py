@@ -285,7 +285,10 @@ def test_an_export_holds_the_scope(path: Path, ada: aios_db.Connection, tmp_path
         import_files(ada, [tmp_path / name])
 
 
-@pytest.mark.parametrize("scope", [{"user_id": ""}, {"user_id": " "}, {"agent_id": ""}, {"user_id": b"ada"}])
+@pytest.mark.parametrize(
+    "scope",
+    [{"user_id": ""}, {"user_id": " "}, {"agent_id": ""}, {"user_id": b"ada"}, {"agent_id": "\ud800"}],
+)
 def test_a_blank_scope_is_not_everybody(path: Path, scope: dict[str, str]) -> None:
     with pytest.raises(aios_db.ProgrammingError, match="names somebody"):
         _connect(path, **scope)

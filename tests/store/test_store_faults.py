@@ -22,12 +22,15 @@ from aios_db.disk.lock import WriteLock
 from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config
 from aios_db.schema.errors import (
+    DataError,
     InterfaceError,
     InternalError,
     OperationalError,
     ProgrammingError,
     SchemaVersionError,
 )
+from aios_db.schema.sources import check_source
+from aios_db.store.selection import Selection
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -323,3 +326,15 @@ def test_media_and_lineage_are_stored(store: MemoryStore) -> None:
     found = store.memories.to_table(filter=f"memory_id = '{picture}'").to_pylist()[0]
     assert (found["media"], found["modalities"], found["derived_from"]) == (b"\x89PNG", ["image"], [source])
     assert found["text_embedding"] is None
+
+
+def test_half_a_letter_is_said_to_be_no_text(open_store: Open) -> None:
+    store = open_store()
+    store.remember(memory_rows(["kept"]))
+    half = Selection(user_id=["\ud800"])
+    for call in (store.forget, store.erase):
+        with pytest.raises(DataError, match="no Unicode"):
+            call(half)
+    with pytest.raises(ProgrammingError, match="names where writes come from"):
+        check_source("web:\udc80", "connect")
+    assert store.stats().memories == 1

@@ -45,7 +45,8 @@ def test_the_shell_writes_reports_that_keep_to_the_schema(tmp_path, capsys):
     for operator in ("matmul", "attention", "layer norm", "dequantize", "scan", "top 10", "MaxSim"):
         assert operator in names
     scans = [each for each in report["results"] if each["name"].startswith("scan")]
-    assert len(scans) == 2 and all(each["accuracy"] == {"recall@10": 1.0} for each in scans)
+    assert {each["strategy"] for each in scans} - {"compiled"} == {"numpy"}  # compiled where a compiler was
+    assert all(each["accuracy"] == {"recall@10": 1.0} for each in scans)
     assert report["environment"]["packages"]["torch"].startswith("2.")
     assert report["environment"]["configuration"]["recall"]["k"] == 10
     assert {each["memory"] for each in report["results"]} == {None}

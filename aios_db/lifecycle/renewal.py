@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from aios_db.disk.failures import operational
 from aios_db.lifecycle.near_duplicates import folded_columns, said_again
 from aios_db.lifecycle.superseding import superseded
 from aios_db.schema.consolidations import Folding, Supersession
@@ -38,7 +39,8 @@ class Renewal:
         if not dry_run:
             self._database.check_writable()
             self._guarding.refuse_of_source("supersede")
-        found = superseded(self._database, self._database.refresh())
+        with operational(f"looking for what no longer holds in {self._database.path}"):
+            found = superseded(self._database, self._database.refresh())
         if found and not dry_run:
             with self._transactions.as_one_change("supersede"):
                 self._writes.update(
@@ -62,7 +64,8 @@ class Renewal:
         if not dry_run:
             self._database.check_writable()
             self._guarding.refuse_of_source("fold")
-        found = said_again(self._database, self._database.refresh())
+        with operational(f"looking for what was said again in {self._database.path}"):
+            found = said_again(self._database, self._database.refresh())
         if found and not dry_run:
             with self._transactions.changing("fold", "folding memories of") as transaction:
                 now = transaction.snapshot

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
+import pyarrow as pa
 import pytest
 
 import aios_db
+from aios_db.lifecycle import renewal
 from aios_db.lifecycle.near_duplicates import words_of
 
 Open = Callable[..., aios_db.Connection]
@@ -149,3 +151,16 @@ def test_what_was_folded_stays_hidden_where_another_one_goes(open_database: Open
         con.fold()
         assert con.forget(ids[0]) == 1
         assert con.get(ids[2]).occurrences == 3
+
+
+@pytest.mark.parametrize(("call", "looks"), [("fold", "said_again"), ("supersede", "superseded")])
+def test_an_interrupt_while_it_looks_is_one(
+    open_database: Open, monkeypatch: pytest.MonkeyPatch, call: str, looks: str
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise pa.ArrowInvalid("External error: KeyboardInterrupt: ")
+
+    with open_database() as con:
+        monkeypatch.setattr(renewal, looks, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            getattr(con, call)()

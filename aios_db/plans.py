@@ -17,6 +17,8 @@ import duckdb
 
 from aios_db.calls import calls_any
 from aios_db.parameters import Given, Parameters, Texts, given, typed
+from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.text import is_unicode
 from aios_db.udfs import registry
 
 CAPACITY = 64
@@ -60,6 +62,10 @@ class Plans:
         """Return the statements of a text; that of a prepared query is parsed once."""
         parsed = self._parsed.get(text)
         if parsed is None:
+            if not is_unicode(text):
+                raise ProgrammingError(
+                    f"no SQL, since it has half a letter (a lone surrogate): {text[:200]!r}"
+                )
             parsed = database.extract_statements(text)
             if len(parsed) == 1 and self._retrieving.get(parsed[0].query):
                 self._parsed[text] = parsed

@@ -20,6 +20,7 @@ from aios_db.parameters import Texts
 from aios_db.pinned import PinnedTables
 from aios_db.plans import PlanEpoch
 from aios_db.schema.errors import InterfaceError, NotSupportedError, ProgrammingError
+from aios_db.schema.text import path_of
 from aios_db.security.restrictions import Restrictions
 from aios_db.store import forks
 from aios_db.udfs import registry
@@ -103,7 +104,7 @@ class Session:
             if str(path) == MEMORY
             else None
         )
-        directory = Path(self._temporary.name) / "memory" if self._temporary else Path(path)
+        directory = Path(self._temporary.name) / "memory" if self._temporary else path_of(path, "connect")
         self._closed = self._inherited = False
         self.restrictions = restrictions or Restrictions.given(read_only=read_only)
         self.restrictions.keep_out_of(directory)

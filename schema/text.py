@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+from aios_db.schema.errors import ProgrammingError
+
 
 def is_unicode(text: str) -> bool:
     """Tell whether a text has no lone surrogates, as bytes that were read by a wrong encoding leave them."""
@@ -10,3 +15,17 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def path_of(path: str | os.PathLike[str], called: str) -> Path:
+    """Return a path that the tables can be at; ``called`` is the function that was given it.
+
+    Raises
+    ------
+    ProgrammingError
+        It has a byte that is no letter of Unicode, as names of other systems may, or a NUL.
+    """
+    text = os.fspath(path)
+    if not is_unicode(text) or "\0" in text:
+        raise ProgrammingError(f"{called}: {text!r} is no path; give one of letters that Unicode has")
+    return Path(text)

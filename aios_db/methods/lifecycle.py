@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.text import is_unicode
 
 if TYPE_CHECKING:
     from aios_db.lifecycle.consolidator import BackgroundConsolidator
@@ -81,7 +82,7 @@ def undo_consolidation(
     """
     con.session.check_writable()
     name = getattr(consolidation, "consolidation_id", consolidation)
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not is_unicode(name):
         raise ProgrammingError(f"undo_consolidation: {consolidation!r} is no consolidation")
     return con.store.undo_consolidation(name, confirm=confirm)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from aios_db.schema.text import path_of
+
 if TYPE_CHECKING:
     from aios_db.backup import BackupReport
     from aios_db.exports import ExportReport
@@ -42,7 +44,8 @@ def backup(
     con.store.scope.refuse("backup")
     con.store.flush_if_possible()
     keep = making.KEEP if keep is None else keep
-    return making.backup(con.store.path, target, keep=keep, models=models, config=con.store.config)
+    place = path_of(target, "backup")
+    return making.backup(con.store.path, place, keep=keep, models=models, config=con.store.config)
 
 
 def export(con: Connected, /, path: str | PathLike[str], *, embeddings: bool = True) -> ExportReport:
@@ -67,4 +70,4 @@ def export(con: Connected, /, path: str | PathLike[str], *, embeddings: bool = T
     from aios_db import exports
 
     con.session.check_open()
-    return exports.export(con.store, path, embeddings=embeddings)
+    return exports.export(con.store, path_of(path, "export"), embeddings=embeddings)

@@ -39,7 +39,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[aios_db.Connect
              "derived_from": ["q"], "speaker": "Ada", "metadata": {"p": 1}, "user_id": "it's"},
             {"text": "b b", "occurred_at": "1969-01-01", "session_id": "s", "title": "a%"},
             {"text": "c%", "source": "über", "media_uri": "file:x", "trust": 0.5},
-            {"text": "d", "media": b"", "agent_id": "a", "tier": "long", "kind": "fact"},
+            {"text": "d", "media": b"\0", "agent_id": "a", "tier": "long", "kind": "fact"},
         ]  # fmt: skip
         ids = con.remember([{**row, "text_embedding": eye[place]} for place, row in enumerate(rows)])
         con.link(ids[0], ids[1], kind="x", weight=0.5)

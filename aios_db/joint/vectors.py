@@ -185,8 +185,3 @@ def _of_lost_space(rows: pa.Table, version: str) -> list[Values]:
 def has_picture(rows: pa.Table) -> NDArray[np.bool_]:
     """Tell which memories hold a picture."""
     return np.array(["image" in (each or ()) for each in rows["modalities"].to_pylist()], np.bool_)
-
-
-def is_partial(recorded: str | None) -> bool:
-    """Tell whether something was missing when a joint vector was made."""
-    return recorded is not None and bool(set(made_by(recorded)[1]) & set(MODALITIES))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import duckdb
 
 from aios_db.schema import errors
-from aios_db.schema.errors import DatabaseError, Error, NotSupportedError
+from aios_db.schema.errors import DatabaseError, Error, NotSupportedError, ProgrammingError
 from aios_db.udfs.functions import ErrorBook
 from aios_db.writes import misplaced
 
@@ -29,6 +29,7 @@ _INSTEAD = (
 )
 # What a call that writes is until the statement ends, where something else than an output column was wanted.
 _CALL_AS_A_VALUE = re.compile(r'STRUCT\("aios (\w+)"')
+_NO_VALUE = "Unable to cast Python instance of type <class 'str'>"  # what DuckDB 1.5 says of a lone surrogate
 _INTERRUPTED = "Query interrupted"  # what DuckDB raises in a KeyboardInterrupt's place
 # What it says of one in Python code that it called: a function, a dataset's schema, scan or batches.
 _INTERRUPTED_IN_PYTHON = re.compile(
@@ -51,6 +52,8 @@ def translated(book: ErrorBook) -> Iterator[None]:
             raise
         raise NotSupportedError("DuckDB's Python client does not know this kind of statement") from error
     except RuntimeError as error:
+        if _NO_VALUE in str(error):
+            raise ProgrammingError("DuckDB's Python client takes no text with half a letter") from error
         if str(error) != _INTERRUPTED:
             raise
         raise KeyboardInterrupt from error

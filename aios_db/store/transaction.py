@@ -183,7 +183,7 @@ class Transactions:
                     yield transaction.logged_by(draft)
                 finally:
                     unforced, self._unforced = self._unforced, None
-            except BaseException:
+            except BaseException as error:
                 # What is committed may not be the snapshot yet.
                 memories, links = map(newest, database.snapshot.tables)
                 written = memories.version, links.version
@@ -192,6 +192,11 @@ class Transactions:
                 # Else the next one that writes brings it to its end, see `finishing`.
                 if written != draft.level:
                     one.draft = None
+                if written[0] != draft.level[0] and isinstance(error, Exception):
+                    raise OperationalError(
+                        f"{doing} {database.path} did not come to its end: {error}; the memories are "
+                        "written, so do not repeat it: the next write makes their links"
+                    ) from error
                 raise
             written = database.snapshot.versions
             log.end(draft, written, complete=True)

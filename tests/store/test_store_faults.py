@@ -58,6 +58,26 @@ def test_an_empty_directory_becomes_a_database(open_store: Open, tmp_path: Path)
     assert open_store("deep/er/still").stats().memories == 0
 
 
+def test_a_disk_that_is_full_after_the_memories_are_gone_says_so(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = store.remember(memory_rows(["one boat", "two boats", "a kiln"]))
+    store.link(pa.table({"source_id": ids[:1], "target_id": ids[1:2]}))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("aios_db.store.relinking.Relinking.unlink_gone", full)
+        with pytest.raises(
+            OperationalError, match=r"No space left.*the memories are written, so do not repeat"
+        ):
+            store.forget([ids[0]])
+    assert len(store.index) == 2
+    store.remember(memory_rows(["another"]))
+    assert store.repair().dangling_links == 0 and store.links.count_rows("kind = 'user'") == 0
+
+
 def test_read_only_makes_nothing(open_store: Open, tmp_path: Path) -> None:
     with pytest.raises(OperationalError, match="no aios_db database"):
         open_store("absent", read_only=True)

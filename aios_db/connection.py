@@ -68,11 +68,16 @@ class Connection(Fetching):
         restrictions: Restrictions | None = None,
         source: str | None = None,
     ) -> None:
-        self.session = Session(
+        self._session = Session(
             path, read_only=read_only, config=config, scope=scope, restrictions=restrictions, source=source
         )
         self.store = self.session.store
         self.restrictions = self.session.restrictions
+
+    @property
+    def session(self) -> Session:
+        """What is open, for the methods of `aios_db.methods`; it cannot be set."""
+        return self._session
 
     # -- PEP 249's optional extension: what is raised, for programs that know a connection and no module -----
 

@@ -66,6 +66,11 @@ class MissingExtraError(NotSupportedError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the package {package!r}: pip install 'aios_db[{extra}]'")
+        self._given = package, extra, purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """Be made again of what it was made of, when it comes from another process."""
+        return type(self), self._given
 
 
 class DeviceError(OperationalError):

@@ -87,7 +87,7 @@ class KeepingUp:
                 logger.warning("tables older than the search index, reading them again")
                 segment = Segment.empty(self._saved.dimension)
             elif self.needs_save:  # another process may have saved one
-                segment = self._saved.newer(self._current.view.documents.segment)
+                segment = self._saved.newer(self._current.view.documents.segment, version)
             self._tables = memories, links
             self._catch_up(segment, appended)
 

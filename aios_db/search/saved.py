@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aios_db.search import segment_files
-from aios_db.search.segment import Segment
+from aios_db.search.segment import Segment, Version
 
 _FEW_COLD = 4096  # compressed memories of which an index is made in some .4 s
 
@@ -34,13 +34,15 @@ class SavedSegments:
         """Map the newest segment; an empty one where there is none that can be used."""
         return self._read() or Segment.empty(self.dimension)
 
-    def newer(self, segment: Segment) -> Segment | None:
-        """Map the newest segment where it reflects later memories than another one."""
+    def newer(self, segment: Segment, last: Version) -> Segment | None:
+        """Map the newest segment where it is newer than another one, and not newer than ``last``."""
         own = segment.version.memories
         if self.directory is None or segment_files.newest(self.directory) <= own:
             return None
         found = self._read()
-        return found if found is not None and found.version.memories > own else None
+        if found is None or not own < found.version.memories <= last.memories:
+            return None
+        return found if found.version.links <= last.links else None
 
     def keep(self, segment: Segment) -> Segment:
         """Write a segment as it is to be kept; return it, mapped from there where that can be."""

@@ -65,3 +65,10 @@ def test_a_method_says_what_it_takes_and_does(con: aios_db.Connection, name: str
 def test_what_the_connection_is_called_takes_no_name_from_its_columns(con: aios_db.Connection) -> None:
     with pytest.raises(aios_db.ProgrammingError, match="con"):
         con.remember("a text", con="x")
+
+
+def test_a_name_of_the_users_does_not_break_a_connection() -> None:
+    with aios_db.connect() as con:
+        with pytest.raises(AttributeError):
+            con.session = "chat-1"  # type: ignore[misc, assignment]
+        assert con.get("x") is None

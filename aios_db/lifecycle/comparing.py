@@ -95,7 +95,8 @@ def compare(
     if not asked:
         return NOTHING_ASKED
     sources = [each.memory_id for principle in principles for each in principle.cluster.sources]
-    at_stake = np.array([not set(sources).isdisjoint(still) for _, still in asked])
+    consolidated = set(sources)
+    at_stake = np.array([not consolidated.isdisjoint(still) for _, still in asked])
     sample, weights = _sample(at_stake)
     asked = [asked[number] for number in sample]
     before = _found(database, now.index, asked) @ weights

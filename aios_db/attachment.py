@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from aios_db.config import GivenConfig, given_config
-from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
-from aios_db.one_row import one_row
 from aios_db.schema.deadlines import Deadlines
 from aios_db.schema.errors import InterfaceError, ProgrammingError
 from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.schema.sources import check_source
+from aios_db.sql.duckdb_errors import translated
+from aios_db.sql.one_row import one_row
 from aios_db.store import forks
 from aios_db.udfs import functions, macros, registry, writing
 from aios_db.udfs.live import LiveDataset

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from aios_db import own_objects
-from aios_db.closing import close_duckdb
-from aios_db.duckdb_errors import translated
 from aios_db.execution import Execution
-from aios_db.fetching import Fetching, Row
-from aios_db.parameters import Parameters
-from aios_db.plans import Plans
-from aios_db.result import NO_ROWS, Result
 from aios_db.running import Running
 from aios_db.schema.errors import InterfaceError, ProgrammingError
+from aios_db.sql import own_objects
+from aios_db.sql.closing import close_duckdb
+from aios_db.sql.duckdb_errors import translated
+from aios_db.sql.fetching import Fetching, Row
+from aios_db.sql.parameters import Parameters
+from aios_db.sql.plans import Plans
+from aios_db.sql.result import NO_ROWS, Result
+from aios_db.sql.transaction import Transaction
 from aios_db.store import forks
-from aios_db.transaction import Transaction
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads

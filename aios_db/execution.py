@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from aios_db import dml, own_objects, writes
-from aios_db.fetching import distinct_names
-from aios_db.parameters import Parameters
-from aios_db.result import NO_ROWS, Result
 from aios_db.schema import deadlines
 from aios_db.security import limits, loopholes
-from aios_db.statements import returns_count
+from aios_db.sql import dml, own_objects, writes
+from aios_db.sql.fetching import distinct_names
+from aios_db.sql.parameters import Parameters
+from aios_db.sql.result import NO_ROWS, Result
+from aios_db.sql.statements import returns_count
 
 if TYPE_CHECKING:
-    from aios_db.plans import Plans
     from aios_db.session import Session
-    from aios_db.transaction import Transaction
+    from aios_db.sql.plans import Plans
+    from aios_db.sql.transaction import Transaction
     from aios_db.udfs.writing import Bound
 
 

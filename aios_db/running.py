@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from aios_db.duckdb_errors import translated
-from aios_db.interrupts import stops_at_ctrl_c
 from aios_db.security import limits
+from aios_db.sql.duckdb_errors import translated
+from aios_db.sql.interrupts import stops_at_ctrl_c
 
 if TYPE_CHECKING:
-    from aios_db.result import Result
     from aios_db.session import Session
-    from aios_db.transaction import Transaction
+    from aios_db.sql.result import Result
+    from aios_db.sql.transaction import Transaction
 
 
 class Running:

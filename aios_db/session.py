@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 import duckdb
 
 from aios_db.attachment import Attachment
-from aios_db.closing import close_duckdb
 from aios_db.config import given_config
 from aios_db.cursors import Cursors
-from aios_db.duckdb_errors import translated
 from aios_db.encoder import LazyEncoder
-from aios_db.parameters import Texts
 from aios_db.pinned import PinnedTables
-from aios_db.plans import PlanEpoch
 from aios_db.schema.errors import InterfaceError, NotSupportedError, ProgrammingError
 from aios_db.schema.text import path_of
 from aios_db.security.restrictions import Restrictions
+from aios_db.sql.closing import close_duckdb
+from aios_db.sql.duckdb_errors import translated
+from aios_db.sql.parameters import Texts
+from aios_db.sql.plans import PlanEpoch
+from aios_db.sql.writes import NOT_IN_A_TRANSACTION
 from aios_db.store import forks
 from aios_db.udfs import registry
-from aios_db.writes import NOT_IN_A_TRANSACTION
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads

@@ -2,7 +2,7 @@
 
 DuckDB does not promise how often it calls a function: before a LIMIT it calls it for every row, and not at
 all where nothing uses the result. So `remember`, `forget`, `erase` and `link` are values in SQL, a struct of
-their arguments, and the cursor writes those that a statement has returned (`aios_db/writes.py`). Their
+their arguments, and the cursor writes those that a statement has returned (`aios_db/sql/writes.py`). Their
 macros also call a function that DuckDB evaluates while it binds a statement: it is told of every call,
 behind whatever macros and views it stands, and refuses those that nobody would carry out.
 """

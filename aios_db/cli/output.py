@@ -76,7 +76,7 @@ def print_json_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) ->
 
     Of columns with equal names the later get a number.
     """
-    from aios_db.fetching import distinct_names
+    from aios_db.sql.fetching import distinct_names
 
     columns = distinct_names(columns)
     click.echo("[", nl=False)

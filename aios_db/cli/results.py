@@ -21,7 +21,7 @@ def run_statements(runner: Runner, script: str, format_: str, *, echo: bool = Fa
     """Run every statement of a script and print each result that has rows to show."""
     import duckdb
 
-    from aios_db.duckdb_errors import translated
+    from aios_db.sql.duckdb_errors import translated
 
     cursor = runner.cursor
     with translated(cursor.connection.session.errors):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aios_db.cursor import Cursor
-    from aios_db.fetching import Row
+    from aios_db.sql.fetching import Row
 
 FETCH = 1000
 _PATIENCE_S = 0.2

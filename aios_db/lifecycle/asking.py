@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from aios_db.closing import close_duckdb
-from aios_db.duckdb_errors import translated
-from aios_db.interrupts import stops_at_ctrl_c
-from aios_db.parameters import Texts
-from aios_db.plans import PlanEpoch, Plans
 from aios_db.schema.memories import TABLE as MEMORIES
+from aios_db.sql.closing import close_duckdb
+from aios_db.sql.duckdb_errors import translated
+from aios_db.sql.interrupts import stops_at_ctrl_c
+from aios_db.sql.parameters import Texts
+from aios_db.sql.plans import PlanEpoch, Plans
 from aios_db.store.deferring import searched
 from aios_db.store.reading import Reading
 from aios_db.udfs import functions, macros, registry, writing

@@ -12,7 +12,7 @@ import pytest
 
 import aios_db
 from aios_db import methods
-from aios_db.fetching import Fetching
+from aios_db.sql.fetching import Fetching
 
 MODULES = [
     import_module(f"{methods.__name__}.{each.name}") for each in pkgutil.iter_modules(methods.__path__)

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from aios_db.duckdb_errors import translated
 from aios_db.schema.errors import DataError, OperationalError, ProgrammingError
+from aios_db.sql.duckdb_errors import translated
 from aios_db.udfs import embed, functions, macros, registry
 from aios_db.udfs.types import BIGINT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import aios_db
-from aios_db import writes
+from aios_db.sql import writes
 
 pytestmark = pytest.mark.sql
 

@@ -16,10 +16,10 @@ import pytest
 import aios_db
 from aios_db.config import Config
 from aios_db.cursor import Cursor
-from aios_db.plans import CAPACITY
 from aios_db.schema.config import EngineConfig
 from aios_db.schema.errors import ProgrammingError
-from aios_db.trees import nodes, tree_of
+from aios_db.sql.plans import CAPACITY
+from aios_db.sql.trees import nodes, tree_of
 from aios_db.udfs import registry
 
 pytestmark = pytest.mark.sql

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from aios_db.one_row import one_row
+from aios_db.sql.one_row import one_row
 
 
 def tree_of(database: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Set
 
 import duckdb
 
-from aios_db.trees import nodes, tree_of
+from aios_db.sql.trees import nodes, tree_of
 
 _MACROS = """
 SELECT macro_definition FROM duckdb_functions()

@@ -16,8 +16,8 @@ from typing import Any
 
 import duckdb
 
-from aios_db.one_row import one_row
-from aios_db.trees import nodes, tree_of
+from aios_db.sql.one_row import one_row
+from aios_db.sql.trees import nodes, tree_of
 from aios_db.udfs.macros import quoted
 
 Parameters = Sequence[Any] | Mapping[str, Any]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from aios_db.schema.errors import ProgrammingError
-from aios_db.writes import WRITTEN
+from aios_db.sql.writes import WRITTEN
 
 if TYPE_CHECKING:
     import pyarrow as pa

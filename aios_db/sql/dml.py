@@ -16,13 +16,13 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
-from aios_db.one_row import one_row
-from aios_db.own_objects import HERE
 from aios_db.schema import association_links, memories
 from aios_db.schema.errors import NotSupportedError, ProgrammingError
 from aios_db.schema.sources import SQL
 from aios_db.security import limits
-from aios_db.statements import dotted_name, returning, words
+from aios_db.sql.one_row import one_row
+from aios_db.sql.own_objects import HERE
+from aios_db.sql.statements import dotted_name, returning, words
 from aios_db.udfs.macros import quoted
 
 Result = tuple[pa.Table, list[tuple[str, str]]]

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from aios_db.duckdb_errors import translated
 from aios_db.schema.errors import NotSupportedError, OperationalError, ProgrammingError
-from aios_db.statements import first_word
-from aios_db.writes import NOT_IN_A_TRANSACTION
+from aios_db.sql.duckdb_errors import translated
+from aios_db.sql.statements import first_word
+from aios_db.sql.writes import NOT_IN_A_TRANSACTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aios_db.plans import Plans
+    from aios_db.sql.plans import Plans
     from aios_db.udfs.functions import ErrorBook
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import duckdb
 
-from aios_db.calls import calls_any
-from aios_db.parameters import Given, Parameters, Texts, given, typed
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.text import is_unicode
+from aios_db.sql.calls import calls_any
+from aios_db.sql.parameters import Given, Parameters, Texts, given, typed
 from aios_db.udfs import registry
 
 CAPACITY = 64

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aios_db.schema.errors import NotSupportedError
-from aios_db.statements import only_defines, only_explains
-from aios_db.trees import nodes, text_of, tree_of
+from aios_db.sql.statements import only_defines, only_explains
+from aios_db.sql.trees import nodes, text_of, tree_of
 from aios_db.udfs.macros import quoted
 from aios_db.udfs.protocols import MemoryWriter
 from aios_db.udfs.registry import DEFERRED, FUNCTIONS

@@ -10,8 +10,8 @@ import duckdb
 
 from aios_db.schema import errors
 from aios_db.schema.errors import DatabaseError, Error, NotSupportedError, ProgrammingError
+from aios_db.sql.writes import misplaced
 from aios_db.udfs.functions import ErrorBook
-from aios_db.writes import misplaced
 
 _NO_TIME_TRAVEL = "does not support time travel"  # what its binder says of AT, but for a few formats
 _NO_BASE_TABLE = (  # what its binder says of writing to a view

@@ -7,7 +7,7 @@ from functools import cache
 import duckdb
 
 from aios_db.schema.errors import NotSupportedError
-from aios_db.statements import dotted_name, words
+from aios_db.sql.statements import dotted_name, words
 from aios_db.udfs import registry
 
 HERE: tuple[list[str], ...] = ([], ["main"], ["temp"], ["temp", "main"])

@@ -1,0 +1,1 @@
+"""Statements before and after DuckDB runs them: calls, parameters, plans, rows, errors and writes."""

@@ -277,7 +277,7 @@ class CompressionConfig:
     archived: VectorPrecision = "bits"
     """The same of archived memories."""
     text: Literal["zstd", "fsst"] = "zstd"
-    """How texts are compressed on the disk: Zstandard in blocks of 32 KiB, or FSST, each by itself."""
+    """How compressed memories' texts are encoded: Zstandard in blocks of 512 KiB, or FSST, each by itself."""
     sentences: PositiveInt = 3
     """Most sentences of a text that ``compress(text, semantic := true)`` keeps."""
     fidelity: Share = 0.8

@@ -98,7 +98,7 @@ class ConsolidationLog:
             if gone:
                 listed = ", ".join(f"'{each}'" for each in gone)
                 written.delete(f"{KEY} IN ({listed})")
-            written = rewrite(written)
+            written = rewrite(written, database.config.compression)
             if database.config.storage.durability == "full":
                 DurableTable(table_path(database.path, TABLE)).force(written)
 

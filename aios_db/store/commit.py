@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 from uuid import uuid4
 
 import lance
@@ -14,8 +15,11 @@ from lance.fragment import FragmentMetadata, RowIdSequence, write_fragments
 from numpy.typing import NDArray
 
 from aios_db.schema.memories import CODE_FIELD
+from aios_db.store.dense import write_dense
 from aios_db.store.snapshot import handle
 from aios_db.store.torn import check_written
+
+Write: TypeAlias = Callable[[pa.Table, lance.LanceDataset], list[FragmentMetadata]]
 
 
 def commit(
@@ -111,6 +115,35 @@ def exchange(
     return lance.LanceDataset.commit(dataset, named)
 
 
+def gather(
+    dataset: lance.LanceDataset,
+    row_ids: NDArray[np.int64],
+    changes: Mapping[str, pa.Array],
+    plain: frozenset[str] = frozenset(),
+) -> lance.LanceDataset:
+    """Move rows, with what changes of them, into fragments in few bytes, in one commit.
+
+    Parameters
+    ----------
+    dataset
+        The newest version, under the write lock.
+    row_ids
+        int64 ``(n,)``, all present, without repeats.
+    changes
+        For each changed column its ``n`` new values, in the order of ``row_ids``.
+    plain
+        As `write_dense`.
+    """
+    operation = lance.LanceOperation.Update()
+
+    def write(rows: pa.Table, table: lance.LanceDataset) -> list[FragmentMetadata]:
+        return write_dense(table, rows, plain)
+
+    _remove(dataset, operation, _rewrite(dataset, operation, row_ids, changes, write))
+    check_written(Path(dataset.uri), [*operation.new_fragments, *operation.updated_fragments])
+    return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+
+
 def patch(
     dataset: lance.LanceDataset, row_ids: NDArray[np.int64], name: str, values: pa.Array
 ) -> lance.LanceDataset:
@@ -179,12 +212,13 @@ def _rewrite(
     operation: lance.LanceOperation.Update,
     row_ids: NDArray[np.int64],
     changes: Mapping[str, pa.Array],
+    write: Write = write_fragments,
 ) -> NDArray[np.uint64]:
     """Add to ``operation`` the changed rows as new fragments; return where they are now."""
     schema = dataset.schema
     rows = dataset._take_rows(row_ids.tolist(), columns=[*schema.names, "_rowid", "_rowaddr"])
     columns = [changes[name] if name in changes else rows[name] for name in schema.names]
-    _put(dataset, operation, pa.table(columns, schema=schema), rows["_rowid"].to_pylist())
+    _put(dataset, operation, pa.table(columns, schema=schema), rows["_rowid"].to_pylist(), write)
     addresses: NDArray[np.uint64] = rows["_rowaddr"].to_numpy()
     return addresses
 
@@ -203,11 +237,15 @@ def _remove(
 
 
 def _put(
-    dataset: lance.LanceDataset, operation: lance.LanceOperation.Update, rows: pa.Table, row_ids: list[int]
+    dataset: lance.LanceDataset,
+    operation: lance.LanceOperation.Update,
+    rows: pa.Table,
+    row_ids: list[int],
+    write: Write = write_fragments,
 ) -> None:
     """Add to ``operation`` new fragments whose rows have these ids."""
     start = 0
-    for new in write_fragments(_with_true_codes(rows), dataset):
+    for new in write(_with_true_codes(rows), dataset):
         new.row_id_meta = RowIdSequence(row_ids[start : start + new.physical_rows]).to_inline_metadata()
         start += new.physical_rows
         operation.new_fragments.append(new)

@@ -133,7 +133,7 @@ def shed_lookups(dataset: lance.LanceDataset, lock: WriteLock) -> lance.LanceDat
     with lock.hold():
         current = handle(newest(dataset))
         for index in current.describe_indices():
-            if current.stats.index_stats(index.name)["num_indexed_rows"]:
+            if any(list(each.fragment_ids) for each in index.segments):  # of rows that have moved since, too
                 (column,) = index.field_names
                 current.create_scalar_index(column, "BTREE", name=index.name, replace=True, train=False)
         return current

@@ -108,7 +108,8 @@ class Erasing:
         gone = now.memories._take_rows(rows.tolist(), columns=columns).to_pydict()
         self._database.queries.forget()  # a question may hold what is erased
         now = transaction.snapshot
-        now = transaction.publish_anew(erasure.rewrite(now.memories), erasure.rewrite(now.links))
+        compression = self._database.config.compression
+        now = transaction.publish_anew(*(erasure.rewrite(each, compression) for each in now.tables))
         now.index.save()
         self._erased(now)
         for made in path.glob("reembed_*.lance"):  # vectors in the making; they are made again

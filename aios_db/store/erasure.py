@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import lance
+import numpy as np
 
 from aios_db.engine.weights.files import atomic_write
+from aios_db.schema.config import CompressionConfig
 from aios_db.security.permissions import write_private
-from aios_db.store.cold import cold_fragments
+from aios_db.store.cold import cold_fragments, rows_of
+from aios_db.store.commit import gather
 from aios_db.store.compaction import rewrite_fragments
+from aios_db.store.dense import plain_columns
 from aios_db.store.kept import remove_versions
 from aios_db.store.snapshot import handle, newest
 
@@ -48,22 +52,21 @@ class EraseReport:
     """Notes of imports that named an erased source; they are removed."""
 
 
-def rewrite(dataset: lance.LanceDataset) -> lance.LanceDataset:
+def rewrite(dataset: lance.LanceDataset, config: CompressionConfig) -> lance.LanceDataset:
     """Write every fragment that has deleted rows anew and remove all older versions and stray files.
 
     The caller holds the write lock and the lock of compaction.
     """
     current = handle(newest(dataset))
-    for cold in (True, False):  # by themselves
-        apart = {each.fragment_id for each in cold_fragments(current)}
-        if not cold:
-            apart = {each.fragment_id for each in current.get_fragments()} - apart
-        options: Any = {
-            "materialize_deletions_threshold": 0.0,
-            "excluded_fragment_ids": sorted(apart),
-            "num_threads": 1,
-        }
-        rewrite_fragments(current, options)
+    worn = rows_of([each for each in cold_fragments(current) if each.num_deletions])
+    if len(worn):
+        current = gather(current, np.sort(worn), {}, plain_columns(config))
+    options: Any = {
+        "materialize_deletions_threshold": 0.0,
+        "excluded_fragment_ids": sorted(each.fragment_id for each in cold_fragments(current)),
+        "num_threads": 1,
+    }
+    rewrite_fragments(current, options)
     for index in current.describe_indices():
         current.optimize.optimize_indices(index_names=[index.name])
     remove_versions(current, timedelta(0), unverified=True)

@@ -129,11 +129,12 @@ def links_of_new(
         [proposed.kinds[wanted], *(np.full(len(each), code, np.uint8) for code, each, _ in named)]
     )
     weights = np.concatenate([proposed.weights[wanted], np.ones(len(first) - int(wanted.sum()), np.float32)])
+    order = np.lexsort((second, first, codes))  # rows that lie so are compressed to fewer bytes
     return stored_links(
-        names.take(pa.array(np.searchsorted(ends, first))),
-        names.take(pa.array(np.searchsorted(ends, second))),
-        pa.array(KINDS).take(pa.array(codes)),
-        pa.array(weights),
+        names.take(pa.array(np.searchsorted(ends, first[order]))),
+        names.take(pa.array(np.searchsorted(ends, second[order]))),
+        pa.array(KINDS).take(pa.array(codes[order])),
+        pa.array(weights[order]),
     )
 
 

@@ -27,7 +27,10 @@ from aios_db.store.snapshot import handle
 from aios_db.store.transaction import Transactions
 from aios_db.store.writes import Writes
 
-Pack: TypeAlias = Callable[[lance.LanceDataset, CompressionConfig], tuple[lance.LanceDataset, Packed]]
+Pack: TypeAlias = Callable[
+    [lance.LanceDataset, lance.LanceDataset, CompressionConfig],
+    tuple[lance.LanceDataset, lance.LanceDataset, Packed],
+]
 """As `aios_db.lifecycle.compression.packing.pack` does."""
 
 
@@ -45,7 +48,7 @@ class Upkeep:
     erasing
         Finishes an erasure that was broken off.
     pack
-        Compresses memories of a table as the configuration says, in one commit.
+        Compresses memories and their links as the configuration says.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Upkeep:
     ) -> None:
         self._database, self._transactions = transactions.database, transactions
         self._deferring, self._writes, self._erasing = deferring, writes, erasing
-        self._pack_table = pack
+        self._pack_tables = pack
         self.metrics = self._database.metrics
         self._cleaned: dict[str, int] = {}
         self._closing = False
@@ -129,10 +132,10 @@ class Upkeep:
 
     def _pack(self) -> Packed:
         with self._transactions.writing("compressing memories of") as transaction:
-            written, packed = self._pack_table(
-                transaction.snapshot.memories, self._database.config.compression
+            memories, links, packed = self._pack_tables(
+                *transaction.snapshot.tables, self._database.config.compression
             )
-            transaction.publish(memories=written)
+            transaction.publish(memories=memories, links=links)
         return packed
 
     @measured("repair")

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aios_db.lifecycle.compression.cold_tail import small_cold_rows
+from aios_db.lifecycle.compression.links import pack_links
 from aios_db.schema.compressions import Packed
 from aios_db.schema.config import CompressionConfig, VectorPrecision
 from aios_db.schema.memories import CODE_FIELD, LINK_STRUCT
@@ -21,22 +23,36 @@ from aios_db.schema.tiers import TIERS
 from aios_db.schema.vector_codes import PRECISIONS, decode, encode, precision_of
 from aios_db.schema.vectors import as_numpy
 from aios_db.store.cold import cold_fragments
-from aios_db.store.commit import commit
-from aios_db.store.compaction import mergeable
-from aios_db.store.snapshot import handle
+from aios_db.store.commit import gather
+from aios_db.store.dense import plain_columns
 
-_ENCODING: dict[str, str | None] = {
-    "lance-encoding:compression": "zstd",
-    "lance-encoding:compression-level": "3",
-    "lance-encoding:structural-encoding": "miniblock",
-    "lance-encoding:minichunk-size": "32768",
-}
-"""Of the texts: 64 to 300 turns of a talk are one block."""
 _BATCH_ROWS = 16_384
-_DELETED = 10  # a fragment is written anew when one in so many rows is deleted
 
 
-def pack(memories: lance.LanceDataset, config: CompressionConfig) -> tuple[lance.LanceDataset, Packed]:
+def pack(
+    memories: lance.LanceDataset, links: lance.LanceDataset, config: CompressionConfig
+) -> tuple[lance.LanceDataset, lance.LanceDataset, Packed]:
+    """Compress memories of the tiers that say so, with the links that start at them: a commit of each table.
+
+    Parameters
+    ----------
+    memories, links
+        The newest versions, under the write lock.
+    config
+        What each tier keeps.
+
+    Returns
+    -------
+    tuple of lance.LanceDataset, lance.LanceDataset and Packed
+        The versions written; those given where there was nothing to do. And how many memories.
+    """
+    memories, packed = pack_memories(memories, config)
+    return memories, pack_links(memories, links), packed
+
+
+def pack_memories(
+    memories: lance.LanceDataset, config: CompressionConfig
+) -> tuple[lance.LanceDataset, Packed]:
     """Give memories of the tiers that say so a code in the place of their vector, in one commit.
 
     Parameters
@@ -54,12 +70,11 @@ def pack(memories: lance.LanceDataset, config: CompressionConfig) -> tuple[lance
         How many.
     """
     rows, codes, kept = _to_pack(memories, config)
-    apart = _small_cold_rows(memories, len(rows))
+    apart = small_cold_rows(memories, len(rows))
     apart = np.setdiff1d(apart, rows)
     moved = np.concatenate([rows, apart])
     if not len(rows) and not len(apart):
         return memories, Packed(0, kept)
-    memories = _with_text_encoding(memories, config)
     order = np.argsort(moved)
     stored = memories._take_rows(apart.tolist(), columns=[CODE_FIELD.name])
     all_codes = pa.concat_arrays([codes, stored[CODE_FIELD.name].combine_chunks()])
@@ -69,19 +84,7 @@ def pack(memories: lance.LanceDataset, config: CompressionConfig) -> tuple[lance
         "association_links": pa.nulls(len(moved), pa.list_(LINK_STRUCT)),
         CODE_FIELD.name: all_codes.take(pa.array(order)),
     }
-    return commit(memories, None, moved[order], changes), Packed(len(rows), kept)
-
-
-def _with_text_encoding(memories: lance.LanceDataset, config: CompressionConfig) -> lance.LanceDataset:
-    """Have what is written from now on compress texts as configured."""
-    wanted = _ENCODING if config.text == "zstd" else {}
-    found = memories.schema.field("text").metadata or {}
-    known = {each.decode() for each in found}
-    if known.intersection(_ENCODING) == wanted.keys():
-        return memories
-    written = handle(memories)
-    written.update_field_metadata({"text": wanted}, replace=True)
-    return written
+    return gather(memories, moved[order], changes, plain_columns(config)), Packed(len(rows), kept)
 
 
 def _to_pack(
@@ -145,19 +148,3 @@ def _vectors(batch: pa.Table, dimension: int) -> NDArray[np.float32]:
     if there.any():
         vectors[there] = as_numpy(batch["text_embedding"].filter(pa.array(there)))
     return vectors
-
-
-def _small_cold_rows(memories: lance.LanceDataset, new: int) -> NDArray[np.int64]:
-    """Return the rows of cold fragments that are to be one with ``new`` rows; by tiers, as a compaction."""
-    cold = cold_fragments(memories)
-    sizes = [each.count_rows() for each in cold]
-    start = mergeable([*sizes, new] if new else sizes)
-    merged = [
-        each
-        for place, each in enumerate(cold)
-        if place >= start or each.num_deletions * _DELETED > each.metadata.physical_rows
-    ]
-    if len(merged) + bool(new) < 2 and not any(each.num_deletions for each in merged):
-        return np.empty(0, np.int64)
-    found = [each.scanner(columns=[], with_row_id=True).to_table()["_rowid"].to_numpy() for each in merged]
-    return np.concatenate([np.empty(0, np.int64), *found]).astype(np.int64)

@@ -11,9 +11,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aios_db.disk.lease import lease
 from aios_db.joint.pairs import features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
 from aios_db.joint.usable import Active
+from aios_db.schema.database import JOINT_REEMBEDDING
 from aios_db.schema.errors import DataError, ProgrammingError, ReadOnlyError, ValidationError
 from aios_db.schema.progress import Progress, silent
 
@@ -159,7 +161,7 @@ def fit_fusion(
     version = store.versions.install(place_space(fitted.space, models, name, told))
     store.versions.record_fit(_report_row(version, fitted, told))
     active = Active(load_space(Path(version.path))[0], version.version)
-    with store.joint.completing:
+    with lease(store.path / JOINT_REEMBEDDING):
         count = JointReembedding(store.database, store.replace_vectors, active, again=True).run(
             progress, lambda: store.versions.set_active(version.version)
         )

@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from aios_db.disk.failures import operational
+from aios_db.disk.lease import lease
 from aios_db.joint.usable import Active
 from aios_db.joint.vectors import COLUMNS
+from aios_db.schema.database import JOINT_REEMBEDDING
 from aios_db.schema.memories import KEY
 from aios_db.schema.modalities import UNREAD, made_by
 from aios_db.schema.progress import Progress, silent
@@ -41,7 +43,7 @@ PICTURED = "array_contains(modalities, 'image')"
 
 
 class JointReembedding:
-    """The joint vectors of one database by one space.
+    """The joint vectors of one database by one space; who runs it has the lease of `JOINT_REEMBEDDING`.
 
     Parameters
     ----------
@@ -163,7 +165,8 @@ class JointReembedding:
 def complete_vectors(database: OpenDatabase, exchange: Exchange, *, waiting: bool = True) -> int:
     """Put memories into the space in use that are not in it, or not whole; return how many.
 
-    One thread does so at a time; another finds what it has left, or, not ``waiting``, does nothing.
+    One thread of one process does so at a time; another finds what it has left, or, not ``waiting``, does
+    nothing.
 
     Such are those written where an encoder or the weights of the space were missing, and those that an undo
     or a restore brought back with the vectors of an earlier space. Where only a part of the memories is seen,
@@ -172,16 +175,15 @@ def complete_vectors(database: OpenDatabase, exchange: Exchange, *, waiting: boo
     joint = database.joint
     if database.scope or not database.restrictions.external_access:
         return 0
-    if not joint.completing.acquire(blocking=waiting):
+    if joint.in_use.version is None and not joint.clip.is_wanted():
         return 0
-    try:
-        return _complete(database, exchange)
-    finally:
-        joint.completing.release()
+    with lease(database.path / JOINT_REEMBEDDING, waiting=waiting) as mine:
+        return _complete(database, exchange) if mine else 0
 
 
 def _complete(database: OpenDatabase, exchange: Exchange) -> int:
     joint = database.joint
+    database.refresh()  # another process may have done it while this one waited
     if joint.clip.is_wanted() and database.snapshot.memories.count_rows(PICTURED):
         fresh = joint.clip.fresh()
         if fresh is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +70,6 @@ class Joint(Questions):
         The vectors of memories.
     clip
         CLIP's own space, for as long as none was fitted.
-    completing
-        Held by the thread that puts memories into the space.
     """
 
     def __init__(  # noqa: PLR0917 - what the space is made of
@@ -88,7 +85,6 @@ class Joint(Questions):
         self.encoders = encoders
         self.in_use = SpaceInUse(encoders, versions, table)
         self.clip = clip(self.in_use)
-        self.completing = threading.Lock()
         self._files = MediaFiles(reads, reach)
         self.memories = MemoryVectors(self.in_use, self._files)
         super().__init__(self.in_use, reach, self.clip.ensure)

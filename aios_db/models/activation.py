@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aios_db.disk.lease import lease
 from aios_db.encoder import LazyEncoder
 from aios_db.models.reembedding import Reembedding
 from aios_db.models.versions import WeightVersion
+from aios_db.schema.database import REEMBEDDING
 from aios_db.schema.errors import Error
 from aios_db.schema.progress import Progress, silent
 
@@ -31,7 +34,7 @@ def activate(
 
     For text the memories are embedded again first. Until all are, the version before answers queries, also in
     other processes; then one commit exchanges the vectors, and every process follows. Interrupted, it goes on
-    when it is called again.
+    when it is called again. One thread of one process does so at a time.
 
     Parameters
     ----------
@@ -59,13 +62,16 @@ def activate(
     version = store.versions.install(find_model(str(model), engine.models_dir))
     if version.space == "text":
         config = replace(store.config, engine=replace(engine, text_model=version.path))
-        encoder = LazyEncoder(config)
-        try:
-            if Reembedding(store, encoder).run(progress, stop) < 0:
+        is_stopped = stop.is_set if stop is not None else lambda: False
+        with (
+            lease(store.path / REEMBEDDING, stopped=is_stopped) as mine,
+            closing(LazyEncoder(config)) as encoder,
+        ):
+            if not mine or Reembedding(store, encoder).run(progress, stop) < 0:
                 return version
-        finally:
-            encoder.close()
-    store.versions.set_active(version.version)
+            store.versions.set_active(version.version)
+    else:
+        store.versions.set_active(version.version)
     return replace(version, is_active=True)
 
 

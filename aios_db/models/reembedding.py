@@ -33,7 +33,7 @@ _DOING = "embedding memories"
 
 
 class Reembedding:
-    """The vectors of one store by one encoder.
+    """The vectors of one store by one encoder; who runs it has the lease of `REEMBEDDING`.
 
     Parameters
     ----------

@@ -315,3 +315,37 @@ def test_vectors_made_for_a_version_that_was_replaced_meanwhile_are_made_again(
     assert {version for version, _ in vectors(second).values()} == {calls[0].version}
     first.close()
     second.close()
+
+
+_HOLDER = """
+import sys
+from pathlib import Path
+from aios_db.disk.lease import lease
+from aios_db.schema.database import REEMBEDDING
+
+with lease(Path(sys.argv[1]) / REEMBEDDING):
+    print("holds", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_two_processes_activate_one_after_the_other(models: dict[str, Path], tmp_path: Path) -> None:
+    store = real_store(tmp_path / "agent.aios", models["fp32"])
+    store.remember(pa.table({"text": SENTENCES}))
+    old = store.encoder.version
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(store.path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert holder.stdin is not None and holder.stdout is not None
+    assert holder.stdout.readline() == "holds\n"
+    stopped = BackgroundActivation(store, models["fp16"])
+    assert not stopped.wait(0.5)
+    stopped.stop()  # while it waits
+    job = BackgroundActivation(store, models["fp16"])
+    assert not job.wait(0.5) and stopped.error is None
+    assert {version for version, _ in vectors(store).values()} == {old}
+    holder.communicate()
+    assert job.wait() and job.error is None
+    assert {version for version, _ in vectors(store).values()} == {store.encoder.version} != {old}
+    store.close()

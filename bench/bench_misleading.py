@@ -4,7 +4,8 @@
 
 The answers and pairs in bench/data/misleading_*.json were written by somebody who had not seen the rules, to
 find what they miss: opposites, who does what, people with one first name, units, modal verbs, languages. They
-are no sample of what models write or people say. Tune nothing on them: for that there is development_*.json.
+are no sample of what models write or people say. Tune nothing on them: for that there are development_*.json
+and the first half of talk_changes.json, whose second half is only watched (bench/data/README.md).
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections import Counter
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import aios_db
 from aios_db.lifecycle.grounding.checking import Evidence
@@ -21,6 +24,11 @@ from aios_db.lifecycle.llm.prompt import checked
 from aios_db.lifecycle.llm.protocol import Unusable
 
 DATA = Path(__file__).parent / "data"
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((DATA / f"{name}.json").read_text("utf-8"))
+    return found
 
 
 def is_refused(answer: str, sources: list[Evidence]) -> bool:
@@ -33,7 +41,7 @@ def is_refused(answer: str, sources: list[Evidence]) -> bool:
 
 def answers(name: str, *, show: bool) -> None:
     texts, refused = {"wrong": 0, "right": 0}, {"wrong": 0, "right": 0}
-    for each in json.loads((DATA / f"{name}_answers.json").read_text("utf-8")):
+    for each in read(f"{name}_answers"):
         sources = [
             Evidence(source["text"], source["speaker"], date.fromisoformat(source["said"]))
             for source in each["sources"]
@@ -49,8 +57,18 @@ def answers(name: str, *, show: bool) -> None:
         print(f"{kind} answers: {refused[kind]} of {count} refused ({refused[kind] / count:.3f})")
 
 
-def changes(name: str, *, show: bool) -> None:
-    pairs = json.loads((DATA / f"{name}_changes.json").read_text("utf-8"))
+def halves(pairs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the pairs at even and at odd places of each kind."""
+    found: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    seen: Counter[tuple[bool, str]] = Counter()
+    for pair in pairs:
+        kind = pair["changed"], pair["kind"]
+        found[seen[kind] % 2].append(pair)
+        seen[kind] += 1
+    return found
+
+
+def changes(pairs: list[dict[str, Any]], *, show: bool) -> None:
     rows = [
         {"text": pair[when], "speaker": "Ada", "user_id": str(number), "session_id": when, "occurred_at": day}
         for number, pair in enumerate(pairs)
@@ -81,7 +99,10 @@ def main() -> None:
     for name in ("development", "misleading"):
         print(name)
         answers(name, show=given.show and name == "development")
-        changes(name, show=given.show and name == "development")
+        changes(read(f"{name}_changes"), show=given.show and name == "development")
+    for half, pairs in zip(("tuned on", "watched"), halves(read("talk_changes")), strict=True):
+        print(f"talk, {half}")
+        changes(pairs, show=given.show and half == "tuned on")
 
 
 if __name__ == "__main__":

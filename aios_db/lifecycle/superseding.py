@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from aios_db.lifecycle.facts import Fact, facts_of
-from aios_db.lifecycle.rewording import Wording, wording_of
+from aios_db.lifecycle.rewording import Wording, wordings_of
+from aios_db.lifecycle.statements import told
 from aios_db.schema.consolidations import Supersession
 
 if TYPE_CHECKING:
@@ -67,10 +68,11 @@ def superseded(database: OpenDatabase, now: Snapshot) -> list[Supersession]:
     by_key: dict[Key, list[_Stated]] = {}
     worded: dict[tuple[str | None, str | None, str], list[_Worded]] = {}
     for memory in _living(database, now):
-        for fact in facts_of(memory.text, memory.speaker):
+        said = told(memory.text, memory.speaker)
+        for fact in facts_of(said):
             key = memory.user_id, memory.agent_id, fact.subject, fact.attribute
             by_key.setdefault(key, []).append(_Stated(memory.memory_id, memory.time, fact, memory.trust))
-        if wording := wording_of(memory.text):
+        for wording in wordings_of(said):
             owner = memory.user_id, memory.agent_id, (memory.speaker or "").casefold()
             worded.setdefault(owner, []).append(_Worded(memory.memory_id, memory.time, wording, memory.trust))
     for (_, _, subject, attribute), several in by_key.items():
@@ -80,12 +82,12 @@ def superseded(database: OpenDatabase, now: Snapshot) -> list[Supersession]:
             for older in [each for each in holding if _ends(newer, each)]:
                 holding.remove(older)
                 if older.fact.share >= _LEAST_SHARE:
-                    told = "" if newer.fact.gone else newer.fact.value
+                    now_is = "" if newer.fact.gone else newer.fact.value
                     found.setdefault(
                         older.memory_id,
                         Supersession(
                             older.memory_id, newer.memory_id, newer.time, subject, attribute,
-                            older.fact.value, told,
+                            older.fact.value, now_is,
                         ),
                     )  # fmt: skip
             if not newer.fact.gone:
@@ -102,7 +104,7 @@ def _reworded(several: list[_Worded]) -> Iterator[Supersession]:
     for newer in sorted(several, key=lambda each: (each.time, each.memory_id)):
         if newer.wording.changes:
             about = {
-                older.memory_id: older for word in newer.wording.about for older in by_word.get(word, ())
+                older.memory_id: older for word in newer.wording.named for older in by_word.get(word, ())
             }
             changed = [
                 (older, values)
@@ -111,9 +113,9 @@ def _reworded(several: list[_Worded]) -> Iterator[Supersession]:
                 if (values := newer.wording.changed(older.wording))
             ]
             for older, (was, now) in changed if len(changed) <= _MOST_CHANGED else ():
-                said = " ".join(sorted(older.wording.about & newer.wording.about))
+                said = " ".join(sorted(older.wording.named & newer.wording.named))
                 yield Supersession(older.memory_id, newer.memory_id, newer.time, "", said, was, now)
-        for word in newer.wording.about:
+        for word in newer.wording.named:
             by_word.setdefault(word, []).append(newer)
 
 
@@ -122,7 +124,7 @@ def _ends(newer: _Stated, older: _Stated) -> bool:
         newer.memory_id != older.memory_id
         and newer.trust >= older.trust
         and newer.time > older.time
-        and newer.fact.conflicts(older.fact)
+        and newer.fact.conflicts(older.fact, older.time.year)
     )
 
 

@@ -6,6 +6,7 @@ A term is the 64-bit hash of a stem, so that a dictionary of terms is a sorted a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import Stemmer
 
@@ -58,7 +59,7 @@ class Lexicon:
 
     def __init__(self, language: str) -> None:
         self.language = language
-        self.stop_words = frozenset(map(folded, STOP_WORDS.get(language, frozenset()) | _OTHER_SCRIPTS))
+        self.stop_words = _stop_words(language)
         by_script = {**BY_SCRIPT, "Latin": "english"}
         by_script[_SCRIPT_OF.get(language, "Latin")] = language
         self._stemmers = {
@@ -121,3 +122,8 @@ class Lexicon:
     def _stem(self, word: str) -> str:
         stemmer = self._stemmers.get(script_of(word))
         return as_folded(stemmer.stemWord(as_stemmed(word, self.language))) if stemmer else word
+
+
+@cache
+def _stop_words(language: str) -> frozenset[str]:
+    return frozenset(map(folded, STOP_WORDS.get(language, frozenset()) | _OTHER_SCRIPTS))

@@ -15,6 +15,8 @@ from aios_db.schema.errors import WeightsError
 log = logging.getLogger("aios_db.engine.fingerprint")
 
 CACHE_FILE = ".fingerprint.json"
+# By the SHA-256 of the bytes: to tell what a file says takes long, and each database that is opened asks.
+_tokenizers: dict[bytes, str] = {}
 
 
 def fingerprint(directory: Path, file: WeightFile) -> str:
@@ -69,13 +71,19 @@ def tokenizer_fingerprint(path: Path | None) -> str | None:
     if path is None:
         return None
     content = path.read_bytes()
+    layout = hashlib.sha256(content).digest()
+    if layout not in _tokenizers:
+        _tokenizers[layout] = hashlib.sha256(_used(content)).hexdigest()
+    return _tokenizers[layout]
+
+
+def _used(content: bytes) -> bytes:
     try:
         said = json.loads(content)
         used = {name: each for name, each in said.items() if name not in ("truncation", "padding")}
-        content = json.dumps(used, sort_keys=True).encode()
+        return json.dumps(used, sort_keys=True).encode()
     except (ValueError, AttributeError, RecursionError):
-        pass  # no tokenizer: whoever loads it says so
-    return hashlib.sha256(content).hexdigest()
+        return content  # no tokenizer: whoever loads it says so
 
 
 def _digest(file: WeightFile) -> str:

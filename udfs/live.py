@@ -43,6 +43,7 @@ class Wall(Protocol):
 
 COUNTED = ("access_count", "last_access_at")
 _KEY = "memory_id"
+_MADE = "content_hash"  # of compressed memories the table does not have all of it
 
 
 class LiveDataset(pads.Dataset):  # type: ignore[misc]
@@ -91,7 +92,10 @@ class LiveDataset(pads.Dataset):  # type: ignore[misc]
         condition = "" if filter is None else str(filter)  # names each field that it looks at
         filtered = [field for field in dataset.schema if field.name in condition]
         counts = self._counts_of({*names, *(field.name for field in filtered)})
-        here = any(not _is_plain(field.type) or (counts and field.name in COUNTED) for field in filtered)
+        here = any(
+            not _is_plain(field.type) or field.name == _MADE or (counts and field.name in COUNTED)
+            for field in filtered
+        )
         wall = self._wall
         if counts is None and not here and wall is None:
             return dataset.scanner(columns=columns, filter=filter, **options)

@@ -30,6 +30,8 @@ from aios_db.schema.progress import Progress, silent
 from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
+from aios_db.store.memories_table import as_read
+from aios_db.store.short_hashes import with_whole
 from aios_db.store.strongest import COLUMN, strongest_links
 
 _LINKS = (
@@ -134,7 +136,8 @@ class _Check:
         index = self._index(stored, links) if compare and links is not None else None
         dimension = stored.schema.field("text_embedding").type.list_size
         one = MemoryChecks(self._faults, dimension)
-        for file, batch in batches(self._faults, stored, SALVAGE, self._on_bytes):
+        for file, read in batches(self._faults, stored, SALVAGE, self._on_bytes):
+            batch = with_whole(read)
             one.look(file, batch)
             if index is not None:
                 index.look(file, batch)
@@ -156,7 +159,7 @@ class _Check:
         try:
             with operational("reading the search index"):
                 index = SearchIndex.open(self._database / INDEX, dimension, self._config.search.language)
-                index.sync(stored, links)
+                index.sync(as_read(stored), links)
                 return index_.IndexChecks(self._faults, index)
         except OperationalError:
             return None  # a table cannot be read, which its own check says

@@ -22,6 +22,7 @@ from aios_db.schema.identity import HEX
 from aios_db.schema.memories import LIFECYCLE_FIELDS
 from aios_db.store.adoptable import checked
 from aios_db.store.rows import DEFAULTS
+from aios_db.store.short_hashes import row_with_whole, with_whole
 
 LINKS = "association_links"
 _DERIVED = {LINKS, "modalities"}
@@ -72,6 +73,7 @@ class SalvagedMemories:
 
     def _whole(self, file: Path, rows: pa.Table) -> Iterator[pa.Table]:
         """Yield the rows of a table at once where nothing is wrong with them, else one by one."""
+        rows = with_whole(rows)
         ids = rows["memory_id"].to_pylist()
         if not self.ids.isdisjoint(ids) or len(set(ids)) < len(ids):
             first = {each: number for number, each in reversed(list(enumerate(ids)))}
@@ -93,7 +95,7 @@ class SalvagedMemories:
 
     def _one(self, row: Row) -> pa.Table | None:
         """Return a row with what it lacks replaced, or None when it has no content, or came already."""
-        values, lost = row.values, row.lost - _DERIVED
+        values, lost = row_with_whole(row.values), row.lost - _DERIVED
         if not _is_id(values["memory_id"]):
             lost.add("memory_id")
             values["memory_id"] = str(uuid_utils.uuid7())

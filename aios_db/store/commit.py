@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from aios_db.schema.memories import CODE_FIELD
 from aios_db.store.dense import write_dense
+from aios_db.store.memories_table import like
+from aios_db.store.short_hashes import shortened
 from aios_db.store.snapshot import handle
 from aios_db.store.torn import check_written
 
@@ -66,11 +68,7 @@ def commit(
         return dataset
     check_written(Path(dataset.uri), [*operation.new_fragments, *operation.updated_fragments])
     change = operation if operation.updated_fragments or operation.removed_fragment_ids else None
-    return lance.LanceDataset.commit(
-        dataset,
-        change or lance.LanceOperation.Append(operation.new_fragments),
-        read_version=dataset.version,
-    )
+    return _committed(dataset, change or lance.LanceOperation.Append(operation.new_fragments))
 
 
 def exchange(
@@ -112,7 +110,7 @@ def exchange(
         _put(dataset, operation, rows, row_ids.tolist())
     check_written(Path(dataset.uri), [*operation.new_fragments, *operation.updated_fragments])
     named = lance.Transaction(dataset.version, operation, transaction or str(uuid4()))
-    return lance.LanceDataset.commit(dataset, named)
+    return like(dataset, lance.LanceDataset.commit(dataset, named))
 
 
 def gather(
@@ -137,11 +135,11 @@ def gather(
     operation = lance.LanceOperation.Update()
 
     def write(rows: pa.Table, table: lance.LanceDataset) -> list[FragmentMetadata]:
-        return write_dense(table, rows, plain)
+        return write_dense(table, shortened(rows), plain)
 
     _remove(dataset, operation, _rewrite(dataset, operation, row_ids, changes, write))
     check_written(Path(dataset.uri), [*operation.new_fragments, *operation.updated_fragments])
-    return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+    return _committed(dataset, operation)
 
 
 def patch(
@@ -169,7 +167,7 @@ def patch(
     for fragment, _ in by_fragment(addresses):
         written, operation.fields_modified = fragments[fragment].update_columns(changed)
         operation.updated_fragments.append(written)
-    return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+    return _committed(dataset, operation)
 
 
 def merged(
@@ -205,6 +203,12 @@ def delete(dataset: lance.LanceDataset, row_ids: NDArray[np.int64]) -> lance.Lan
     if len(row_ids):
         written.delete(f"_rowid IN ({', '.join(str(int(each)) for each in row_ids)})")
     return written
+
+
+def _committed(
+    dataset: lance.LanceDataset, operation: lance.LanceOperation.BaseOperation
+) -> lance.LanceDataset:
+    return like(dataset, lance.LanceDataset.commit(dataset, operation, read_version=dataset.version))
 
 
 def _rewrite(

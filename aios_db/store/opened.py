@@ -41,6 +41,7 @@ from aios_db.store.change_log import ChangeLog
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
 from aios_db.store.embedding import TextVectors
 from aios_db.store.history import History
+from aios_db.store.memories_table import as_read
 from aios_db.store.origin import Origins
 from aios_db.store.past_queries import PastQueries
 from aios_db.store.pending import Pending
@@ -263,7 +264,8 @@ class OpenDatabase:
         self.closed = self._inherited = True
 
     def _open(self, table: str) -> lance.LanceDataset:
-        return lance.dataset(layout.table_path(self.path, table), session=self._session)
+        found = lance.dataset(layout.table_path(self.path, table), session=self._session)
+        return as_read(found) if table == MEMORIES else found
 
     def _past_index(self) -> SearchIndex:
         # Nothing had expired that is shown there.

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -16,13 +17,16 @@ from lance.file import LanceFileReader
 
 import aios_db
 from aios_db.disk.durable import data_files
+from aios_db.importers import import_files
 from aios_db.store.cold import cold_fragments
 from aios_db.store.commit import commit
 from aios_db.store.dense import is_dense
+from aios_db.store.short_hashes import SHORT
 
 Connect = Callable[..., aios_db.Connection]
 
 DERIVED = "text_embedding, text_code, association_links"
+NOW = datetime(2026, 5, 6, 7, tzinfo=timezone.utc)
 NAMES = st.sampled_from([None, "Ingrid", "Ørjan", "li"])
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60).filter(str.strip)
 MOMENT = st.integers(0, 10**9).map(lambda s: datetime(2001, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=s))
@@ -165,3 +169,53 @@ def test_long_texts_come_back_bit_for_bit(connect: Connect, kept: str) -> None:
     assert [each.text for each in con.get(ids) if each] == texts
     one = con.get(ids[4])
     assert one is not None and one.text == texts[4]
+
+
+def stored_hashes(con: aios_db.Connection) -> list[str]:
+    table = lance.dataset(con.store.memories.uri).to_table(columns=["content_hash"])
+    found: list[str] = table["content_hash"].to_pylist()
+    return found
+
+
+def test_a_hash_is_six_digits_on_the_disk_and_whole_in_sql(connect: Connect, sentences: list[str]) -> None:
+    con = connect()
+    ids = con.remember([{"text": each, "session_id": "s", "occurred_at": NOW} for each in sentences[:30]])
+    before = con.execute("SELECT content_hash FROM memories ORDER BY memory_id").fetchall()
+    archive(con, ids[:20])
+    con.compress()
+    short = [each for each in stored_hashes(con) if each.startswith(SHORT)]
+    assert len(short) == 20 and all(len(each) < 30 for each in short)
+    assert con.execute("SELECT content_hash FROM memories ORDER BY memory_id").fetchall() == before
+    for (each,) in before[::7]:
+        found = con.execute("SELECT content_hash FROM memories WHERE content_hash = $1", [each]).fetchall()
+        assert found == [(each,)]
+    again = con.remember([{"text": each, "session_id": "s", "occurred_at": NOW} for each in sentences[:30]])
+    assert again == ids and con.execute("SELECT count(*) FROM memories").fetchone() == (30,)
+    con.update([{"memory_id": each, "tier": "long"} for each in ids[:20]])
+    assert not [each for each in stored_hashes(con) if each.startswith(SHORT)]
+
+
+def test_a_text_that_was_changed_outside_is_found(tmp_path: Path, sentences: list[str]) -> None:
+    path = tmp_path / "agent.aios"
+    with aios_db.connect(path) as con:
+        ids = con.remember(sentences[:10])
+        archive(con, ids)
+        con.compress()
+        uri = con.store.memories.uri
+    lance.dataset(uri).update({"text": "'another'"}, where=f"memory_id = '{ids[3]}'")
+    (fault,) = [each for each in aios_db.check(path).faults if "content_hash" in each.what]
+    assert ids[3] in str(fault)
+
+
+def test_what_can_be_salvaged_has_its_hashes(tmp_path: Path, sentences: list[str]) -> None:
+    path = tmp_path / "agent.aios"
+    with aios_db.connect(path) as con:
+        ids = con.remember(sentences[:10])
+        archive(con, ids)
+        con.compress()
+        before = memories_of(con)
+    report = aios_db.salvage(path, tmp_path / "out")
+    assert (report.memories, report.losses) == (10, ())
+    with aios_db.connect(tmp_path / "other.aios") as con:
+        import_files(con, [str(tmp_path / "out")])
+        assert memories_of(con) == before

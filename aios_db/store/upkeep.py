@@ -18,6 +18,7 @@ from aios_db.schema.changes import REEMBED
 from aios_db.schema.compressions import Packed
 from aios_db.schema.config import CompressionConfig
 from aios_db.schema.memories import KEY
+from aios_db.schema.tables import RECORDS
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows, shed_lookups
 from aios_db.store.deferring import Deferring
 from aios_db.store.erasing import Erasing
@@ -99,7 +100,7 @@ class Upkeep:
 
     @measured("optimize")
     def optimize(self) -> None:
-        """Compact both tables whole, drop old versions, and bring look-ups and search index up to date.
+        """Compact all tables whole, drop old versions, and bring look-ups and search index up to date.
 
         Memories are put into the joint space that could not be when they were written.
         """
@@ -115,6 +116,10 @@ class Upkeep:
             for dataset in database.refresh().tables:
                 written = compact(dataset, database.lock, everything=True)
                 clean_up(look_up(written), database.config.storage)
+            for table in RECORDS:
+                clean_up(
+                    compact(database.dataset(table), database.lock, everything=True), database.config.storage
+                )
             database.refresh().index.save()
             give_back_freed()
 

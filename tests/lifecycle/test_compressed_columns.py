@@ -219,3 +219,12 @@ def test_what_can_be_salvaged_has_its_hashes(tmp_path: Path, sentences: list[str
     with aios_db.connect(tmp_path / "other.aios") as con:
         import_files(con, [str(tmp_path / "out")])
         assert memories_of(con) == before
+
+
+def test_tables_beside_have_no_old_versions_either(connect: Connect) -> None:
+    con = connect({"storage": {"keep_versions_s": 0.0}})
+    con.remember("The ferry is late.")
+    con.optimize()
+    table = Path(con.store.memories.uri).with_name("weight_versions.lance")
+    assert [len(list(table.glob(each))) for each in ("data/*", "_versions/*.manifest")] == [1, 1]
+    assert con.execute("SELECT count(*) FROM weight_versions").fetchone() == (1,)

@@ -124,9 +124,9 @@ class StorageConfig:
     """Deleting more memories than this at once, be it by `undo`, asks for `confirm`; 0 never asks."""
     keep_versions_bytes: NonNegativeInt = 4_000_000
     """Replaced versions that take more, and more than a quarter of the table, go after 30 seconds."""
-    index_cache_bytes: NonNegativeInt = 8_000_000
+    index_cache_bytes: NonNegativeInt = 4_000_000
     """Most memory for what was read of Lance's scalar indices; one cache for all tables."""
-    metadata_cache_bytes: NonNegativeInt = 8_000_000
+    metadata_cache_bytes: NonNegativeInt = 4_000_000
     """Most memory for what was read of manifests and files; one cache for all tables."""
     malloc_arenas: NonNegativeInt = 2
     """Heaps that the C library spreads allocations of the process over (glibc); 0 leaves it at 8 per core.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
 from aios_db.execution import Execution
+from aios_db.pinned import SeenTables
 from aios_db.running import Running
 from aios_db.schema.errors import InterfaceError, ProgrammingError
 from aios_db.sql import own_objects
@@ -23,8 +22,6 @@ from aios_db.sql.transaction import Transaction
 from aios_db.store import forks
 
 if TYPE_CHECKING:
-    import pyarrow.dataset as pads
-
     from aios_db.connection import Connection
     from aios_db.udfs.macros import SqlObject
 
@@ -43,15 +40,15 @@ class Cursor(Fetching):
     def __init__(self, connection: Connection) -> None:
         self._connection, self._session = connection, connection.session
         session = self._session
-        self.tables = session.newest_tables()
-        database = session.new_duckdb(partial(_pinned, weakref.ref(self)))
+        self._seen = SeenTables(session)
+        database = session.new_duckdb(self._seen.table)
         self._duckdb: duckdb.DuckDBPyConnection | None = database
         self._plans = Plans(session.plan_epoch, session.texts)
         self._transaction = Transaction(session.errors, database, self._plans)
         self._result = Result(database)
         self._running = Running(session, database, self._transaction, self._result)
         self._execution = Execution(
-            session, database, self._plans, self._transaction, self._result, self._see_newest
+            session, database, self._plans, self._transaction, self._result, self._seen
         )
         forks.watch(self)
 
@@ -98,7 +95,7 @@ class Cursor(Fetching):
             statements = self._plans.statements(database, operation)
             for position, statement in enumerate(statements, start=1):
                 last = position == len(statements)
-                self._see_newest()  # with what the statements before have written
+                self._seen.see_newest()  # with what the statements before have written
                 self._execution.run(statement, parameters if last else None)
         return self
 
@@ -207,11 +204,11 @@ class Cursor(Fetching):
         database = self._open()
         self._result.forget()
         with self._running.statement():
-            self._see_newest()
+            self._seen.see_newest()
             *earlier, last = database.extract_statements(query) or database.extract_statements(NO_ROWS)
             for statement in earlier:
                 self._execution.run(statement, None)
-                self._see_newest()
+                self._seen.see_newest()
             return self._execution.relation(last, params)
 
     def register(self, name: str, rows: Any) -> Cursor:
@@ -265,9 +262,6 @@ class Cursor(Fetching):
             self._result.drain()
         return total
 
-    def _see_newest(self) -> None:
-        self.tables = self._session.newest_tables()
-
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._session.check_open()
         if self._duckdb is None:
@@ -278,12 +272,3 @@ class Cursor(Fetching):
         self._open()
         with self._running.fetch():
             return how(self._result.rows())
-
-
-def _pinned(reference: weakref.ref[Cursor], table: str) -> pads.Dataset:
-    """Return a table at the version that a cursor's statement sees."""
-    cursor = reference()
-    if cursor is None:
-        raise InterfaceError("the cursor of this relation is gone; keep the connection alive")
-    cursor._session.check_open()
-    return cursor.tables[table]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,8 +17,10 @@ from aios_db.sql.fetching import distinct_names
 from aios_db.sql.parameters import Parameters
 from aios_db.sql.result import NO_ROWS, Result
 from aios_db.sql.statements import returns_count
+from aios_db.store.steady import again_if_removed
 
 if TYPE_CHECKING:
+    from aios_db.pinned import SeenTables
     from aios_db.session import Session
     from aios_db.sql.plans import Plans
     from aios_db.sql.transaction import Transaction
@@ -37,8 +40,8 @@ class Execution:
         Those of the cursor.
     transaction, result
         Of the cursor; each statement changes them.
-    see_newest
-        Moves the cursor to the newest version of the tables.
+    seen
+        The tables, as the cursor sees them.
     """
 
     def __init__(  # noqa: PLR0917 - what a cursor is made of
@@ -48,11 +51,11 @@ class Execution:
         plans: Plans,
         transaction: Transaction,
         result: Result,
-        see_newest: Callable[[], None],
+        seen: SeenTables,
     ) -> None:
         self._session, self._database = session, database
         self._plans, self._transaction, self._result = plans, transaction, result
-        self._see_newest = see_newest
+        self._seen = seen
 
     def run(self, statement: duckdb.Statement, parameters: Parameters | None) -> None:
         """Execute a statement; what it returns is then the result."""
@@ -85,7 +88,7 @@ class Execution:
             return None
         self._result.forget()
         self._session.store.origins.begin(statement.query)
-        self._see_newest()
+        self._seen.see_newest()
         self._change(target, statement, sets)
         return self._result.rowcount if sets else 0
 
@@ -115,8 +118,7 @@ class Execution:
         self, statement: duckdb.Statement, parameters: Parameters | None, keep: Callable[[], None]
     ) -> None:
         called = self._called(statement)
-        with self._watching(statement) as bound:
-            self._plans.execute(self._database, statement, parameters)
+        bound = self._bound(statement, parameters)
         if returns_count(statement, self._database.description):
             rows = self._database.fetchall()
             keep()
@@ -139,6 +141,21 @@ class Execution:
                 writes.refuse_prepared(self._result.description or [])
         else:
             self._result.set_empty()
+
+    def _bound(self, statement: duckdb.Statement, parameters: Parameters | None) -> Bound:
+        """Execute a statement, which writes no memories yet; return the calls that do."""
+        attempts = itertools.count()
+
+        def execute() -> Bound:
+            if next(attempts):
+                self._seen.see_newest()
+            with self._watching(statement) as bound:
+                self._plans.execute(self._database, statement, parameters)
+            return bound
+
+        if statement.type != duckdb.StatementType.SELECT or self._transaction.is_open:
+            return execute()
+        return again_if_removed(execute, self._seen.sound)
 
     def _carry_out(self, statement: duckdb.Statement, parameters: Parameters | None, bound: Bound) -> None:
         """Write what a SELECT that has run asks for; the result is then what the calls returned."""
@@ -170,7 +187,7 @@ class Execution:
                 statement,
                 sets,
                 self._session.store,
-                self._see_newest,
+                self._seen.see_newest,
                 self._session.restrictions.max_rows,
             )
         writes.refuse_lost(statement, bound)

@@ -62,7 +62,8 @@ class MemoryStore:
         self.joint, self.origins, self.change_log = opened.joint, opened.origins, opened.change_log
         self.recalls, self.queries, self.history = opened.recalls, opened.queries, opened.history
         self.source_share = config.trust.source_share
-        self.dataset, self.require, self.refresh = opened.dataset, opened.require, opened.refresh
+        self.dataset, self.require = opened.dataset, opened.require
+        self.refresh, self.read = opened.refresh, opened.read
 
         reading, deferring, changes = parts.reading, parts.deferring, parts.transactions
         self.rows, self.named, self.existing = reading.rows, reading.named, reading.existing

@@ -238,7 +238,9 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
             "search index", "ok" if in_step else "problem", f"{indexed} of {counted.memories} memories"
         )
         store = con.store
-        unlinked = len(missing_links(store.memories, store.links, store.index, config.links))
+        unlinked = store.read(
+            lambda now: len(missing_links(now.memories, now.links, now.index, config.links))
+        )
         if unlinked and store.broken_off():
             yield Finding(
                 "links", "problem", f"{unlinked} were not made before a process was stopped: aios repair"

@@ -14,6 +14,7 @@ from aios_db.importers.base import Row
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
+    from aios_db.store.snapshot import Level
 
 _CONTENT = (
     "kind", "title", "text", "media", "media_uri", "audio", "audio_uri", "session_id", "speaker",
@@ -70,20 +71,20 @@ def stored(con: Connection, rows: Sequence[Row]) -> list[dict[str, Any] | None]:
 
     if not rows:
         return []
-    con.store.refresh()
     scopes = [
         (row.fields.get("user_id"), row.fields.get("agent_id"), str(row.fields["external_id"]))
         for row in rows
     ]
     keys = pa.array([external_key(*each) for each in scopes], pa.string())
-    found = con.store.index.find_other(keys).tolist()
-    wanted = sorted({row for row in found if row >= 0})
-    if not wanted:
-        return [None] * len(rows)
     columns = ["memory_id", "external_id", "user_id", "agent_id", *_CONTENT, *_MAY_DIFFER, "_rowid"]
-    memories = {
-        row["_rowid"]: row for row in con.store.memories._take_rows(wanted, columns=columns).to_pylist()
-    }
+
+    def read(now: Level) -> tuple[list[int], list[dict[str, Any]]]:
+        found = now.index.find_other(keys)
+        wanted = sorted(set(found[found >= 0].tolist()))
+        return found.tolist(), now.memories._take_rows(wanted, columns=columns).to_pylist()
+
+    found, known = con.store.read(read)
+    memories = {row["_rowid"]: row for row in known}
     # The index keeps the names that a memory had before it was changed.
     return [
         memory

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import lance
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aios_db.joint")
 
+_T = TypeVar("_T")
 Exchange = Callable[[Callable[[lance.LanceDataset], pa.Table], Callable[[], object]], int]
 """Given what makes new vectors, and what is called after their commit; returns how many there were."""
 
@@ -92,15 +94,11 @@ class JointReembedding:
             for left in Path(self._database.path).glob(f"{_BESIDE}*.lance"):
                 if left != self._path:
                     shutil.rmtree(left, ignore_errors=True)
-            self._database.refresh()
             rounds = 0
-            while (todo := self._missing(self._database.snapshot.memories)) and (
-                rounds < _ROUNDS or len(todo) > _LAST
-            ):
+            while (todo := self._read(self._missing)) and (rounds < _ROUNDS or len(todo) > _LAST):
                 for start in range(0, len(todo), BATCH):
-                    self._embed(self._database.snapshot.memories, todo[start : start + BATCH])
+                    self._embed(self._read(partial(_taken, row_ids=todo[start : start + BATCH])))
                     progress("memories", min(start + BATCH, len(todo)), len(todo))
-                self._database.refresh()
                 rounds += 1
             count = self._exchange(self._finish, then)
             shutil.rmtree(self._path, ignore_errors=True)
@@ -108,7 +106,7 @@ class JointReembedding:
 
     def can_improve(self) -> bool:
         """Tell whether there are memories that this process can put into the space, or more of them."""
-        rows = self._database.snapshot.memories.to_table(columns=[_RECORDED], filter=self._filter)
+        rows = self._read(lambda memories: memories.to_table(columns=[_RECORDED], filter=self._filter))
         recorded = [each.as_py() for each in rows[_RECORDED].unique()]
         missing: set[str] = set()
         for each in recorded:
@@ -119,11 +117,14 @@ class JointReembedding:
         in_use = self._database.joint.in_use
         return any(in_use.has_encoder(self._active, each) for each in missing)
 
+    def _read(self, how: Callable[[lance.LanceDataset], _T]) -> _T:
+        return self._database.read(lambda now: how(now.memories))
+
     def _finish(self, memories: lance.LanceDataset) -> pa.Table:
         """Return the new vectors, all that are to be exchanged; under the write lock."""
         todo = self._missing(memories)
         if todo:
-            self._embed(memories, todo)
+            self._embed(_taken(memories, todo))
         if not self._exists():
             return pa.table({KEY: pa.array([], pa.string())})
         made = lance.dataset(self._path).to_table()
@@ -146,10 +147,10 @@ class JointReembedding:
         found: list[int] = rows["_rowid"].to_numpy()[wanted].tolist()
         return found
 
-    def _embed(self, memories: lance.LanceDataset, row_ids: list[int]) -> None:
-        rows = memories._take_rows(row_ids, columns=list(_READ))
+    def _embed(self, rows: pa.Table) -> None:
         values = self._database.joint.memories.vectors(rows, self._active)
-        schema = {name: memories.schema.field(name).type for name in COLUMNS}
+        stored = self._database.snapshot.memories.schema
+        schema = {name: stored.field(name).type for name in COLUMNS}
         columns = {
             name: pa.array([each[place] for each in values], schema[name])
             for place, name in enumerate(COLUMNS)
@@ -160,6 +161,11 @@ class JointReembedding:
     def _exists(self) -> bool:
         versions = self._path / "_versions"
         return versions.is_dir() and any(versions.iterdir())
+
+
+def _taken(memories: lance.LanceDataset, row_ids: list[int]) -> pa.Table:
+    """Return what is read of those memories that are there."""
+    return memories._take_rows(row_ids, columns=list(_READ))
 
 
 def complete_vectors(database: OpenDatabase, exchange: Exchange, *, waiting: bool = True) -> int:
@@ -184,7 +190,7 @@ def complete_vectors(database: OpenDatabase, exchange: Exchange, *, waiting: boo
 def _complete(database: OpenDatabase, exchange: Exchange) -> int:
     joint = database.joint
     database.refresh()  # another process may have done it while this one waited
-    if joint.clip.is_wanted() and database.snapshot.memories.count_rows(PICTURED):
+    if joint.clip.is_wanted() and database.read(lambda now: now.memories.count_rows(PICTURED)):
         fresh = joint.clip.fresh()
         if fresh is not None:
             work = JointReembedding(database, exchange, fresh, again=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.sql.closing import close_duckdb
 from aios_db.sql.duckdb_errors import translated
@@ -23,14 +24,15 @@ from aios_db.udfs.live import LiveDataset
 
 if TYPE_CHECKING:
     from aios_db.models.encoding import Encoder
-    from aios_db.search.index import SearchIndex
+    from aios_db.search.answers import Answers
     from aios_db.store.opened import OpenDatabase
+    from aios_db.store.snapshot import Level
 
 
 class Supposed:
     """What functions that read ask of a store, as it would be with another index; no recall is counted."""
 
-    def __init__(self, database: OpenDatabase, index: SearchIndex) -> None:
+    def __init__(self, database: OpenDatabase, index: Answers) -> None:
         self._database, self.index = database, index
         self.source_share = database.config.trust.source_share
 
@@ -60,18 +62,17 @@ class Asking:
     ----------
     database
         What is asked.
-    index
-        The search index to ask; by default the database's own.
+    now
+        Its memories and links, with their index or another one.
     """
 
-    def __init__(self, database: OpenDatabase, index: SearchIndex | None = None) -> None:
-        now = database.refresh()
+    def __init__(self, database: OpenDatabase, now: Level) -> None:
         self._database, self._errors = database, functions.ErrorBook()
         self._guard = writing.WriteGuard(self._errors, {})
         self._duckdb = duckdb.connect(config={"threads": 1})
         with stops_at_ctrl_c(self._duckdb), translated(self._errors):
             self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
-            self._calls = self._install(Supposed(database, index or now.index))
+            self._calls = self._install(Supposed(database, now.index), now)
             self._plans = Plans(PlanEpoch(), Texts(self._duckdb))
 
     def table(self, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
@@ -85,7 +86,7 @@ class Asking:
             self._plans.execute(self._duckdb, statement, list(parameters))
             return self._duckdb.to_arrow_table()
 
-    def _install(self, supposed: Supposed) -> list[Callable[..., Any]]:
+    def _install(self, supposed: Supposed, now: Level) -> list[Callable[..., Any]]:
         """Make functions, views and macros; return what DuckDB calls, which is to be kept."""
         database, guard, reading = self._database, self._guard, Reading(self._database)
         calls = functions.install(
@@ -97,7 +98,7 @@ class Asking:
             create_function(name, function, ["VARCHAR"], "VARCHAR", side_effects=False)
         for table in registry.TABLES:
             counts = (lambda: database.recalls) if table == MEMORIES else None
-            reader = partial(database.dataset, table)
+            reader = partial(_table, database, now, table)
             self._duckdb.register(
                 f"lance_{table}", LiveDataset(reader, counts, reading.wall(table), self._errors.record)
             )
@@ -113,3 +114,10 @@ class Asking:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         close_duckdb(self._duckdb)
+
+
+def _table(database: OpenDatabase, now: Level, table: str) -> Any:
+    """Return the dataset of a table, the memories and links as they were taken."""
+    if table == LINKS:
+        return now.links
+    return now.memories if table == MEMORIES else database.dataset(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ from aios_db.store.past_queries import PastQuery
 if TYPE_CHECKING:
     from aios_db.search.index import SearchIndex
     from aios_db.store.opened import OpenDatabase
-    from aios_db.store.snapshot import Snapshot
+    from aios_db.store.snapshot import Level
 
 _ROUNDING = 1e-9
 _AT_STAKE, _OTHERS = 128, 32
@@ -88,19 +88,39 @@ def compare(
     queries
         Those whose findings that are gone by now do not count.
     """
-    now = database.refresh()
     cluster = principles[0].cluster
-    own = _own(now, queries, (cluster.user_id, cluster.agent_id))
-    asked = [(each, still) for each in queries if (still := [name for name in each.found if name in own])]
-    if not asked:
-        return NOTHING_ASKED
     sources = [each.memory_id for principle in principles for each in principle.cluster.sources]
+
+    def compared(now: Level) -> Comparison:
+        asked = _asked(now, queries, (cluster.user_id, cluster.agent_id))
+        return _compared(database, now, asked, rows, sources, policy) if asked else NOTHING_ASKED
+
+    return database.read(compared)
+
+
+def _asked(
+    now: Level, queries: Sequence[PastQuery], owner: tuple[str | None, str | None]
+) -> list[tuple[PastQuery, list[str]]]:
+    """Return the queries that had found memories of an owner that are there, with these."""
+    own = _own(now, queries, owner)
+    return [(each, still) for each in queries if (still := [name for name in each.found if name in own])]
+
+
+def _compared(  # noqa: PLR0917 - what is compared with what
+    database: OpenDatabase,
+    now: Level,
+    asked: Sequence[tuple[PastQuery, list[str]]],
+    rows: pa.Table,
+    sources: Sequence[str],
+    policy: str,
+) -> Comparison:
     consolidated = set(sources)
     at_stake = np.array([not consolidated.isdisjoint(still) for _, still in asked])
     sample, weights = _sample(at_stake)
     asked = [asked[number] for number in sample]
-    before = _found(database, now.index, asked) @ weights
-    after = _found(database, _supposed(database, rows, sources, policy), asked) @ weights
+    before = _found(database, now, asked) @ weights
+    supposed = _supposed(database, now, rows, sources, policy)
+    after = _found(database, replace(now, index=supposed), asked) @ weights
     return Comparison(len(asked), sum(len(still) for _, still in asked), float(before), float(after))
 
 
@@ -115,7 +135,7 @@ def _sample(at_stake: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.
     return np.concatenate(numbers), np.concatenate(weights)
 
 
-def _own(now: Snapshot, queries: Sequence[PastQuery], owner: tuple[str | None, str | None]) -> set[str]:
+def _own(now: Level, queries: Sequence[PastQuery], owner: tuple[str | None, str | None]) -> set[str]:
     """Return which memories that queries had found are there, and an owner's."""
     rows = now.index.find_ids(list({name for each in queries for name in each.found}))
     stored = now.memories._take_rows(
@@ -125,29 +145,31 @@ def _own(now: Snapshot, queries: Sequence[PastQuery], owner: tuple[str | None, s
 
 
 def _found(
-    database: OpenDatabase, index: SearchIndex, asked: Sequence[tuple[PastQuery, list[str]]]
+    database: OpenDatabase, now: Level, asked: Sequence[tuple[PastQuery, list[str]]]
 ) -> NDArray[np.float64]:
     """Return of each query the share of what it had found that it finds."""
     shares = []
-    with Asking(database, index) as asking:
+    with Asking(database, now) as asking:
         for query, wanted in asked:
             where = {**query.scope, **json.loads(query.filter or "{}")}
             rows = asking.table(
                 _RECALL.format(len(query.found)), [query.text, json.dumps(where) if where else ""]
             )
             quoted = [name for names in rows["derived_from"].to_pylist() for name in names or ()]
-            there = index.find_ids(quoted) >= 0
+            there = now.index.find_ids(quoted) >= 0
             returned = {*rows[KEY].to_pylist(), *np.array(quoted, object)[there]}
             shares.append(sum(name in returned for name in wanted) / len(wanted))
     return np.array(shares)
 
 
-def _supposed(database: OpenDatabase, new: pa.Table, sources: Sequence[str], policy: str) -> SearchIndex:
-    """Return an index as it would be after a consolidation; the database's own stays as it is."""
+def _supposed(
+    database: OpenDatabase, now: Level, new: pa.Table, sources: Sequence[str], policy: str
+) -> SearchIndex:
+    """Return an index as it would be after a consolidation of those sources that are there still."""
     index = database.new_index()
-    now = database.snapshot
     index.sync(*now.tables)
     rows = index.find_ids(list(sources))
+    rows = rows[rows >= 0]
     first = int(index.rows().max(initial=-1)) + 1
     row_ids = pa.array(np.arange(first, first + len(new)), pa.uint64())
     added = new.select(MEMORY_COLUMNS).append_column("_rowid", row_ids).combine_chunks().to_batches()

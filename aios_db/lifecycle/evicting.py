@@ -10,6 +10,7 @@ import pyarrow as pa
 from aios_db.schema.evictions import Eviction
 from aios_db.schema.memories import KEY, TIMESTAMP
 from aios_db.store.erasing import Erasing
+from aios_db.store.snapshot import Level
 from aios_db.store.transaction import Transactions
 from aios_db.store.writes import Writes
 
@@ -35,15 +36,18 @@ class Evicting:
 
     def evict_planned(self, *, dry_run: bool = False) -> list[Eviction]:
         """Carry out what `eviction_plan` names by the configuration, and return it."""
-        from aios_db.lifecycle.asking import Asking
-
-        with Asking(self._database) as asking:
-            rows = asking.table("FROM eviction_plan() WHERE action <> 'grace'").to_pylist()
-        planned = [Eviction(**each) for each in rows]
+        planned = self._database.read(self._planned)
         if not dry_run:
             of = {name: [each.memory_id for each in planned if each.action == name] for name in _ACTIONS}
             self.evict(of["evict"], of["erase"])
         return planned
+
+    def _planned(self, now: Level) -> list[Eviction]:
+        from aios_db.lifecycle.asking import Asking
+
+        with Asking(self._database, now) as asking:
+            rows = asking.table("FROM eviction_plan() WHERE action <> 'grace'").to_pylist()
+        return [Eviction(**each) for each in rows]
 
     def evict(self, hidden: Sequence[str], erased: Sequence[str]) -> None:
         """Let memories expire now, in one change, and erase others, so that no file holds them.

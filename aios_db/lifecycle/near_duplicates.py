@@ -23,7 +23,7 @@ from aios_db.schema.memories import KEY
 
 if TYPE_CHECKING:
     from aios_db.store.opened import OpenDatabase
-    from aios_db.store.snapshot import Snapshot
+    from aios_db.store.snapshot import Level
 
 _WORD = re.compile(r"\d+(?:[.,:/\-]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[^\w\s]|_")
 _MARKS = re.compile(r"[.,;!…]+(?=\s|$)|[\"“”]")
@@ -56,7 +56,7 @@ def words_of(text: str, speaker: str | None = None) -> tuple[str, ...]:
     return (first.lower() if first in _STARTS else first, *others) if first else ()
 
 
-def said_again(database: OpenDatabase, now: Snapshot) -> list[Folding]:
+def said_again(database: OpenDatabase, now: Level) -> list[Folding]:
     """Return what says the same as newer memories; nothing is written."""
     groups: dict[tuple[object, ...], list[_Said]] = {}
     condition = (pc.field("tier") == "short") & ~pc.field("pinned")
@@ -84,9 +84,7 @@ def _folding(group: list[_Said]) -> Folding:
     return Folding(newest.memory_id, [each.memory_id for each in older], count)
 
 
-def folded_columns(
-    now: Snapshot, foldings: Sequence[Folding]
-) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+def folded_columns(now: Level, foldings: Sequence[Folding]) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
     """Return the rows that a folding changes, and what of them."""
     rows = now.index.find_ids([name for each in foldings for name in (*each.folded, each.memory_id)])
     stored = now.memories._take_rows(rows.tolist(), columns=list(_COUNTED))

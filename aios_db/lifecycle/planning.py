@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from aios_db.store.reading import Reading
 
 if TYPE_CHECKING:
     from aios_db.store.opened import OpenDatabase
+    from aios_db.store.snapshot import Level
 
 _NUMBERS = ("min_age_s", "min_cluster", "max_cluster", "min_affinity", "max_clusters")
 _PLAN = "FROM consolidation_plan({})"
@@ -61,10 +63,7 @@ def checked(options: Mapping[str, Any], config: ConsolidationConfig) -> dict[str
 def planned(database: OpenDatabase, options: Mapping[str, Any]) -> list[Cluster]:
     """Return the clusters of `consolidation_plan`, in its order."""
     arguments = ", ".join(f"{name} := {options[name]!r}" for name in _NUMBERS if name in options)
-    with Asking(database) as asking:
-        rows = asking.table(_PLAN.format(arguments)).to_pylist()
-    ids = [name for row in rows for name in row["sources"]]
-    sources = {each.memory_id: each for each in _sources(database, ids)}
+    rows, sources = database.read(partial(_plan, database, _PLAN.format(arguments)))
     clusters = [
         Cluster(
             row["user_id"], row["agent_id"],
@@ -75,6 +74,14 @@ def planned(database: OpenDatabase, options: Mapping[str, Any]) -> list[Cluster]
     return [
         each for each in clusters if len(each.sources) >= options["min_cluster"] and _says_something(each)
     ]
+
+
+def _plan(database: OpenDatabase, query: str, now: Level) -> tuple[list[dict[str, Any]], dict[str, Source]]:
+    """Return the rows of a plan, and the memories in it by their ids."""
+    with Asking(database, now) as asking:
+        rows = asking.table(query).to_pylist()
+    ids = [name for row in rows for name in row["sources"]]
+    return rows, {each.memory_id: each for each in _sources(now, ids)}
 
 
 def _says_something(cluster: Cluster) -> bool:
@@ -92,12 +99,11 @@ def vectors_of(database: OpenDatabase, sources: Sequence[Source]) -> list[NDArra
     return [next(given) if is_known else None for is_known in known.tolist()]
 
 
-def _sources(database: OpenDatabase, ids: Sequence[str]) -> list[Source]:
+def _sources(now: Level, ids: Sequence[str]) -> list[Source]:
     """Return memories as they are, with the trust in them as it counts."""
     names = [each.name for each in fields(Source)]
-    index = database.snapshot.index
-    found = index.find_ids(list(ids))
+    found = now.index.find_ids(list(ids))
     found = found[found >= 0]
-    rows: pa.Table = database.snapshot.memories._take_rows(found.tolist(), columns=names)
-    trust = index.trust(found).tolist()
+    rows: pa.Table = now.memories._take_rows(found.tolist(), columns=names)
+    trust = now.index.trust(found).tolist()
     return [Source(**{**row, "trust": share}) for row, share in zip(rows.to_pylist(), trust, strict=True)]

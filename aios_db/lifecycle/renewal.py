@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pyarrow as pa
 
 from aios_db.disk.failures import operational
@@ -40,7 +42,7 @@ class Renewal:
             self._database.check_writable()
             self._guarding.refuse_of_source("supersede")
         with operational(f"looking for what no longer holds in {self._database.path}"):
-            found = superseded(self._database, self._database.refresh())
+            found = self._database.read(partial(superseded, self._database))
         if found and not dry_run:
             with self._transactions.as_one_change("supersede"):
                 self._writes.update(
@@ -65,7 +67,7 @@ class Renewal:
             self._database.check_writable()
             self._guarding.refuse_of_source("fold")
         with operational(f"looking for what was said again in {self._database.path}"):
-            found = said_again(self._database, self._database.refresh())
+            found = self._database.read(partial(said_again, self._database))
         if found and not dry_run:
             with self._transactions.changing("fold", "folding memories of") as transaction:
                 now = transaction.snapshot

@@ -83,8 +83,7 @@ class Schedule:
 
     def _measured(self) -> tuple[int, int]:
         """Return how many memories are in the short tier, and the bytes of all files where these count."""
-        self._store.refresh()
-        rows = int(self._store.memories.count_rows(filter="tier = 'short'"))
+        rows = int(self._store.read(lambda now: now.memories.count_rows(filter="tier = 'short'")))
         return rows, _bytes_of(self._store.path) if self._config.pressure_bytes else 0
 
     def _write(self, **changes: Any) -> None:

@@ -16,7 +16,7 @@ from aios_db.schema.consolidations import Supersession
 
 if TYPE_CHECKING:
     from aios_db.store.opened import OpenDatabase
-    from aios_db.store.snapshot import Snapshot
+    from aios_db.store.snapshot import Level
 
 _COLUMNS = ["memory_id", "text", "speaker", "user_id", "agent_id", "occurred_at", "created_at"]
 _MADE = ("principle", "summary")
@@ -58,7 +58,7 @@ class _Stated:
     trust: float
 
 
-def superseded(database: OpenDatabase, now: Snapshot) -> list[Supersession]:
+def superseded(database: OpenDatabase, now: Level) -> list[Supersession]:
     """Return the memories that no longer hold, with what holds instead; nothing is written.
 
     What is trusted less says nothing about what is trusted more, what is held in quarantine says nothing at
@@ -128,7 +128,7 @@ def _ends(newer: _Stated, older: _Stated) -> bool:
     )
 
 
-def _living(database: OpenDatabase, now: Snapshot) -> Iterator[_Memory]:
+def _living(database: OpenDatabase, now: Level) -> Iterator[_Memory]:
     """Yield the memories that hold and may say something of others."""
     condition = pc.field("valid_until").is_null() & ~pc.field("kind").isin(list(_MADE))
     if database.scope.condition is not None:

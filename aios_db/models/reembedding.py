@@ -65,9 +65,8 @@ class Reembedding:
                 f"{self._store.dimension}: a version must have the same"
             )
         with operational(f"embedding the memories of {self._store.path} again"):
-            self._store.refresh()
-            todo = self._missing(self._store.memories)
-            total, done = self._wanted(self._store.memories).num_rows, 0
+            todo = self._store.read(lambda now: self._missing(now.memories))
+            total, done = self._store.read(lambda now: self._wanted(now.memories)).num_rows, 0
             while len(todo) > _LAST:
                 for start in range(0, len(todo), BATCH):
                     if stop is not None and stop.is_set():
@@ -75,8 +74,8 @@ class Reembedding:
                     self._embed(todo.slice(start, BATCH))
                     done = self._side_rows()
                     progress(_DOING, min(done, total), total)
-                self._store.refresh()
-                todo = self._missing(self._store.memories)  # what was remembered meanwhile
+                # What was remembered meanwhile.
+                todo = self._store.read(lambda now: self._missing(now.memories))
             count = self._store.replace_vectors(self._finish)
             shutil.rmtree(self._path, ignore_errors=True)
             progress(_DOING, count, count)

@@ -93,7 +93,7 @@ def _made_of(store: MemoryStore, memory_id: str) -> list[str]:
 
 def _relations(store: MemoryStore, memory_id: str, source: str | None) -> list[Relation]:
     ends = (pc.field("source_id") == memory_id) | (pc.field("target_id") == memory_id)
-    links = store.links.to_table(filter=ends).to_pylist()
+    links = store.read(lambda now: now.links.to_table(filter=ends)).to_pylist()
     others = [each["target_id"] if each["source_id"] == memory_id else each["source_id"] for each in links]
     known, rows = store.index.memories(pa.array(others, pa.string()))
     described = iter(zip(rows["source"].to_pylist(), rows["trust"].to_pylist(), strict=True))

@@ -141,7 +141,8 @@ class Rollback:
         database = self._database
         database.scope.refuse("rollback_source")
         if dry_run:
-            gone = taken(*database.refresh().tables, source, since, database.change_log.records())
+            changes = database.change_log.records()
+            gone = database.read(lambda now: taken(*now.tables, source, since, changes))
             return RollbackReport(
                 source, since, gone.memory_ids, gone.derived, len(gone.links), 0, dry_run=True
             )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from aios_db.search.current import Seen
+from aios_db.search.current import Pinned, Seen
 from aios_db.search.joint_searching import JointSearching
 from aios_db.search.kinship import Kinship
 from aios_db.search.lookups import Lookups
@@ -36,6 +36,7 @@ class Answers:
     def __init__(
         self, seen: Seen, dimension: int, with_counts: Callable[[pa.RecordBatch], pa.RecordBatch]
     ) -> None:
+        self._seen, self.dimension, self._with_counts = seen, dimension, with_counts
         lookups, trusting = Lookups(seen, with_counts), Trusting(seen)
         self.find_ids, self.find_digests = lookups.find_ids, lookups.find_digests
         self.find_content, self.find_other = lookups.find_content, lookups.find_other
@@ -53,3 +54,10 @@ class Answers:
         self.joint_search, self.joint_scores = joint.joint_search, joint.joint_scores
         self.spread, self.neighbors = spreading.spread, spreading.neighbors
         self.kinship = Kinship(seen)
+
+    def __len__(self) -> int:
+        return len(self._seen.view)
+
+    def pinned(self) -> Answers:
+        """Return what answers from the view of now, whatever is written meanwhile."""
+        return Answers(Pinned(self._seen), self.dimension, self._with_counts)

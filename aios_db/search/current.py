@@ -82,12 +82,12 @@ class Pinned:
 
     Parameters
     ----------
-    current
+    seen
         Whose view of now it is.
     """
 
-    def __init__(self, current: Current) -> None:
-        self.view, self._stand = current.looked()
+    def __init__(self, seen: Seen) -> None:
+        self.view, self._stand = seen.looked()
 
     def looked(self) -> tuple[View, Stand]:
         """Return the view and how its memories stood."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from aios_db.search.analyzer import AUTO, Analyzer
 from aios_db.search.answers import Answers
-from aios_db.search.current import Current, Pinned
+from aios_db.search.current import Current
 from aios_db.search.keeping_up import KeepingUp
 from aios_db.search.part import Part
 from aios_db.search.saved import SavedSegments
@@ -53,10 +53,10 @@ class SearchIndex(Answers):
         with_counts: Callable[[pa.RecordBatch], pa.RecordBatch] = _without_counts,
     ) -> None:
         self.scope, self.standing = scope, standing or Standing()
-        self.directory, self.dimension, self.language = saved.directory, saved.dimension, saved.language
+        self.directory, self.language = saved.directory, saved.language
         view = View.of(saved.newest(), Analyzer(saved.language))
-        self._current, self._with_counts = Current(view, self.standing), with_counts
-        super().__init__(self._current, self.dimension, with_counts)
+        self._current = Current(view, self.standing)
+        super().__init__(self._current, saved.dimension, with_counts)
 
         self._keeping_up = keeping_up = KeepingUp(self._current, saved, scope)
         self.sync, self.save = keeping_up.sync, keeping_up.save
@@ -80,13 +80,6 @@ class SearchIndex(Answers):
         """
         saved = SavedSegments(directory, dimension, language, packs=packs)
         return cls(saved, scope, standing, with_counts)
-
-    def pinned(self) -> Answers:
-        """Return what answers from the view of now, whatever is written meanwhile; not to be kept."""
-        return Answers(Pinned(self._current), self.dimension, self._with_counts)
-
-    def __len__(self) -> int:
-        return len(self._current.view)
 
     @property
     def version(self) -> Version:

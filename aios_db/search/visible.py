@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.retrieval import Filter, RowIds
-from aios_db.search.index import SearchIndex
+from aios_db.search.answers import Answers
 from aios_db.search.part import Part
 
 _MOST = 1 << 16  # memories that share a label; what more have is a common word for everybody
@@ -76,7 +76,7 @@ class Visible:
         The lowest class of trust, a place among those of `levels`.
     """
 
-    def __init__(self, index: SearchIndex, user: int, trust: int) -> None:
+    def __init__(self, index: Answers, user: int, trust: int) -> None:
         self._index, self._user, self._trust = index, user, trust
         self._kinship = kinship = index.kinship
         self.has_titles = kinship.has_titles

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import duckdb
 
 from aios_db.schema import errors
-from aios_db.schema.errors import DatabaseError, Error, NotSupportedError, ProgrammingError
+from aios_db.schema.errors import DatabaseError, Error, NotSupportedError, OperationalError, ProgrammingError
 from aios_db.sql.writes import misplaced
 from aios_db.udfs.functions import ErrorBook
 
@@ -35,6 +35,7 @@ _INTERRUPTED = "Query interrupted"  # what DuckDB raises in a KeyboardInterrupt'
 _INTERRUPTED_IN_PYTHON = re.compile(
     r"(?:^|failed: |executing the UDF: |External error: |\n)KeyboardInterrupt(?:: |\n|$)"
 )
+_NOT_FOUND = re.compile(r"External error: .*?Not found: (.+?\.lance/[^,\n]*)")  # by Lance
 
 
 @contextmanager
@@ -69,6 +70,11 @@ def _same_class(error: duckdb.Error) -> Error:
             "DuckDB reads no view at another time: AT (VERSION => n) and AT (TIMESTAMP => t) do not work "
             "here; the memories of a version or a time are FROM memories_at(…), and recall(…, as_of := …) "
             "asks what was known then"
+        )
+    if missing := _NOT_FOUND.search(str(error)):
+        return OperationalError(
+            f"{missing[1]} was not found: another process has erased or cleaned up what was read, so run it "
+            "again; where it is not found then, aios doctor says what is lost"
         )
     if call := _CALL_AS_A_VALUE.search(str(error)):
         return misplaced(call[1])

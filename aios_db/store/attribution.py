@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.memories import SCOPE
-from aios_db.search.index import SearchIndex
+from aios_db.search.answers import Answers
 from aios_db.trust.authority import Trusts, said
 
 # Equal by definition in a memory that is remembered again.
@@ -33,7 +33,7 @@ def of_source(rows: pa.Table, source: str | None) -> pa.Table:
     return rows.append_column("source", column) if place < 0 else rows.set_column(place, "source", column)
 
 
-def inheriting(rows: pa.Table, index: SearchIndex) -> pa.Table:
+def inheriting(rows: pa.Table, index: Answers) -> pa.Table:
     """Return rows with no more trust than what they are ``derived_from`` has."""
     column = rows["derived_from"].combine_chunks()
     if column.null_count == len(column):

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from lance.fragment import FragmentMetadata
 from lance.optimize import Compaction
 
-from aios_db.disk.durable import DurableTable
+from aios_db.disk.durable import DurableTable, manifest, versions
 from aios_db.disk.lock import WriteLock
 from aios_db.schema.config import StorageConfig
 from aios_db.store.cold import cold_fragments
@@ -157,32 +157,39 @@ def index_new_rows(
 
 
 def clean_up(dataset: lance.LanceDataset, config: StorageConfig) -> None:
-    """Delete versions older than `StorageConfig.keep_versions_s`, and the files that only they use.
+    """Delete versions replaced `StorageConfig.keep_versions_s` ago, and the files that only they use.
 
-    Lance reads every manifest to find what may go, so this waits until some are twice that old, or all
-    take more space than `StorageConfig.keep_versions_bytes` and than a quarter of the table: then a shorter
-    age is enough, but never one under `_LEAST_AGE_S`. A reader in another process that still scans a
+    Lance reads every manifest to find what may go, so this waits until one was replaced twice that long ago,
+    or all take more space than `StorageConfig.keep_versions_bytes` and than a quarter of the table: then a
+    shorter time is enough, but never one under `_LEAST_AGE_S`. A reader in another process that still scans a
     deleted version gets an error: so long a statement may always take.
     """
+    replaced_s = _replaced_s(dataset)
+    if not replaced_s:
+        return
     keep_s = config.keep_versions_s
-    written = _written_at(dataset)
-    age_s = time.time() - written[0]
     in_use = _bytes_in_use(dataset)
     spare = _bytes_on_disk(dataset) - in_use
     keep_bytes = max(config.keep_versions_bytes, in_use // 4)
     if spare > keep_bytes:
-        # Each version taken to cost the same: those that fit are kept, whatever their age.
-        fitting = max(int(len(written) * keep_bytes / spare / 2), 1)
-        keep_s = min(keep_s, max(time.time() - written[-fitting], _LEAST_AGE_S))
-    if age_s > (keep_s if spare > keep_bytes else 2 * keep_s):
+        # Each version taken to cost the same: those that fit are kept, however long ago they were replaced.
+        fitting = max(int((len(replaced_s) + 1) * keep_bytes / spare / 2), 1)
+        keep_s = min(keep_s, max(list(replaced_s.values())[-fitting], _LEAST_AGE_S))
+    if max(replaced_s.values()) >= (keep_s if spare > keep_bytes else 2 * keep_s):
         DurableTable(Path(dataset.uri)).force(dataset)  # before what a loss of power would go back to is gone
-        remove_versions(dataset, timedelta(seconds=keep_s))
+        remove_versions(dataset, [each for each, ago in replaced_s.items() if ago >= keep_s])
 
 
-def _written_at(dataset: lance.LanceDataset) -> list[float]:
-    """Return when each version on disk was written, the oldest first."""
-    with os.scandir(Path(dataset.uri, "_versions")) as entries:
-        return sorted(entry.stat().st_mtime for entry in entries if entry.name.endswith(".manifest"))
+def _replaced_s(dataset: lance.LanceDataset) -> dict[int, float]:
+    """Return how many seconds ago each version but the newest was replaced, the oldest first.
+
+    A version was replaced no later than those behind it, also where the clock went back.
+    """
+    table, now, replaced_s, longest = Path(dataset.uri), time.time(), {}, 0.0
+    for newer, version in pairwise(versions(table)):
+        longest = max(longest, now - (table / manifest(newer)).stat().st_mtime)
+        replaced_s[version] = longest
+    return dict(reversed(replaced_s.items()))
 
 
 def _bytes_on_disk(dataset: lance.LanceDataset) -> int:

@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.memories import TIMESTAMP
-from aios_db.search.index import SearchIndex
+from aios_db.search.answers import Answers
 
 _TIMES = ["occurred_at", "created_at"]
 
 
 def ends(
-    superseded_by: pa.Array, valid_until: pa.Array, memories: lance.LanceDataset, index: SearchIndex
+    superseded_by: pa.Array, valid_until: pa.Array, memories: lance.LanceDataset, index: Answers
 ) -> tuple[pa.Array, NDArray[np.bool_]]:
     """Return ``valid_until``, filled where something that is stored supersedes a memory and no end is given.
 

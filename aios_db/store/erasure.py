@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def rewrite(dataset: lance.LanceDataset, config: CompressionConfig) -> lance.Lan
     rewrite_fragments(current, options)
     for index in current.describe_indices():
         current.optimize.optimize_indices(index_names=[index.name])
-    remove_versions(current, timedelta(0), unverified=True)
+    remove_versions(current, None)
     return current
 
 

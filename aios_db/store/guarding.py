@@ -9,9 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aios_db.schema.errors import NotSupportedError
+from aios_db.search.answers import Answers
 from aios_db.search.ranking import digest64
 from aios_db.store.attribution import Repeated, inheriting
 from aios_db.store.opened import OpenDatabase
+from aios_db.store.snapshot import Level
 from aios_db.trust.authority import Trusts, authority, over_others, refuse_beyond
 
 
@@ -36,15 +38,15 @@ class Guarding:
                 "use one without source"
             )
 
-    def repeated(self, distinct: pa.Table, known: NDArray[np.int64], entry: str) -> Repeated:
+    def repeated(self, now: Level, distinct: pa.Table, known: NDArray[np.int64], entry: str) -> Repeated:
         """Return what becomes of the memories that are ``known``."""
-        trust, now = self._database.trust, self._database.snapshot
+        trust = self._database.trust
         found = Repeated(np.zeros(len(known), np.bool_), np.zeros(len(known), np.bool_))
         old = np.flatnonzero(known >= 0)
         if not len(old):
             return found
         rows, again = known[old], inheriting(distinct.take(pa.array(old)), now.index)
-        shares = self._authority_over(rows, authority(again, entry, trust))
+        shares = self._authority_over(now.index, rows, authority(again, entry, trust))
         first = shares
         if trust.active:
             first = authority(now.memories._take_rows(rows.tolist(), columns=["source"]), "", trust)
@@ -52,13 +54,14 @@ class Guarding:
         found.outdone[old], found.kept[old] = among.outdone, among.kept
         return found
 
-    def keep_from_takeovers(self, distinct: pa.Table, known: NDArray[np.int64], entry: str) -> None:
+    def keep_from_takeovers(
+        self, now: Level, distinct: pa.Table, known: NDArray[np.int64], entry: str
+    ) -> None:
         """Refuse rows that would replace what is trusted more than their source.
 
         One that only has the content of such a memory, and a name of its own, is another: it is not known.
         """
-        now = self._database.snapshot
-        shares = self._authority_over(known, authority(distinct, entry, self._database.trust))
+        shares = self._authority_over(now.index, known, authority(distinct, entry, self._database.trust))
         places = np.flatnonzero((known >= 0) & is_named(distinct))
         places = places[shares[places] < now.index.trust(known[places])]
         if not len(places):
@@ -73,12 +76,12 @@ class Guarding:
             refuse_beyond(source or entry, shares[own[:1]], trust, "replace", lambda _: told)
         known[places] = -1
 
-    def _authority_over(self, rows: NDArray[np.int64], shares: Trusts) -> Trusts:
+    def _authority_over(self, index: Answers, rows: NDArray[np.int64], shares: Trusts) -> Trusts:
         """Return the authority over memories, given the trust in who would change them."""
         source = self._database.source
         if source is None:
             return shares
-        owners = self._database.snapshot.index.owners(rows, "source")
+        owners = index.owners(rows, "source")
         return over_others(shares, owners == np.uint64(digest64(source)))
 
     def refuse_beyond(self, rows: NDArray[np.int64], doing: str) -> None:
@@ -88,7 +91,7 @@ class Guarding:
             shares = np.full(len(rows), self._database.trust.of(source), np.float32)
             refuse_beyond(
                 source,
-                self._authority_over(rows, shares),
+                self._authority_over(index, rows, shares),
                 index.trust(rows),
                 doing,
                 lambda place: str(index.memory_ids(rows[[place]])[0]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -162,7 +163,7 @@ def kept(dataset: LanceDataset, version: int) -> LanceDataset:
     return dataset.checkout_version(version)
 
 
-def remove_versions(dataset: LanceDataset, older_than: timedelta, *, unverified: bool = False) -> None:
+def remove_versions(dataset: LanceDataset, gone: Sequence[int] | None) -> None:
     """Remove versions, and the files that only they name.
 
     Lance reads each manifest for it. One that is damaged is set aside, and not deleted.
@@ -171,8 +172,8 @@ def remove_versions(dataset: LanceDataset, older_than: timedelta, *, unverified:
     ----------
     dataset
         The newest version; the caller holds the lock of compaction.
-    unverified
-        Also files that no version names, however new.
+    gone
+        Which; None for all others, and files that no version names, however new.
 
     Raises
     ------
@@ -182,9 +183,12 @@ def remove_versions(dataset: LanceDataset, older_than: timedelta, *, unverified:
 
     def remove() -> None:
         with operational(f"removing old versions of {dataset.uri}"):
-            dataset.cleanup_old_versions(
-                older_than=older_than, delete_unverified=unverified, error_if_tagged_old_versions=False
-            )
+            if gone is None:
+                dataset.cleanup_old_versions(
+                    older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+                )
+            else:
+                dataset.cleanup_old_versions(versions=list(gone), error_if_tagged_old_versions=False)
 
     try:
         remove()

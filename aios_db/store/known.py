@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aios_db.schema.identity import ANY_TIME, HEX, TIME, any_time_key
 from aios_db.schema.memories import SCOPE, WRITABLE
-from aios_db.search.index import SearchIndex
+from aios_db.search.answers import Answers
 from aios_db.store.changes import differs
 from aios_db.store.rows import DEFAULTS, derive
 from aios_db.store.turns import external_keys, with_external
@@ -22,7 +22,7 @@ _NAMED = ("content_hash", "external_id", *SCOPE)
 
 def find_known(
     memories: lance.LanceDataset,
-    index: SearchIndex,
+    index: Answers,
     given: pa.Table,
     contents: Sequence[str],
     *,
@@ -82,7 +82,7 @@ def _second_key(
 class Stored:
     """What found rows are known by: the index keeps the keys that a memory had before it was changed."""
 
-    def __init__(self, memories: lance.LanceDataset, index: SearchIndex) -> None:
+    def __init__(self, memories: lance.LanceDataset, index: Answers) -> None:
         self._memories, self._index = memories, index
         self._rows: dict[int, dict[str, str | None]] = {}
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from aios_db.schema.association_links import KINDS, NAMED, SCHEMA
 from aios_db.schema.config import LinksConfig
+from aios_db.search.answers import Answers
 from aios_db.search.graph import NEXT_IN_SESSION, kind_code
-from aios_db.search.index import SearchIndex
 from aios_db.search.linking import NewMemories, ProposedLinks, propose_links
 from aios_db.search.visible import Visible
 from aios_db.store.commit import commit
@@ -27,7 +27,7 @@ _KEY = ("source_id", "target_id", "kind")
 def link_new(
     memories: lance.LanceDataset,
     links: lance.LanceDataset,
-    index: SearchIndex,
+    index: Answers,
     new: pa.Table,
     config: LinksConfig,
     *,
@@ -58,7 +58,7 @@ def link_new(
 
 
 def link_missing(
-    memories: lance.LanceDataset, links: lance.LanceDataset, index: SearchIndex, config: LinksConfig
+    memories: lance.LanceDataset, links: lance.LanceDataset, index: Answers, config: LinksConfig
 ) -> tuple[lance.LanceDataset, pa.Table]:
     """Commit `missing_links`; return the version written, and its new rows, as `link_new`."""
     rows = missing_links(memories, links, index, config)
@@ -66,7 +66,7 @@ def link_missing(
 
 
 def missing_links(
-    memories: lance.LanceDataset, links: lance.LanceDataset, index: SearchIndex, config: LinksConfig
+    memories: lance.LanceDataset, links: lance.LanceDataset, index: Answers, config: LinksConfig
 ) -> pa.Table:
     """Return links of memories whose writer was stopped when it had stored them and not yet linked them.
 
@@ -105,7 +105,7 @@ def _undirected(link: Mapping[str, str]) -> tuple[str, str, str]:
 
 def links_of_new(
     memories: lance.LanceDataset,
-    index: SearchIndex,
+    index: Answers,
     new: pa.Table,
     config: LinksConfig,
     kinds: Sequence[str],
@@ -138,7 +138,7 @@ def links_of_new(
     )
 
 
-def _named(index: SearchIndex, new: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _named(index: Answers, new: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the row ids of new memories and of those that a column of theirs names, pair by pair.
 
     One that is not there, or no longer, has no link; its id stays in the column.
@@ -165,7 +165,7 @@ def _not_summing_up(new: pa.Table) -> pa.Table:
 
 
 def _within_walls(
-    index: SearchIndex, new: pa.Table, config: LinksConfig, texts_of: Callable[[NDArray[np.int64]], list[str]]
+    index: Answers, new: pa.Table, config: LinksConfig, texts_of: Callable[[NDArray[np.int64]], list[str]]
 ) -> ProposedLinks:
     """Return links of new memories with those of the same user and of none that are trusted as much or more.
 
@@ -190,7 +190,7 @@ def _columns(proposed: ProposedLinks) -> tuple[NDArray[Any], ...]:
     return proposed.sources, proposed.targets, proposed.kinds, proposed.weights
 
 
-def _described(index: SearchIndex, new: pa.Table) -> NewMemories:
+def _described(index: Answers, new: pa.Table) -> NewMemories:
     """Return what the proposals look at."""
     column = {
         name: new[name].to_pylist()

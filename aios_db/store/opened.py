@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import lance
 from filelock import FileLock, Timeout
@@ -46,11 +47,14 @@ from aios_db.store.origin import Origins
 from aios_db.store.past_queries import PastQueries
 from aios_db.store.pending import Pending
 from aios_db.store.recalls import Recalls
-from aios_db.store.snapshot import Snapshot, newest
+from aios_db.store.snapshot import Level, Snapshot, newest
+from aios_db.store.steady import again_if_removed
 from aios_db.trust.policy import SourceTrust
 from aios_db.trust.releases import Releases
 
 logger = logging.getLogger("aios_db.store")
+
+_T = TypeVar("_T")
 
 
 class OpenDatabase:
@@ -203,15 +207,26 @@ class OpenDatabase:
     def advance(self) -> Snapshot:
         """Move to the newest version, as `refresh`, whoever has closed what."""
         with self._moving:
-            now = self.snapshot
-            # The links first: every end of a link in that version is then among the memories.
-            links = now.links if LINKS in self.damaged else newest(now.links)
-            memories = newest(now.memories)
-            if memories is not now.memories:
-                self.texts.outdated()
-            now = self.publish(memories, links)
+            now = again_if_removed(self._move, lambda: self._sound(self.snapshot))
         self.recalls.refresh()
         return now
+
+    def read(self, how: Callable[[Level], _T]) -> _T:
+        """Return what is read of the newest version, without the write lock.
+
+        ``how`` is given what does not move, and called again where others remove files of it meanwhile.
+        """
+        self.check_open()
+        read: list[lance.LanceDataset] = []
+
+        def once() -> _T:
+            with self._moving:
+                level = self.advance().level()
+            read[:] = self._sound(level)
+            return how(level)
+
+        with operational(f"reading {self.path}"):
+            return again_if_removed(once, lambda: read)
 
     def publish(
         self,
@@ -262,6 +277,18 @@ class OpenDatabase:
     def abandon(self) -> None:
         """Be closed in a forked child, untouched; see `aios_db.store.forks`."""
         self.closed = self._inherited = True
+
+    def _sound(self, level: Level) -> list[lance.LanceDataset]:
+        return [level.memories, *(() if LINKS in self.damaged else (level.links,))]
+
+    def _move(self) -> Snapshot:
+        now = self.snapshot
+        # The links first: every end of a link in that version is then among the memories.
+        links = now.links if LINKS in self.damaged else newest(now.links)
+        memories = newest(now.memories)
+        if memories is not now.memories:
+            self.texts.outdated()
+        return self.publish(memories, links)
 
     def _open(self, table: str) -> lance.LanceDataset:
         found = lance.dataset(layout.table_path(self.path, table), session=self._session)

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.disk.failures import operational
 from aios_db.schema import association_links, consolidation_log, memories
 from aios_db.schema.retrieval import RowIds
 from aios_db.security.walls import LinksWall, MemoriesWall, ScopeWall
 from aios_db.store.known import Stored
 from aios_db.store.opened import OpenDatabase
+from aios_db.store.snapshot import Level
 from aios_db.store.stats import StoreStats, measure
 
 
@@ -32,13 +32,15 @@ class Reading:
 
     def rows(self, memory_ids: Sequence[str]) -> tuple[NDArray[np.bool_], pa.Table]:
         """Return which memories are there now, and all columns of those, in their order."""
-        now = self._database.refresh()
-        return self._whole(now.index.find_ids(list(memory_ids)))
+        return self._database.read(lambda now: self._whole(now, now.index.find_ids(list(memory_ids))))
 
     def named(self, keys: Sequence[str]) -> tuple[NDArray[np.bool_], pa.Table]:
         """Return the same of memories by their `schema.identity.external_key`."""
-        now = self._database.refresh()
-        return self._whole(Stored(now.memories, now.index).exactly(keys, [""] * len(keys)))
+
+        def named(now: Level) -> tuple[NDArray[np.bool_], pa.Table]:
+            return self._whole(now, Stored(now.memories, now.index).exactly(keys, [""] * len(keys)))
+
+        return self._database.read(named)
 
     def existing(self, memory_ids: Sequence[str]) -> list[bool]:
         """Tell of each memory_id whether the newest version has such a memory."""
@@ -47,14 +49,12 @@ class Reading:
         return found
 
     def stats(self) -> StoreStats:
-        """Count what the current snapshot holds."""
+        """Count what the newest version holds."""
         database = self._database
-        database.check_open()
-        now = database.snapshot
-        with operational(f"reading {database.path}"):
-            measured = measure(database.path, now.memories, now.links)
+        measured = database.read(lambda now: measure(database.path, now.memories, now.links))
         if not database.scope:
             return measured
+        now = database.snapshot
         return replace(measured, memories=len(now.index), links=now.index.link_count)
 
     def wall(self, table: str) -> MemoriesWall | LinksWall | ScopeWall | None:
@@ -68,9 +68,8 @@ class Reading:
             return LinksWall(lambda: database.snapshot.index)
         return ScopeWall(database.scope) if table == consolidation_log.TABLE else None
 
-    def _whole(self, rows: RowIds) -> tuple[NDArray[np.bool_], pa.Table]:
+    def _whole(self, now: Level, rows: RowIds) -> tuple[NDArray[np.bool_], pa.Table]:
         """Return which row ids are not -1, and all columns of those, as a reader sees them."""
-        database = self._database
-        stored = database.snapshot.memories._take_rows(rows[rows >= 0].tolist()).combine_chunks()
-        counted = [database.recalls.with_counts(batch) for batch in stored.to_batches()]
+        stored = now.memories._take_rows(rows[rows >= 0].tolist()).combine_chunks()
+        counted = [self._database.recalls.with_counts(batch) for batch in stored.to_batches()]
         return rows >= 0, pa.Table.from_batches(counted, stored.schema)

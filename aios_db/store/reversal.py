@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aios_db.schema.association_links import KINDS
-from aios_db.search.index import SearchIndex
+from aios_db.search.answers import Answers
 from aios_db.store.differences import Difference, is_among, row_ids, rows_at, unlike, where
 from aios_db.store.known import Stored
 from aios_db.store.turns import external_keys
@@ -94,7 +94,7 @@ def conflicts(
     memories: Difference,
     links: Difference,
     now: tuple[lance.LanceDataset, lance.LanceDataset],
-    index: SearchIndex,
+    index: Answers,
     counted_by_change: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
 ) -> list[str]:
     """Return what was written since a change to the rows that it wrote, as words for the user; none is best.
@@ -136,7 +136,7 @@ def _named(what: str, memory_ids: Sequence[str]) -> list[str]:
     return [f"{what}: {', '.join(distinct[:_TOLD])}{more}"]
 
 
-def _twins(memories: Difference, table: lance.LanceDataset, index: SearchIndex) -> list[str]:
+def _twins(memories: Difference, table: lance.LanceDataset, index: Answers) -> list[str]:
     """Return the memories, not among those that the change wrote, that are what would come back."""
     lost = memories.lost
     if not len(lost):

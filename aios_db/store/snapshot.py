@@ -9,6 +9,7 @@ from pathlib import Path
 import lance
 
 from aios_db.disk.durable import manifest, versions
+from aios_db.search.answers import Answers
 from aios_db.search.index import SearchIndex
 
 # A reader further behind than this lists the versions once.
@@ -16,17 +17,12 @@ _STEPS = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Snapshot:
-    """Memories and links, each at one version, and the search index over them.
-
-    A snapshot stays what it is; who moves to other versions makes the next one. Its index goes along with the
-    database: rows that it names are looked up in the memories of a snapshot that is taken afterwards, or
-    under the write lock.
-    """
+class Level:
+    """Memories and links, each at one version, and what answers of the index over them at these."""
 
     memories: lance.LanceDataset
     links: lance.LanceDataset
-    index: SearchIndex
+    index: Answers
 
     @property
     def tables(self) -> tuple[lance.LanceDataset, lance.LanceDataset]:
@@ -37,6 +33,22 @@ class Snapshot:
     def versions(self) -> tuple[int, int]:
         """The versions of memories and links."""
         return self.memories.version, self.links.version
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot(Level):
+    """Memories and links, each at one version, and the search index over them.
+
+    A snapshot stays what it is; who moves to other versions makes the next one. Its index goes along with the
+    database: rows that it names are looked up in the memories of a snapshot that is taken afterwards, or
+    under the write lock.
+    """
+
+    index: SearchIndex
+
+    def level(self) -> Level:
+        """Return it with the index as it is now, which then does not move; see `OpenDatabase.read`."""
+        return Level(self.memories, self.links, self.index.pinned())
 
     def moved(
         self,
@@ -60,6 +72,18 @@ def _has(directory: str, version: int) -> bool:
 def newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
     """Return the dataset at its newest version; the same object when it is there already.
 
+    Raises
+    ------
+    FileNotFoundError
+        The table was removed.
+    """
+    version = newest_version(dataset)
+    return dataset if version == dataset.version else dataset.checkout_version(version)
+
+
+def newest_version(dataset: lance.LanceDataset) -> int:
+    """Return the number of the newest version of a table.
+
     Asking Lance lists every version on disk, which takes milliseconds after some thousand commits. Versions
     are consecutive and only old ones are cleaned up, so a version whose manifest is there and whose
     successor's is not is the newest.
@@ -79,7 +103,7 @@ def newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
         if not found:
             raise FileNotFoundError(f"{uri} is gone")
         version = found[0]
-    return dataset if version == dataset.version else dataset.checkout_version(version)
+    return version
 
 
 def handle(dataset: lance.LanceDataset) -> lance.LanceDataset:

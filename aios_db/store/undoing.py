@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from uuid import uuid4
 
@@ -25,7 +24,7 @@ from aios_db.store.kept import kept
 from aios_db.store.opened import OpenDatabase
 from aios_db.store.owed import OwedLinks, forget_owed, owed_links
 from aios_db.store.reversal import Reversal, conflicts, evidence, reversal
-from aios_db.store.snapshot import Snapshot
+from aios_db.store.snapshot import Level, Snapshot
 from aios_db.store.transaction import LoggedTransaction, Transaction, Transactions
 from aios_db.store.verifying import verify_links, verify_memories
 
@@ -89,8 +88,7 @@ class Undoing:
         """
         self._guarding.refuse_of_source("undo")
         if dry_run:
-            with self._looking() as now:
-                return _report(self._undoing(now, change_id), None)
+            return self._look(lambda now: _report(self._undoing(now, change_id), None))
         self._database.check_writable()
         with (
             self._database.compacting(),
@@ -131,8 +129,7 @@ class Undoing:
         self._database.scope.refuse("restore")
         self._guarding.refuse_of_source("restore")
         if dry_run:
-            with self._looking() as now:
-                return _report(self._restoring(now, version, time), None)
+            return self._look(lambda now: _report(self._restoring(now, version, time), None))
         self._database.check_writable()
         with (
             self._database.compacting(),
@@ -148,21 +145,19 @@ class Undoing:
 
     # Inside; under the write lock, with nobody removing versions
 
-    @contextmanager
-    def _looking(self) -> Iterator[Snapshot]:
-        """See the newest version; as far as this store may write, nobody else changes anything meanwhile."""
+    def _look(self, how: Callable[[Level], UndoReport]) -> UndoReport:
+        """Read the newest version; as far as this store may write, nobody else changes anything meanwhile."""
         if self._database.read_only:
-            yield self._database.refresh()
-        else:
-            with self._database.compacting(), self._transactions.writing("reading") as transaction:
-                yield transaction.snapshot
+            return self._database.read(how)
+        with self._database.compacting(), self._transactions.writing("reading") as transaction:
+            return how(transaction.snapshot)
 
-    def _restoring(self, now: Snapshot, version: int | None, time: int | None) -> Reversal:
+    def _restoring(self, now: Level, version: int | None, time: int | None) -> Reversal:
         then = self._database.history.tables(version, time)
         memories, links = (difference(old, new) for old, new in zip(then, now.tables, strict=True))
         return _verified(reversal(memories, links, now.tables))
 
-    def _undoing(self, now: Snapshot, change_id: int) -> Reversal:
+    def _undoing(self, now: Level, change_id: int) -> Reversal:
         records, scope = self._transactions.changes(), self._database.scope
         change = next((each for each in records if each.change_id == change_id), None)
         if change is None:
@@ -268,7 +263,7 @@ def _counted_by(
     return found
 
 
-def _done_by(now: Snapshot, change: ChangeRecord) -> tuple[Difference, Difference]:
+def _done_by(now: Level, change: ChangeRecord) -> tuple[Difference, Difference]:
     """Return what a change did to memories and to links."""
     try:
         return (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aios_db.schema.errors import DataError, IntegrityError, ProgrammingError
 from aios_db.schema.identity import NUMBER
 from aios_db.schema.memories import CODE_FIELD, JOINT_FIELDS, KEY, SCOPE, WRITABLE, memories_schema
-from aios_db.search.index import SearchIndex
+from aios_db.search.answers import Answers
 from aios_db.store.changes import Change, differs
 from aios_db.store.ends import ends
 from aios_db.store.given_media import with_given_media
@@ -27,6 +27,7 @@ from aios_db.store.rows import (
     derive,
     retyped_media,
 )
+from aios_db.store.snapshot import Level
 from aios_db.store.tables import UPDATABLE, check_columns
 from aios_db.store.turns import (
     Turns,
@@ -92,18 +93,17 @@ class Update:
         self.seen = np.zeros(len(self.memory_ids), np.bool_)
         """Memories of which something changes that their joint vector follows from, since `apply`."""
 
-    def apply(
-        self, memories: lance.LanceDataset, index: SearchIndex, made: pa.Table | None = None
-    ) -> tuple[pa.Table, NDArray[np.bool_]]:
+    def apply(self, now: Level, made: pa.Table | None = None) -> tuple[pa.Table, NDArray[np.bool_]]:
         """Return what the memories become, and which of them need a vector.
 
         Parameters
         ----------
-        memories, index
-            Level with each other.
+        now
+            The memories.
         made
             What an earlier call returned, with the vectors made since.
         """
+        memories, index = now.memories, now.index
         self._rows = index.find_ids(self.memory_ids)
         unknown = [each for each, row in zip(self.memory_ids, self._rows, strict=True) if row < 0]
         if unknown:
@@ -152,7 +152,7 @@ class Update:
         return table.set_column(table.schema.get_field_index("content_hash"), "content_hash", hashes), wanting
 
     def _check_superseded(
-        self, columns: dict[str, pa.Array], memories: lance.LanceDataset, index: SearchIndex
+        self, columns: dict[str, pa.Array], memories: lance.LanceDataset, index: Answers
     ) -> None:
         """Fill ``valid_until`` of what is superseded from now on; refuse what cannot supersede."""
         given = np.zeros(len(self.memory_ids), np.bool_)
@@ -197,7 +197,7 @@ class Update:
         columns = {name: table[name].combine_chunks() for name in table.column_names}
         return Change.between(self._rows, self.stored, columns)
 
-    def _identities(self, table: pa.Table, index: SearchIndex, stored: Stored) -> pa.Array:
+    def _identities(self, table: pa.Table, index: Answers, stored: Stored) -> pa.Array:
         """Return the content hashes, or raise `IntegrityError` when another memory has one of them."""
         old = self.stored["content_hash"].to_pylist()
         other = np.logical_or.reduce(

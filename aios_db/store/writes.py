@@ -30,7 +30,7 @@ from aios_db.store.known import find_known, reworded
 from aios_db.store.relinking import BULK, Relinking
 from aios_db.store.renewing import new_rows, renewed, with_columns
 from aios_db.store.rows import check_lengths, normalise
-from aios_db.store.snapshot import Snapshot
+from aios_db.store.snapshot import Level
 from aios_db.store.transaction import LoggedTransaction, Transactions
 from aios_db.store.turns import (
     Turns,
@@ -169,7 +169,7 @@ class Writes:
             distinct = with_columns(distinct, **folded(given, of_row, len(distinct)))
         # What has a name of its own becomes what is given, as a whole.
         distinct = with_source(distinct, entry, distinct["external_id"].is_valid().combine_chunks())
-        look = self._look(database.refresh(), distinct, entry, fold=fold)
+        look = database.read(lambda now: self._look(now, distinct, entry, fold=fold))
         self._joint.note_files(distinct, reach)
         distinct = self._texts.complete(distinct, look.wanting)
         distinct = self._joint.complete(distinct, look.joining)
@@ -225,14 +225,13 @@ class Writes:
         update = Update(given, database.dimension, self._most_bytes)
         if not update.memory_ids:
             return 0
-        now = database.refresh()
-        changed = self._texts.complete(*update.apply(now.memories, now.index))
+        changed = self._texts.complete(*database.read(update.apply))
         self._joint.note_files(update.with_new_files(changed))
         changed = self._joint.complete(changed, update.seen)
         with self._transactions.changing("update", "changing memories of") as transaction:
             now = transaction.snapshot
             self._texts.follow()
-            again, wanting = update.apply(now.memories, now.index, made=changed)
+            again, wanting = update.apply(now, made=changed)
             self._guarding.refuse_beyond(update.row_ids, "change")
             changed = self._texts.complete(self._texts.in_use(again), wanting)
             changed = self._joint.complete(changed, update.seen)
@@ -261,11 +260,11 @@ class Writes:
         transaction.draft.deleted += len(along.gone)
         self._relinking.unlink_gone(transaction, along.names)
 
-    def _look(self, now: Snapshot, distinct: pa.Table, entry: str, *, fold: bool) -> _Look:
+    def _look(self, now: Level, distinct: pa.Table, entry: str, *, fold: bool) -> _Look:
         contents = distinct["content_hash"].to_pylist()
         known = find_known(now.memories, now.index, distinct, contents, fold=fold)
-        self._guarding.keep_from_takeovers(distinct, known, entry)
-        repeated = self._guarding.repeated(distinct, known, entry)
+        self._guarding.keep_from_takeovers(now, distinct, known, entry)
+        repeated = self._guarding.repeated(now, distinct, known, entry)
         wanting = (known < 0) | repeated.outdone
         replaced = np.flatnonzero(~wanting & is_named(distinct))
         if len(replaced):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import ids_in_table, memory_rows
 
+from aios_db.disk.durable import manifest
 from aios_db.disk.lock import WriteLock
 from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
@@ -98,6 +100,19 @@ def test_versions_are_kept_until_they_are_old(table: lance.LanceDataset) -> None
     writer.insert(pa.table({"id": ["x"], "n": [0]}))
     clean_up(writer, StorageConfig(keep_versions_s=3600))
     assert [each["version"] for each in writer.versions()] == [1, 2]
+
+
+def test_versions_are_kept_so_long_from_when_they_were_replaced(table: lance.LanceDataset) -> None:
+    """However long ago they were written: what was changed a moment ago can be undone."""
+    writer = lance.dataset(table.uri)
+    for _ in range(3):
+        writer.insert(pa.table({"id": ["x"], "n": [0]}))
+    for version, hours in ((1, 3.0), (2, 2.5)):
+        written = time.time() - 3600 * hours
+        os.utime(Path(table.uri, manifest(version)), (written, written))
+    clean_up(writer, StorageConfig(keep_versions_s=3600))
+    assert [each["version"] for each in writer.versions()] == [2, 3, 4]
+    assert values(writer.checkout_version(2)).keys() >= {"a", "x"}
 
 
 @pytest.mark.parametrize("least_age_s", [0.0, 3600.0])

@@ -11,6 +11,7 @@ import pytest
 
 import aios_db
 from aios_db.config import Config
+from aios_db.cursor import Cursor
 from aios_db.schema.config import StorageConfig
 
 pytestmark = pytest.mark.sql
@@ -69,18 +70,18 @@ FUNCTIONS: dict[str, tuple[str, str, Callable[[Any], tuple[int, int]]]] = {
     "remember": (
         "remember('new ' || random())",
         "remember_all([{{text: 'n' || random()}}, {{text: 'm' || random()}}])",
-        lambda con: (_count(con, "memories WHERE text <> 'b'") - 4, 0),
+        lambda beside: (_count(beside, "memories WHERE text <> 'b'") - 4, 0),
     ),
     "forget": (
         "forget((SELECT memory_id FROM memories WHERE text = 'one'))",
         "forget_all(['{one}', '{two}'])",
-        lambda con: (2 - _count(con, "memories WHERE text IN ('one', 'two')"), 0),
+        lambda beside: (2 - _count(beside, "memories WHERE text IN ('one', 'two')"), 0),
     ),
     "link": (
         "link('{three}', '{four}', kind := 'k' || random())",
         "link_all([{{source_id: '{three}', target_id: '{four}', kind: 'k' || random()}},"
         " {{source_id: '{four}', target_id: '{three}', kind: 'k' || random()}}])",
-        lambda con: (_count(con, "association_links WHERE starts_with(kind, 'k')"), 0),
+        lambda beside: (_count(beside, "association_links WHERE starts_with(kind, 'k')"), 0),
     ),
 }
 HOW = {
@@ -90,8 +91,8 @@ HOW = {
 }
 
 
-def _count(con: aios_db.Connection, where: str) -> int:
-    return int(con.cursor().execute(f"SELECT count(*) FROM {where}").fetchone()[0])
+def _count(beside: Cursor, where: str) -> int:
+    return int(beside.execute(f"SELECT count(*) FROM {where}").fetchone()[0])
 
 
 @pytest.fixture
@@ -114,10 +115,11 @@ def test_a_statement_writes_all_or_nothing(
         zip(["one", "two", "three", "four"], con.remember(["one", "two", "three", "four"]), strict=True)
     )
     call, table, written_by = FUNCTIONS[function]
+    beside = con.cursor()
     done = set()
     for shape in SHAPES if how == "execute" else SOME:
         con.execute("DROP TABLE IF EXISTS other; DELETE FROM mine")
-        before, tables = written_by(con)[0], _count(con, "memories")
+        before, tables = written_by(beside)[0], _count(beside, "memories")
         filled = shape.format(
             call=call.format(**names), table=table.format(**names), path=tmp_path / "out.csv"
         )
@@ -127,10 +129,10 @@ def test_a_statement_writes_all_or_nothing(
             rows = HOW[how](con, filled)
         except (aios_db.Error, duckdb.Error) as error:
             failed = error
-        written = written_by(con)[0] - before
+        written = written_by(beside)[0] - before
         if failed is not None:
             assert written == 0, (filled, how, failed)
-            assert _count(con, "memories") == tables
+            assert _count(beside, "memories") == tables
             assert con.execute("FROM mine").fetchall() == []
         elif shape.startswith("EXPLAIN"):
             assert written == 0, (filled, how)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 import aios_db
+from aios_db.config import Config
 
 pytestmark = pytest.mark.sql
 
@@ -28,18 +31,25 @@ REFUSED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[aios_db.Connection]:
+    """A database that no statement of these changes, as each test looks."""
+    with aios_db.connect(tmp_path_factory.mktemp("kept") / "agent.aios", config=Config()) as con:
+        con.remember("the key", session_id="s")
+        yield con
+
+
 @pytest.mark.parametrize("sql", REFUSED)
 @pytest.mark.parametrize("how", ["execute", "sql", "in a transaction"])
-def test_a_statement_that_would_change_them_is_refused(con: aios_db.Connection, sql: str, how: str) -> None:
-    con.remember("the key", session_id="s")
+def test_a_statement_that_would_change_them_is_refused(kept: aios_db.Connection, sql: str, how: str) -> None:
     if how == "in a transaction":
-        con.begin()
+        kept.begin()
     with pytest.raises(aios_db.NotSupportedError, match="of the database"):
-        con.sql(sql) if how == "sql" else con.execute(f"SELECT 1; {sql}")
+        kept.sql(sql) if how == "sql" else kept.execute(f"SELECT 1; {sql}")
     if how == "in a transaction":
-        con.commit()
-    assert con.execute("SELECT text FROM memories").fetchall() == [("the key",)]
-    assert con.execute("SELECT text FROM recall('the key')").fetchall() == [("the key",)]
+        kept.commit()
+    assert kept.execute("SELECT text FROM memories").fetchall() == [("the key",)]
+    assert kept.execute("SELECT text FROM recall('the key')").fetchall() == [("the key",)]
 
 
 def test_other_names_and_places_are_the_users_own(con: aios_db.Connection) -> None:

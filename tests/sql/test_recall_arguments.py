@@ -45,8 +45,9 @@ def database(minilm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return path, config
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def con(database: tuple[Path, Config]) -> Iterator[aios_db.Connection]:
+    """One connection for all tests, since it refuses to write."""
     with aios_db.connect(database[0], read_only=True, config=database[1]) as connection:
         yield connection
 

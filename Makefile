@@ -12,8 +12,13 @@ NATIVE := $(wildcard aios_db/search/native/*.p*)
 ROOM := $(shell test "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 12000000 2>/dev/null && echo /dev/shm)
 test: export TMPDIR := $(or $(ROOM),$(TMPDIR),/tmp)
 
-# One thread a worker: two test processes that each use every core are slower than one.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+# One thread a worker: two test processes that each use every core are slower than one. One worker more than there are
+# cores, since tests wait for processes, files and clocks; four at most.
+WORKERS = $(shell $(BIN)/python -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Tests start hundreds of processes, each of which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # In continuous integration, what failed is run once more by itself, since such a machine may stand still for
 # seconds: the run fails with what fails twice, and both runs are in its output.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.lifecycle.salience import negates, salient, sentences
-from aios_db.lifecycle.small_talk import is_small_talk
+from aios_db.lifecycle.small_talk import tells_something
 
 _DAMPING = 0.85
 _ROUNDS = 30
@@ -69,7 +69,7 @@ def quotations(
         said = {each.text for each in found}
         found += [Quotation(each, place) for each in sentences(text) if each not in said]
     found = [each for each in found if len(each.text) <= _LONGEST] or found
-    found = [each for each in found if not is_small_talk(each.text)] or found
+    found = [each for each in found if tells_something(each.text)] or found
     if not found or count < 1:
         return []
     chosen = _chosen(found, _vectors(found, texts, encoder, vectors), count)

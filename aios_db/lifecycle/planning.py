@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aios_db.lifecycle.asking import Asking
 from aios_db.lifecycle.principles import Cluster, Source
 from aios_db.lifecycle.salience import sentences
-from aios_db.lifecycle.small_talk import is_small_talk
+from aios_db.lifecycle.small_talk import tells_something
 from aios_db.schema.config import ConsolidationConfig
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.store.reading import Reading
@@ -85,8 +85,8 @@ def _plan(database: OpenDatabase, query: str, now: Level) -> tuple[list[dict[str
 
 
 def _says_something(cluster: Cluster) -> bool:
-    """Tell whether there is more in a cluster than greetings, thanks and praise."""
-    return not all(is_small_talk(said) for each in cluster.sources for said in sentences(each.said))
+    """Tell whether there is more in a cluster than questions, greetings, thanks, praise and reactions."""
+    return any(tells_something(said) for each in cluster.sources for said in sentences(each.said))
 
 
 def vectors_of(database: OpenDatabase, sources: Sequence[Source]) -> list[NDArray[np.float32] | None]:

@@ -89,6 +89,25 @@ def test_what_the_sources_do_not_say(text: str, why: str) -> None:
     assert any(each.startswith(why) for each in ungrounded(text, SOURCES))
 
 
+@pytest.mark.parametrize(
+    ("source", "text", "is_said"),
+    [
+        ("Never feed the geese.", "The geese should never be fed.", True),
+        ("Never feed the geese.", "The geese should be fed.", False),
+        ("The geese never eat.", "The geese should never eat.", False),
+        ("The geese hate the vet's visits.", "The geese hate visits from the vet.", True),
+        ("The budget of the harbour is 400 pounds.", "The harbour has a budget of 400 pounds.", True),
+        ("The budget of the harbour is 400 pounds.", "The harbour has a budget of 500 pounds.", False),
+        ("I purchased a sofa.", "Ada bought a couch.", True),
+        ("I purchased a sofa.", "Ada sold a couch.", False),
+        ("I'll buy a boat.", "Ada will buy a boat.", True),
+        ("I'll buy a boat.", "Ada buys a boat.", False),
+    ],
+)
+def test_the_same_in_another_form(source: str, text: str, is_said: bool) -> None:
+    assert (ungrounded(text, [Evidence(source, "Ada")]) == []) is is_said
+
+
 def test_in_a_language_whose_words_are_not_known_only_what_is_said_just_so() -> None:
     sources = [
         Evidence("明日の会議は午後三時に始まります。", "Aki"),

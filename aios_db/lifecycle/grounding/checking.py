@@ -99,6 +99,8 @@ def _of_names(clause: Clause, source: Clause) -> Iterator[str]:
 
 def _of_direction(clause: Clause, source: Clause) -> Iterator[str]:
     for way, thing in clause.directions - source.directions:
+        if way == "from" and thing in source.owning:
+            continue
         if any(thing == other for _, other in source.directions):
             yield f"another way than {way} it"
     if source.steps and not clause.steps <= source.steps:
@@ -109,6 +111,8 @@ def _of_operators(clause: Clause, source: Clause) -> Iterator[str]:
     if clause.tense and source.tense and clause.tense != source.tense:
         yield "another tense"
     differing = clause.operators ^ source.operators
+    if source.forbids and "not" in clause.operators:
+        differing -= {"required"}
     if "not" in differing:
         yield (
             "a denial that no source has"

@@ -6,12 +6,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 
 import Stemmer
 
 from aios_db.lifecycle.grounding.values import HAN, TOKEN, Value, bare, values_of
-from aios_db.lifecycle.grounding.vocabulary import DATED, LANGUAGES, OPERATORS, RELATIVES, SAME, Language
+from aios_db.lifecycle.grounding.vocabulary import (
+    DATED,
+    LANGUAGES,
+    OPERATORS,
+    RELATIVES,
+    SAME,
+    SYNONYMS,
+    Language,
+)
 from aios_db.lifecycle.salience import EVERY_STOP_WORD, names, sentences
 from aios_db.search.languages import detect
 
@@ -26,12 +34,25 @@ _STEP = re.compile(
     re.IGNORECASE,
 )
 _QUESTION = re.compile(r"[?？][\"'”’)]*\s*$")
+_SHORTENED_WILL = re.compile(r"(\w)['’]ll\b")
+_HAS_OF = re.compile(
+    r"^(?P<owner>(?:the|our|my)\b[^,]*?) (?:has|have|had) an? (?P<what>[\w -]+?) of (?P<value>[^,]*\d[^,]*)$",
+    re.IGNORECASE,
+)
+_FORBIDS = re.compile(r"^\W*(?:never|do not|don['’]t)\b", re.IGNORECASE)
 _KANA = re.compile(r"[\u3040-\u30ff]")
 _REPEATED = re.compile(r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days\b|\b\w+tags\b", re.IGNORECASE)
 _PAST = re.compile(r"\b(?:was|were|had|did|war|waren|hatte|wurde|était|avait|era|fue|había)\b")
 _PRESENT = re.compile(r"\b(?:is|are|am|has|have|do|does|ist|hat|est|es)\b")
 _OPENING = 3  # words: as many before a comma belong to what follows
 _OWNER = ("'s", "’s", "s'", "s’")
+
+
+@cache
+def _synonyms() -> dict[str, str]:
+    """Return English stems, by each the one that stands for all that mean the same."""
+    stem = Stemmer.Stemmer("english").stemWord
+    return {stem(word): stem(some[0]) for some in SYNONYMS for word in some}
 
 
 @dataclass(frozen=True)
@@ -53,7 +74,8 @@ class Manner:
         if self.words is None or HAN.match(word):
             return word
         stem = self._stemmer.stemWord(word)
-        return SAME.get(word) or SAME.get(stem) or stem
+        form = SAME.get(word) or SAME.get(stem) or stem
+        return _synonyms().get(form, form) if self.language == "english" else form
 
     @cached_property
     def _stemmer(self) -> Stemmer.Stemmer:
@@ -86,6 +108,10 @@ class Clause:
     """``past`` or ``present`` where an auxiliary says so."""
     pronouns: int
     """How many words there are for what other clauses name."""
+    owning: frozenset[str]
+    """Words with a genitive's ending."""
+    forbids: bool
+    """Whether it is an order not to do something."""
     is_passive: bool
     says_by: bool
     """Whether it says by or from whom."""
@@ -124,7 +150,7 @@ def clauses(
     for sentence in sentences(text):
         is_question = bool(_QUESTION.search(sentence))
         for number, part in enumerate(_parts(sentence)):
-            whole = _completed(part, subject, manner, opens=not number)
+            whole = _completed(_said_of(part, manner), subject, manner, opens=not number)
             subject = subject_of(whole, manner) or subject
             found.append(_Reading(whole, manner, speaker, said).clause(is_question=is_question))
     return found
@@ -161,6 +187,14 @@ def subject_of(part: str, manner: Manner) -> str:
             if match[0].casefold().endswith(_OWNER):
                 end = 0
     return part[:end]
+
+
+def _said_of(part: str, manner: Manner) -> str:
+    """Return "the project has a budget of 5" as "the budget of the project is 5", and "I'll" as "I will"."""
+    if manner.language != "english":
+        return part
+    part = _HAS_OF.sub(r"The \g<what> of \g<owner> is \g<value>", part)
+    return _SHORTENED_WILL.sub(r"\1 will", part)
 
 
 def _completed(part: str, subject: str, manner: Manner, *, opens: bool) -> str:
@@ -225,6 +259,8 @@ class _Reading:
             steps=frozenset(each.casefold() for each in _STEP.findall(self._part)),
             tense=self._tense(),
             pronouns=pronouns * (2 if self._manner.language == "chinese" else 1),
+            owning=frozenset(self._owned),
+            forbids=self._manner.language == "english" and _FORBIDS.match(self._part) is not None,
             is_passive=bool(words and tokens & words.passive),
             says_by=bool(words and tokens & words.by),
             manner=self._manner,

@@ -359,6 +359,7 @@ SAME: Mapping[str, str] = MappingProxyType(
         run ran runs running
         write wrote written writes
         eat ate eaten eats
+        feed fed feeds
         drink drank drunk drinks
         break broke broken breaks
         lose lost loses losing
@@ -409,5 +410,54 @@ SAME: Mapping[str, str] = MappingProxyType(
     }
 )
 """Forms of a word that its stem does not tell, by one of them."""
+SYNONYMS: tuple[tuple[str, ...], ...] = tuple(
+    tuple(line.split())
+    for line in """
+    buy purchase
+    get receive obtain
+    finish complete
+    begin commence
+    repair fix mend
+    choose select
+    large big
+    quick fast rapid
+    shop store
+    doctor physician
+    help assist
+    answer reply respond
+    show display
+    hire employ
+    job position
+    car automobile
+    phone telephone
+    flat apartment
+    film movie
+    error mistake
+    picture photo photograph
+    bike bicycle
+    fridge refrigerator
+    holiday vacation
+    close shut
+    happen occur
+    build construct
+    collect fetch
+    cancel annul
+    entire whole
+    fee charge
+    firm company
+    garbage rubbish trash
+    glad happy
+    hate detest
+    ill sick
+    lawyer attorney
+    parcel package
+    pupil student
+    sofa couch
+    sad unhappy
+    timetable schedule
+    wed marry
+    """.strip().splitlines()
+)
+"""English words of one meaning, in the same place in a sentence, by their first forms."""
 DATED = MONTHS.keys() | WEEKDAYS.keys() | UNITS.keys() | NUMBERS.keys()
 """What has a capital in some languages, and is no name."""

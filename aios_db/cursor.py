@@ -16,7 +16,7 @@ from aios_db.sql.closing import close_duckdb
 from aios_db.sql.duckdb_errors import translated
 from aios_db.sql.fetching import Fetching, Row
 from aios_db.sql.parameters import Parameters
-from aios_db.sql.plans import Plans
+from aios_db.sql.plans import Plans, check_text
 from aios_db.sql.result import NO_ROWS, Result
 from aios_db.sql.transaction import Transaction
 from aios_db.store import forks
@@ -120,8 +120,8 @@ class Cursor(Fetching):
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """Return up to ``size`` rows (by default `arraysize`)."""
         wanted = self.arraysize if size is None else size
-        if wanted < 0:
-            raise ProgrammingError(f"fetchmany: the size is {wanted}; give 0 or more")
+        if not isinstance(wanted, int) or wanted < 0:
+            raise ProgrammingError(f"fetchmany: the size is {wanted!r}; give a whole number, 0 or more")
         rows: list[Row] = self._take(lambda rows: rows.fetchmany(wanted))
         return rows
 
@@ -205,6 +205,7 @@ class Cursor(Fetching):
         self._result.forget()
         with self._running.statement():
             self._seen.see_newest()
+            check_text(query)
             *earlier, last = database.extract_statements(query) or database.extract_statements(NO_ROWS)
             for statement in earlier:
                 self._execution.run(statement, None)

@@ -39,13 +39,18 @@ def selection(verb: str, memory_ids: Any, selectors: Mapping[str, Any]) -> Selec
             several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
             given[name] = [name_of(each) for each in (value if several else [value])]
     if memory_ids is not None:
-        one = isinstance(memory_ids, str) or not isinstance(memory_ids, Iterable)
-        given["memory_ids"] = ids_of([memory_ids] if one else memory_ids)
+        given["memory_ids"] = ids_given(memory_ids)
     if not given:
         raise ProgrammingError(
             f"{verb}: give memory_ids, or a selector such as session_id; nothing was deleted"
         )
     return Selection(**given)
+
+
+def ids_given(memory_ids: Any) -> list[str]:
+    """Return the ids of what is given, one or several; raises as `ids_of`."""
+    one = isinstance(memory_ids, str | bytes) or not isinstance(memory_ids, Iterable)
+    return ids_of([memory_ids] if one else memory_ids)
 
 
 def ids_of(given: Iterable[Any]) -> list[str]:

@@ -159,6 +159,7 @@ class Session:
 
     def warm(self) -> None:
         """Load the text model, at the version of the vectors, and choose what runs it."""
+        self.check_open()
         encoder: Any = self.store.encoder
         assert encoder is self._encoder
         self._encoder.warm()

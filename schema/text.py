@@ -23,9 +23,14 @@ def path_of(path: str | os.PathLike[str], called: str) -> Path:
     Raises
     ------
     ProgrammingError
-        It has a byte that is no letter of Unicode, as names of other systems may, or a NUL.
+        It is no path. Or it has a byte that is no letter of Unicode, as names of other systems may, or a NUL.
     """
-    text = os.fspath(path)
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        raise ProgrammingError(f"{called}: {path!r} is no path; give a text or a pathlib.Path") from None
+    if not isinstance(text, str):
+        raise ProgrammingError(f"{called}: {text!r} is no path; give a text or a pathlib.Path")
     if not is_unicode(text) or "\0" in text:
         raise ProgrammingError(f"{called}: {text!r} is no path; give one of letters that Unicode has")
     return Path(text)

@@ -110,7 +110,7 @@ def get(
         keys = [external_key(each.get("user_id"), each.get("agent_id"), name) for each in scopes]
         found, rows = con.store.named(keys)
         return memories_from(rows)[0] if found.any() else None
-    one = isinstance(memory_id, str) or not isinstance(memory_id, Iterable)
+    one = isinstance(memory_id, str | bytes) or not isinstance(memory_id, Iterable)
     wanted = ids_of([memory_id] if one else memory_id)
     known, rows = con.store.rows(wanted)
     there = iter(memories_from(rows))

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aios_db.schema.errors import ProgrammingError
+from aios_db.selecting import ids_given, ids_of
 
 if TYPE_CHECKING:
     from aios_db.memory import Moment
@@ -56,7 +57,7 @@ def release(con: Connected, /, memory_ids: str | Iterable[str]) -> int:
         The connection was opened with a ``source``.
     """
     con.session.check_writable()
-    return con.store.release([memory_ids] if isinstance(memory_ids, str) else list(memory_ids))
+    return con.store.release(ids_given(memory_ids))
 
 
 def rollback_source(
@@ -104,4 +105,4 @@ def audit(con: Connected, /, memory_id: str) -> Audit | None:
     from aios_db.provenance import audit
 
     con.session.check_open()
-    return audit.audit(con.store, str(memory_id))
+    return audit.audit(con.store, *ids_of([memory_id]))

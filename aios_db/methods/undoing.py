@@ -25,11 +25,11 @@ def history(con: Connected, /, limit: int | None = None) -> list[ChangeRecord]:
     Raises
     ------
     ProgrammingError
-        The limit is negative.
+        The limit is negative, or no number.
     """
     con.session.check_open()
-    if limit is not None and limit < 0:
-        raise ProgrammingError(f"history: the limit is {limit}; give 0 or more")
+    if limit is not None and (not isinstance(limit, int) or limit < 0):
+        raise ProgrammingError(f"history: the limit is {limit!r}; give a whole number, 0 or more")
     return con.store.changes()[::-1][:limit]
 
 

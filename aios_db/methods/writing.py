@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
+from uuid import UUID
 
 import pyarrow as pa
 
+from aios_db.memory import Memory
 from aios_db.schema.errors import DataError, ProgrammingError
-from aios_db.selecting import selection
+from aios_db.selecting import ids_of, selection
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -106,8 +108,8 @@ def update(con: Connected, /, memory_id: Any, **fields: Any) -> int:
     Parameters
     ----------
     memory_id
-        One id, with the columns to change as keyword arguments. Or rows, as for `remember`, that have a
-        ``memory_id`` besides the columns to change, which may differ from mapping to mapping.
+        One id, or a `Memory`, with the columns to change as keyword arguments. Or rows, as for `remember`,
+        that have a ``memory_id`` besides the columns to change, which may differ from mapping to mapping.
     **fields
         ``text``, ``title``, ``tier``, ``metadata`` …, for every row; None empties a column. A picture or
         sound, given as ``image`` or ``audio`` (bytes or a path), takes the place of the one before.
@@ -129,6 +131,8 @@ def update(con: Connected, /, memory_id: Any, **fields: Any) -> int:
     from aios_db.store.tables import update_tables
 
     con.session.check_writable()
+    if isinstance(memory_id, UUID) or (fields and isinstance(memory_id, Memory)):
+        (memory_id,) = ids_of([memory_id])
     if not isinstance(memory_id, str):
         return con.store.update(update_tables(memory_id, fields))
     if not fields:
@@ -217,6 +221,11 @@ def compress(con: Connected, /) -> Packed:
 def link(con: Connected, /, source_id: str, target_id: str, kind: str = "user", weight: float = 1.0) -> None:
     """Link two memories; an existing link of that kind gets one more evidence and the greater weight.
 
+    Parameters
+    ----------
+    source_id, target_id
+        Ids, or what has one, as a `Memory`.
+
     Raises
     ------
     ProgrammingError
@@ -225,6 +234,7 @@ def link(con: Connected, /, source_id: str, target_id: str, kind: str = "user", 
         The weight is not in (0, 1].
     """
     con.session.check_writable()
+    source_id, target_id = ids_of([source_id, target_id])
     columns = {"source_id": source_id, "target_id": target_id, "kind": kind, "weight": weight}
     try:
         given = pa.table({name: [value] for name, value in columns.items()})

@@ -6,7 +6,7 @@ import itertools
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,11 @@ class Fetching(ABC):
         ProgrammingError
             There is no result.
         """
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied, or sent to another process: what is open belongs to one."""
+        what = type(self).__name__
+        raise TypeError(f"a {what} cannot be copied or pickled; open another one with aios_db.connect(path)")
 
     def fetchone(self) -> Row | None:
         """Return the next row, or None when there is none left."""

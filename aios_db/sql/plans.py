@@ -39,6 +39,14 @@ _CHANGES_MEANING = {
 _Key = tuple[str, tuple[str, ...] | None, tuple[str, ...]]  # a query, names and types of its parameters
 
 
+def check_text(text: object) -> None:
+    """Raise a `ProgrammingError` for what cannot be SQL: no text, or one with half a letter."""
+    if not isinstance(text, str):
+        raise ProgrammingError(f"no SQL, which is text: {text!r}")
+    if not is_unicode(text):
+        raise ProgrammingError(f"no SQL, since it has half a letter (a lone surrogate): {text[:200]!r}")
+
+
 @dataclass
 class PlanEpoch:
     """How often what a query means beside its text has changed in a DuckDB instance."""
@@ -60,12 +68,9 @@ class Plans:
 
     def statements(self, database: duckdb.DuckDBPyConnection, text: str) -> list[duckdb.Statement]:
         """Return the statements of a text; that of a prepared query is parsed once."""
-        parsed = self._parsed.get(text)
+        parsed = self._parsed.get(text) if isinstance(text, str) else None
         if parsed is None:
-            if not is_unicode(text):
-                raise ProgrammingError(
-                    f"no SQL, since it has half a letter (a lone surrogate): {text[:200]!r}"
-                )
+            check_text(text)
             parsed = database.extract_statements(text)
             if len(parsed) == 1 and self._retrieving.get(parsed[0].query):
                 self._parsed[text] = parsed

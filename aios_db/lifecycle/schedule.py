@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,13 @@ from aios_db.engine.weights.files import atomic_write
 from aios_db.schema.errors import ConfigError, OperationalError
 
 if TYPE_CHECKING:
+    from croniter import croniter
+
     from aios_db.memory_store import MemoryStore
     from aios_db.schema.config import ConsolidationConfig
 
 STATE = "consolidator.json"
+_SET_BACK = timedelta(hours=3)  # clocks that are set back for winter go by less
 
 
 class Schedule:
@@ -95,6 +98,9 @@ class Schedule:
 def next_time(expression: str, after: float) -> float:
     """Return when a cron expression is due next, in local time; seconds since 1970.
 
+    Of an hour that the clocks go through twice in autumn, cron(8) runs what is due every hour both times,
+    and what is due at certain hours once, the first time. So does this.
+
     Raises
     ------
     ConfigError
@@ -109,16 +115,31 @@ def next_time(expression: str, after: float) -> float:
         raise OperationalError(
             "consolidation.schedule needs croniter: pip install 'aios_db[consolidator]', or set it to ''"
         ) from error
+    start = datetime.fromtimestamp(after)
     try:
-        moments = croniter(expression, datetime.fromtimestamp(after))  # those of the clock on the wall
-        while (due := float(moments.get_next(datetime).timestamp())) <= after:
-            pass
-        return due
+        due = _first_after(after, croniter(expression, start))
+        fields, _ = croniter.expand(expression)
+        if fields[1] != ["*"]:
+            return due
+        return min(due, _first_after(after, croniter(expression, start - _SET_BACK), again=True))
     except (CroniterError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"consolidation.schedule is {expression!r}, no cron expression: {error}; '0 3 * * *' is every "
             "night at 3"
         ) from error
+
+
+def _first_after(after: float, moments: croniter, *, again: bool = False) -> float:
+    """Return the first of these moments of the clock on the wall that comes later than ``after``.
+
+    Of a moment that comes twice it is the first that counts, or the second with ``again``.
+    """
+    while True:
+        moment = moments.get_next(datetime)
+        due = float(moment.replace(fold=int(again)).timestamp())
+        # In spring's missing hour the second reading of a moment is an hour early: such a time never shows.
+        if due > after and not (again and datetime.fromtimestamp(due) != moment):
+            return due
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +256,48 @@ def test_every_night_at_three_is_three_when_the_clocks_change(
         monkeypatch.undo()
         time.tzset()
     assert local == [after + timedelta(days=nights) for nights in range(4)]
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone is set by the environment")
+@pytest.mark.parametrize(
+    ("zone", "start", "clocks"),
+    [  # the last quarter of an hour, UTC, before the clocks go back, and by how much they do
+        ("America/New_York", "2025-11-02T05:45+00:00", ["01:00", "01:15", "01:30", "01:45", "02:00"]),
+        ("Europe/Berlin", "2025-10-26T00:45+00:00", ["02:00", "02:15", "02:30", "02:45", "03:00"]),
+        ("Australia/Lord_Howe", "2025-04-05T14:45+00:00", ["01:30", "01:45", "02:00", "02:15", "02:30"]),
+    ],
+)
+def test_what_is_due_every_hour_is_due_in_an_hour_that_comes_twice(
+    monkeypatch: pytest.MonkeyPatch, zone: str, start: str, clocks: list[str]
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        times = [datetime.fromisoformat(start).timestamp()]
+        for _ in clocks:
+            times.append(next_time("*/15 * * * *", times[-1]))
+        hourly = next_time("@hourly", times[0] - 1)
+        nightly = next_time(f"{clocks[1][3:]} {clocks[1][:2]} * * *", times[0])
+    finally:
+        local = [f"{datetime.fromtimestamp(each):%H:%M}" for each in times[1:]]
+        monkeypatch.undo()
+        time.tzset()
+    assert local == clocks
+    assert [later - one for one, later in pairwise(times)] == [900.0] * len(clocks)
+    assert times[0] < hourly <= times[0] + 3600
+    assert nightly - times[0] > 22 * 3600  # it ran when the clocks showed that time first
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone is set by the environment")
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin"])
+def test_an_hourly_schedule_runs_once_an_hour_all_year(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        times = [datetime(2025, 1, 1).timestamp()]
+        while len(times) < 365 * 24:
+            times.append(next_time("30 * * * *", times[-1]))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert {later - one for one, later in pairwise(times[1:])} == {3600.0}

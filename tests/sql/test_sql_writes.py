@@ -91,23 +91,31 @@ OTHERS = """
 """
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[aios_db.Connection, list[str]]]:
+    """A database that no statement of these changes, as each test looks, and the ids in it."""
+    with aios_db.connect(tmp_path_factory.mktemp("kept") / "agent.aios", config=Config()) as con:
+        ids = fill(con, 3)
+        con.execute(OTHERS)
+        yield con, sorted(ids)
+
+
 @pytest.mark.parametrize("sql", REFUSED)
-def test_what_would_be_lost_is_refused_and_nothing_is_written(con: aios_db.Connection, sql: str) -> None:
-    ids = fill(con, 3)
-    con.execute(OTHERS)
+def test_what_would_be_lost_is_refused_and_nothing_is_written(
+    kept: tuple[aios_db.Connection, list[str]], sql: str
+) -> None:
+    con, ids = kept
     with pytest.raises(aios_db.DatabaseError):
         con.execute(sql)
     with pytest.raises((aios_db.DatabaseError, AttributeError)):
         con.sql(sql).fetchall()
-    assert remaining(con) == sorted(ids)
+    assert remaining(con) == ids
 
 
 @pytest.mark.parametrize("sql", REFUSED[:2] + REFUSED[23:30])
-def test_a_refusal_says_what_to_write(con: aios_db.Connection, sql: str) -> None:
-    fill(con, 1)
-    con.execute(OTHERS)
+def test_a_refusal_says_what_to_write(kept: tuple[aios_db.Connection, list[str]], sql: str) -> None:
     with pytest.raises(aios_db.NotSupportedError, match="outermost SELECT"):
-        con.execute(sql)
+        kept[0].execute(sql)
 
 
 ACCEPTED = {

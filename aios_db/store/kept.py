@@ -63,10 +63,11 @@ class KeptVersions:
             except OperationalError:
                 if (table / manifest(version)).exists():  # it may have been cleaned up meanwhile
                     unreadable.append(version)
-        logger.warning(
-            "%s: version %s cannot be read and is stepped over; aios doctor --deep names its file",
-            table, ", ".join(map(str, unreadable)), extra={"event": "unreadable_versions"},
-        )  # fmt: skip
+        if unreadable:
+            logger.warning(
+                "%s: version %s cannot be read and is stepped over; aios doctor --deep names its file",
+                table, ", ".join(map(str, unreadable)), extra={"event": "unreadable_versions"},
+            )  # fmt: skip
         return cls(written, tuple(unreadable))
 
     def at(self, time: int) -> int:

@@ -14,6 +14,7 @@ from aios_db.disk.durable import manifest, versions
 from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError
+from aios_db.store.kept import KeptVersions
 
 WORDS = ["alpha", "bravo", "charlie", "delta", "echo"]
 DAMAGED = 4  # the first words are version 3
@@ -101,3 +102,18 @@ def test_a_disk_that_fails_sets_nothing_aside(
         store.optimize()
     assert set(before) <= set(versions(table))
     store.close()
+
+
+def test_versions_that_go_while_they_are_listed_are_not_called_unreadable(store, caplog):
+    """Lance's listing fails where a manifest is cleaned up meanwhile; each that is there can be read."""
+    store.remember(memory_rows(["tea"]))
+
+    class Listed:
+        uri, checkout_version = store.memories.uri, store.memories.checkout_version
+
+        def versions(self):
+            raise OSError("Not found: a manifest")
+
+    kept = KeptVersions.of(Listed())
+    assert kept.unreadable == () and max(kept.written) == store.memories.version
+    assert not caplog.records

@@ -176,8 +176,12 @@ class Encoders:
     def read(self, features: Features, items: Sequence[Item | DataError]) -> list[Read]:
         """Return features of each item that can be read, and errors in the places of the others."""
         good = [item for item in items if not isinstance(item, DataError)]
-        made = iter(self._recent.read(features.version, good, partial(_each, features.read)))
+        made = iter(self._recent.read(features.key, good, partial(_each, features.read)))
         return [item if isinstance(item, DataError) else next(made) for item in items]
+
+    def keep(self, features: Features, items: Sequence[Item], made: Sequence[NDArray[np.float32]]) -> None:
+        """Keep features of items in memory, so that `read` need not make them."""
+        self._recent.keep(features.key, items, made)
 
     def own(self, features: Features, items: Mapping[Given, Item | DataError]) -> dict[Given, Read]:
         """Return unit vectors in an encoder's own space, by what was given, and errors for faults."""

@@ -6,12 +6,13 @@ import json
 import logging
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_db.disk.lease import lease
+from aios_db.joint.codebooks import codebooks_of
 from aios_db.joint.pairs import features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
 from aios_db.joint.usable import Active
@@ -137,7 +138,8 @@ def fit_fusion(
     models = Path(store.config.engine.models_dir).expanduser()
     items = items_of(pairs, directory)
     cache = models.parent / FEATURES if cached else None
-    features, encoders, faults = features_of(items, store.joint.encoders, store.restrictions, cache, progress)
+    features, makers, faults = features_of(items, store.joint.encoders, store.restrictions, cache, progress)
+    encoders = {modality: maker.version for modality, maker in makers.items()}
     seconds["features"] = time.perf_counter() - start
     start = time.perf_counter()
     try:
@@ -149,16 +151,9 @@ def fit_fusion(
     seconds["fit"] = time.perf_counter() - start
     _refuse_strangers(fitted)
     start = time.perf_counter()
-    told = {
-        "recalls": [asdict(each) for each in fitted.recalls],
-        "relations": [asdict(each) for each in fitted.relations],
-        "mlp": None if fitted.trial is None else asdict(fitted.trial),
-        "strengths": {modality: asdict(each) for modality, each in fitted.strengths.items()},
-        "items": len(items),
-        "faults": faults,
-        "seed": seed,
-    }
-    version = store.versions.install(place_space(fitted.space, models, name, told))
+    told = {**_told(fitted), "items": len(items), "faults": faults, "seed": seed}
+    space = replace(fitted.space, codebooks=codebooks_of(makers, fitted.space.encoders))
+    version = store.versions.install(place_space(space, models, name, told))
     store.versions.record_fit(_report_row(version, fitted, told))
     active = Active(load_space(Path(version.path))[0], version.version)
     with lease(store.path / JOINT_REEMBEDDING):
@@ -180,6 +175,16 @@ def fit_fusion(
         memories=count,
         seconds=seconds,
     )
+
+
+def _told(fitted: Fitted) -> dict[str, Any]:
+    """Return what a fit found, as JSON has it."""
+    return {
+        "recalls": [asdict(each) for each in fitted.recalls],
+        "relations": [asdict(each) for each in fitted.relations],
+        "mlp": None if fitted.trial is None else asdict(fitted.trial),
+        "strengths": {modality: asdict(each) for modality, each in fitted.strengths.items()},
+    }
 
 
 def _refuse_strangers(fitted: Fitted) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from aios_db.joint.cache import FeatureCache, digest_of
+from aios_db.joint.codebooks import with_codebook
 from aios_db.joint.encoders import Encoders
 from aios_db.joint.given import as_file
 from aios_db.joint.media import Reach, tried
@@ -20,6 +21,7 @@ from aios_db.schema.modalities import MODALITIES
 from aios_db.schema.progress import Progress
 
 if TYPE_CHECKING:
+    from aios_db.engine.encoders.features import Features
     from aios_db.engine.fusion.pairs import Pairs
 
 log = logging.getLogger("aios_db.joint")
@@ -77,14 +79,14 @@ def items_of(pairs: Any, directory: Path | None = None) -> list[Item]:
 
 def features_of(
     items: Sequence[Item], encoders: Encoders, reach: Reach, cache: Path | None, progress: Progress
-) -> tuple[Pairs, dict[str, str], list[str]]:
-    """Return the features of pairs, the encoder versions that made them, and what could not be read.
+) -> tuple[Pairs, dict[str, Features], list[str]]:
+    """Return the features of pairs, what made them, and what could not be read.
 
     Modalities are run side by side, since most encoders run on few cores.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from aios_db.engine.encoders.features import RECIPE
+    from aios_db.engine.encoders.features import RECIPE, SoundFeatures
     from aios_db.engine.fusion.pairs import Pairs, Rows
 
     given: dict[str, list[tuple[bytes | str, int]]] = {
@@ -93,12 +95,16 @@ def features_of(
         "audio": [(item.audio, place) for place, item in enumerate(items) if item.audio is not None],
     }
     faults: list[str] = []
-    versions = {name: encoders.of(name).version for name, told in given.items() if told}
+    makers: dict[str, Features] = {name: encoders.of(name) for name, told in given.items() if told}
 
     def read(name: str) -> Rows:
-        known = FeatureCache(cache, f"{versions[name]}-{RECIPE}") if cache is not None else None
+        maker = makers[name]
+        if isinstance(maker, SoundFeatures):
+            files = [file for file, _ in given[name]]
+            makers[name] = maker = with_codebook(maker, files, encoders, reach, cache, progress)
+        known = FeatureCache(cache, f"{maker.key}-{RECIPE}") if cache is not None else None
         features, owners = [], []
-        for made, owner in _read(name, given[name], encoders, reach, known, progress):
+        for made, owner in _read(maker, given[name], encoders, reach, known, progress):
             if isinstance(made, DataError):
                 faults.append(f"{name} of item {owner}: {made}")
                 log.warning("the %s of item %d is left out: %s", name, owner, made)
@@ -107,23 +113,24 @@ def features_of(
                 owners.append(owner)
         width = len(features[0]) if features else 0
         stacked = np.stack(features) if features else np.empty((0, width), np.float32)
-        return Rows(stacked.astype(np.float32), np.array(owners, np.int64))
+        parts = maker.parts if isinstance(maker, SoundFeatures) else ()
+        return Rows(stacked.astype(np.float32), np.array(owners, np.int64), parts)
 
-    with ThreadPoolExecutor(len(versions) or 1) as pool:
-        rows = dict(zip(versions, pool.map(read, versions), strict=True))
+    with ThreadPoolExecutor(len(makers) or 1) as pool:
+        rows = dict(zip(makers, pool.map(read, list(makers)), strict=True))
     classes = _numbered([tuple(item.texts) or place for place, item in enumerate(items)])
     groups = _numbered(
         [place if item.group is None else ("group", item.group) for place, item in enumerate(items)]
     )
     return (
         Pairs({name: each for name, each in rows.items() if len(each.items)}, classes, groups),
-        versions,
+        makers,
         faults,
     )
 
 
 def _read(  # noqa: PLR0917 - what reading takes
-    name: str,
+    features: Features,
     given: Sequence[tuple[bytes | str, int]],
     encoders: Encoders,
     reach: Reach,
@@ -131,13 +138,14 @@ def _read(  # noqa: PLR0917 - what reading takes
     progress: Progress,
 ) -> Iterator[tuple[Any, int]]:
     """Yield the features of each item, or what is wrong with it, and whose they are."""
+    name = features.modality
     for start in range(0, len(given), _AT_ONCE):
         some = given[start : start + _AT_ONCE]
         read = [each if name == "text" else tried(each, reach) for each, _ in some]
         digests = [None if isinstance(each, DataError) else digest_of(each) for each in read]
         found = [cache.get(digest) if cache and digest else None for digest in digests]
         places = [place for place, each in enumerate(found) if each is None]
-        made = encoders.read(encoders.of(name), [read[place] for place in places])
+        made = encoders.read(features, [read[place] for place in places])
         new = [
             (place, each) for place, each in zip(places, made, strict=True) if not isinstance(each, DataError)
         ]

@@ -67,6 +67,12 @@ class RecentFeatures:
                         self._keep(key, features)
         return [found[key] for key in keys]
 
+    def keep(self, version: str, items: Sequence[Item], features: Sequence[NDArray[np.float32]]) -> None:
+        """Keep features that were made of items elsewhere."""
+        with self._lock:
+            for item, made in zip(items, features, strict=True):
+                self._keep((version, digest_of(item)), made)
+
     def _keep(self, key: _Key, features: NDArray[np.float32]) -> None:
         features = features.copy()  # not a view that keeps a whole batch
         features.flags.writeable = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import lance
 
+from aios_db.joint.codebooks import told_by
 from aios_db.joint.encoders import Encoders
 from aios_db.schema.errors import Error, ModelNotFoundError, ProgrammingError
 
@@ -111,8 +112,11 @@ class SpaceInUse:
 
     def features(self, active: Active, modality: str) -> Features:
         """Return what makes the features that a space takes: of texts in CLIP's own space its text side."""
-        captions = active.space.untrained and modality == "text"
-        return self.encoders.captions() if captions else self.encoders.of(modality)
+        if active.space.untrained and modality == "text":
+            return self.encoders.captions()
+        codebook = active.space.codebooks.get(modality)
+        found = self.encoders.of(modality)
+        return found if codebook is None else told_by(found, codebook)
 
     def fits(self, active: Active, modality: str) -> bool:
         """Tell whether an encoder is that which the space was fitted with, or was made of it and passed."""

@@ -108,8 +108,8 @@ class WhisperMean(nn.Module):
         return torch.bmm(weights.unsqueeze(1), self.whisper(mel)).squeeze(1)
 
 
-class WhisperMoments(nn.Module):
-    """The encoder over a clip with some silence behind it, and moments of the clip's own frames.
+class WhisperStates(nn.Module):
+    """The encoder over a clip with some silence behind it: the states of the clip's own frames.
 
     Whisper was trained on clips that silence fills up to 30 s, and takes the end of one that has none for
     the middle of a word.
@@ -127,17 +127,16 @@ class WhisperMoments(nn.Module):
         self.whisper, self.silence = whisper, silence
 
     def forward(self, mel: Tensor) -> Tensor:
-        """(batch, mels, 2 n), n of `WhisperConfig.max_source_positions` at most -> (batch, 3, hidden).
+        """(batch, mels, 2 n), n of `WhisperConfig.max_source_positions` at most -> (batch, frames, hidden).
 
-        Mean, mean square and maximum of each state over the frames but those of the silence.
+        The last frames, of the silence, are left out.
         """
         encoder = self.whisper.encoder
         x = encoder.stem(mel)
         x = x + encoder.position_embedding[: x.shape[1]]
         for layer in encoder.layers:
             x = layer(x)
-        x = encoder.layer_norm(x)[:, : x.shape[1] - self.silence]
-        return torch.stack((x.mean(1), x.square().mean(1), x.amax(1)), 1)
+        return encoder.layer_norm(x)[:, : x.shape[1] - self.silence]  # type: ignore[no-any-return]
 
 
 class _Encoder(nn.Module):

@@ -44,7 +44,7 @@ DEVICE_BATCH_FRAMES = 24000
 MIN_CLIP_COSINE = 0.99
 
 SILENCE = 100
-"""Frames of silence behind a clip whose moments are taken: chosen on speakers that were held out."""
+"""Frames of silence behind a clip whose states are taken: chosen on speakers that were held out."""
 MOST_WINDOWS = 10
 """Of a sound whose features are taken."""
 RUN = 64
@@ -139,10 +139,10 @@ class AudioEncoder(Encoder):
             calibration=lambda: [self._clip_inputs(GRID, [_sample(seed)]) for seed in range(2, 10)],
             check=lambda: [self._clip_inputs(GRID, [_sample(seed)]) for seed in range(2)],
         )
-        moments = replace(
+        states = replace(
             full,
-            name=f"{opened.version}#moments-{SILENCE}",
-            module=self._moments_module,
+            name=f"{opened.version}#states-{SILENCE}",
+            module=self._states_module,
             shapes=((-1, sizes.num_mel_bins, -1),),
             calibration=lambda: [self._alone(_sample(seed)) for seed in range(2, 10)],
             check=lambda: [self._alone(_sample(seed)) for seed in range(2)],
@@ -150,8 +150,8 @@ class AudioEncoder(Encoder):
         self._full, self._clip = Session(full, opened.cpu, device), Session(clip, opened.cpu, device)
         # In one arithmetic on every machine: features are compared with those that were stored elsewhere.
         exact = replace(opened.cpu, backend="standard", precision="fp32")
-        self._moments = Session(moments, exact, device)
-        super().__init__(opened, self._full, self._clip, self._moments)
+        self._states = Session(states, exact, device)
+        super().__init__(opened, self._full, self._clip, self._states)
 
     def encode_audio(self, sounds: Sequence[Sound]) -> NDArray[np.float32]:
         """Return a float32 array (len(sounds), dimension) of unit rows, in the order of ``sounds``.
@@ -172,8 +172,8 @@ class AudioEncoder(Encoder):
                 sums[window.owner] += window.frames * mean
         return unit_rows(sums, self._model.file)
 
-    def encode_moments(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return mean, deviation and maximum of the states over a sound's own frames.
+    def encode_states(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the states over a sound's own frames of 20 ms.
 
         Silence at the end changes nothing. Of a sound longer than 280 s, ten windows of 28 s are looked at
         that lie evenly over it.
@@ -186,19 +186,14 @@ class AudioEncoder(Encoder):
         Returns
         -------
         NDArray[np.float32]
-            (3 * dimension,).
+            (frames, dimension).
         """
         sound, size = without_trailing_silence(samples), self.window_samples - SILENCE * FRAME
         starts = np.arange(0, len(sound), size)
         if len(starts) > MOST_WINDOWS:
             starts = np.linspace(0, len(sound) - size, MOST_WINDOWS).astype(np.int64)
         windows = [sound[start : start + size] for start in starts.tolist()]
-        weights = np.array([len(window) for window in windows], np.float32)
-        found = [self._moments.run([self._alone(window)])[0][0] for window in windows]
-        means = np.average(found, axis=0, weights=weights)
-        highest = np.max(found, axis=0)[2]
-        deviation = np.sqrt(np.maximum(means[1] - np.square(means[0]), 0))
-        return np.concatenate([means[0], deviation, highest]).astype(np.float32)
+        return np.concatenate([self._states.run([self._alone(window)])[0][0] for window in windows])
 
     @property
     def window_samples(self) -> int:
@@ -256,10 +251,10 @@ class AudioEncoder(Encoder):
 
         return WhisperClipMean(self._encoder).eval()
 
-    def _moments_module(self) -> nn.Module:
-        from aios_db.engine.architectures.whisper import WhisperMoments
+    def _states_module(self) -> nn.Module:
+        from aios_db.engine.architectures.whisper import WhisperStates
 
-        return WhisperMoments(self._encoder, SILENCE).eval()
+        return WhisperStates(self._encoder, SILENCE).eval()
 
     def _alone(self, window: NDArray[np.float32]) -> Arrays:
         """Return the input of a clip alone: as many frames as it has, and the silence behind it."""

@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.encoders.audio_encoder import SAMPLE_RATE, AudioEncoder
+from aios_db.engine.encoders.codebook import Codebook
 from aios_db.engine.encoders.image_encoder import ImageEncoder
-from aios_db.engine.encoders.plugged import AdmittedEncoder, Modality
+from aios_db.engine.encoders.plugged import AdmittedEncoder, Modality, pooled
 from aios_db.engine.frontends.audio import decode_audio, without_trailing_silence
 from aios_db.engine.frontends.image import load_pixels, normalised
 from aios_db.engine.frontends.views import VIEWS, nine_views
-from aios_db.schema.errors import DataError
+from aios_db.schema.errors import DataError, ProgrammingError
 
 Item: TypeAlias = "bytes | str"
 """A text, or the bytes of a file."""
 Vector = NDArray[np.float32]
 Read: TypeAlias = "Vector | DataError"
 
-RECIPE = 2
+RECIPE = 3
 """Of how features are made of items: those of another recipe are not compared, nor kept for a fit."""
 SHORTEST_S = 0.02
 _SOUNDS, _OWN = 32, 64  # items in memory at a time
@@ -41,6 +42,11 @@ class Features(Protocol):
     @property
     def version(self) -> str:
         """The encoder's weight version."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What features are known by: the version, and the codebook that they are told by."""
         ...
 
     def read(self, items: Sequence[Item]) -> list[Read]:
@@ -77,6 +83,11 @@ class TextFeatures:
         """The encoder's weight version."""
         return self.encoder.version
 
+    @property
+    def key(self) -> str:
+        """The version."""
+        return self.version
+
     def read(self, items: Sequence[Item]) -> list[Read]:
         """Return the vector of each text; a blank one is an error."""
         texts = [item if isinstance(item, str) else "" for item in items]
@@ -91,9 +102,18 @@ class TextFeatures:
 
 @dataclass
 class SoundFeatures:
-    """Whisper's states over a sound's own frames: mean, deviation and maximum."""
+    """Moments of the states over a sound's own frames, and how often these are near to a codebook's entries.
+
+    A fit uses the better of these two parts.
+
+    Attributes
+    ----------
+    codebook
+        Of the joint space; None until a fit has made one.
+    """
 
     encoder: AudioEncoder
+    codebook: Codebook | None = None
     modality: Modality = "audio"
 
     @property
@@ -101,10 +121,42 @@ class SoundFeatures:
         """The encoder's weight version."""
         return self.encoder.version
 
+    @property
+    def key(self) -> str:
+        """The version, and the codebook's digest."""
+        return self.version if self.codebook is None else f"{self.version}-{self.codebook.digest}"
+
     def read(self, items: Sequence[Item]) -> list[Read]:
-        """Return features (3 * dimension,) of each sound file."""
-        sounds = (_tried(lambda data: heard(data, SAMPLE_RATE), item) for item in items)
-        return [each if isinstance(each, DataError) else self.encoder.encode_moments(each) for each in sounds]
+        """Return features (3 * dimension + entries,) of each sound file.
+
+        Raises
+        ------
+        ProgrammingError
+            There is no codebook.
+        """
+        states = (self.states(item) for item in items)
+        return [each if isinstance(each, DataError) else self.of_states(each) for each in states]
+
+    @property
+    def parts(self) -> tuple[int, int]:
+        """Where the moments end, and the code."""
+        moments = 3 * self.encoder.dimension
+        return moments, moments + len(self._known_codebook.entries)
+
+    def of_states(self, states: Vector) -> Vector:
+        """Return the features of states (frames, dimension); see `read`."""
+        return np.concatenate([pooled(states), self._known_codebook.code(states)])
+
+    @property
+    def _known_codebook(self) -> Codebook:
+        if self.codebook is None:
+            raise ProgrammingError("sounds have no features without a codebook, which fitting a space makes")
+        return self.codebook
+
+    def states(self, item: Item) -> Read:
+        """Return the states (frames, dimension) of a sound file, or what is wrong with it."""
+        made: Read = _tried(lambda data: self.encoder.encode_states(heard(data, SAMPLE_RATE)), item)
+        return made
 
     def own(self, items: Sequence[Item]) -> list[Read]:
         """Return the mean of the states of each sound file, of length 1."""
@@ -127,6 +179,11 @@ class PictureFeatures:
     def version(self) -> str:
         """The encoder's weight version."""
         return self.encoder.version
+
+    @property
+    def key(self) -> str:
+        """The version."""
+        return self.version
 
     def read(self, items: Sequence[Item]) -> list[Read]:
         """Return features (dimension,) of each picture file."""
@@ -160,6 +217,11 @@ class PluggedFeatures:
     def version(self) -> str:
         """The encoder's weight version."""
         return self.admitted.version
+
+    @property
+    def key(self) -> str:
+        """The version."""
+        return self.version
 
     def read(self, items: Sequence[Item]) -> list[Read]:
         """Return features (width,) of each item."""

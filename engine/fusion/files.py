@@ -13,6 +13,7 @@ import numpy as np
 from aios_db.engine.architectures.kinds import JOINT
 from aios_db.engine.architectures.sizes import require_kind
 from aios_db.engine.convert.model_writer import write_model
+from aios_db.engine.encoders.codebook import Codebook
 from aios_db.engine.encoders.features import RECIPE
 from aios_db.engine.fusion.closed_form import Kernel
 from aios_db.engine.fusion.joint_space import JointSpace, Projection, Ranking
@@ -118,6 +119,8 @@ def _arrays(space: JointSpace) -> dict[str, np.ndarray[Any, Any]]:
             arrays |= {f"{name}.kernel.{part}": np.asarray(value) for part, value in vars(kernel).items()}
         if (perceptron := projection.perceptron) is not None:
             arrays |= {f"{name}.perceptron.{part}": value for part, value in vars(perceptron).items()}
+    for name, codebook in space.codebooks.items():
+        arrays |= {f"{name}.codebook.{part}": value for part, value in vars(codebook).items()}
     return arrays | {f"{name}.bank": bank for name, bank in space.banks.items()}
 
 
@@ -153,6 +156,7 @@ def _space(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]
             if shares[i, j, k] != _UNKNOWN
         },
         untrained=bool(config.get("untrained", False)),
+        codebooks={each: _codebook(arrays, each) for each in names if f"{each}.codebook.mean" in arrays},
     )
 
 
@@ -163,6 +167,11 @@ def _kernel(arrays: Mapping[str, np.ndarray[Any, Any]], name: str) -> Kernel | N
         arrays[f"{name}.kernel.{part}"] for part in ("landmarks", "width", "weights", "offset")
     )
     return Kernel(landmarks, float(width.item()), weights, offset)
+
+
+def _codebook(arrays: Mapping[str, np.ndarray[Any, Any]], name: str) -> Codebook:
+    parts = (arrays[f"{name}.codebook.{each.name}"].astype(np.float32) for each in fields(Codebook))
+    return Codebook(*parts)
 
 
 def _perceptron(arrays: Mapping[str, np.ndarray[Any, Any]], name: str) -> Perceptron | None:

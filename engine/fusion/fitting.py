@@ -123,7 +123,10 @@ def _chosen(pairs: Pairs, name: str, seed: int, progress: Progress) -> Strength:
     several = len(pairs.rows[pivot].items) > len(np.unique(pairs.rows[pivot].items))
     said = several and name == "audio"  # who speaks says one thing, and a picture shows many
     options = [
-        Strength(ridges, nearest) for ridges in _RIDGES for nearest in dict.fromkeys((said, several, False))
+        Strength(ridges, nearest, part)
+        for part in range(max(1, len(pairs.rows[name].parts)))
+        for ridges in _RIDGES
+        for nearest in dict.fromkeys((said, several, False))
     ]
     folds = [
         (Prepared(pairs.of(~chosen)), pairs.of(chosen))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.encoders.codebook import Codebook
 from aios_db.engine.fusion.closed_form import Kernel, Matrix, hubness, in_blocks, unit
 from aios_db.engine.fusion.perceptron import Perceptron
 from aios_db.schema.modalities import MODALITIES, SETS, bits_of, names_in
@@ -100,6 +101,8 @@ class JointSpace:
         the rest.
     untrained
         Whether it is CLIP's own and was not fitted: texts only ask, by the text side of CLIP.
+    codebooks
+        By modality, what its features are told by, where that was made of the pairs.
     """
 
     encoders: Mapping[str, str]
@@ -110,6 +113,7 @@ class JointSpace:
     rankings: Mapping[Pair, Ranking] = field(default_factory=dict)
     shares: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     untrained: bool = False
+    codebooks: Mapping[str, Codebook] = field(default_factory=dict)
 
     @classmethod
     def of_clip(cls, encoders: Mapping[str, str], dimension: int) -> JointSpace:

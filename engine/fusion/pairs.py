@@ -21,15 +21,18 @@ class Rows:
         float32 (n, width).
     items
         int64 (n,): the item that each belongs to; several texts may belong to one.
+    parts
+        Where each part of the features ends, of which fitting uses one; none for features of one part.
     """
 
     features: NDArray[np.float32]
     items: NDArray[np.int64]
+    parts: tuple[int, ...] = ()
 
     def of(self, chosen: NDArray[np.bool_]) -> Rows:
         """Return those of some items; bool (items,)."""
         keep = chosen[self.items]
-        return Rows(self.features[keep], self.items[keep])
+        return Rows(self.features[keep], self.items[keep], self.parts)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ MOST_DIRECTIONS = 100
 _CROSS_RIDGE = 1.0
 _KERNEL_RIDGE = 0.1
 _LANDMARKS = 1_000
+_LEFT_OUT = 1e30
+"""By which features of other parts than the one in use are divided."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,13 @@ class Strength:
         Of the block's modality and of the pivot, in mean eigenvalues.
     nearest
         Whether of several texts of an item only the nearest belongs to the other side: it is what was said.
+    part
+        Of the modality's features, which part is used.
     """
 
     ridges: tuple[float, float] = (3.0, 3.0)
     nearest: bool = False
+    part: int = 0
 
 
 class Prepared:
@@ -40,26 +45,39 @@ class Prepared:
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
         self.mean: dict[str, Matrix] = {}
-        self.scale: dict[str, Matrix] = {}
-        self.sides: dict[str, Side] = {}
+        self._deviation: dict[str, Matrix] = {}
+        self._sides: dict[tuple[str, int], Side] = {}
         for name in pairs.modalities:
             rows = np.asarray(pairs.rows[name].features, np.float64)
-            self.mean[name] = rows.mean(0)
-            deviation = rows.std(0)
-            scale = deviation + 1e-3 * float(deviation.mean()) + 1e-12
-            if name == pairs.pivot:  # a vector, whose directions are as they should be
-                scale = np.full(rows.shape[1], float(deviation.mean()) + 1e-12)
-            self.scale[name] = scale
-            self.sides[name] = Side((rows - self.mean[name]) / scale)
+            self.mean[name], self._deviation[name] = rows.mean(0), rows.std(0)
+
+    def scale(self, name: str, part: int) -> Matrix:
+        """Return (width,): what the features of a modality are divided by, where one part of them is used."""
+        deviation, ends = self._deviation[name], self.pairs.rows[name].parts
+        if name == self.pairs.pivot:  # a vector, whose directions are as they should be
+            return np.full(len(deviation), float(deviation.mean()) + 1e-12)
+        used = slice((0, *ends)[part], ends[part]) if ends else slice(None)
+        scale = np.full(len(deviation), _LEFT_OUT)
+        scale[used] = deviation[used] + 1e-3 * float(deviation[used].mean()) + 1e-12
+        return scale
+
+    def side(self, name: str, part: int = 0) -> Side:
+        """Return the centred and scaled features of a modality."""
+        if (name, part) not in self._sides:
+            scale = self.scale(name, part)
+            rows = np.asarray(self.pairs.rows[name].features, np.float64)
+            used = int((scale < _LEFT_OUT).sum())
+            self._sides[name, part] = Side((rows - self.mean[name]) / scale, used)
+        return self._sides[name, part]
 
     def block(self, name: str, strength: Strength) -> Canonical:
         """Return the canonical correlation of a modality with the pivot."""
         pairs, pivot = self.pairs, self.pairs.pivot
         mine, theirs = pairs.rows[name], pairs.rows[pivot]
         with_both = np.isin(mine.items, theirs.items)
-        left = Side(self.sides[name].rows[with_both]) if not with_both.all() else self.sides[name]
+        left = self.side(name, strength.part).of(with_both)
         items = mine.items[with_both]
-        right = self.sides[pivot]
+        right = self.side(pivot)
         partners = _mean_of(right.rows, theirs.items, items)
         found = canonical(left, right, partners, strength.ridges, MOST_DIRECTIONS)
         if strength.nearest and len(theirs.items) > len(np.unique(theirs.items)):
@@ -69,14 +87,14 @@ class Prepared:
                 found = canonical(left, right, partners, strength.ridges, MOST_DIRECTIONS)
         return found
 
-    def partners(self, name: str, block: Canonical | None) -> tuple[NDArray[np.bool_], Matrix]:
-        """Return which rows of a modality have a pivot, and those: the nearest by ``block``, or a mean."""
+    def partners(self, name: str, strength: Strength, block: Canonical) -> tuple[NDArray[np.bool_], Matrix]:
+        """Return which rows of a modality have a pivot, and those: a mean, or the nearest by its block."""
         mine, theirs = self.pairs.rows[name], self.pairs.rows[self.pairs.pivot]
         with_both = np.isin(mine.items, theirs.items)
-        items, right = mine.items[with_both], self.sides[self.pairs.pivot].rows
-        if block is None:
+        items, right = mine.items[with_both], self.side(self.pairs.pivot).rows
+        if not strength.nearest:
             return with_both, _mean_of(right, theirs.items, items)
-        asked = unit(self.sides[name].rows[with_both] @ block.left)
+        asked = unit(self.side(name, strength.part).rows[with_both] @ block.left)
         return with_both, _nearest_of(right, unit(right @ block.right), theirs.items, items, asked)
 
     def space(self, strengths: Mapping[str, Strength], encoders: Mapping[str, str]) -> JointSpace:
@@ -97,29 +115,31 @@ class Prepared:
                     projections.append(block.left)
                     reliabilities[other].append(float(block.correlations.mean()))
                 else:
-                    own = blocks[other] if strengths[other].nearest else None
-                    with_both, partners = self.partners(other, own)
-                    side = self.sides[other] if with_both.all() else Side(self.sides[other].rows[with_both])
+                    with_both, partners = self.partners(other, strengths[other], blocks[other])
+                    side = self.side(other, strengths[other].part).of(with_both)
                     projections.append(side.regression(partners @ block.right, _CROSS_RIDGE))
                     reliabilities[other].append(0.5 * float(blocks[other].correlations.mean()))
-        kernels = {
-            name: self._kernel(name, blocks, nearest=strength.nearest) for name, strength in strengths.items()
-        }
+        kernels = {name: self._kernel(name, blocks, strength) for name, strength in strengths.items()}
+        used = {name: strengths[name].part if name in strengths else 0 for name in parts}
         return JointSpace(
             encoders={name: encoders[name] for name in parts},
             blocks=tuple(ends),
             projections={
-                name: Projection(self.mean[name], self.scale[name], np.hstack(found), kernels.get(name))
+                name: Projection(
+                    self.mean[name], self.scale(name, used[name]), np.hstack(found), kernels.get(name)
+                )
                 for name, found in parts.items()
             },
             reliabilities={name: tuple(found) for name, found in reliabilities.items()},
         )
 
-    def _kernel(self, name: str, blocks: Mapping[str, Canonical], *, nearest: bool) -> Kernel:
+    def _kernel(self, name: str, blocks: Mapping[str, Canonical], strength: Strength) -> Kernel:
         """Return the regression of a modality on its pivot's coordinates in all blocks."""
-        with_both, partners = self.partners(name, blocks[name] if nearest else None)
+        with_both, partners = self.partners(name, strength, blocks[name])
         targets = np.hstack([unit(partners @ block.right) for block in blocks.values()])
-        return Kernel.fitted(self.sides[name].rows[with_both], targets, _KERNEL_RIDGE, _LANDMARKS)
+        return Kernel.fitted(
+            self.side(name, strength.part).rows[with_both], targets, _KERNEL_RIDGE, _LANDMARKS
+        )
 
 
 def _mean_of(rows: Matrix, items: NDArray[np.int64], wanted: NDArray[np.int64]) -> Matrix:

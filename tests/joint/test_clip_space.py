@@ -24,7 +24,7 @@ from aios_db.engine.convert.huggingface import convert_huggingface
 from aios_db.engine.frontends.image import load_pixels
 from aios_db.joint import clip
 from aios_db.joint.encoders import Encoders
-from aios_db.joint.reembedding import JointReembedding
+from aios_db.joint.reembedding import JointReembedding, _taken
 from aios_db.schema.errors import ProgrammingError
 from aios_db.store.rows import normalise
 
@@ -220,7 +220,7 @@ def test_what_two_processes_made_beside_is_exchanged_once(
         memories = con.store.memories
         todo = [work._missing(memories) for work in works]
         for work, rows in zip(works, todo, strict=True):
-            work._embed(memories, rows)
+            work._embed(_taken(memories, rows))
         con.optimize()
         made_by = con.execute("SELECT DISTINCT joint_weight_version FROM memories").fetchall()
         assert made_by == [(fresh.version,)]

@@ -1,0 +1,89 @@
+"""The codebook that the sounds of pairs are told by, made of some of these sounds as a space is fitted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aios_db.joint.cache import FeatureCache, digest_of
+from aios_db.joint.encoders import Encoders
+from aios_db.joint.media import Reach, tried
+from aios_db.schema.errors import DataError
+from aios_db.schema.progress import Progress
+
+if TYPE_CHECKING:
+    from aios_db.engine.encoders.codebook import Codebook
+    from aios_db.engine.encoders.features import Features, SoundFeatures
+
+_HELD = 65_536  # states in memory at a time, but for those of the last sound
+
+
+def told_by(features: Features, codebook: Codebook) -> Features:
+    """Return what tells sounds by a codebook; a user's encoder needs none."""
+    from aios_db.engine.encoders.features import SoundFeatures
+
+    return SoundFeatures(features.encoder, codebook) if isinstance(features, SoundFeatures) else features
+
+
+def codebooks_of(makers: Mapping[str, Features], modalities: Container[str]) -> dict[str, Codebook]:
+    """Return the codebooks that features of some modalities are told by, by modality."""
+    from aios_db.engine.encoders.features import SoundFeatures
+
+    return {
+        modality: maker.codebook
+        for modality, maker in makers.items()
+        if modality in modalities and isinstance(maker, SoundFeatures) and maker.codebook is not None
+    }
+
+
+def with_codebook(  # noqa: PLR0917 - what a codebook is made of
+    sounds: SoundFeatures,
+    items: Sequence[bytes | str],
+    encoders: Encoders,
+    reach: Reach,
+    cache: Path | None,
+    progress: Progress,
+) -> SoundFeatures:
+    """Return what tells sounds by a codebook of their own.
+
+    The same sounds have the same codebook. What was encoded for it is kept for `Encoders.read`.
+
+    Parameters
+    ----------
+    items
+        Bytes, or what names a file; those that cannot be read are left out.
+    cache
+        Where codebooks are kept; None keeps none.
+    """
+    from aios_db.engine.encoders.codebook import Codebook
+    from aios_db.engine.encoders.features import RECIPE, SoundFeatures
+
+    known = None if cache is None else FeatureCache(cache, f"{sounds.version}-codebook-{RECIPE}")
+    read = ((item, tried(item, reach)) for item in items)
+    digests = {digest_of(each): item for item, each in read if not isinstance(each, DataError)}
+    digest = hashlib.sha256(b"".join(sorted(digests))).digest()[:16]
+    flat = None if known is None else known.get(digest)
+    if flat is not None:
+        return SoundFeatures(sounds.encoder, Codebook.of_flat(flat))
+    order = np.random.default_rng(0).permutation(len(digests)).tolist()
+    chosen, held = [], []
+    for item in (digests[name] for name in np.array(sorted(digests), object)[order]):
+        content = tried(item, reach)
+        if isinstance(content, DataError) or isinstance(states := sounds.states(content), DataError):
+            continue
+        chosen.append(content)
+        held.append(states)
+        count = sum(map(len, held))
+        progress("codebook of sounds", min(count, _HELD), _HELD)
+        if count >= _HELD:
+            break
+    codebook = Codebook.fitted(np.concatenate(held or [np.zeros((1, sounds.encoder.dimension), np.float32)]))
+    if known is not None:
+        known.add([digest], [codebook.flat()])
+    told = SoundFeatures(sounds.encoder, codebook)
+    encoders.keep(told, chosen, [told.of_states(states) for states in held])
+    return told

@@ -58,26 +58,36 @@ def _rows(con: aios_db.Connection) -> list[list[tuple[object, ...]]]:
     return [con.execute(query).fetchall() for query in queries]
 
 
+@pytest.fixture(scope="module")
+def limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[aios_db.Connection, ...]]:
+    """A database that no statement of these changes, as each test looks: all of it, and to three rows."""
+    path = tmp_path_factory.mktemp("limits") / "agent.aios"
+    with (
+        aios_db.connect(path, config=Config()) as free,
+        aios_db.connect(path, config=Config(), max_rows=3) as limited,
+    ):
+        ids = free.remember([f"Tea is {colour}." for colour in ("green", "black", "white", "red", "blue")])
+        for source in ids[:3]:
+            for target in ids[:3]:
+                if source != target:
+                    free.link(source, target)
+        limited.execute(f"CREATE TABLE mine AS SELECT i FROM {MANY}")
+        limited.execute(f"PREPARE adding AS INSERT INTO mine SELECT i FROM {MANY} RETURNING i")
+        yield free, limited
+
+
 @pytest.mark.parametrize("statement", RETURNING_MORE_THAN_THREE)
 @pytest.mark.parametrize("way", ["execute", "sql"])
 def test_a_statement_with_more_rows_than_allowed_has_written_nothing(
-    place: Place, statement: str, way: str
+    limits: tuple[aios_db.Connection, ...], statement: str, way: str
 ) -> None:
-    with aios_db.connect(place.database, config=Config()) as free:
-        ids = free.remember(["Tea is green.", "Tea is black.", "Tea is white."])
-        for source in ids:
-            for target in ids:
-                if source != target:
-                    free.link(source, target)
-        before = _rows(free)
-        with aios_db.connect(place.database, config=Config(), max_rows=3) as limited:
-            limited.execute(f"CREATE TABLE mine AS SELECT i FROM {MANY}")
-            limited.execute(f"PREPARE adding AS INSERT INTO mine SELECT i FROM {MANY} RETURNING i")
-            with pytest.raises(aios_db.OperationalError, match="more than 3 rows"):
-                getattr(limited, way)(statement)
-            assert limited.execute("SELECT count(*), min(i) FROM mine").fetchall() == [(10, 0)]
-            assert limited.execute("SELECT count(*) FROM memories").fetchall() == [(5,)]
-            assert _rows(free) == before
+    free, limited = limits
+    before = _rows(free)
+    with pytest.raises(aios_db.OperationalError, match="more than 3 rows"):
+        getattr(limited, way)(statement)
+    assert limited.execute("SELECT count(*), min(i) FROM mine").fetchall() == [(10, 0)]
+    assert limited.execute("SELECT count(*) FROM memories").fetchall() == [(5,)]
+    assert _rows(free) == before
 
 
 def test_a_statement_with_as_many_rows_as_allowed_writes_and_returns_them(place: Place) -> None:

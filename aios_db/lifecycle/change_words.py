@@ -32,8 +32,8 @@ _MISTAKEN = (
     r"correction|actually|i was wrong|got (?:it|that) wrong|my mistake|scratch that|no,? wait|mistaken"
 )
 _REPLACES = (
-    rf"\b(?:now(?! and (?:then|again))|{_VERBS}|changes|had to (?:{_HAD_TO})|instead|no longer|these days|nowadays|from now on|as of|anymore|"
-    rf"from (?:today|this (?:week|month|year|spring|summer|autumn|winter))|took over|takes over|starting (?:today|now|this)|effective|{_MISTAKEN})\b"
+    rf"\b(?:now(?! and (?:then|again))|{_VERBS}|changes|had to (?:{_HAD_TO})|instead|no longer|current|latest|these days|nowadays|from now on|as of|anymore|"
+    rf"from (?:today|this (?:week|month|year|spring|summer|autumn|winter))|(?:took|takes|taken) over|starting (?:today|now|this)|effective|{_MISTAKEN})\b"
 )
 _BECAME = "become|became|turned|got|promoted|joined|started|hired|left|quit|retired|resigned|took a"
 CHANGES = re.compile(rf"{_REPLACES}|\b(?:{_BECAME})\b")
@@ -53,21 +53,21 @@ BY_SOMEBODY = re.compile(
 """That somebody changed a thing to another value."""
 
 MOVES = re.compile(
-    rf"\b(?:{_VERBS}|had to (?:{_HAD_TO})|instead|from now on|took over|takes over|{_MISTAKEN})\b"
+    rf"\b(?:{_VERBS}|had to (?:{_HAD_TO})|instead|from now on|(?:took|takes|taken) over|{_MISTAKEN})\b"
 )
 """Of these, those that need no other to say it: what is so "now" may be so besides."""
 
 NEW = re.compile(r"\b(?<!\ba )(?<!\bA )(?<!nother )(?:(?-i:new)|^new(?! (?-i:[A-Z])))\b", re.IGNORECASE)
 """That something is new, which says of what has one value that it changed; "a new dog" is one more."""
 
-_PAST = (
+PAST = (
     "had did came said gave made saw met ate ran wrote spoke bought brought thought taught caught found lost kept slept "
     "felt held led paid sent spent built won sat stood wore drove rode flew grew knew drew threw broke chose woke began "
     "drank sang swam hid bit told heard sold understood forgot shot"
 ).replace(" ", "|")
 ONCE = re.compile(
     rf"(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bwere )(?<!\bam )(?<!\bbe )(?<!\bbeen )(?<!\bhas )(?<!\bhave )(?<!\bgot )(?<!\bget )(?<!\bgets )(?<!\bnow )"
-    rf"\b(?!(?:{_VERBS})\b)(?:{_PAST}|went(?! (?:up|down))|took(?! over)|got(?! \w+ed\b)|got (?:an?|the)|[a-z]+[a-z]ed)\b"
+    rf"\b(?!(?:{_VERBS})\b)(?:{PAST}|went(?! (?:up|down))|took(?! over)|got(?! \w+ed\b)|got (?:an?|the)|[a-z]+[a-z]ed)\b"
 )
 """A verb in the past: something that happened, and is not so ever since."""
 
@@ -77,6 +77,9 @@ _NOT_ANY_MORE = re.compile(
 _NO_LONGER = re.compile(r"\bno longer ", re.IGNORECASE)
 
 
+_STOPPED = re.compile(r"\b(?:(?:has|have) )?(?:stopped|quit|gave up|given up) (?=[a-z]+ing\b)")
+
+
 def is_hedged(sentence: str) -> bool:
     """Tell whether a sentence states nothing: it supposes, plans, denies, reports, adds, or tells of a while."""
     small = sentence.replace("May", "").replace("Said", "").lower()  # a month, and a name
@@ -84,10 +87,15 @@ def is_hedged(sentence: str) -> bool:
 
 
 def without_end(sentence: str) -> str | None:
-    """Return what a sentence says is over ("I do not smoke anymore": "I smoke"); None of others."""
+    """Return what a sentence says is over ("I do not smoke anymore": "I smoke"); None of others.
+
+    Of "I stopped smoking" that is "I smoking", which is compared by its stems.
+    """
     small = sentence.lower()
     if "no longer" in small:
         return _NO_LONGER.sub("", sentence, count=1)
+    if "ing" in small and _STOPPED.search(sentence):
+        return _STOPPED.sub("", sentence, count=1)
     if "more" in small and _NOT_ANY_MORE.search(sentence):
         return _NOT_ANY_MORE.sub(lambda match: f"{match['be'] or ''}{match['what']}", sentence, count=1)
     return None

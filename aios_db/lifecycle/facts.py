@@ -16,13 +16,13 @@ from aios_db.lifecycle.change_words import MOVED
 from aios_db.lifecycle.fact_values import AMOUNT, DAY, ROOM, TIME, differs, says_as_much
 from aios_db.lifecycle.statements import NAME, Statement, Told
 
-_WHO = rf"(?P<who>I|We|we|{NAME}|(?:[Mm]y|[Oo]ur) (?:[\w-]+ ){{0,2}}?[\w-]+?)"
+_WHO = rf"(?P<who>I|We|we|{NAME}(?:'s [\w-]+)?|(?:[Mm]y|[Oo]ur) (?:[\w-]+ ){{0,2}}?[\w-]+?)"
 _ADVERBS = r"(?:(?:now|currently|just|recently|finally|actually|still|officially|since|already|have|has|am|is|are|got) )*"
 _MONTH = "January|February|March|April|May|June|July|August|September|October|November|December|spring|summer|autumn|winter"
 _TAIL = re.compile(
     rf"(?:(?:\s*[,;:(!?–—-]+\s*|\s*(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bSt)(?<!\bMrs)(?<!\bProf)\.(?=\s|$)\s*|\s+)(?:(?:right )?now|these days|nowadays|"
-    rf"instead|any ?more|currently|recently|today|yesterday|already|permanently|officially|for good|from now on|again|"
-    rf"(?:last|this) (?:week|month|year|spring|summer|autumn|fall|winter)|in (?:{_MONTH}|\d{{4}})|on (?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|(?:at|on) the (?:first|beginning|start|end|\d+\w*) of .*|"
+    rf"instead|any ?more|at the moment|at present|by the way|btw|currently|recently|today|yesterday|already|permanently|officially|for good|from now on|again|"
+    rf"(?:last|this) (?:week|month|year|spring|summer|autumn|fall|winter)|in (?:{_MONTH}|\d{{4}})|(?:on|last|this|since) (?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|(?:at|on) the (?:first|beginning|start|end|\d+\w*) of .*|"
     r"(?:with (?:my|our|his|her|their)|because|since|as of|with effect|effective|starting|rather than|after|as an?)\b.*)|[\s.!)…]+)+$",
     re.IGNORECASE | re.DOTALL,
 )
@@ -64,8 +64,11 @@ _SAY_NO_LIMIT = frozenset(
 _PROPER = re.compile(
     r"(?:(?:the|The) )?[A-Z][\w'&.-]*(?: (?:(?:of|de|la|del|and|upon|&) )?[A-Z0-9][\w'&.-]*)*"
 )
-_NAMED = frozenset(["home", "employer", "car", "bank", "school"])  # what has a proper name as its value
+_NAMED = frozenset(
+    ["home", "employer", "car", "bank", "team", "school"]
+)  # what has a proper name as its value
 _OWNED = "has "  # before what somebody has, of which there may be more
+_KIND = "kind of "  # before what somebody is or uses, of which the value is a kind: "junior developer"
 _USE = "use for "
 _PLACE = "place"
 OF_USED = "in use"
@@ -132,6 +135,7 @@ _PERSONAL = [
     ("employer", rf"^{_WHO} {_ADVERBS}(?:joined|join|started (?:working )?(?:at|for|with)|took a (?:new )?job (?:at|with)|hired by|accepted (?:a job|an offer) (?:at|from)|(?:started )?(?:a |my )?(?:new )?(?:job|role|position) (?:at|with)|switched jobs to|left (?:.+? )?(?:for|to join)) (?P<value>.+?)(?: in (?:the )?[a-z][\w ]*)?$"),
     ("diet", rf"^{_WHO} {_ADVERBS}(?:a |an |become |became |went |gone |turned |eating )*(?P<value>{_SINGLE[1].replace(' ', '|')})(?!-)(?: to [A-Z]\w*)?(?:{_TAIL.pattern})?$"),
     ("role", rf"^{_WHO} {_ADVERBS}(?:work|works|working) as (?P<value>.+)$"),
+    ("line of work", rf"^{_WHO} {_ADVERBS}(?:work|works|working) in (?P<value>.+)$"),
     ("role", rf"^{_WHO} {_ADVERBS}(?:promoted to|become|became|appointed|was made) (?P<value>.+)$"),
     ("office in {about}", rf"^{_WHO} {_ADVERBS}the (?P<value>[\w-]+) (?:of|for|at|in) (?P<about>[\w' -]+?)(?: now)?$"),
     ("marital status", rf"^{_WHO} {_ADVERBS}(?P<value>{_SINGLE[0].replace(' ', '|')})(?!-)(?: to [A-Z]\w*)?(?:{_TAIL.pattern})?$"),
@@ -139,16 +143,20 @@ _PERSONAL = [
     ("car", rf"^{_WHO} {_ADVERBS}(?:drive|drives|driving) (?P<value>.+)$"),
     ("{about}", r"^(?P<who>[Pp]lease|[Yy]ou (?:can|should)) use (?P<value>\S+) (?:as|for) (?:my|our) (?P<about>[\w -]+?)(?: from now on| now| instead)*$"),
     (_USE + "{about}", rf"^{_WHO} {_ADVERBS}(?:use|uses|using|switched to|changed to|moved to|(?:switched|changed|moved|migrated|went) from (?P<old>.+?) to) (?P<value>.+?) (?:for|as) (?:my |our |his |her |their |the )?(?P<about>[\w -]+)$"),
-    (OF_USED, rf"^{_WHO} {_ADVERBS}(?:switched|changed|moved|migrated|went) from (?P<old>.+?) to (?P<value>.+)$"),
+    (OF_USED, rf"^{_WHO} {_ADVERBS}(?:switched|changed|moved|migrated|went|transferred) from (?P<old>.+?) to (?P<value>.+)$"),
+    (OF_USED, rf"^{_WHO} {_ADVERBS}(?:replaced|swapped) (?:my|our|the) (?P<old>.+?) (?:with|for|by) (?P<value>.+)$"),
     ("{about}", rf"^{_WHO} {_ADVERBS}(?:changed|switched) (?P<about>[\w' -]+?) from (?P<old>.+?) to (?P<value>.+)$"),
     ("{about}", rf"^{_WHO} {_ADVERBS}(?:changed|switched|updated|moved|renamed|rescheduled|set) (?:my|our|the|his|her|their) (?P<about>[\w' -]+?)(?: from (?P<old>.+?))? to (?P<value>.+)$"),
     ("{about}", rf"^{_WHO} {_ADVERBS}(?:got |have |has )?(?:a|an|my|our) new (?P<about>[\w' -]+?)(?::|,| -| is)(?: it is)? (?P<value>.+)$"),
     ("phone number", r"^(?P<who>[Yy]ou) (?:can|should) (?:now )?(?:reach|call|text|phone|contact) me (?:now )?(?:at|on|under) (?P<value>[\d+(].+)$"),
     ("email", r"^(?P<who>[Yy]ou) (?:can|should) (?:now )?(?:reach|email|write|contact) me (?:now )?(?:at|under) (?P<value>\S+@.+)$"),
+    ("home", rf"^{_WHO} {_ADVERBS}(?:rent|rents|renting) an? (?:[\w-]+ )?(?:flat|house|apartment|room|studio) (?:in|at|on) (?P<value>.+)$"),
     ("bank", rf"^{_WHO} {_ADVERBS}(?:bank|banks|banking) (?:with|at) (?P<value>.+)$"),
+    ("team", rf"^{_WHO} {_ADVERBS}(?:play|plays|playing) for (?P<value>.+)$"),
     ("school", rf"^{_WHO} {_ADVERBS}(?:study|studies|studying|enrolled|go to school|goes to school) (?:at|in) (?P<value>.+)$"),
     ("preference", rf"^{_WHO} {_ADVERBS}(?:prefer|prefers) (?P<value>.+?)(?: (?:to|over|rather than) .+)?$"),
     (_OWNED, rf"^{_WHO} {_ADVERBS}(?:own|owns|(?<=have )|(?<=has )) ?(?:an?|the|my|our|his|her|their) (?P<value>[\w' -]+)$"),
+    (_KIND, rf"^{_WHO} {_ADVERBS}(?:an? |on the |(?:switched|changed|upgraded|downgraded) to (?:the |an? )?)(?P<value>[\w-]+ [\w-]+)$"),
 ]  # fmt: skip
 _PERSONAL_RULES = [(name, re.compile(rule)) for name, rule in _PERSONAL]
 _ENDED = [
@@ -160,6 +168,11 @@ _SOLD = re.compile(
 _THING = re.compile(
     rf"^(?P<owner>[Mm]y|[Oo]ur|[Tt]he|{NAME}'s?) (?P<about>[\w' -]{{2,60}}?) (?:{MOVED}|{_IS}) (?P<value>.+)$"
 )
+_HOLDS = re.compile(
+    rf"^(?P<value>{NAME}) (?:(?P<over>(?:has |have )?(?:just )?(?:took|taken|takes) over as)|is(?: now)?) (?P<the>[Tt]he|[Oo]ur|[Mm]y)? ?(?P<about>[\w' -]+?)"
+    r"(?: from [A-Z][\w ]*)?(?: (?:now|from now on|these days))?$"
+)
+"""That somebody holds an office: "Ann is the coach"."""
 # What has one value, whatever that value looks like.
 OF_ONE_VALUE = re.compile(
     r"^(?:favou?rite|go-to|preferred) |(?:^| )(?:head|chief|chair|captain|president|director|leader|editor|owner) of (?:the )?\w+$|"
@@ -247,17 +260,27 @@ def _holding(sentence: str, speaker: str) -> Iterator[Fact]:
             if _PROPER.fullmatch(raw) or (attribute not in _NAMED and len(value.split()) <= _MOST_WORDS):
                 fact = _of_person(attribute, found, speaker, value)
                 yield fact
+                if attribute == "role":
+                    yield replace(fact, attribute=_KIND + value.split()[-1])
+                if attribute == "home" and value[:1].isdigit():
+                    yield replace(fact, attribute="address")
                 if _THINGS.search(fact.attribute) or fact.attribute.startswith(_USE):
                     yield replace(fact, attribute=OF_USED)
             return
-    if found := _THING.match(sentence):
+    found = _HOLDS.match(sentence)
+    if found and (
+        found["over"] or (found["the"] or "").casefold() == "the" or OF_ONE_VALUE.search(found["about"])
+    ):
+        of_speaker = (found["the"] or "").casefold() in ("my", "our")
+        yield Fact(speaker if of_speaker else "", _attribute(found["about"]), _value(found["value"]))
+    elif found := _THING.match(sentence):
         yield from _of_thing(found, speaker)
 
 
 def _of_person(attribute: str, found: re.Match[str], speaker: str, value: str, *, gone: bool = False) -> Fact:
     named = found.groupdict()
     attribute = attribute.format(about=_attribute(named.get("about") or ""))
-    if attribute == _OWNED:
+    if attribute in (_OWNED, _KIND):
         attribute += value.rsplit(maxsplit=1)[-1]
     return Fact(_subject(found["who"], speaker), attribute, value, gone, old=_value(named.get("old") or ""))
 
@@ -289,7 +312,8 @@ def _of_thing(found: re.Match[str], speaker: str) -> Iterator[Fact]:
         limits = _limits(value, [match[0] for _, match in kinds if match])
         for kind, match in kinds:
             if match:
-                yield Fact(subject, f"{about}, {kind}{limits}", _folded(match[0]))
+                what = _PRICED.sub("", about) if kind == "amount" else about
+                yield Fact(subject, f"{what or about}, {kind}{limits}", _folded(match[0]))
         return
     changed = re.search(MOVED, found[0][: found.start("value") - found.start()])
     plain = _value(value)
@@ -308,6 +332,7 @@ def _of_thing(found: re.Match[str], speaker: str) -> Iterator[Fact]:
 
 
 _LIMITING = re.compile(r" (?:for|on|at|in|during|with|without|by)\b")
+_PRICED = re.compile(r"^(?:price|cost|fee)s? (?:of|for) (?:the |an? |one )?|(?<=\w) (?:price|cost|fee)s?$")
 _COUNT = re.compile(r"\d[\d.,]* ?[\w%]*")
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from aios_db.lifecycle.change_words import CHANGES, MOVES, NEW, ONCE, REPLACES
 from aios_db.lifecycle.fact_values import AMOUNT, DAY, HOURS, ROOM, TIME, differs, says_as_much
 from aios_db.lifecycle.facts import OF_ONE_VALUE
-from aios_db.lifecycle.grounding.vocabulary import UNITS
+from aios_db.lifecycle.grounding.vocabulary import NUMBERS, UNITS
 from aios_db.lifecycle.statements import Statement, Told
 from aios_db.search.phrases import STOP_WORDS
 
@@ -26,8 +26,9 @@ _SAYS_LITTLE = frozenset(
 _UNIT = "|".join(
     sorted((re.escape(each) for each in UNITS if each.isascii() and each.isalpha()), key=len, reverse=True)
 )
+_COUNTS = "|".join(each for each in NUMBERS if each.isascii())
 _NUMBER = re.compile(
-    rf"\b[\w.-]*\d[\w.:/-]*\b(?:\s(?:{_UNIT})\b)?|(?-i:(?<=[a-z] )[B-HJ-Z]\b|(?<=[a-z] )A(?= [a-z]+s?\b)(?= (?:is|was|has|now)))",
+    rf"\b(?:{_COUNTS})\b|\b[\w.-]*\d[\w.:/-]*\b(?:\s(?:{_UNIT})\b)?|(?-i:(?<=[a-z] )[B-HJ-Z]\b|(?<=[a-z] )A(?= [a-z]+s?\b)(?= (?:is|was|has|now)))",
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<!^)\b[A-Z][\w’'-]+(?:\.? [A-Z][\w’'-]+)*|^[A-Z][\w’'-]+(?: [A-Z][\w’'-]+)+")
@@ -220,4 +221,4 @@ def _folded(value: str) -> str:
 def _stem(word: str) -> str:
     word = word.removesuffix("'").removesuffix("'s").replace("colour", "color").replace("favour", "favor")
     word = word[:-1] if word.endswith("s") and len(word) > 3 else word
-    return word.removesuffix("ing") if len(word) > _LEAST_STEM else word
+    return (word.removesuffix("ing") if len(word) > _LEAST_STEM else word).removesuffix("e")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aios_db.lifecycle.change_words import BEGINS, BY_SOMEBODY, CHANGES, ONCE, is_hedged, without_end
+from aios_db.lifecycle.change_words import BEGINS, BY_SOMEBODY, CHANGES, ONCE, PAST, is_hedged, without_end
 from aios_db.lifecycle.salience import sentences
 from aios_db.lifecycle.small_talk import is_small_talk
 from aios_db.search.languages import detect
@@ -28,6 +28,7 @@ _CONTRACTED = (
     (re.compile(r"\b([Ii])['’]?m\b"), "I am"),
     (re.compile(r"\b[Ii]['’]?ve\b"), "I have"),
     (re.compile(r"\bi\b"), "I"),
+    (re.compile(r"^My [\w-]+ and I\b"), "We"),
     (re.compile(r"\b([Ww]e|[Tt]hey)'re\b"), r"\1 are"),
     (re.compile(r"\b([Ww]e|[Tt]hey)'ve\b"), r"\1 have"),
     (re.compile(r"\b([Ii]t|[Hh]e|[Ss]he)'s\b"), r"\1 is"),
@@ -37,8 +38,8 @@ _CONTRACTED = (
 )
 _JOINT = re.compile(r"\s*[;—–(]\s*|,\s+(?:and |so |but )?|\s+and\s+|\s+-\s+")
 _TOPIC = re.compile(
-    rf"^((?:[Mm]y|[Oo]ur|[Tt]he) [\w-]+(?: (?:of|for) (?:the |my |our )?[\w-]+)?(?: [\w-]+)??|{NAME})"
-    r"(?= (?:is|are|was|has|have|got|had|left|went|[\w-]+ed|[\w-]+s)\b)"
+    rf"^(?!(?:I|We|They|He|She|It|You)\b)((?:[Mm]y|[Oo]ur|[Tt]he) [\w-]+(?: (?:of|for) (?:the |my |our )?[\w-]+)?(?: [\w-]+)??|{NAME})"
+    rf"(?= (?:is|are|was|has|have|got|left|went|{PAST}|[\w-]+ed|[\w-]+s)\b)"
 )
 _DONE_TO = re.compile(r"^(?:I|We|They) (?:[\w-]+ ){1,3}?((?:the|my|our) [\w-]+)$")
 _MEANT = re.compile(r"^(?:it|he|she|they)(?= )", re.IGNORECASE)
@@ -126,7 +127,7 @@ def _plain(sentence: str) -> str:
     """Return a sentence without what opens it, with its contractions written out."""
     sentence = sentence.strip().replace("’", "'").strip("\"'“”*_ ")
     sentence = _ANEW.sub(
-        r"My new \1: ", _OPENING.sub("", _HEADING.sub("", _OPENING.sub("", _HEADING.sub("", sentence))))
+        r"My new \1 is ", _OPENING.sub("", _HEADING.sub("", _OPENING.sub("", _HEADING.sub("", sentence))))
     )
     if BEGINS.match(sentence):
         sentence = f"I {sentence[0].lower()}{sentence[1:]}"

@@ -304,6 +304,14 @@ def test_rates_states_and_new_york_are_told_apart(
         ("The key is under the mat.", "The key is now in the shed.", True),
         ("My flat is in Turin.", "My flat is now on the market.", False),
         ("I live in Bath.", "My lease ended, so I moved to York.", True),
+        ("Ann is the keeper.", "Bea is the keeper now.", True),
+        ("Ann is my friend.", "Bea is my friend now.", False),
+        ("Ann is the keeper.", "Bea has taken over as keeper from Ann.", True),
+        ("I'm a junior welder.", "I got promoted to senior welder.", True),
+        ("I eat meat.", "I stopped eating meat.", True),
+        ("I take two pills.", "I take three pills now.", True),
+        ("The boat costs 900 euros.", "The price of the boat dropped to 800 euros.", True),
+        ("My aunt lives in Bonn.", "My aunt sold her house. She lives in Mainz now.", True),
     ],
 )
 def test_what_is_said_of_the_same_and_what_is_not(

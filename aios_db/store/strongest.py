@@ -13,6 +13,7 @@ from aios_db.store.commit import commit, patch
 
 COLUMN = "association_links"
 _MOST = 8
+_HEAVIEST = [("weight", "descending"), ("target_id", "ascending"), ("kind", "ascending")]
 # A filter looks so many ids up at a time: fewer scan the rows that are not indexed yet too often.
 _IDS = 20_000
 _DENSE = 1_000
@@ -56,7 +57,11 @@ def _in_dense_fragments(addresses: NDArray[np.uint64]) -> NDArray[np.bool_]:
 
 
 def strongest_links(links: lance.LanceDataset, memory_ids: pa.Array) -> pa.ListArray:
-    """Return the column's values for ``memory_ids``: at most eight links each, heaviest first, else NULL."""
+    """Return the column's values for ``memory_ids``: at most eight links each, heaviest first, else NULL.
+
+    Each kind of a memory's links comes to a turn with its heaviest, until there are eight: links of one kind,
+    sixty made by hand say, do not crowd out the others.
+    """
     found = [
         links.to_table(
             columns=["source_id", *LINK_STRUCT.names],
@@ -68,20 +73,32 @@ def strongest_links(links: lance.LanceDataset, memory_ids: pa.Array) -> pa.ListA
 
 
 def group(links: pa.Table, memory_ids: pa.Array) -> pa.ListArray:
-    """Return for each of ``memory_ids`` its heaviest links out of ``links``."""
+    """Return for each of ``memory_ids`` its heaviest links out of ``links``, as ``strongest_links`` does."""
     place = pc.index_in(links["source_id"], memory_ids).combine_chunks()
     links = links.append_column("place", place).filter(place.is_valid())
-    links = links.sort_by([("place", "ascending"), ("weight", "descending"), ("target_id", "ascending")])
+    links = links.sort_by([(name, "ascending") for name in ("place", "kind")] + _HEAVIEST)
     owner: NDArray[np.int64] = links["place"].to_numpy().astype(np.int64)
-    counts = np.bincount(owner, minlength=len(memory_ids))
-    rank = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    kept = links.filter(pa.array(rank < _MOST)).combine_chunks()
-    offsets = np.concatenate(([0], np.cumsum(np.minimum(counts, _MOST)))).astype(np.int32)
+    kind = links["kind"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    links = links.append_column("turn", pa.array(_rank(np.stack([owner, kind]))))
+    links = links.sort_by([("place", "ascending"), ("turn", "ascending"), *_HEAVIEST])
+    links = links.filter(pa.array(_rank(links["place"].to_numpy()[np.newaxis]) < _MOST))
+    kept = links.sort_by([("place", "ascending"), *_HEAVIEST]).combine_chunks()
+    counts = np.bincount(kept["place"].to_numpy().astype(np.int64), minlength=len(memory_ids))
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     structs = pa.StructArray.from_arrays(
         [_flat(kept[name], LINK_STRUCT.field(name).type) for name in LINK_STRUCT.names],
         fields=list(LINK_STRUCT),
     )
     return pa.ListArray.from_arrays(pa.array(offsets), structs, mask=pa.array(counts == 0))
+
+
+def _rank(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the place of each row within its group; ``groups`` is (columns, rows) in sorted order."""
+    begins = np.ones(groups.shape[1], bool)
+    begins[1:] = (groups[:, 1:] != groups[:, :-1]).any(axis=0)
+    first = np.flatnonzero(begins)
+    rank: NDArray[np.int64] = np.arange(len(begins)) - first[np.cumsum(begins) - 1]
+    return rank
 
 
 def _flat(column: pa.ChunkedArray, type_: pa.DataType) -> pa.Array:

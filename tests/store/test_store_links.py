@@ -285,3 +285,23 @@ def test_repair_links_what_a_killed_writer_stored_and_did_not_link(
         assert named(store) == named(whole)
         assert len(store.links) == len(whole.links)
         assert store.repair().missing_links == 0
+
+
+def test_links_of_one_kind_do_not_crowd_the_others_out_of_the_column(store: MemoryStore) -> None:
+    ids = store.remember(memory_rows([f"note {number}" for number in range(64)], session_id="s"))
+    for number, other in enumerate(ids[4:]):
+        store.link(pair(ids[0], other, "user", 1.0 - number / 1000))
+    store.link(pair(ids[0], ids[2], "seen_with", 0.25))
+    store.maintain()
+    rows = store.links.to_table().to_pylist()
+    weights: dict[str, list[float]] = {}
+    for link in (row for row in rows if row["source_id"] == ids[0]):
+        weights.setdefault(link["kind"], []).append(link["weight"])
+    assert {"user", "seen_with", "next_in_session"} <= weights.keys()
+    column = column_of(store, ids[0])
+    assert column is not None and len(column) == 8
+    assert [link["weight"] for link in column] == sorted((link["weight"] for link in column), reverse=True)
+    for kind, all_of_it in weights.items():
+        shown = [link["weight"] for link in column if link["kind"] == kind]
+        assert shown == sorted(all_of_it, reverse=True)[: len(shown)] != []
+    assert store.repair().link_columns == 0

@@ -27,6 +27,7 @@ line; `--verbose` before the command adds the traceback. `--json` makes the outp
 | 2 | wrong usage: an unknown command or option, an argument that is missing |
 | 3 | `aios import`: imported, but some rows were set aside |
 | 130 | interrupted with Ctrl-C |
+| 143, 129 | ended by SIGTERM, or by SIGHUP (its terminal was closed), and as in order as by Ctrl-C |
 
 `aios sql` without a statement is a prompt when it is at a terminal. Statements end with `;`, on one line
 or over several; the arrow keys bring earlier ones back (kept in `$XDG_STATE_HOME/aios_db/history`), Tab

@@ -9,7 +9,7 @@ import click
 
 import aios_db
 from aios_db.cli.groups import LazyGroup
-from aios_db.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, Session, with_database
+from aios_db.cli.options import EXIT_BY_SIGNAL, EXIT_FAILED, EXIT_INTERRUPTED, Session, with_database
 from aios_db.schema.errors import Error
 
 # "module:command", imported when it is used. A new command is a module and a line here.
@@ -77,13 +77,23 @@ def cli(context: click.Context, config_file: str | None, verbose: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; an error is one line on standard error."""
     session = Session()
+    with session.ending.heard():
+        status = _run(arguments, session)
+    if session.ending.by is None:
+        return status
+    click.echo(f"ended by {session.ending.by.name}", err=True)
+    return EXIT_BY_SIGNAL + session.ending.by
+
+
+def _run(arguments: Sequence[str] | None, session: Session) -> int:
     try:
         status = cli.main(arguments, prog_name="aios", standalone_mode=False, obj=session)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except click.Abort:
-        click.echo("interrupted", err=True)
+        if session.ending.by is None:
+            click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except (Error, OSError) as error:
         if session.verbose:

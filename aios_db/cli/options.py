@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from aios_db.cli.ending import Ending
 from aios_db.schema.errors import OperationalError
 from aios_db.schema.sources import SHELL
 
@@ -24,17 +25,19 @@ DEFAULT_DATABASE = "agent.aios"
 DATABASE_VARIABLE = "AIOS_DB"
 
 EXIT_FAILED, EXIT_SET_ASIDE, EXIT_INTERRUPTED = 1, 3, 130  # 2 is click's own, for usage
+EXIT_BY_SIGNAL = 128  # and the signal's number, as shells say it
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass
 class Session:
-    """One run of the command line: its global options."""
+    """One run of the command line: its global options, and whether a signal is ending it."""
 
     database: str | None = None
     config_file: str | None = None
     verbose: bool = False
+    ending: Ending = dataclasses.field(default_factory=Ending)
 
     @property
     def path(self) -> Path:

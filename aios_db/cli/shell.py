@@ -17,6 +17,7 @@ from aios_db.schema.errors import Error
 from aios_db.security.permissions import FILE_MODE
 
 if TYPE_CHECKING:
+    from aios_db.cli.ending import Ending
     from aios_db.connection import Connection
 
 HISTORY_LINES = 10_000
@@ -43,17 +44,17 @@ COMMANDS = [".exit", ".functions", ".help", ".mode", ".quit", ".schema", ".table
 class Shell:
     """A read-eval-print loop on one connection."""
 
-    def __init__(self, con: Connection, format_: str = "table") -> None:
-        self.con = con
+    def __init__(self, con: Connection, ending: Ending, format_: str = "table") -> None:
+        self.con, self._ending = con, ending
         self.runner = Runner(con.cursor())
         self.format = format_
         self._pending = ""  # the beginning of a statement that has not ended
 
     def run(self) -> None:
-        """Read until the end of input."""
+        """Read until the end of input, or a signal that ends the process."""
         history = _open_history(Completer(self.con, COMMANDS))
         click.echo(f"aios_db at {self.con.store.path}. Statements end with ';', .help helps.")
-        while True:
+        while self._ending.by is None:
             try:
                 if not self._step():
                     break

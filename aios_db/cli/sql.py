@@ -51,7 +51,7 @@ def sql(
         if statement is None and sys.stdin.isatty():
             from aios_db.cli.shell import Shell
 
-            Shell(con, format_).run()
+            Shell(con, session.ending, format_).run()
         else:
             script = sys.stdin.read() if statement is None else statement
             runner = Runner(con.cursor())

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import aios_db
+from aios_db.cli.ending import Ending
 from aios_db.cli.output import cell, json_text
 from aios_db.cli.shell import Shell
 
@@ -93,7 +94,7 @@ def shell(tmp_path, monkeypatch, capsys):
 
         monkeypatch.setattr("builtins.input", answer)
         with aios_db.connect(":memory:") as con:
-            Shell(con, "csv").run()
+            Shell(con, Ending(), "csv").run()
         return capsys.readouterr()
 
     return shell

@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+else:  # Pillow is an extra, and who reads types at run time need not have it
+    Image = Any
 
-Name: TypeAlias = "str | UUID | int | Enum | PathLike[str] | None"
+Name: TypeAlias = str | UUID | int | Enum | PathLike[str] | None
 """What names something: stored as text."""
 
-Moment: TypeAlias = "datetime | date | str | float | None"
+Moment: TypeAlias = datetime | date | str | float | None
 """A time: one without a zone is UTC, a number is seconds since 1970, a text what `parse_time` reads."""
 
-Sound: TypeAlias = "bytes | bytearray | memoryview | str | PathLike[str] | BinaryIO | None"
+Sound: TypeAlias = bytes | bytearray | memoryview | str | PathLike[str] | BinaryIO | None
 """A sound: the bytes of a file, its path, or a ``file:`` or ``data:`` URI."""
 
-Picture: TypeAlias = "Sound | NDArray[np.uint8] | Image"
+Picture: TypeAlias = Sound | NDArray[np.uint8] | Image
 """A picture: as a sound, or an array ``(height, width, 3)`` of pixels in RGB, or a picture of Pillow."""
 
 

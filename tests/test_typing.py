@@ -5,6 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+import aios_db
 
 AGENT = """\
 import uuid
@@ -40,3 +45,23 @@ def test_mypy_finds_the_types_of_the_installed_package(tmp_path: Path) -> None:
     assert 'agent.py:17: note: Revealed type is "aios_db.memory.Memory | None"' in lines, run.stdout
     wrong = {int(line.split(":")[1]) for line in lines if ": error:" in line}
     assert wrong == {18, 19, 20, 21, 22}, run.stdout
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "recall",
+        "get",
+        "remember",
+        "update",
+        "link",
+        "forget",
+        "erase",
+        "optimize",
+        "history",
+        "undo",
+        "restore",
+    ],
+)
+def test_a_framework_can_read_the_types_of_what_it_makes_tools_of(name: str) -> None:
+    assert "return" in get_type_hints(getattr(aios_db.Connection, name))

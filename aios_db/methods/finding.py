@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, overload
+from typing import overload
+
+from typing_extensions import Unpack
 
 from aios_db import recollection
-from aios_db.memory import Memory, memories_from
+from aios_db.memory import Memory, Name, Picture, Sound, memories_from
+from aios_db.recollection import Options, Recollection
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.identity import external_key
 from aios_db.selecting import ids_of, name_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from aios_db.memory import Name, Picture, Sound
-    from aios_db.recollection import Options, Recollection
-    from aios_db.session import Connected
+from aios_db.session import Connected
 
 
 def recall(

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from aios_db.memory import Moment
+from aios_db.schema.changes import ChangeRecord, UndoReport
 from aios_db.schema.errors import ProgrammingError
-
-if TYPE_CHECKING:
-    from aios_db.memory import Moment
-    from aios_db.schema.changes import ChangeRecord, UndoReport
-    from aios_db.session import Connected
+from aios_db.session import Connected
 
 
 def history(con: Connected, /, limit: int | None = None) -> list[ChangeRecord]:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 from uuid import UUID
 
 import pyarrow as pa
+from typing_extensions import Unpack
 
-from aios_db.memory import Memory
+from aios_db.memory import Fields, Memory, Selectors
+from aios_db.schema.compressions import Packed
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.selecting import ids_of, selection
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from aios_db.memory import Fields, Selectors
-    from aios_db.schema.compressions import Packed
-    from aios_db.session import Connected
-    from aios_db.store.erasure import EraseReport
-    from aios_db.store.turns import Turns
-
+from aios_db.session import Connected
+from aios_db.store.erasure import EraseReport
+from aios_db.store.turns import Turns
 
 _NO_ROWS = (str, bytes, bytearray, memoryview, Mapping)
 

@@ -124,6 +124,22 @@ class _Backup:
         self._id = next_id(target.ids())
 
     def make(self, keep: int, *, models: bool) -> BackupReport:
+        """Make the backup; one that is broken off gives the space of its files back."""
+        try:
+            state, manifest = self._made(models=models)
+        except BaseException:
+            if self._id not in self._target.ids():
+                self._target.objects.take_back()
+            raise
+        removed, removed_bytes = self._prune(keep)
+        return BackupReport(
+            self._id, str(self._target.path), state.tables, len(list(manifest.entries())),
+            sum(each.size for each in manifest.entries()), self._copied_files, self._copied_bytes,
+            removed, removed_bytes, self._checked_files, self._checked_bytes,
+            tuple(self._target.objects.mended),
+        )  # fmt: skip
+
+    def _made(self, *, models: bool) -> tuple[Pinned, Manifest]:
         versions = WeightVersions(
             self._database, WriteLock(self._database / LOCK, self._timeout_s), self._config
         )
@@ -139,13 +155,7 @@ class _Backup:
         with opened(manifest, self._target.objects) as directory:
             check_counts(directory, manifest.tables)
         self._target.add(manifest)
-        removed, removed_bytes = self._prune(keep)
-        return BackupReport(
-            self._id, str(self._target.path), state.tables, len(list(manifest.entries())),
-            sum(each.size for each in manifest.entries()), self._copied_files, self._copied_bytes,
-            removed, removed_bytes, self._checked_files, self._checked_bytes,
-            tuple(self._target.objects.mended),
-        )  # fmt: skip
+        return state, manifest
 
     def _identity(self, state: Pinned) -> str | None:
         """Return which database this is, and refuse a target that has backups of another one.

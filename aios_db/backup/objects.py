@@ -49,6 +49,7 @@ class Objects:
         self.mended: list[str] = []
         """Names of damaged files that were replaced."""
         self._touched: set[Path] = set()
+        self._added: list[Path] = []
         self._sound: dict[str, bool] = {}
 
     def path(self, entry: Entry) -> Path:
@@ -109,10 +110,18 @@ class Objects:
         new.replace(place)
         self._touched |= {place.parent, self.root}
         self._sound[entry.sha256] = True
-        if damaged:
+        if not damaged:
+            self._added.append(place)
+        else:
             self.mended.append(name)
             logger.warning("%s of the backups was damaged, and is copied anew", name)
         return entry, True
+
+    def take_back(self) -> None:
+        """Remove what was added, for a backup that is broken off; what was damaged stays mended."""
+        (self.root / _NEW).unlink(missing_ok=True)
+        while self._added:
+            self._added.pop().unlink(missing_ok=True)
 
     def force(self) -> None:
         """Return when the names of all that was added are on the disk."""

@@ -48,6 +48,29 @@ def test_what_has_just_been_written_is_exported_and_backed_up(
         assert con.store.stats().memories == 5
 
 
+def test_a_backup_that_is_broken_off_gives_its_space_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def size() -> int:
+        return sum(each.stat().st_size for each in (tmp_path / "kept").rglob("*") if each.is_file())
+
+    with connect(tmp_path / "agent.aios") as con:
+        con.remember([row(f"fact {each}") for each in range(5)])
+        first = con.backup(tmp_path / "kept")
+        before = size()
+        con.remember([row(f"another {each}") for each in range(5)])
+        for place in ("making.check_counts", "making.Target.add"):
+            monkeypatch.setattr(f"aios_db.backup.{place}", full)
+            with pytest.raises(aios_db.OperationalError, match="No space left on device; free some space"):
+                con.backup(tmp_path / "kept")
+            assert size() == before
+            monkeypatch.undo()
+        second = con.backup(tmp_path / "kept")
+    for number, each in enumerate((first, second), start=1):
+        restored = aios_db.restore(tmp_path / "kept", tmp_path / f"{number}.aios", backup_id=each.id)
+        assert restored.tables["memories"].rows == 5 * number
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a disk is mounted by root")
 def test_a_disk_without_a_byte_left(tmp_path: Path) -> None:
     disk = tmp_path / "disk"

@@ -16,6 +16,7 @@ MODULES = (
     "m0005_quarantine",
     "m0006_lifecycle",
     "m0007_joint",
+    "m0008_short_hashes",
 )
 
 Steps = Callable[[Path], Iterator[str]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 """The newest layout; each higher number than 1 is reached by the migration of that number."""
 
 MARKER = "aios.json"

@@ -40,6 +40,7 @@ STEPS = [
     "made table lora_cards", "made table sync_log", *ENDS,
     "made table quarantine_releases", *ENDS,
     "added columns", "made table consolidation_log", *ENDS, "added columns", *ENDS,
+    "allowed short hashes", *ENDS,
 ]  # fmt: skip
 NEW_COLUMNS = [
     "external_id", "times", "occurrences", "valid_until", "superseded_by", "expires_at", "pinned",
@@ -139,7 +140,7 @@ def test_migrate_brings_an_old_database_to_the_newest_format(old: Path) -> None:
     migrating = partial(migrate, progress=lambda step, *_: steps.append(step))
     names = [
         "m0002_weight_versions", "m0003_identity", "m0004_federation", "m0005_quarantine", "m0006_lifecycle",
-        "m0007_joint",
+        "m0007_joint", "m0008_short_hashes",
     ]  # fmt: skip
     assert [each.name for each in pending(old)] == names
     assert not list(old.glob("schema_migrations*"))  # pending only reads
@@ -150,6 +151,7 @@ def test_migrate_brings_an_old_database_to_the_newest_format(old: Path) -> None:
         5,
         6,
         7,
+        8,
     ]
     assert steps == STEPS
     assert [(each.number, each.name) for each in applied(old)] == [*enumerate(names, 2)]
@@ -157,7 +159,7 @@ def test_migrate_brings_an_old_database_to_the_newest_format(old: Path) -> None:
     after = content(old)
     assert sorted(map(unchanged, after["memories"][1])) == sorted(map(unchanged, before["memories"][1]))
     assert len(after["memories"][1]) == 20
-    assert after["marker"]["format_version"] == FORMAT_VERSION == 7
+    assert after["marker"]["format_version"] == FORMAT_VERSION == 8
     store = MemoryStore.open(old, config=CONFIG)
     assert store.stats().memories == 20
     store.close()
@@ -170,8 +172,8 @@ def test_the_newest_format_is_that_of_the_last_migration() -> None:
 
 def test_to_stops_early_and_never_goes_back(old: Path) -> None:
     assert pending(old, to=1) == [] and migrate(old, to=1) == []
-    with pytest.raises(ProgrammingError, match="there is no format 8"):
-        pending(old, to=8)
+    with pytest.raises(ProgrammingError, match="there is no format 9"):
+        pending(old, to=9)
     migrate(old, to=2)
     with pytest.raises(ProgrammingError, match="only go forward, not to 1"):
         migrate(old, to=1)

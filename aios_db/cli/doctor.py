@@ -248,7 +248,8 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
         elif unlinked:  # as where a forget left memories alone
             yield Finding("links", "note", f"aios repair makes {unlinked} of memories that have none now")
         worded = (
-            "SELECT count(*), count(text_embedding) FROM memories WHERE list_contains(modalities, 'text')"
+            "SELECT count(*), count(*) FILTER (text_embedding IS NOT NULL OR octet_length(text_code) > 0) "
+            "FROM memories WHERE list_contains(modalities, 'text')"
         )
         rows = con.execute(worded).fetchone() or (0, 0)
         missing = rows[0] - rows[1]

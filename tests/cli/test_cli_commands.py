@@ -258,6 +258,18 @@ def _killed(*_, **__):
     raise KeyboardInterrupt
 
 
+def test_the_doctor_counts_the_codes_of_compressed_memories_as_vectors(aios, monkeypatch):
+    def said() -> list[str]:
+        return [each["detail"] for each in aios("doctor", "--json").json if each["check"] == "embeddings"]
+
+    aios("remember", "Tea at four.", "--tier", "archived")
+    aios("compress")
+    assert said() == []
+    monkeypatch.setenv("AIOS_COMPRESSION__ARCHIVED", "none")
+    aios("compress")
+    assert said() == ["1 memories have no vector and are found by their words only"]
+
+
 def test_doctor_finds_changed_weights(aios, tmp_path, minilm_dir, monkeypatch):
     import shutil
 

@@ -280,4 +280,4 @@ def test_killed_at_each_step_it_finishes_when_run_again(old: Path, tmp_path: Pat
         assert content(path) == expected
         successes += 1
         shutil.rmtree(path)
-    assert successes == len(STEPS) == 30
+    assert successes == len(STEPS) == 34

@@ -228,3 +228,27 @@ def test_tables_beside_have_no_old_versions_either(connect: Connect) -> None:
     table = Path(con.store.memories.uri).with_name("weight_versions.lance")
     assert [len(list(table.glob(each))) for each in ("data/*", "_versions/*.manifest")] == [1, 1]
     assert con.execute("SELECT count(*) FROM weight_versions").fetchone() == (1,)
+
+
+def test_compressed_memories_are_embedded_again_where_they_lie(
+    connect: Connect, sentences: list[str]
+) -> None:
+    con = connect()
+    ids = con.remember(sentences[:30])
+    archive(con, ids)
+    con.compress()
+    before = memories_of(con)
+
+    def some(memories: lance.LanceDataset) -> pa.Table:
+        rows = memories.to_table(columns=["memory_id", "text_embedding", "text_weight_version", "text_code"])
+        vectors = np.zeros((len(rows), 384), np.float32)
+        vectors[:, 0] = 1
+        type_ = rows.schema.field("text_embedding").type
+        made = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 384).cast(type_)
+        return rows.set_column(1, "text_embedding", made)[:12]
+
+    assert con.store.replace_vectors(some) == 12
+    assert memories_of(con) == before
+    assert con.compress().memories == 12
+    assert memories_of(con) == before and len(stored_hashes(con)) == 30
+    assert all(each.startswith(SHORT) for each in stored_hashes(con))

@@ -9,7 +9,7 @@ _HEDGED = re.compile(
     r"\b(?:if|would|might|may|maybe|perhaps|could|should|want(?:s|ed)?|hop(?:e|es|ing)|planning|plan(?:s|ned)? (?:to|on)|plan is to|going to|"
     r"gonna|will|used to|wish(?:es)?|dream(?:s|ed|t)?|almost|thinks?|thinking|consider(?:s|ing)?|probably|"
     r"about to|pretend(?:s|ed)?|not|never|neither|unless|whether|imagine|suppose(?:d)?|years? ago|back when|"
-    r"as a (?:child|kid|student)|formerly|previously|visit(?:s|ed|ing)?|also|as well|in addition|additional|extra|further|an? (?:second|third|new)(?= .* in\b)|too|another|other|both|either|sometimes|"
+    r"as a (?:child|kid|student)|formerly|previously|visit(?:s|ed|ing)?|also|as well|in addition|additional|extra|further|an? (?:second|third|new)(?= .* in\b)|too|another|other|both|either|sometimes|at times|occasionally|once in a while|now and (?:then|again)|"
     r"weekends?|while|meanwhile|until(?! \d)|only|tomorrow's|today's|temporar\w+|for now|kidding|jok(?:e|ed|es|ing)|novel|story|song|(?<!job )title|game|said|says|saying|told|tells|asked|claim(?:s|ed)?|"
     r"heard|according|during|turn(?:s|ed) down|(?:one|some|most|many|half|a third) of|and (?:[a-z]+ )?back|"
     r"for (?:a|an|one|two|three|four|\d+|a few|several) (?:days?|weeks?|months?|nights?|hours?))\b"

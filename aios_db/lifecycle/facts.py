@@ -123,6 +123,8 @@ class Fact:
         is_single = kind != _PLACE and (about in _LISTED or OF_ONE_VALUE.search(about))
         return (
             (self.named or not older.named)
+            and (self.named == older.named or not _PERSONS.search(about))
+            and (bool(self.old) or self.attribute != OF_USED)
             and bool(self.changes or is_single)
             and (not self.old or says_as_much(self.old, older.value))
         )
@@ -139,7 +141,7 @@ _PERSONAL = [
     ("role", rf"^{_WHO} {_ADVERBS}(?:promoted to|become|became|appointed|was made) (?P<value>.+)$"),
     ("office in {about}", rf"^{_WHO} {_ADVERBS}the (?P<value>[\w-]+) (?:of|for|at|in) (?P<about>[\w' -]+?)(?: now)?$"),
     ("marital status", rf"^{_WHO} {_ADVERBS}(?P<value>{_SINGLE[0].replace(' ', '|')})(?!-)(?: to [A-Z]\w*)?(?:{_TAIL.pattern})?$"),
-    ("age", rf"^{_WHO} {_ADVERBS}(?:turned )?(?P<value>\d{{1,3}})(?: years old| yrs old)?(?:{_TAIL.pattern})?$"),
+    ("age", rf"^{_WHO} (?=.*\b(?:am|is|are|turned|(?:years|yrs) old)\b){_ADVERBS}(?:turned )?(?P<value>\d{{1,3}})(?: years old| yrs old)?(?:{_TAIL.pattern})?$"),
     ("car", rf"^{_WHO} {_ADVERBS}(?:drive|drives|driving) (?P<value>.+)$"),
     ("{about}", r"^(?P<who>[Pp]lease|[Yy]ou (?:can|should)) use (?P<value>\S+) (?:as|for) (?:my|our) (?P<about>[\w -]+?)(?: from now on| now| instead)*$"),
     (_USE + "{about}", rf"^{_WHO} {_ADVERBS}(?:use|uses|using|switched to|changed to|moved to|(?:switched|changed|moved|migrated|went) from (?P<old>.+?) to) (?P<value>.+?) (?:for|as) (?:my |our |his |her |their |the )?(?P<about>[\w -]+)$"),
@@ -184,6 +186,12 @@ OF_ONE_VALUE = re.compile(
     re.IGNORECASE,
 )
 
+
+_PERSONS = re.compile(
+    r"(?:^| )(?:boss|manager|coach|lead|tutor|supervisor|director|mayor|principal|captain|president|owner|landlord|"
+    r"doctor|dentist|therapist|roommate)$"
+)
+"""Who has a name and many qualities, so that no name takes the place of a quality."""
 
 _PLACED = re.compile(
     r"^(?:(?:kept|parked|stored|hosted|located|held|based) )?(?:in|on|at|under|behind|beside|above|below|near|next to|inside|outside) "
@@ -303,6 +311,8 @@ def _of_thing(found: re.Match[str], speaker: str) -> Iterator[Fact]:
         else owner.removesuffix("'s").removesuffix("'")
     )
     about = _attribute(found["about"])
+    if _CLOSES.search(found[0][found.end("about") - found.start() : found.start("value") - found.start()]):
+        about += " closing"
     value = found["value"]
     kinds = [
         (kind, rule.search(value))
@@ -322,6 +332,8 @@ def _of_thing(found: re.Match[str], speaker: str) -> Iterator[Fact]:
     if (count := _COUNT.match(value)) and _LIMITING.match(value[count.end() :]):
         about += _limits(value, [count[0]])
     first = _LEADING.sub("", value.lstrip("\"'“"))[:1]
+    if about == "phone number" and not any(each.isdigit() for each in plain):
+        about = "phone"
     named = plain and (first.isupper() or any(each.isdigit() for each in plain))
     placed = about != "home" and _PLACED.match(value)
     if placed or (about != "home" and named and changed and _RELOCATED.search(changed[0])):
@@ -331,6 +343,7 @@ def _of_thing(found: re.Match[str], speaker: str) -> Iterator[Fact]:
         yield Fact(subject, about, plain, named=bool(named))
 
 
+_CLOSES = re.compile(r"\bcloses\b")
 _LIMITING = re.compile(r" (?:for|on|at|in|during|with|without|by)\b")
 _PRICED = re.compile(r"^(?:price|cost|fee)s? (?:of|for) (?:the |an? |one )?|(?<=\w) (?:price|cost|fee)s?$")
 _COUNT = re.compile(r"\d[\d.,]* ?[\w%]*")

@@ -140,6 +140,13 @@ def test_nobody_says_anything_about_another_user_or_what_is_trusted_more(open_da
         ("Vivo en Sevilla.", "Ahora vivo en Cádiz."),
         ("Mi número es 555-1234.", "Mi número ahora es 555-9876."),
         ("我住在上海。", "我现在住在北京。"),
+        ("Highway 11.", "Highway 45."),
+        ("May 14", "May 21"),
+        ("The store opens at 9.", "The store closes at 6 now."),
+        ("My phone is an iPhone.", "My phone is broken now."),
+        ("My job is stressful.", "My job is fun now and then."),
+        ("My coach is my friend.", "My coach is Ben."),
+        ("I drive a Golf.", "We now use Redis for caching."),
     ],
 )
 def test_in_doubt_nothing_is_noted(open_database: Open, older: str, newer: str) -> None:
@@ -165,6 +172,9 @@ def test_in_doubt_nothing_is_noted(open_database: Open, older: str, newer: str) 
         ("I work at Acme Corp.", "I no longer work at Acme Corp."),
         ("The choir sings every Monday.", "The choir now sings on Friday."),
         ("My favourite colour is blue.", "My favorite color is now green."),
+        ("I'm 34.", "I just turned 35."),
+        ("The store closes at 6.", "The store closes at 7 now."),
+        ("My phone is an iPhone.", "My phone is a Pixel now."),
     ],
 )
 def test_changes_in_other_words(open_database: Open, older: str, newer: str) -> None:

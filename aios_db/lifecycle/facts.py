@@ -331,10 +331,10 @@ def _of_thing(found: re.Match[str], speaker: str) -> Iterator[Fact]:
         about, subject = "home", speaker if owner in ("my", "our") else subject.removesuffix("'")
     if (count := _COUNT.match(value)) and _LIMITING.match(value[count.end() :]):
         about += _limits(value, [count[0]])
-    first = _LEADING.sub("", value.lstrip("\"'“"))[:1]
+    first, _, _ = _LEADING.sub("", value.lstrip("\"'“")).partition(" ")
     if about == "phone number" and not any(each.isdigit() for each in plain):
         about = "phone"
-    named = plain and (first.isupper() or any(each.isdigit() for each in plain))
+    named = plain and (first.lower() != first or any(each.isdigit() for each in plain))
     placed = about != "home" and _PLACED.match(value)
     if placed or (about != "home" and named and changed and _RELOCATED.search(changed[0])):
         if named or (placed and placed["known"] and len(plain.split()) <= _MOST_WORDS):

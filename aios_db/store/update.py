@@ -192,6 +192,12 @@ class Update:
         """Of the memories, since `apply`."""
         return self._rows
 
+    def unpacked(self, table: pa.Table) -> list[str]:
+        """Return the memories that were compressed and, as they become ``table``, are no longer."""
+        packed = pc.and_(table["text_embedding"].is_null(), table["text_weight_version"].is_valid())
+        found = pc.and_(self.stored[CODE_FIELD.name].is_valid(), pc.invert(packed)).to_pylist()
+        return [each for each, is_unpacked in zip(self.memory_ids, found, strict=True) if is_unpacked]
+
     def change(self, table: pa.Table) -> Change:
         """Return what `apply`, with its vectors, changes."""
         columns = {name: table[name].combine_chunks() for name in table.column_names}

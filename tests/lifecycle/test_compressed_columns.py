@@ -252,3 +252,22 @@ def test_compressed_memories_are_embedded_again_where_they_lie(
     assert con.compress().memories == 12
     assert memories_of(con) == before and len(stored_hashes(con)) == 30
     assert all(each.startswith(SHORT) for each in stored_hashes(con))
+
+
+def test_what_is_promoted_has_its_column_of_links_again(tmp_path: Path) -> None:
+    path = tmp_path / "agent.aios"
+    shown = "SELECT memory_id, association_links FROM memories ORDER BY memory_id"
+    with aios_db.connect(path) as con:
+        ids = con.remember([{"text": f"Ada tunes viola {each}.", "session_id": "s"} for each in range(4)])
+    with aios_db.connect(path) as con:
+        before = con.execute(shown).fetchall()
+        archive(con, ids)
+        con.compress()
+        assert (
+            [links for _, links in con.execute(shown).fetchall()]
+            == [None] * 4
+            != [links for _, links in before]
+        )
+        con.update([{"memory_id": each, "tier": "long"} for each in ids])
+    with aios_db.connect(path) as con:
+        assert con.execute(shown).fetchall() == before

@@ -54,7 +54,7 @@ class Relinking:
             pending.relinked(sources.to_pylist())
         except (Error, OSError, RuntimeError, ValueError) as error:
             logger.warning(
-                "memories stored without their links: %s",
+                "memories stored without their links: %s; aios repair makes them",
                 error,
                 extra={"database": str(self._database.path), "memories": len(new)},
             )

@@ -271,10 +271,15 @@ def test_a_failed_link_write_keeps_the_memory_and_says_so(
     def broken(*_: object) -> None:
         raise OSError("No space left on device (os error 28)")
 
-    monkeypatch.setattr("aios_db.store.relinking.link_new", broken)
-    (memory_id,) = store.remember(memory_rows(["a"]))
-    assert store.index.find_ids([memory_id]).tolist() == [0]
+    with monkeypatch.context() as patch:
+        patch.setattr("aios_db.store.relinking.link_new", broken)
+        store.remember(memory_rows(["a", "a again"], session_id="s"))
+    assert store.memories.count_rows() == 2
     assert "stored without their links" in caplog.text
+    assert "aios repair" in caplog.text
+    assert store.links.count_rows() == 0
+    store.repair()
+    assert store.links.count_rows() > 0
 
 
 def test_pending_work_survives_a_failed_write(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,6 +307,7 @@ def test_pending_work_survives_a_failed_write(store: MemoryStore, monkeypatch: p
     [
         (OSError(28, "No space left on device"), "free some space"),
         (RuntimeError("LanceError(IO): No space left on device (os error 28)"), "free some space"),
+        (OSError("6097 requested and 1984 written"), "free some space"),
         (PermissionError(13, "Permission denied"), "read_only=True"),
         (pa.ArrowInvalid("torn page"), "what was committed before is still there"),
     ],

@@ -10,14 +10,10 @@ import pyarrow as pa
 
 from aios_db.schema.errors import DataError, Error, OperationalError
 
+_SHORT_WRITE = " requested and "  # of NumPy's, which names no errno
 _FULL = (
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-    (
-        "no space left",
-        "quota exceeded",
-        "file too large",
-        " requested and ",
-    ),  # the last is NumPy's
+    ("no space left", "quota exceeded", "file too large", _SHORT_WRITE),
 )
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS), ("permission denied", "read-only file system")
 _REFUSED = "open it with read_only=True or fix the permissions"

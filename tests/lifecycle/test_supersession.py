@@ -275,20 +275,6 @@ def test_no_infinite_end_in_sql(open_database: Open) -> None:
         ("My boss is Alex.", "My boss is Kim now.", True),
         ("My favorite color is green.", "My favorite color is orange.", True),
         ("I live in Paris.", "I live in New York.", False),
-    ],
-)
-def test_rates_states_and_new_york_are_told_apart(
-    older: str, newer: str, is_over: bool, open_database: Open
-) -> None:
-    with open_database() as con:
-        con.remember(told(older, newer, user_id="u"))
-        con.supersede()
-        assert over(con) == ({older: newer} if is_over else {})
-
-
-@pytest.mark.parametrize(
-    ("older", "newer", "is_over"),
-    [
         ("The box costs 5 euros.", "The box now costs 3 euros for members.", False),
         ("The price of the small box is 5 euros.", "The price of the big box is now 8 euros.", False),
         ("Our team is called Orion.", "Our team is now in Berlin.", False),

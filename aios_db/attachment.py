@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from aios_db.sql.one_row import one_row
 from aios_db.store import forks
 from aios_db.udfs import functions, macros, registry, writing
 from aios_db.udfs.live import LiveDataset
+from aios_db.udfs.on_demand import Item, OnDemand, relation, temporary
 from aios_db.udfs.types import VARCHAR
 
 if TYPE_CHECKING:
@@ -103,6 +104,18 @@ class Attachment:
             create_function(name + self.suffix, function, ["VARCHAR"], "VARCHAR", side_effects=False)
             self._calls.append(function)
 
+    def objects_for(
+        self, connection: duckdb.DuckDBPyConnection, reader: Callable[[str], pads.Dataset]
+    ) -> OnDemand:
+        """Return the views and macros of one connection, none made yet; ``reader``: see `install_objects`."""
+        datasets = self._datasets(reader)
+        tables = [relation(connection, name, dataset) for name, dataset in datasets.items()]
+        return OnDemand([*tables, *(self.item(connection, each) for each in self._sql_objects)])
+
+    def item(self, connection: duckdb.DuckDBPyConnection, item: macros.SqlObject) -> Item:
+        """Return a view or macro of one connection."""
+        return temporary(connection, item, self.guard, self.suffix)
+
     def install_objects(
         self,
         connection: duckdb.DuckDBPyConnection,
@@ -110,34 +123,33 @@ class Attachment:
         schema: str | None = None,
     ) -> None:
         """Create views and macros for one connection; ``reader`` returns the dataset a view shows now."""
-        if schema is not None and schema in self._schemas():
+        if schema is None:
+            self.objects_for(connection, reader).all()
+            return
+        if schema in self._schemas():
             return  # its views and macros are those of every connection
-        if schema is not None:
-            connection.execute(f"ATTACH ':memory:' AS {macros.quoted(schema)}")
+        connection.execute(f"ATTACH ':memory:' AS {macros.quoted(schema)}")
         try:
-            self._show_tables(connection, reader, schema)
-            objects = registry.sql_objects(
-                self.store.config, by_source=self.store.trust.active and self.store.source_share < 1
-            )
+            with connection.cursor() as inside:
+                inside.execute(f"USE {macros.quoted(schema)}")
+                for name, dataset in self._datasets(reader).items():
+                    view = inside.from_arrow(dataset)
+                    view.create_view(name)
+                    self._views.append(view)  # DuckDB 1.5 reads through it and does not own it
             with self.guard.watching(lambda _: None):  # DuckDB binds what it is to keep
-                macros.create(connection, objects, schema, self.suffix)
+                macros.create(connection, self._sql_objects, schema, self.suffix)
         except duckdb.Error:
-            if schema is not None:
-                connection.execute(f"DETACH {macros.quoted(schema)}")
+            connection.execute(f"DETACH {macros.quoted(schema)}")
             raise
 
-    def install_macro(self, connection: duckdb.DuckDBPyConnection, macro: macros.SqlObject) -> None:
-        """Create one more temporary macro for one connection."""
-        macros.create(connection, (macro,), None, self.suffix)
+    @cached_property
+    def _sql_objects(self) -> tuple[macros.SqlObject, ...]:
+        by_source = self.store.trust.active and self.store.source_share < 1
+        return registry.sql_objects(self.store.config, by_source=by_source)
 
-    def _show_tables(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        reader: Callable[[str], pads.Dataset],
-        schema: str | None,
-    ) -> None:
-        """Make the live datasets relations: of one connection, or in a schema of every connection."""
-        datasets = {
+    def _datasets(self, reader: Callable[[str], pads.Dataset]) -> dict[str, LiveDataset]:
+        """Return what the views read, by the name that they read it by."""
+        return {
             f"lance_{table}": LiveDataset(
                 partial(reader, table),
                 (lambda: self.store.recalls) if table == MEMORIES else None,
@@ -146,16 +158,6 @@ class Attachment:
             )
             for table in registry.TABLES
         }
-        if schema is None:
-            for name, dataset in datasets.items():
-                connection.register(name, dataset)
-            return
-        with connection.cursor() as inside:
-            inside.execute(f"USE {macros.quoted(schema)}")
-            for name, dataset in datasets.items():
-                relation = inside.from_arrow(dataset)
-                relation.create_view(name)
-                self._views.append(relation)  # DuckDB 1.5 reads through it and does not own it
 
     def remove_objects(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Drop what `install_objects` made."""

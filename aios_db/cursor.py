@@ -41,14 +41,14 @@ class Cursor(Fetching):
         self._connection, self._session = connection, connection.session
         session = self._session
         self._seen = SeenTables(session)
-        database = session.new_duckdb(self._seen.table)
+        database, self._objects = session.new_duckdb(self._seen.table)
         self._duckdb: duckdb.DuckDBPyConnection | None = database
         self._plans = Plans(session.plan_epoch, session.texts)
-        self._transaction = Transaction(session.errors, database, self._plans)
+        self._transaction = Transaction(session.errors, database, self._plans, self._objects)
         self._result = Result(database)
         self._running = Running(session, database, self._transaction, self._result)
         self._execution = Execution(
-            session, database, self._plans, self._transaction, self._result, self._seen
+            session, database, self._objects, self._plans, self._transaction, self._result, self._seen
         )
         forks.watch(self)
 
@@ -72,7 +72,7 @@ class Cursor(Fetching):
     def add_macro(self, macro: SqlObject) -> None:
         """Let the cursor's SQL call one more macro."""
         if self._duckdb is not None:
-            self._session.install_macro(self._duckdb, macro)
+            self._objects.add(self._session.item(self._duckdb, macro))
 
     def execute(self, operation: str, parameters: Parameters | None = None) -> Cursor:
         """Run one or more statements; parameters (``?`` or ``$name``) are those of the last one.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aios_db.session import Session
     from aios_db.sql.plans import Plans
     from aios_db.sql.transaction import Transaction
+    from aios_db.udfs.on_demand import OnDemand
     from aios_db.udfs.writing import Bound
 
 
@@ -36,6 +37,8 @@ class Execution:
         Whose store, guard and restrictions hold.
     database
         DuckDB's connection of the cursor.
+    objects
+        The views and macros that its statements may name.
     plans
         Those of the cursor.
     transaction, result
@@ -48,18 +51,28 @@ class Execution:
         self,
         session: Session,
         database: duckdb.DuckDBPyConnection,
+        objects: OnDemand,
         plans: Plans,
         transaction: Transaction,
         result: Result,
         seen: SeenTables,
     ) -> None:
-        self._session, self._database = session, database
+        self._session, self._database, self._objects = session, database, objects
         self._plans, self._transaction, self._result = plans, transaction, result
         self._seen = seen
 
     def run(self, statement: duckdb.Statement, parameters: Parameters | None) -> None:
         """Execute a statement; what it returns is then the result."""
         self._result.forget()
+        self._define(statement)
+        try:
+            self._run(statement, parameters)
+        except duckdb.CatalogException:  # there is none of a name: it may be out of sight, in a text, say
+            if not self._objects.all():
+                raise
+            self._run(statement, parameters)
+
+    def _run(self, statement: duckdb.Statement, parameters: Parameters | None) -> None:
         deadlines.current().next_statement()
         self._session.store.origins.begin(statement.query)
         self._refuse(statement)
@@ -87,6 +100,7 @@ class Execution:
         if target is None:
             return None
         self._result.forget()
+        self._define(statement)
         self._session.store.origins.begin(statement.query)
         self._seen.see_newest()
         self._change(target, statement, sets)
@@ -95,6 +109,7 @@ class Execution:
     def relation(self, statement: duckdb.Statement, parameters: Parameters | None) -> duckdb.DuckDBPyRelation:
         """Return a lazy relation of a query, or one of the result of a statement that has to run at once."""
         self._result.forget()
+        self._objects.all()  # what is made of the relation may name others
         self._refuse(statement)
         if statement.type == duckdb.StatementType.TRANSACTION:
             self._transaction.statement(statement.query)
@@ -212,6 +227,13 @@ class Execution:
         """Return the result as a relation that can be read many times."""
         table = self._result.rows().to_arrow_table()
         return self._database.from_arrow(table.rename_columns(distinct_names(table.column_names)))
+
+    def _define(self, statement: duckdb.Statement) -> None:
+        """Make the views and macros that a statement names, itself or in what the user has defined."""
+        if self._session.plan_epoch.changes:
+            self._objects.all()
+        else:
+            self._objects.for_text(statement.query)
 
     def _refuse(self, statement: duckdb.Statement) -> None:
         own_objects.refuse_change(statement)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aios_db.security.scope import Scope
     from aios_db.udfs.functions import ErrorBook
     from aios_db.udfs.macros import SqlObject
+    from aios_db.udfs.on_demand import Item, OnDemand
     from aios_db.udfs.writing import WriteGuard
 
 MEMORY = ":memory:"
@@ -144,18 +145,21 @@ class Session:
         self.store.refresh()
         return PinnedTables(self.store)
 
-    def new_duckdb(self, reader: Callable[[str], pads.Dataset]) -> duckdb.DuckDBPyConnection:
-        """Return a connection to the DuckDB; ``reader`` returns what its SQL reads as one of the tables."""
+    def new_duckdb(self, reader: Callable[[str], pads.Dataset]) -> tuple[duckdb.DuckDBPyConnection, OnDemand]:
+        """Return a connection to the DuckDB, and the views and macros of its SQL.
+
+        ``reader`` returns what they read as one of the tables.
+        """
         with translated(self.errors):
             database = self._root.cursor()
-            self._attachment.install_objects(database, reader)
-            for name in self.store.joint.encoders.names:
-                self.install_macro(database, registry.plugged_macro(name))
-        return database
+        objects = self._attachment.objects_for(database, reader)
+        for name in self.store.joint.encoders.names:
+            objects.add(self._attachment.item(database, registry.plugged_macro(name)))
+        return database, objects
 
-    def install_macro(self, database: duckdb.DuckDBPyConnection, macro: SqlObject) -> None:
-        """Create one more macro for a cursor's DuckDB."""
-        self._attachment.install_macro(database, macro)
+    def item(self, database: duckdb.DuckDBPyConnection, macro: SqlObject) -> Item:
+        """Return one more macro for the SQL of a connection to the DuckDB."""
+        return self._attachment.item(database, macro)
 
     def warm(self) -> None:
         """Load the text model, at the version of the vectors, and choose what runs it."""

@@ -19,8 +19,9 @@ from aios_db.sql.parameters import Texts
 from aios_db.sql.plans import PlanEpoch, Plans
 from aios_db.store.deferring import searched
 from aios_db.store.reading import Reading
-from aios_db.udfs import functions, macros, registry, writing
+from aios_db.udfs import functions, registry, writing
 from aios_db.udfs.live import LiveDataset
+from aios_db.udfs.on_demand import OnDemand, relation, temporary
 
 if TYPE_CHECKING:
     from aios_db.models.encoding import Encoder
@@ -72,7 +73,9 @@ class Asking:
         self._duckdb = duckdb.connect(config={"threads": 1})
         with stops_at_ctrl_c(self._duckdb), translated(self._errors):
             self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
-            self._calls = self._install(Supposed(database, now.index), now)
+            supposed = Supposed(database, now.index)
+            self._calls = self._install(supposed)
+            self._objects = self._temporary(database.trust.active and supposed.source_share < 1, now)
             self._plans = Plans(PlanEpoch(), Texts(self._duckdb))
 
     def table(self, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
@@ -82,13 +85,14 @@ class Asking:
             translated(self._errors),
             self._guard.watching(lambda _: None),
         ):
+            self._objects.for_text(query)
             (statement,) = self._plans.statements(self._duckdb, query)
             self._plans.execute(self._duckdb, statement, list(parameters))
             return self._duckdb.to_arrow_table()
 
-    def _install(self, supposed: Supposed, now: Level) -> list[Callable[..., Any]]:
-        """Make functions, views and macros; return what DuckDB calls, which is to be kept."""
-        database, guard, reading = self._database, self._guard, Reading(self._database)
+    def _install(self, supposed: Supposed) -> list[Callable[..., Any]]:
+        """Make the functions; return what DuckDB calls, which is to be kept."""
+        database, guard = self._database, self._guard
         calls = functions.install(
             self._duckdb, registry.FUNCTIONS, lambda: supposed, database.dimension, self._errors,
             called=guard.called, postpone=guard.postpone,
@@ -96,16 +100,18 @@ class Asking:
         create_function: Any = self._duckdb.create_function
         for name, function in ((writing.MARK, guard.bind), (writing.SITE, guard.site)):
             create_function(name, function, ["VARCHAR"], "VARCHAR", side_effects=False)
+        return calls
+
+    def _temporary(self, by_source: bool, now: Level) -> OnDemand:
+        """Return the views and macros."""
+        database, reading, items = self._database, Reading(self._database), []
         for table in registry.TABLES:
             counts = (lambda: database.recalls) if table == MEMORIES else None
             reader = partial(_table, database, now, table)
-            self._duckdb.register(
-                f"lance_{table}", LiveDataset(reader, counts, reading.wall(table), self._errors.record)
-            )
-        by_source = database.trust.active and supposed.source_share < 1
-        with guard.watching(lambda _: None):
-            macros.create(self._duckdb, registry.sql_objects(database.config, by_source=by_source), None)
-        return calls
+            dataset = LiveDataset(reader, counts, reading.wall(table), self._errors.record)
+            items.append(relation(self._duckdb, f"lance_{table}", dataset))
+        objects = registry.sql_objects(database.config, by_source=by_source)
+        return OnDemand([*items, *(temporary(self._duckdb, each, self._guard) for each in objects)])
 
     def __enter__(self) -> Asking:
         return self

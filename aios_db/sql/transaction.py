@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from aios_db.sql.plans import Plans
     from aios_db.udfs.functions import ErrorBook
+    from aios_db.udfs.on_demand import OnDemand
 
 
 class Transaction:
@@ -27,8 +28,10 @@ class Transaction:
         Whether one was begun and has not ended.
     """
 
-    def __init__(self, errors: ErrorBook, database: duckdb.DuckDBPyConnection, plans: Plans) -> None:
-        self._errors, self._database, self._plans = errors, database, plans
+    def __init__(
+        self, errors: ErrorBook, database: duckdb.DuckDBPyConnection, plans: Plans, objects: OnDemand
+    ) -> None:
+        self._errors, self._database, self._plans, self._objects = errors, database, plans, objects
         self.is_open = False
 
     def begin(self) -> None:
@@ -36,6 +39,7 @@ class Transaction:
         if self.is_open:
             raise ProgrammingError("begin: a transaction is open already; commit or roll back first")
         with translated(self._errors):
+            self._objects.all()  # what is made in a transaction is undone with it
             self._database.begin()
         self.is_open = True
 

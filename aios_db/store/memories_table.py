@@ -32,7 +32,8 @@ class Scan:
         self, stored: Any, change: Callable[[pa.RecordBatch], pa.RecordBatch], names: Sequence[str]
     ) -> None:
         self._stored, self._change, self._names = stored, change, list(names)
-        self.projected_schema = pa.schema([stored.projected_schema.field(each) for each in names])
+        schema = stored.projected_schema  # Lance plans the scan each time it is asked
+        self.projected_schema = pa.schema([schema.field(each) for each in names])
 
     def to_batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows."""

@@ -317,7 +317,7 @@ def test_only_so_many_plans_are_kept(con: Cursor) -> None:
 def test_the_macros_that_find_memories_are_those_that_call_what_declares_it(con: Cursor) -> None:
     database = con._duckdb
     assert database is not None
-    macros = database.execute(
+    macros = con.execute(
         "SELECT function_name, macro_definition FROM duckdb_functions() "
         "WHERE macro_definition IS NOT NULL AND NOT internal"
     ).fetchall()

@@ -1,0 +1,108 @@
+"""The views and macros of one connection, each made when a statement first names it.
+
+DuckDB binds a macro when it is told to keep it, and all of them together take some 60 ms; a statement names
+few.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, partial
+
+import duckdb
+
+from aios_db.udfs import macros
+from aios_db.udfs.writing import WriteGuard
+
+_WORD = re.compile(r"\w+")
+# Statements that list what there is.
+_LISTS = re.compile(
+    r"\b(?:show|describe|summarize|information_schema|sql_auto_complete|(?:duckdb|pg|sqlite)_\w+)\b"
+)
+_LONG = 100_000  # letters; to look for names in a longer text takes about as long as to make all
+
+
+@dataclass(frozen=True)
+class Item:
+    """A view or macro that can be made.
+
+    Attributes
+    ----------
+    name
+        In lower case.
+    text
+        Its definition, as far as that is SQL; the other items that it names are made first.
+    make
+        Makes it; a second time does no harm.
+    """
+
+    name: str
+    text: str
+    make: Callable[[], object]
+
+
+def relation(connection: duckdb.DuckDBPyConnection, name: str, rows: object) -> Item:
+    """Return rows that DuckDB reads, as a view of one connection."""
+    return Item(name, "", partial(connection.register, name, rows))
+
+
+def temporary(
+    connection: duckdb.DuckDBPyConnection, item: macros.SqlObject, guard: WriteGuard, suffix: str = ""
+) -> Item:
+    """Return a view or macro of one connection; ``suffix``: see `macros.create`."""
+
+    def make() -> None:
+        with guard.watching(lambda _: None):  # DuckDB binds what it is to keep
+            macros.create(connection, (item,), None, suffix)
+
+    return Item(item.name, item.statement, make)
+
+
+class OnDemand:
+    """Makes views and macros that are not there yet.
+
+    Parameters
+    ----------
+    items
+        Each behind those that it names.
+    """
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._waiting = {item.name: item for item in items}
+
+    def add(self, item: Item) -> None:
+        """Let statements name one more, which names none that was added later."""
+        self._waiting[item.name] = item
+
+    def for_text(self, sql: str) -> None:
+        """Make what a statement names; all, where it lists what there is."""
+        if not self._waiting:
+            return
+        lowered = sql.lower()
+        if len(lowered) > _LONG or _LISTS.search(lowered):
+            self.all()
+        else:
+            self._make(_WORD.findall(lowered))
+
+    def all(self) -> bool:
+        """Make what is not there yet; tell whether that was anything."""
+        return self._make(list(self._waiting))
+
+    def _make(self, names: list[str]) -> bool:
+        wanted: set[str] = set()
+        while names:
+            name = names.pop()
+            if name in self._waiting and name not in wanted:
+                wanted.add(name)
+                names += _words(self._waiting[name].text)
+        for item in [item for name, item in self._waiting.items() if name in wanted]:
+            item.make()
+            del self._waiting[item.name]
+        return bool(wanted)
+
+
+@cache
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.lower()))

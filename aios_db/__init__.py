@@ -200,15 +200,15 @@ def attach(
     config: GivenConfig = None,
     source: str | None = None,
 ) -> None:
-    """Make aios_db an extension of your own DuckDB connection; see `aios_db.attachment.attach`."""
-    from aios_db.attachment import attach
+    """Make aios_db an extension of your own DuckDB connection; see `aios_db.attaching.attach`."""
+    from aios_db.attaching import attach
 
     attach(connection, path, schema, read_only=read_only, config=config, source=source)
 
 
 def detach(connection: duckdb.DuckDBPyConnection, schema: str | None = None) -> None:
-    """Take aios_db out of a DuckDB connection again; see `aios_db.attachment.detach`."""
-    from aios_db.attachment import detach
+    """Take aios_db out of a DuckDB connection again; see `aios_db.attaching.detach`."""
+    from aios_db.attaching import detach
 
     detach(connection, schema)
 

@@ -1,29 +1,20 @@
-"""aios_db as an extension of a DuckDB connection: functions, macros and views over one database."""
+"""Functions, macros and views over one database, in a DuckDB instance."""
 
 from __future__ import annotations
 
-import logging
-import threading
 import uuid
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from aios_db.config import GivenConfig, given_config
-from aios_db.encoder import LazyEncoder
 from aios_db.schema.deadlines import Deadlines
-from aios_db.schema.errors import InterfaceError, ProgrammingError
+from aios_db.schema.errors import InterfaceError
 from aios_db.schema.memories import TABLE as MEMORIES
-from aios_db.schema.sources import check_source
-from aios_db.sql.duckdb_errors import translated
-from aios_db.sql.one_row import one_row
 from aios_db.store import forks
 from aios_db.udfs import functions, macros, registry, writing
 from aios_db.udfs.live import LiveDataset
@@ -34,14 +25,9 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
     from aios_db.memory_store import MemoryStore
-    from aios_db.schema.config import Config
 
-logger = logging.getLogger("aios_db.attach")
-
-_MARK = "aios_attachment_"
-_lock = threading.Lock()
-# All that were ever made: DuckDB may call a function of one that is detached, from a query prepared before.
-_attachments: dict[str, Attachment] = {}
+MARK = "aios_attachment_"
+"""Begins the name of a function that each attachment has."""
 
 
 @dataclass(eq=False)
@@ -167,7 +153,7 @@ class Attachment:
         elif schema not in self._schemas():
             connection.execute(f"DETACH {macros.quoted(schema)}")
         if schema is None:
-            _unregister(connection)
+            unregister(connection)
 
     def newest(self, table: str) -> pads.Dataset:
         """Return the newest version of a table."""
@@ -204,179 +190,23 @@ class Attachment:
     def _schemas(self) -> set[str | None]:
         return {self.users[connection] for connection in self.connections()}
 
+    @property
+    def mark(self) -> str:
+        """The name of the function by which a DuckDB instance is known to have those of this attachment."""
+        return f"{MARK}{self.token}{self.suffix}"
+
     def _functions(self) -> tuple[functions.ScalarFunction, ...]:
         mark = functions.ScalarFunction(
-            f"{_MARK}{self.token}", [VARCHAR], VARCHAR, lambda store, column: column
+            f"{MARK}{self.token}", [VARCHAR], VARCHAR, lambda store, column: column
         )
         return (*registry.FUNCTIONS, mark)
 
 
-def attach(
-    connection: duckdb.DuckDBPyConnection,
-    path: str | PathLike[str],
-    schema: str = "main",
-    *,
-    read_only: bool = False,
-    config: GivenConfig = None,
-    source: str | None = None,
-) -> None:
-    """Make aios_db an extension of a DuckDB connection that the caller already has.
-
-    Afterwards ``SELECT … FROM recall('…') JOIN my_own_table …`` works on it. Nothing is written into the
-    caller's database file: with ``schema="main"`` views and macros are temporary objects of this connection
-    (attach each ``connection.cursor()`` that wants them); any other name becomes an in-memory catalog that
-    every connection of the DuckDB instance sees, as ``schema.recall(…)`` and ``schema.memories``, as long as
-    this one is open. Two databases may be attached under two schemas.
-
-    Parameters
-    ----------
-    connection
-        A plain DuckDB connection, in memory or on a file, read-only or not.
-    path
-        The database directory; made when absent, unless ``read_only``.
-    schema
-        Where the macros and views go.
-    read_only
-        Refuse writes.
-    config
-        The configuration; values by section and key, over what is configured; or a YAML file. By default it
-        is what `aios_db.config.load_config` finds.
-    source
-        What is written through the connection comes from there, whatever it says itself, as with `connect`.
-
-    Raises
-    ------
-    ProgrammingError
-        The DuckDB instance holds another aios_db database, this connection is attached already or in a
-        transaction, or a table or macro of the user's has the name of one of ours.
-    OperationalError
-        The database cannot be opened.
-    """
-    forks.refuse_if_lost()
-    check_source(source, "attach")
-    place = None if schema == "main" else schema
-    with _lock, translated(functions.ErrorBook()):
-        _release_closed()
-        _refuse_transaction(connection, "attach")
-        held = _held(connection)
-        attachment = next((each for each in held if _is_of(each, path)), None)
-        if attachment is not None and connection in attachment.users:
-            raise ProgrammingError(
-                "attach: this connection is attached already; call aios_db.detach(connection) first"
-            )
-        if place is None:
-            _check_names(connection)
-        for other in held:
-            if other is not attachment and other.opened and (place is None or place in other.users.values()):
-                raise ProgrammingError(
-                    f"attach: this DuckDB instance already holds {other.store.path}; attach {path} with "
-                    "another schema=…, detach the first, or open it with another duckdb.connect()"
-                )
-        if attachment is not None and read_only != attachment.store.read_only:
-            raise ProgrammingError(
-                f"attach: this DuckDB instance holds {path} {_access(attachment.store.read_only)}, and "
-                f"cannot hold it {_access(read_only)} too; use another duckdb.connect()"
-            )
-        if attachment is not None and source != attachment.store.source:
-            raise ProgrammingError(
-                f"attach: this DuckDB instance holds {path} with source={attachment.store.source!r}, and "
-                f"cannot hold it with source={source!r} too; use another duckdb.connect()"
-            )
-        if attachment is None:
-            attachment = _installed(connection, held, _open(path, read_only, given_config(config, path)))
-            attachment.store.database.source = source
-        try:
-            attachment.install_objects(connection, attachment.newest, place)
-        except duckdb.Error:
-            if place is None:
-                _unregister(connection)
-            attachment.release(connection)
-            raise
-        attachment.users[connection] = place
-    logger.info("attached", extra={"path": str(path), "schema": schema, "read_only": read_only})
-
-
-def detach(connection: duckdb.DuckDBPyConnection, schema: str | None = None) -> None:
-    """Take the views and macros out of a connection.
-
-    The functions, which all connections of a DuckDB instance share, go with the connection that was attached
-    first.
-
-    Parameters
-    ----------
-    schema
-        Of two databases, that of the one to detach; without it all of them are.
-
-    Raises
-    ------
-    ProgrammingError
-        The connection is not attached or in a transaction, or it is the one attached first and others still
-        are.
-    """
-    forks.refuse_if_lost()
-    with _lock, translated(functions.ErrorBook()):
-        _release_closed()
-        place = None if schema == "main" else schema
-        attached = [each for each in _held(connection) if connection in each.users]
-        attached = [each for each in attached if schema is None or each.users[connection] == place]
-        if not attached:
-            where = "" if schema is None else f" as {schema!r}"
-            raise ProgrammingError(f"detach: no aios_db database is attached to this connection{where}")
-        _refuse_transaction(connection, "detach")
-        for attachment in attached:
-            others = len(attachment.connections()) - 1
-            if others and attachment.is_home(connection):
-                raise ProgrammingError(
-                    f"detach: {others} more cursors are attached through this connection; detach them first"
-                )
-        for attachment in attached:
-            attachment.remove_objects(connection)
-            attachment.release(connection)
-
-
-def _access(read_only: bool) -> str:
-    return "for reading" if read_only else "for writing"
-
-
-def _open(path: str | PathLike[str], read_only: bool, config: Config) -> MemoryStore:
-    from aios_db.memory_store import MemoryStore
-
-    return MemoryStore.open(Path(path), read_only=read_only, config=config, encoder=LazyEncoder(config))
-
-
-def _held(connection: duckdb.DuckDBPyConnection) -> list[Attachment]:
-    """Return the attachments whose functions a DuckDB instance has, in the order of attaching."""
-    rows = connection.execute(
-        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE starts_with(function_name, ?)", [_MARK]
-    ).fetchall()
-    names = {row[0] for row in rows}
-    return [each for token, each in _attachments.items() if f"{_MARK}{token}{each.suffix}" in names]
-
-
-def _is_of(attachment: Attachment, path: str | PathLike[str]) -> bool:
-    return attachment.opened is not None and attachment.store.path.resolve() == Path(path).resolve()
-
-
-def _installed(
-    connection: duckdb.DuckDBPyConnection, held: list[Attachment], store: MemoryStore
-) -> Attachment:
-    """Return an attachment that serves a store: one whose functions were left behind, or a new one."""
-    for each in held:
-        if each.opened is None and each.serves(store):
-            each.opened = store
-            return each
-    attachment = Attachment(store)
-    attachment.suffix = f"_{attachment.token[:8]}" if held else ""
-    attachment.install_functions(connection)
-    _attachments[attachment.token] = attachment
-    forks.watch(attachment)
-    return attachment
-
-
-def _release_closed() -> None:
-    """Close the stores of connections that were closed without `detach`."""
-    for attachment in _attachments.values():
-        attachment.release()
+def unregister(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drop the views of the tables that one connection has."""
+    for table in registry.TABLES:
+        with suppress(duckdb.Error):
+            connection.unregister(f"lance_{table}")
 
 
 def _is_open(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -385,38 +215,3 @@ def _is_open(connection: duckdb.DuckDBPyConnection) -> bool:
     except duckdb.ConnectionException:
         return False
     return True
-
-
-def _refuse_transaction(connection: duckdb.DuckDBPyConnection, what: str) -> None:
-    """Refuse what a rollback would undo by half: functions are no part of a transaction."""
-    first, second = (one_row(connection, "SELECT txid_current()") for _ in range(2))
-    if first == second:
-        raise ProgrammingError(f"{what}: a transaction is open; commit or roll it back first")
-
-
-def _unregister(connection: duckdb.DuckDBPyConnection) -> None:
-    for table in registry.TABLES:
-        with suppress(duckdb.Error):
-            connection.unregister(f"lance_{table}")
-
-
-def _check_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """Refuse to hide or replace what is the user's."""
-    macro_names = [item.name for item in registry.sql_objects() if item.kind == "MACRO"]
-    taken = one_row(
-        connection,
-        """
-        SELECT 'table', table_name FROM information_schema.tables WHERE list_contains($views, table_name)
-        UNION ALL
-        SELECT 'macro', function_name FROM duckdb_functions()
-        WHERE function_type IN ('macro', 'table_macro') AND NOT internal
-            AND database_name IN ('temp', current_database()) AND list_contains($macros, function_name)
-        ORDER BY ALL
-        """,
-        {"views": [*registry.TABLES, *registry.VIEWS], "macros": macro_names},
-    )
-    if taken:
-        raise ProgrammingError(
-            f"attach: the connection already has a {taken[0]} {taken[1]!r}; attach with schema='aios' (or "
-            "another free name) and write aios.recall(…)"
-        )

@@ -63,7 +63,9 @@ def test_a_misspelt_name_is_answered_with_the_right_one(con: aios_db.Connection)
 
 def test_a_macro_of_the_user_finds_ours_on_another_cursor(con: aios_db.Connection) -> None:
     memory_id = con.remember("The gate opens at six.")
-    con.cursor().execute("CREATE MACRO main.found(what) AS TABLE SELECT memory_id FROM keyword_search(what, 3)")
+    con.cursor().execute(
+        "CREATE MACRO main.found(what) AS TABLE SELECT memory_id FROM keyword_search(what, 3)"
+    )
     con.cursor().execute("CREATE VIEW main.said AS SELECT 1 AS one")
     assert con.cursor().execute("FROM found('gate')").fetchall() == [(memory_id,)]
 

@@ -104,6 +104,18 @@ def test_operations_shell_and_python_run(capsys):
     )
 
 
+def test_readme_figures_are_those_of_the_benchmarks():
+    benchmarks = page("docs/benchmarks.md")
+    section = page("README.md").split("## Measured")[1].split("\n## ")[0]
+    rows = [row.strip("| ").split(" | ") for row in section.splitlines() if row.startswith("| ")]
+    assert len(rows) > 5
+    for what, figures, script in rows[2:]:
+        assert f"python bench/{script.strip('`')}" in benchmarks, what
+        assert (ROOT / "bench" / script.strip("`")).is_file()
+        for figure in re.findall(r"\d*\.\d+", figures):
+            assert re.search(rf"(?<!\d)0?{re.escape(figure)}0*(?!\d)", benchmarks), f"{what}: {figure}"
+
+
 def test_readme_targets_are_in_the_makefile():
     makefile = page("Makefile")
     for target in re.findall(r"^make (\w+)", page("README.md"), re.MULTILINE):

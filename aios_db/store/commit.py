@@ -57,7 +57,7 @@ def commit(
     """
     operation = lance.LanceOperation.Update()
     if inserted is not None and len(inserted):
-        operation.new_fragments += write_fragments(inserted, dataset)
+        operation.new_fragments += _write(inserted, dataset)
     old = [np.empty(0, np.uint64)]
     if row_ids is not None and changes and len(row_ids):
         old.append(_rewrite(dataset, operation, row_ids, changes))
@@ -211,12 +211,22 @@ def _committed(
     return like(dataset, lance.LanceDataset.commit(dataset, operation, read_version=dataset.version))
 
 
+def _write(rows: pa.Table, dataset: lance.LanceDataset) -> list[FragmentMetadata]:
+    """Write rows as new fragments without the columns in which none has a value, which Lance reads as NULL.
+
+    Of a memory by itself those are most columns, and half the bytes and the time of its file.
+    """
+    return write_fragments(
+        rows.select([each for each in rows.column_names if rows[each].null_count < len(rows)]), dataset
+    )
+
+
 def _rewrite(
     dataset: lance.LanceDataset,
     operation: lance.LanceOperation.Update,
     row_ids: NDArray[np.int64],
     changes: Mapping[str, pa.Array],
-    write: Write = write_fragments,
+    write: Write = _write,
 ) -> NDArray[np.uint64]:
     """Add to ``operation`` the changed rows as new fragments; return where they are now."""
     schema = dataset.schema
@@ -245,7 +255,7 @@ def _put(
     operation: lance.LanceOperation.Update,
     rows: pa.Table,
     row_ids: list[int],
-    write: Write = write_fragments,
+    write: Write = _write,
 ) -> None:
     """Add to ``operation`` new fragments whose rows have these ids."""
     start = 0

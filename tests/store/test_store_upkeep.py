@@ -43,7 +43,7 @@ def lock(tmp_path: Path) -> WriteLock:
     return WriteLock(tmp_path / "write.lock", 5)
 
 
-def values(dataset: lance.LanceDataset) -> dict[str, tuple[int, int]]:
+def values(dataset: lance.LanceDataset) -> dict[str, tuple[int | None, int]]:
     rows = dataset.to_table(with_row_id=True).to_pylist()
     return {row["id"]: (row["n"], row["_rowid"]) for row in rows}
 
@@ -64,6 +64,18 @@ def test_changing_every_row_of_a_fragment_removes_it(table: lance.LanceDataset) 
     written = commit(table, None, np.arange(4), {"n": pa.array([9, 8, 7, 6])})
     assert values(written) == {"a": (9, 0), "b": (8, 1), "c": (7, 2), "d": (6, 3)}
     assert len(written.get_fragments()) == 1
+
+
+def test_a_column_without_a_value_takes_no_bytes(table: lance.LanceDataset, lock: WriteLock) -> None:
+    nothing = pa.array([None], pa.int64())
+    written = commit(table, pa.table({"id": ["e"], "n": nothing}), np.array([0]), {"n": nothing})
+    assert [len(each.metadata.files[0].fields) for each in written.get_fragments()] == [2, 1, 1]
+    assert values(written) == {"a": (None, 0), "b": (2, 1), "c": (3, 2), "d": (4, 3), "e": (None, 4)}
+    changed = commit(written, None, np.array([4]), {"n": pa.array([50])})
+    patched = patch(changed, np.array([0]), "n", pa.array([10]))
+    merged = compact(patched, lock, everything=True)
+    assert len(merged.get_fragments()) == 1
+    assert values(merged) == {"a": (10, 0), "b": (2, 1), "c": (3, 2), "d": (4, 3), "e": (50, 4)}
 
 
 def test_nothing_to_do_is_no_commit(table: lance.LanceDataset) -> None:

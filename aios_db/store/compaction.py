@@ -3,7 +3,8 @@
 Every commit adds a fragment, and a scan opens each of them. Rewriting a whole table every few commits would
 cost more than it saves, so a compaction takes only the tail: a fragment is merged when what lies behind it
 has at least a quarter of its rows. A row is then rewritten a number of times that is logarithmic in the
-table's size (the size-tiered merge of log-structured stores).
+table's size (the size-tiered merge of log-structured stores). What is merged at once is at most a quarter of
+the table, since it is on the disk twice until the replaced version goes.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ logger = logging.getLogger("aios_db.store")
 
 LOCK = "compact.lock"
 _GROWTH = 4
+_FEW_ROWS = 1024  # are merged whatever their share
+_MANY_FRAGMENTS = 48  # as writes in bulk leave them: more are merged whatever their share
 _TARGET_ROWS = 1_000_000
 _DELETED_SHARE = 0.1
 _MANY_DELETED = 1_000
@@ -43,9 +46,10 @@ _SCANNED_WHEN_COMPRESSED = 65_536  # are scanned in milliseconds
 
 def mergeable(rows: Sequence[int]) -> int:
     """Return where the tail to merge begins, given the rows of each fragment in order."""
+    most = max(sum(rows) // _GROWTH, _FEW_ROWS) if len(rows) <= _MANY_FRAGMENTS else sum(rows)
     behind = 0
     for place in range(len(rows) - 1, -1, -1):
-        if behind and rows[place] > _GROWTH * behind:
+        if behind and (rows[place] > _GROWTH * behind or rows[place] + behind > most):
             return place + 1
         behind += rows[place]
     return 0

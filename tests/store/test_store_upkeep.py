@@ -178,26 +178,33 @@ def test_closing_gives_back_what_the_store_held(store: MemoryStore) -> None:
         ([1, 1, 1], 0),
         ([1000, 1, 1], 1),
         ([1000, 300, 100, 1], 3),
-        ([1000, 300, 100, 60], 0),
+        ([500, 150, 50, 30], 0),
+        ([4000, 4000, 1000, 400, 200], 2),
+        ([4000] * 40, 30),
+        ([4000] * 49, 0),
     ],
 )
 def test_only_a_tail_is_merged(rows: list[int], first: int) -> None:
     assert mergeable(rows) == first
 
 
-@given(st.integers(1, 400), st.integers(2, 32))
-def test_merging_tails_rewrites_a_row_a_logarithmic_number_of_times(writes: int, due: int) -> None:
+@given(st.integers(1, 400), st.integers(2, 32), st.sampled_from([1, 50, 5000]))
+def test_merging_tails_rewrites_a_row_a_logarithmic_number_of_times(
+    writes: int, due: int, written: int
+) -> None:
     rows: list[int] = []
     rewritten = 0
     for _ in range(writes):
-        rows.append(1)
+        rows.append(written)
         start = mergeable(rows)
         if len(rows) - start >= due:
-            rewritten += sum(rows[start:])
-            rows[start:] = [sum(rows[start:])]
-    assert sum(rows) == writes
-    assert len(rows) <= due + np.log2(writes + 1)
-    assert rewritten <= writes * (4 + 2 * np.log2(writes + 1))
+            merged = sum(rows[start:])
+            assert merged <= max(sum(rows) // 4, 1024) or len(rows) > 48
+            rewritten += merged
+            rows[start:] = [merged]
+    assert sum(rows) == writes * written
+    assert len(rows) <= (due + np.log2(writes + 1) if written == 1 else 49)
+    assert rewritten <= sum(rows) * (4 + 2 * np.log2(writes + 1))
 
 
 def test_compaction_merges_small_fragments_and_leaves_large_ones(

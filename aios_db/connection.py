@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import duckdb
+
+from aios_db.config import GivenConfig
 from aios_db.cursor import Cursor
 from aios_db.methods import finding, lifecycle, moving, multimodal, provenance, undoing, writing
 from aios_db.schema import errors
 from aios_db.schema.sources import PYTHON
+from aios_db.security.restrictions import Restrictions
 from aios_db.security.scope import EVERYTHING, Scope
 from aios_db.session import Session
 from aios_db.sql.fetching import Fetching, Row
 from aios_db.sql.parameters import Parameters
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from aios_db.config import GivenConfig
-    from aios_db.security.restrictions import Restrictions
 
 _T = TypeVar("_T")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
+import aios_db
 from aios_db.execution import Execution
 from aios_db.pinned import SeenTables
 from aios_db.running import Running
@@ -20,10 +21,7 @@ from aios_db.sql.plans import Plans, check_text
 from aios_db.sql.result import NO_ROWS, Result
 from aios_db.sql.transaction import Transaction
 from aios_db.store import forks
-
-if TYPE_CHECKING:
-    from aios_db.connection import Connection
-    from aios_db.udfs.macros import SqlObject
+from aios_db.udfs.macros import SqlObject
 
 _T = TypeVar("_T")
 
@@ -37,7 +35,7 @@ class Cursor(Fetching):
 
     arraysize: int = 1
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: aios_db.Connection) -> None:
         self._connection, self._session = connection, connection.session
         session = self._session
         self._seen = SeenTables(session)
@@ -55,7 +53,7 @@ class Cursor(Fetching):
     # -- PEP 249 ---------------------------------------------------------------------------------------------
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> aios_db.Connection:
         """The connection that made this cursor."""
         return self._connection
 

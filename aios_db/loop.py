@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aios_db.connection import Connection
 from aios_db.joint.given import as_file
+from aios_db.memory import Picture, Sound
+from aios_db.recollection import Recollection
 from aios_db.schema.errors import OperationalError, ProgrammingError
-
-if TYPE_CHECKING:
-    from aios_db.connection import Connection
-    from aios_db.memory import Picture, Sound
-    from aios_db.recollection import Recollection
 
 log = logging.getLogger("aios_db.loop")
 

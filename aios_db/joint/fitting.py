@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_db.disk.lease import lease
+from aios_db.engine.fusion.measuring import Recall
+from aios_db.engine.fusion.refining import Trial
+from aios_db.engine.fusion.relating import Relation
 from aios_db.joint.codebooks import codebooks_of
 from aios_db.joint.pairs import features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
@@ -22,9 +25,6 @@ from aios_db.schema.progress import Progress, silent
 
 if TYPE_CHECKING:
     from aios_db.engine.fusion.fitting import Fitted
-    from aios_db.engine.fusion.measuring import Recall
-    from aios_db.engine.fusion.refining import Trial
-    from aios_db.engine.fusion.relating import Relation
     from aios_db.memory_store import MemoryStore
     from aios_db.models.versions import WeightVersion
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aios_db.lifecycle.consolidator import BackgroundConsolidator
+from aios_db.schema.changes import UndoReport
+from aios_db.schema.consolidations import Folding, Report, Supersession
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.evictions import Eviction
 from aios_db.schema.text import is_unicode
-
-if TYPE_CHECKING:
-    from aios_db.lifecycle.consolidator import BackgroundConsolidator
-    from aios_db.schema.changes import UndoReport
-    from aios_db.schema.consolidations import Folding, Report, Supersession
-    from aios_db.schema.evictions import Eviction
-    from aios_db.session import Connected
+from aios_db.session import Connected
 
 
 def consolidate(con: Connected, /, *, dry_run: bool = False, **options: Any) -> list[Report]:

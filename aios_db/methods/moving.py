@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import TYPE_CHECKING
 
+from aios_db.backup.making import BackupReport
+from aios_db.exports.writing import ExportReport
 from aios_db.schema.text import path_of
-
-if TYPE_CHECKING:
-    from aios_db.backup import BackupReport
-    from aios_db.exports import ExportReport
-    from aios_db.session import Connected
+from aios_db.session import Connected
 
 
 def backup(

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import aios_db
+from aios_db.engine.encoders.plugged import Modality
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from aios_db.engine.encoders.plugged import Modality
-    from aios_db.joint.fitting import FusionReport
-    from aios_db.session import Connected
+from aios_db.session import Connected
 
 
 def register_encoder(
@@ -95,7 +93,7 @@ def fit_fusion(
     directory: str | PathLike[str] | None = None,
     cached: bool = True,
     progress: Progress = silent,
-) -> FusionReport:
+) -> aios_db.FusionReport:
     """Fit the joint space of text, sound and picture on pairs, and put the memories into it.
 
     Parameters

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from aios_db.memory import Moment
+from aios_db.provenance.audit import Audit
+from aios_db.provenance.rollback import RollbackReport
 from aios_db.schema.errors import ProgrammingError
 from aios_db.selecting import ids_given, ids_of
-
-if TYPE_CHECKING:
-    from aios_db.memory import Moment
-    from aios_db.provenance.audit import Audit
-    from aios_db.provenance.rollback import RollbackReport
-    from aios_db.session import Connected
+from aios_db.session import Connected
 
 
 @dataclass(frozen=True)

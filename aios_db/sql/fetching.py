@@ -8,10 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+import pyarrow as pa
+
 if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-    import pyarrow as pa
+    from pandas import DataFrame as PandasFrame
+    from polars import DataFrame as PolarsFrame
+else:  # both are extras, and who reads types at run time need not have them
+    PandasFrame = PolarsFrame = Any
 
 # DuckDB 2 recommends relations for Arrow; one result object that can do all is `Cursor`'s purpose.
 warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning, r"aios_db\.")
@@ -53,11 +56,11 @@ class Fetching(ABC):
         """Return the rows that are left as an Arrow table."""
         return self._take(lambda rows: rows.to_arrow_table())
 
-    def df(self, *, date_as_object: bool = False) -> pd.DataFrame:
+    def df(self, *, date_as_object: bool = False) -> PandasFrame:
         """Return the rows that are left as a pandas data frame; dates as Python's where asked for."""
         return self._take(lambda rows: rows.df(date_as_object=date_as_object))
 
-    def pl(self) -> pl.DataFrame:
+    def pl(self) -> PolarsFrame:
         """Return the rows that are left as a polars data frame; of equal names the later get a number."""
         import polars
 
@@ -70,7 +73,7 @@ class Fetching(ABC):
         """Return the rows that are left as a NumPy array per column, by the column's name."""
         return self._take(lambda rows: rows.fetchnumpy())
 
-    def fetch_df_chunk(self, vectors_per_chunk: int = 1, *, date_as_object: bool = False) -> pd.DataFrame:
+    def fetch_df_chunk(self, vectors_per_chunk: int = 1, *, date_as_object: bool = False) -> PandasFrame:
         """Return the next ``vectors_per_chunk`` times 2,048 rows as a pandas data frame; empty at the end."""
         return self._take(lambda rows: rows.fetch_df_chunk(vectors_per_chunk, date_as_object=date_as_object))
 
@@ -78,11 +81,11 @@ class Fetching(ABC):
         """Return an Arrow reader of the rows that are left, for as long as no other statement is run."""
         return self._take(lambda rows: rows.to_arrow_reader(batch_size))
 
-    def fetchdf(self, *, date_as_object: bool = False) -> pd.DataFrame:
+    def fetchdf(self, *, date_as_object: bool = False) -> PandasFrame:
         """Return the same as `df`."""
         return self.df(date_as_object=date_as_object)
 
-    def fetch_df(self, *, date_as_object: bool = False) -> pd.DataFrame:
+    def fetch_df(self, *, date_as_object: bool = False) -> PandasFrame:
         """Return the same as `df`."""
         return self.df(date_as_object=date_as_object)
 

@@ -36,7 +36,8 @@ one that cannot be used raises `aios_db.ConfigError`.
 
 Elsewhere a value that cannot be used (an unknown key, a wrong type, out of range) is logged as an error with
 its place (`aios.yaml:3: cpu.threads`, `$AIOS_CPU__THREADS`) and the value it would have replaced stays. With
-`strict: true` it raises `aios_db.ConfigError` instead. An empty value is the default.
+`strict: true` it raises `aios_db.ConfigError` instead. An empty value and `null`
+are the default. Of a key that stands twice the last holds, and that is logged, too.
 
 `aios config show` prints the effective values and where each comes from, `aios config check` what cannot be
 used, `aios config schema` a JSON Schema, against which editors check a file.

@@ -207,7 +207,7 @@ class ConsolidationConfig:
     policy: Literal["archive", "delete"] = "archive"
     """What becomes of memories of which a principle was made."""
     schedule: str = "0 3 * * *"
-    """When the consolidator runs, as a cron expression in local time; empty is never."""
+    """When the consolidator runs, as a cron expression in local time; `never` is never."""
     pressure_rows: NonNegativeInt = 0
     """It also runs when so many memories are in the short tier; 0 is never."""
     pressure_bytes: NonNegativeInt = 0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aios_db.config.files import find_file, read_file
-from aios_db.config.legacy import Setting, translated
+from aios_db.config.legacy import SECTIONS, Setting, translated
 from aios_db.config.values import ROOT, as_text, describe_type, keys, parse_setting, sections, show
 from aios_db.schema.config import Config
 from aios_db.schema.errors import ConfigError
@@ -160,8 +160,10 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[Setting]:
 def _from_mapping(given: Mapping[str, object]) -> Iterator[Setting]:
     for name, content in given.items():
         place = f"{_GIVEN}{name!r}]"
-        if not name or name not in sections():
+        if not name or name not in (SECTIONS | sections().keys()):
             yield Setting(place, ROOT, str(name), as_text(content))
+        elif content is None:
+            continue
         elif not isinstance(content, Mapping):
             raise ConfigError(f"{place}: must be a section of keys, not {show(content)}")
         else:

@@ -20,6 +20,7 @@ log = logging.getLogger("aios_db.config")
 
 NAME = "aios.yaml"
 VARIABLE = "AIOS_CONFIG"
+_NULLS = {"null", "Null", "NULL", "~"}  # where they stand without quotes
 _LARGEST = 1 << 20  # bytes; a configuration is some hundreds
 
 
@@ -67,7 +68,7 @@ def read_file(file: Path, problems: list[str]) -> Iterator[Setting]:
             raise ValueError(f"it is larger than {_LARGEST:,} bytes")
         # BaseLoader leaves every scalar as text, so the file and the environment share one parser.
         root = yaml.compose(content, Loader=yaml.BaseLoader)
-        pairs = _pairs(root) if root is not None else []
+        pairs = [] if root is None else _pairs(root, str(file), problems)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         problems.append(f"{file}: cannot be read as YAML ({reason}); using the defaults")
@@ -75,22 +76,22 @@ def read_file(file: Path, problems: list[str]) -> Iterator[Setting]:
     if root is None:
         return
     if pairs is None:
-        if root.value not in ("", "null", "~"):
+        if _value(root) != "":
             problems.append(f"{file}: must hold sections of keys, not {show(_value(root))}")
         return
     for line, name, node in pairs:
         place = f"{file}:{line}: {name}"
         if not name or name not in (SECTIONS | sections().keys()):
             yield Setting(place, ROOT, name, _value(node))
-        elif (inner := _pairs(node)) is not None:
+        elif (inner := _pairs(node, f"{file}:{line}: {name}", problems)) is not None:
             for inner_line, key, value in inner:
                 yield Setting(f"{file}:{inner_line}: {name}.{key}", name, key, _value(value))
-        elif node.value:
+        elif _value(node) != "":
             problems.append(f"{place}: must be a section of keys, not {show(_value(node))}")
 
 
-def _pairs(node: yaml.Node) -> list[tuple[int, str, yaml.Node]] | None:
-    """Return line, key and value of a mapping, None of anything else; the last of equal keys counts."""
+def _pairs(node: yaml.Node, place: str, problems: list[str]) -> list[tuple[int, str, yaml.Node]] | None:
+    """Return line, key and value of a mapping, None of anything else; of equal keys the last counts."""
     import yaml
 
     if not isinstance(node, yaml.MappingNode):
@@ -99,26 +100,35 @@ def _pairs(node: yaml.Node) -> list[tuple[int, str, yaml.Node]] | None:
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise ValueError(f"the key in line {key.start_mark.line + 1} is no text")
-        found[key.value] = key.start_mark.line + 1, key.value, value
+        line = key.start_mark.line + 1
+        if key.value in found:
+            before = found[key.value][0]
+            problems.append(f"{place}: {key.value} stands in line {before} and in {line}; using the latter")
+        found[key.value] = line, key.value, value
     return list(found.values())
 
 
 def _value(node: yaml.Node) -> object:
-    """Return a text, a section of texts, or a list of texts.
+    """Return a text, which is empty for a plain ``null``, a section of texts, or a list of texts.
 
     What is nested deeper is not followed: through aliases a few lines of YAML can grow to gigabytes.
     """
     import yaml
 
     if isinstance(node, yaml.ScalarNode):
-        return str(node.value)
+        return _text(node)
     if isinstance(node, yaml.SequenceNode):
-        return [str(each.value) for each in node.value if isinstance(each, yaml.ScalarNode)]
+        return [_text(each) for each in node.value if isinstance(each, yaml.ScalarNode)]
     return {
-        str(key.value): str(value.value) if isinstance(value, yaml.ScalarNode) else []
+        str(key.value): _text(value) if isinstance(value, yaml.ScalarNode) else []
         for key, value in node.value
         if isinstance(key, yaml.ScalarNode)
     }
+
+
+def _text(node: yaml.ScalarNode) -> str:
+    is_null = node.style is None and node.value in _NULLS
+    return "" if is_null else str(node.value)
 
 
 def _folder(env: Mapping[str, str]) -> Path:

@@ -28,13 +28,15 @@ class Setting(NamedTuple):
 
 def _is(section: str, key: str, **words: str) -> Callable[[object], Translated]:
     """Return a translation into one key, of some values into others."""
-    return lambda value: [(section, key, words.get(str(value), value))]
+    return lambda value: [(section, key, words.get(str(value).lower(), value))]
 
 
 def _if_true(section: str, key: str, meant: str) -> Callable[[object], Translated]:
     """Return a translation of a switch into a choice; switched off it says nothing."""
 
     def translate(value: object) -> Translated:
+        if value == "":
+            return []
         if not isinstance(value, str) or value.lower() not in BOOLEANS:
             raise ValueError(f"must be true or false, not {value!r}")
         return [(section, key, meant)] if BOOLEANS[value.lower()] else []
@@ -46,6 +48,8 @@ def _bytes(section: str, key: str) -> Callable[[object], Translated]:
     """Return a translation of megabytes into bytes."""
 
     def translate(value: object) -> Translated:
+        if value == "":
+            return [(section, key, value)]
         try:
             return [(section, key, str(round(float(str(value)) * _MEGABYTE)))]
         except (ValueError, OverflowError):
@@ -60,9 +64,9 @@ def _names(section: str, key: str) -> Callable[[object], Translated]:
 
 
 def _method(value: object) -> Translated:
-    if value == "mixed":
+    if str(value).lower() == "mixed":
         return [("quantization", "method", "gptq"), ("quantization", "mixed_precision", "true")]
-    return [("quantization", "method", {"minmax": "ptq", "mse": "ptq"}.get(str(value), value))]
+    return [("quantization", "method", {"minmax": "ptq", "mse": "ptq"}.get(str(value).lower(), value))]
 
 
 ALIASES: MappingProxyType[Place, Callable[[object], Translated]] = MappingProxyType(
@@ -76,6 +80,7 @@ ALIASES: MappingProxyType[Place, Callable[[object], Translated]] = MappingProxyT
         ("gpu", "fallback_to_cpu"): _is("device", "fallback_enabled"),
         ("quantization", "quant_type"): _is("quantization", "target"),
         ("quantization", "calibration_method"): _method,
+        ("quantization", "method"): _method,
         ("quantization", "sensitive_layers"): _names("quantization", "keep_fp16"),
         ("validation", "cosine_threshold"): _is("validation", "min_cosine"),
         ("validation", "ppl_threshold"): _is("validation", "max_perplexity_increase"),
@@ -92,7 +97,7 @@ SECTIONS = frozenset(section for section, _ in ALIASES)
 
 
 def translated(setting: Setting) -> Iterator[Setting]:
-    """Yield what a setting says under the names of today: itself, unless it bears an older name.
+    """Yield what a setting says under the names of today: itself, unless it bears an older name or value.
 
     Raises
     ------
@@ -104,5 +109,6 @@ def translated(setting: Setting) -> Iterator[Setting]:
         yield setting
         return
     for section, key, value in translate(setting.value):
-        log.info("%s is called %s.%s here", setting.place, section, key)
+        if (section, key) != (setting.section, setting.key):
+            log.info("%s is called %s.%s here", setting.place, section, key)
         yield Setting(setting.place, section, key, value)

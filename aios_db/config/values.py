@@ -91,9 +91,10 @@ def parse(value: object, hint: Any) -> Any:
     if not isinstance(value, str):
         raise wrong
     if get_origin(base) is Literal:
-        if value not in get_args(base):
+        choices = {each.lower(): each for each in get_args(base)}
+        if value.lower() not in choices:
             raise ValueError(f"{wrong}{suggest(value, get_args(base))}")
-        return value
+        return choices[value.lower()]
     if base is str:
         return value
     try:
@@ -113,6 +114,9 @@ def as_text(value: object) -> object:
         return {str(key): as_text(each) for key, each in value.items()}
     if value is None or isinstance(value, bool):
         return str(value).lower() if value is not None else ""
+    if isinstance(value, tuple):  # of the pairs of a `Config`, or of names
+        pairs = [each for each in value if isinstance(each, tuple) and len(each) == 2]
+        return as_text(dict(pairs)) if len(pairs) == len(value) else list(value)
     return str(value) if isinstance(value, int | float) or hasattr(value, "__fspath__") else value
 
 

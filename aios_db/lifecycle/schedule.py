@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aios_db.schema.config import ConsolidationConfig
 
 STATE = "consolidator.json"
+_NEVER = {"", "never"}
 _SET_BACK = timedelta(hours=3)  # clocks that are set back for winter go by less
 
 
@@ -48,8 +49,9 @@ class Schedule:
         self._state = _read(self._path)
         self._since = self._state.get("scheduled_at") or datetime.now(timezone.utc).timestamp()
         self._left: tuple[int, int] | None = None
-        if config.schedule:
-            next_time(config.schedule, self._since)
+        self._cron = "" if config.schedule.strip().lower() in _NEVER else config.schedule
+        if self._cron:
+            next_time(self._cron, self._since)
 
     def begin(self) -> None:
         """Note which process this is."""
@@ -60,7 +62,7 @@ class Schedule:
     def due(self, now: float) -> str | None:
         """Return the trigger of what is due at a time, in seconds since 1970, or None."""
         self._since = min(self._since, now)  # the clock was set back: what ran "later" puts nothing off
-        if self._config.schedule and now >= next_time(self._config.schedule, self._since):
+        if self._cron and now >= next_time(self._cron, self._since):
             return "schedule"
         return "pressure" if self._is_under_pressure() else None
 
@@ -113,7 +115,7 @@ def next_time(expression: str, after: float) -> float:
         from croniter.croniter import CroniterError
     except ImportError as error:
         raise OperationalError(
-            "consolidation.schedule needs croniter: pip install 'aios_db[consolidator]', or set it to ''"
+            "consolidation.schedule needs croniter: pip install 'aios_db[consolidator]', or set it to never"
         ) from error
     start = datetime.fromtimestamp(after)
     try:

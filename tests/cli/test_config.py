@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import aios_db
 from aios_db.cli.app import main
 from aios_db.config import describe_type, files, keys, load_config, loaded, sections
-from aios_db.schema.config import Config, RecallConfig
+from aios_db.schema.config import Config, RecallConfig, TrustConfig
 from aios_db.schema.errors import ConfigError, ProgrammingError
 
 
@@ -130,6 +130,36 @@ def test_invalid_variable_is_logged_and_the_file_does_not_shine_through_silently
     ]
 
 
+@pytest.mark.parametrize("null", ["", "null", "Null", "NULL", "~"])
+def test_null_is_the_default_as_nothing_is(load, null):
+    config, errors = load(
+        f"strict: {null}\nengine:\n  text_model: {null}\nconsolidation:\n  schedule: {null}\n"
+        f"  pressure_threshold_mb: {null}\ncpu:\n  use_ipex: {null}\nrecall: {null}\n"
+    )
+    assert (config, errors) == (Config(), [])
+    assert load(null)[1] == []
+    assert load("engine: {text_model: 'null'}")[0].engine.text_model == "null"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("recall:\n  k: 3\n  k: 5\n", "c.yaml:1: recall: k stands in line 2 and in 3; using the latter"),
+        ("recall: {hops: 3}\nrecall: {k: 5}", "c.yaml: recall stands in line 1 and in 2; using the latter"),
+    ],
+)
+def test_what_stands_twice_is_an_error_and_the_last_holds(load, text, problem):
+    config, errors = load(text)
+    assert config.recall == RecallConfig(k=5)
+    assert errors == [f"invalid configuration: {problem}"]
+
+
+def test_choices_are_known_in_upper_and_lower_case(load):
+    config, errors = load("logging: {level: debug, format: JSON}\ncpu: {backend: OpenVINO}")
+    assert not errors
+    assert (config.logging.level, config.logging.format, config.cpu.backend) == ("DEBUG", "json", "openvino")
+
+
 def test_one_invalid_value_leaves_the_others(load):
     config, errors = load("recall: {k: 0, hops: 3}")
     assert len(errors) == 1
@@ -233,6 +263,15 @@ def test_billion_laughs_are_shortened(load):
     config, errors = load("\n".join([*lines, "cpu: *a29", "recall: {k: *a29}"]))
     assert config == Config()
     assert all(len(error) < 500 for error in errors)
+
+
+def test_a_program_gives_older_names_nothing_and_what_a_config_holds():
+    older = {"gpu": {"use_amp": False}, "recall": None, "quantization": {"sensitive_layers": ("a", "b")}}
+    config = load_config(env={}, given=older)
+    assert (config.device.amp, config.quantization.keep_fp16) == (False, "a, b")
+    whole = dataclasses.replace(config, trust=TrustConfig(sources=(("web:*", 0.25), ("tool:*", 0.5))))
+    assert load_config(env={}, given=dataclasses.asdict(whole)) == whole
+    assert load_config(env={}, given=dataclasses.asdict(Config())) == Config()
 
 
 def test_a_program_gives_single_values_over_file_and_environment(tmp_path, monkeypatch):

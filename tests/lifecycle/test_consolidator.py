@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -96,8 +97,15 @@ def test_a_run_that_was_missed_is_made_up_from_the_shell(open_database: Open, tm
     assert state["pid"] == process.pid and state["scheduled_at"] > time.time() - 3_600
 
 
+@pytest.mark.parametrize("never", ["never", "Never", ""])
+def test_a_schedule_can_be_never(open_database: Open, never: str) -> None:
+    with open_database({"consolidation": {"schedule": "never"}}) as con:
+        schedule = Schedule(con.store, replace(con.store.config.consolidation, schedule=never))
+        assert schedule.due(time.time() + 10 * 86_400.0) is None
+
+
 def test_rows_in_the_short_tier_are_pressure(open_database: Open) -> None:
-    config = {**SOON, "schedule": "", "pressure_rows": 15}
+    config = {**SOON, "schedule": "never", "pressure_rows": 15}
     with open_database({"consolidation": config}) as con:
         con.remember(turns()[:14])
         with running(con.store):
@@ -109,7 +117,7 @@ def test_rows_in_the_short_tier_are_pressure(open_database: Open) -> None:
 
 
 def test_bytes_on_the_disk_are_pressure_and_set_it_off_once(open_database: Open) -> None:
-    config = {**SOON, "schedule": "", "pressure_bytes": 1}
+    config = {**SOON, "schedule": "never", "pressure_bytes": 1}
     with open_database({"consolidation": config}) as con:
         con.remember(turns()[:10])
         schedule = Schedule(con.store, con.store.config.consolidation)

@@ -22,16 +22,9 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Side:
-    """Centred rows (n, width), and the eigenvectors of their covariance.
-
-    Attributes
-    ----------
-    used
-        How many of the columns are not left out; None for all.
-    """
+    """Centred rows (n, width), and the eigenvectors of their covariance."""
 
     rows: Matrix
-    used: int | None = None
 
     @cached_property
     def _spectrum(self) -> tuple[Matrix, Matrix]:
@@ -50,11 +43,11 @@ class Side:
     @property
     def mean_eigenvalue(self) -> float:
         """Mean variance of a direction."""
-        return float(self._spectrum[0].sum() / (self.used or self.rows.shape[1]))
+        return float(self._spectrum[0].sum() / self.rows.shape[1])
 
     def of(self, chosen: NDArray[np.bool_]) -> Side:
         """Return the side of some of the rows; bool (n,)."""
-        return self if chosen.all() else Side(self.rows[chosen], self.used)
+        return self if chosen.all() else Side(self.rows[chosen])
 
     def whitening(self, ridge: float) -> Matrix:
         """Return (width, r): what makes the covariance with its ridge the identity."""

@@ -16,7 +16,7 @@ from aios_db.engine.convert.model_writer import write_model
 from aios_db.engine.encoders.codebook import Codebook
 from aios_db.engine.encoders.features import RECIPE
 from aios_db.engine.fusion.closed_form import Kernel
-from aios_db.engine.fusion.joint_space import JointSpace, Projection, Ranking
+from aios_db.engine.fusion.joint_space import JointSpace, Projection, Ranking, Scaling
 from aios_db.engine.fusion.perceptron import Perceptron
 from aios_db.engine.weights.building import building
 from aios_db.engine.weights.model_directory import ModelDirectory
@@ -43,6 +43,7 @@ def save_space(space: JointSpace, target: Path, name: str, report: Mapping[str, 
         "encoders": dict(space.encoders),
         "features": RECIPE,
         "blocks": [list(each) for each in space.blocks],
+        "starts": {name: each.scaling.start for name, each in space.projections.items()},
         "untrained": space.untrained,
     }
     described = {
@@ -110,8 +111,8 @@ def _arrays(space: JointSpace) -> dict[str, np.ndarray[Any, Any]]:
         arrays["encoders"] = np.frombuffer(versions, np.uint8)
     for name, projection in space.projections.items():
         arrays |= {
-            f"{name}.mean": projection.mean,
-            f"{name}.scale": projection.scale,
+            f"{name}.mean": projection.scaling.mean,
+            f"{name}.scale": projection.scaling.scale,
             f"{name}.weights": projection.weights,
             f"{name}.reliabilities": np.array(space.reliabilities[name]),
         }
@@ -127,13 +128,13 @@ def _arrays(space: JointSpace) -> dict[str, np.ndarray[Any, Any]]:
 def _space(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> JointSpace:
     names = list(config["encoders"])
     rankings, shares = arrays["rankings"], arrays["shares"]
+    starts = config.get("starts", {})  # of spaces that were written before, all features are used
     return JointSpace(
         encoders=dict(config["encoders"]),
         blocks=tuple((str(name), int(end)) for name, end in config["blocks"]),
         projections={
             each: Projection(
-                arrays[f"{each}.mean"],
-                arrays[f"{each}.scale"],
+                Scaling(arrays[f"{each}.mean"], arrays[f"{each}.scale"], int(starts.get(each, 0))),
                 arrays[f"{each}.weights"],
                 _kernel(arrays, each),
                 _perceptron(arrays, each),

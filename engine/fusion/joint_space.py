@@ -28,34 +28,51 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """Which features of a modality are used, and how they are made alike.
+
+    Attributes
+    ----------
+    mean, scale
+        (used,): features are centred and divided by these.
+    start
+        The first feature that is used; those before it, and those behind as many as there are means, are not.
+    """
+
+    mean: Matrix
+    scale: Matrix
+    start: int = 0
+
+    def __call__(self, features: NDArray[np.floating]) -> Matrix:
+        """Return (n, used) for features (n, width)."""
+        used = features[:, self.start : self.start + len(self.mean)]
+        return (np.asarray(used, np.float64) - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
 class Projection:
     """From the features of one modality to the blocks.
 
     Attributes
     ----------
-    mean, scale
-        (width,): features are centred and divided by these.
+    scaling
+        Makes of features what is projected.
     weights
-        (width, dimension of all blocks).
+        (used features, dimension of all blocks).
     kernel
         What is added to the linear coordinates, both of length 1 in each block; None for nothing.
     perceptron
         What moves these coordinates by the features, and is averaged with them; None for nothing.
     """
 
-    mean: Matrix
-    scale: Matrix
+    scaling: Scaling
     weights: Matrix
     kernel: Kernel | None = None
     perceptron: Perceptron | None = None
 
-    def prepared(self, features: NDArray[np.floating]) -> Matrix:
-        """Return features (n, width) as they are projected."""
-        return (np.asarray(features, np.float64) - self.mean) / self.scale
-
     def coordinates(self, features: NDArray[np.floating], spans: Sequence[slice]) -> Matrix:
         """Return (n, dimension), of length 1 in each block."""
-        rows = self.prepared(features)
+        rows = self.scaling(features)
         found = in_blocks(rows @ self.weights, spans)
         if self.kernel is not None:
             found = in_blocks(found + in_blocks(self.kernel(rows), spans), spans)
@@ -118,7 +135,7 @@ class JointSpace:
     @classmethod
     def of_clip(cls, encoders: Mapping[str, str], dimension: int) -> JointSpace:
         """Return the space in which the encoders of a CLIP model put texts and pictures, as it is."""
-        same = Projection(np.zeros(dimension), np.ones(dimension), np.eye(dimension))
+        same = Projection(Scaling(np.zeros(dimension), np.ones(dimension)), np.eye(dimension))
         return cls(
             encoders,
             (("clip", dimension),),

@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.fusion.closed_form import Canonical, Kernel, Matrix, Side, canonical, unit
-from aios_db.engine.fusion.joint_space import JointSpace, Projection
+from aios_db.engine.fusion.joint_space import JointSpace, Projection, Scaling
 from aios_db.engine.fusion.pairs import Pairs
 
 MOST_DIRECTIONS = 100
 _CROSS_RIDGE = 1.0
 _KERNEL_RIDGE = 0.1
 _LANDMARKS = 1_000
-_LEFT_OUT = 1e30
-"""By which features of other parts than the one in use are divided."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +42,26 @@ class Prepared:
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self.mean: dict[str, Matrix] = {}
+        self._mean: dict[str, Matrix] = {}
         self._deviation: dict[str, Matrix] = {}
         self._sides: dict[tuple[str, int], Side] = {}
         for name in pairs.modalities:
             rows = np.asarray(pairs.rows[name].features, np.float64)
-            self.mean[name], self._deviation[name] = rows.mean(0), rows.std(0)
+            self._mean[name], self._deviation[name] = rows.mean(0), rows.std(0)
 
-    def scale(self, name: str, part: int) -> Matrix:
-        """Return (width,): what the features of a modality are divided by, where one part of them is used."""
-        deviation, ends = self._deviation[name], self.pairs.rows[name].parts
+    def scaling(self, name: str, part: int) -> Scaling:
+        """Return how the features of a part of a modality's are centred and scaled."""
+        mean, deviation, ends = self._mean[name], self._deviation[name], self.pairs.rows[name].parts
         if name == self.pairs.pivot:  # a vector, whose directions are as they should be
-            return np.full(len(deviation), float(deviation.mean()) + 1e-12)
-        used = slice((0, *ends)[part], ends[part]) if ends else slice(None)
-        scale = np.full(len(deviation), _LEFT_OUT)
-        scale[used] = deviation[used] + 1e-3 * float(deviation[used].mean()) + 1e-12
-        return scale
+            return Scaling(mean, np.full(len(mean), float(deviation.mean()) + 1e-12))
+        start, end = ((0, *ends)[part], ends[part]) if ends else (0, len(mean))
+        used = deviation[start:end]
+        return Scaling(mean[start:end], used + 1e-3 * float(used.mean()) + 1e-12, start)
 
     def side(self, name: str, part: int = 0) -> Side:
-        """Return the centred and scaled features of a modality."""
+        """Return the centred and scaled features of a part of a modality's."""
         if (name, part) not in self._sides:
-            scale = self.scale(name, part)
-            rows = np.asarray(self.pairs.rows[name].features, np.float64)
-            used = int((scale < _LEFT_OUT).sum())
-            self._sides[name, part] = Side((rows - self.mean[name]) / scale, used)
+            self._sides[name, part] = Side(self.scaling(name, part)(self.pairs.rows[name].features))
         return self._sides[name, part]
 
     def block(self, name: str, strength: Strength) -> Canonical:
@@ -125,9 +119,7 @@ class Prepared:
             encoders={name: encoders[name] for name in parts},
             blocks=tuple(ends),
             projections={
-                name: Projection(
-                    self.mean[name], self.scale(name, used[name]), np.hstack(found), kernels.get(name)
-                )
+                name: Projection(self.scaling(name, used[name]), np.hstack(found), kernels.get(name))
                 for name, found in parts.items()
             },
             reliabilities={name: tuple(found) for name, found in reliabilities.items()},

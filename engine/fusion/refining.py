@@ -130,14 +130,14 @@ def _examples(held: Sequence[HeldOut]) -> Examples:
     having = {name: folds for name, folds in having.items() if folds}
     return Examples(
         {name: np.vstack([each.coordinates[name] for each in folds]) for name, folds in having.items()},
-        {name: np.vstack([_prepared(each, name) for each in folds]) for name, folds in having.items()},
+        {name: np.vstack([_scaled(each, name) for each in folds]) for name, folds in having.items()},
         {name: np.concatenate([each.rows[name].items for each in folds]) for name, folds in having.items()},
         held[0].classes,
     )
 
 
-def _prepared(held: HeldOut, name: str) -> Matrix:
-    return held.space.projections[name].prepared(held.rows[name].features)
+def _scaled(held: HeldOut, name: str) -> Matrix:
+    return held.space.projections[name].scaling(held.rows[name].features)
 
 
 def _turned(held: HeldOut, space: JointSpace, pairs: Pairs) -> HeldOut:
@@ -168,11 +168,11 @@ def _moved(held: HeldOut, perceptrons: Mapping[str, Perceptron]) -> HeldOut:
     return replace(
         held,
         coordinates={
-            name: perceptrons[name](rows, _prepared(held, name), spans)
+            name: perceptrons[name](rows, _scaled(held, name), spans)
             for name, rows in held.coordinates.items()
         },
         banks={
-            name: perceptrons[name](rows, projections[name].prepared(held.known[name]), spans)
+            name: perceptrons[name](rows, projections[name].scaling(held.known[name]), spans)
             for name, rows in held.banks.items()
         },
     )

@@ -33,6 +33,8 @@ _RIDGES = ((3.0, 1.0), (3.0, 3.0), (1.0, 1.0), (10.0, 3.0))
 _CLEARLY = 1.02
 _MOSTLY = 0.85
 _SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
+_SURELY = 2.575829  # standard errors of a gain: one in 200 is as large by chance
+_NONE = np.empty(0, np.int64)
 
 _T = TypeVar("_T")
 
@@ -207,17 +209,35 @@ def _mostly(place: int, count: int) -> tuple[float, ...]:
 def _shares(
     held: Sequence[HeldOut], rankings: Mapping[tuple[str, str], Ranking], modalities: Sequence[str]
 ) -> dict[tuple[str, str, str], float]:
-    """Return what two modalities count that ask together for a third: the better alone, or clearly better."""
+    """Return what the first of two modalities counts that ask together; the second has the rest."""
     found = {}
     for finds in modalities:
         for first, second in combinations([each for each in modalities if each != finds], 2):
-
-            def score(share: float, first: str = first, second: str = second, finds: str = finds) -> float:
-                return sum(quality(_together(each, rankings, first, second, finds, share)) for each in held)
-
-            better = max((1.0, 0.0), key=score)
-            found[first, second, finds] = _clearly_best([better, *_SHARES], score)
+            ranks = {
+                share: np.concatenate(
+                    [_NONE, *(_together(each, rankings, first, second, finds, share) for each in held)]
+                )
+                for share in (1.0, 0.0, *_SHARES)
+            }
+            found[first, second, finds] = surely_best(ranks)
     return found
+
+
+def surely_best(ranks: Mapping[float, NDArray[np.int64]]) -> float:
+    """Return the share whose ranks are best, or the better of 0 and 1 where chance may have made its gain.
+
+    Parameters
+    ----------
+    ranks
+        Of the same queries, by share.
+    """
+
+    def score(share: float) -> float:
+        return quality(ranks[share])
+
+    best, alone = max(ranks, key=score), max((1.0, 0.0), key=score)
+    gain = 1 / (1 + ranks[best]) - 1 / (1 + ranks[alone])
+    return best if len(gain) and gain.mean() > _SURELY * gain.std() / len(gain) ** 0.5 else alone
 
 
 def _together(  # noqa: PLR0917 - what asks together

@@ -97,7 +97,8 @@ class OnDemand:
             if name in self._waiting and name not in wanted:
                 wanted.add(name)
                 names += _words(self._waiting[name].text)
-        for item in [item for name, item in self._waiting.items() if name in wanted]:
+        # Of a copy: another thread may add one.
+        for item in [item for item in list(self._waiting.values()) if item.name in wanted]:
             item.make()
             del self._waiting[item.name]
         return bool(wanted)

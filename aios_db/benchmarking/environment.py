@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from aios_db.schema.config import Config
+from aios_db.schema.secrets import shown
 from aios_db.version import __version__
 
 PACKAGES = (
@@ -38,8 +39,12 @@ def environment(config: Config) -> dict[str, Any]:
         "device": {"target": device.target, "name": device.name},
         "onednn": onednn_report(),
         "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
-        "configuration": asdict(config),
+        "configuration": asdict(config, dict_factory=_shown),
     }
+
+
+def _shown(values: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: shown(key, value) for key, value in values}
 
 
 def _version(package: str) -> str | None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import click
 
 from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
 from aios_db.cli.output import print_json, print_table
+from aios_db.schema.secrets import shown
 
 if TYPE_CHECKING:
     from aios_db.config import Loaded
 
 DEFAULT = "default"
-MASK = "********"
-_SECRET = re.compile(r"(^|_)(token|secret|password|key)$")
 
 
 @click.group(epilog="\b\nExamples:\n  aios config show\n  aios config check\n  aios config schema\n")
@@ -74,9 +72,7 @@ def _rows(found: Loaded) -> list[tuple[str, object, str]]:
     for name, section in sections().items():
         values = found.config if name == ROOT else getattr(found.config, name)
         for key in keys(section):
-            value = getattr(values, key)
-            if _SECRET.search(key) and value:
-                value = MASK
+            value = shown(key, getattr(values, key))
             place = found.places.get((name, key), DEFAULT)
             rows.append((f"{name}.{key}" if name else key, value, place.rpartition(": ")[0] or place))
     return rows

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aios_db
+from aios_db.benchmarking.environment import environment
 from aios_db.cli.app import main
 from aios_db.config import describe_type, files, keys, load_config, loaded, sections
 from aios_db.schema.config import Config, RecallConfig, TrustConfig
 from aios_db.schema.errors import ConfigError, ProgrammingError
+from aios_db.schema.secrets import MASK
 
 
 @pytest.fixture
@@ -363,6 +365,29 @@ def test_show_says_where_each_value_comes_from(tmp_path, monkeypatch, capsys):
     assert len(rows) == sum(len(keys(section)) for section in sections().values())
     assert main(["--config", str(file), "config", "show", "--changed"]) == 0
     assert "hops" not in capsys.readouterr().out
+
+
+SECRETS = {
+    "AIOS_LLM__BASE_URL": "https://ada:pa%40ss@models.example:8443/v1?key=pa%40ss#x",
+    "AIOS_LLM__API_KEY_VARIABLE": "sk-pa%40ss",
+}
+
+
+def test_no_secret_is_shown_nor_reported(monkeypatch, capsys):
+    for variable, value in SECRETS.items():
+        monkeypatch.setenv(variable, value)
+    assert main(["config", "show", "--json"]) == 0
+    out = capsys.readouterr().out
+    rows = {row["key"]: row["value"] for row in json.loads(out)}
+    assert rows["llm.base_url"] == f"https://{MASK}@models.example:8443/v1?{MASK}#x"
+    assert rows["llm.api_key_variable"] == MASK
+    reported = json.dumps(environment(load_config()))
+    assert "models.example" in reported
+    assert not any("pa%40ss" in each for each in (out, reported))
+    monkeypatch.setenv("AIOS_LLM__API_KEY_VARIABLE", "MY_KEY")
+    monkeypatch.setenv("AIOS_LLM__BASE_URL", "http://127.0.0.1:11434/v1")
+    config = environment(load_config())["configuration"]["llm"]
+    assert (config["api_key_variable"], config["base_url"]) == ("MY_KEY", "http://127.0.0.1:11434/v1")
 
 
 def test_check_fails_on_what_cannot_be_used(tmp_path, capsys):

@@ -128,6 +128,14 @@ def test_nobody_there(tmp_path: Path) -> None:
         asking.ask(REQUEST)
 
 
+def test_a_password_in_the_address_is_in_no_message_and_no_record(tmp_path: Path) -> None:
+    for address in ("http://ada:horse@127.0.0.1:9", "ftp://ada:horse@127.0.0.1"):
+        with pytest.raises((Unusable, aios_db.Error), match=r"127\.0\.0\.1") as raised:
+            client("ollama", address, tmp_path, retries=0).ask(REQUEST)
+        assert "horse" not in str(raised.value)
+    assert b"horse" not in (tmp_path / "llm_requests.log").read_bytes()
+
+
 def test_waits_grow_and_follow_what_the_server_says(tmp_path: Path) -> None:
     waits: list[float] = []
     with serving(lambda _: GOOD, "500", "500", "429") as (url, _):

@@ -18,6 +18,7 @@ from aios_db.lifecycle.llm.protocol import Answer, Busy, Provider, Request, Unus
 from aios_db.lifecycle.llm.sent import SentRequests
 from aios_db.schema.config import LlmConfig
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.secrets import without_credentials
 
 logger = logging.getLogger("aios_db.lifecycle")
 
@@ -140,7 +141,7 @@ class Client:
     def _note(self, request: Request, ended: str, answer: Answer | None = None) -> None:
         about = {
             "at": datetime.now(timezone.utc).isoformat(),
-            "endpoint": self._provider.endpoint,
+            "endpoint": without_credentials(self._provider.endpoint),
             "model": self.model,
             "memory_ids": request.memory_ids,
             "characters": len(request.user),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from aios_db.lifecycle.llm.protocol import Busy, Unusable
 from aios_db.schema.errors import ProgrammingError
+from aios_db.schema.secrets import without_credentials
 
 _MOST_BYTES = 4_000_000
 _TOO_MANY, _TIMED_OUT, _SERVER = 429, 408, 500
@@ -54,9 +55,8 @@ def lines(url: str, body: Mapping[str, Any], headers: Mapping[str, str], timeout
     except TimeoutError as error:
         raise Busy(f"no whole answer within {timeout_s:g} s") from error
     except (OSError, http.client.HTTPException) as error:
-        raise Busy(
-            f"{parts.netloc} cannot be reached, or broke off: {error or type(error).__name__}"
-        ) from error
+        host, why = parts.netloc.rpartition("@")[2], error or type(error).__name__
+        raise Busy(f"{host} cannot be reached, or broke off: {why}") from error
     finally:
         connection.close()
 
@@ -72,7 +72,9 @@ def loaded(text: str) -> Any:
 def _connection(url: str, timeout_s: float) -> http.client.HTTPConnection:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ProgrammingError(f"llm.base_url leads to {url!r}; give an address with http:// or https://")
+        raise ProgrammingError(
+            f"llm.base_url leads to {without_credentials(url)!r}; give an address with http:// or https://"
+        )
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     return kind(parts.hostname, parts.port, timeout=timeout_s)
 

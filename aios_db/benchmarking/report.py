@@ -17,6 +17,8 @@ from aios_db.benchmarking.measuring import Result
 from aios_db.benchmarking.memory import Memory
 from aios_db.schema.errors import DataError
 
+Baseline = Mapping[tuple[str, str, str], Mapping[str, Any]]
+
 VERSION = 1
 _LEAST_SLOWER = 0.10  # a smaller change of a ratio is within what one machine does by itself
 _LEAST_WORSE = 0.005  # of a cosine or a recall
@@ -90,12 +92,8 @@ def schema() -> dict[str, Any]:
     return found
 
 
-def regressions(results: Iterable[Result], baseline: Path) -> list[str]:
-    """Return what is worse than in an earlier report, a line each.
-
-    Times of another day are not compared, but the ratios within each run: a strategy is slower when its ratio
-    to the first of its comparison fell by more than a tenth and than three times the spread of both. Accuracy
-    is worse when it fell by more than .005.
+def read_baseline(baseline: Path) -> Baseline:
+    """Return the results of an earlier report, by suite, comparison and strategy.
 
     Raises
     ------
@@ -106,16 +104,34 @@ def regressions(results: Iterable[Result], baseline: Path) -> list[str]:
         content = json.loads(baseline.read_text(encoding="utf-8"))
         if content["version"] != VERSION:
             raise DataError(f"{baseline} is a report of version {content['version']}, not {VERSION}")
-        before = {(each["suite"], each["name"], each["strategy"]): each for each in content["results"]}
+        return {(each["suite"], each["name"], each["strategy"]): each for each in content["results"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{baseline} is no report of a benchmark: {error!r}") from error
-    return [line for each in results for line in _worse(each, before)]
 
 
-def _worse(result: Result, before: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> Iterator[str]:
-    known = before.get((result.suite, result.name, result.strategy))
-    if known is None:
-        return
+def regressions(results: Iterable[Result], before: Baseline) -> list[str]:
+    """Return what is worse than in an earlier report, a line each.
+
+    Times of another day are not compared, but the ratios within each run: a strategy is slower when its ratio
+    to the first of its comparison fell by more than a tenth and than three times the spread of both. Accuracy
+    is worse when it fell by more than .005.
+
+    Raises
+    ------
+    DataError
+        None of the results is in the report.
+    """
+    pairs = [(each, before.get((each.suite, each.name, each.strategy))) for each in results]
+    both = [(each, known) for each, known in pairs if known is not None]
+    if not both:
+        raise DataError(
+            "nothing that was measured is in the baseline: run it with the same suites, model, texts, "
+            "--batch, --length and --rows"
+        )
+    return [line for each, known in both for line in _worse(each, known)]
+
+
+def _worse(result: Result, known: Mapping[str, Any]) -> Iterator[str]:
     what = f"{result.suite}, {result.name}, {result.strategy}"
     noise = max(_LEAST_SLOWER, _SPREADS * (result.spread + known["seconds"]["spread"]))
     if result.ratio < known["ratio"] * (1 - noise):

@@ -63,6 +63,8 @@ def bench(session: Session, /, *, schema: bool, **given: Any) -> None:
     if schema:
         print_json(reporting.schema())
         return
+    _check_places(given)
+    before = reporting.read_baseline(given["baseline"]) if given["baseline"] else None
     config = session.config()
     if given["model"]:
         config = dataclasses.replace(
@@ -84,8 +86,18 @@ def bench(session: Session, /, *, schema: bool, **given: Any) -> None:
         if path is not None:
             path.write_text(text, encoding="utf-8")
     click.echo(report.as_markdown(), nl=False)
-    worse = reporting.regressions(report.results, given["baseline"]) if given["baseline"] else []
+    worse = [] if before is None else reporting.regressions(report.results, before)
     for line in worse:
         click.echo(f"worse: {line}", err=True)
     if worse:
         click.get_current_context().exit(EXIT_FAILED)
+
+
+def _check_places(given: dict[str, Any]) -> None:
+    """Refuse what cannot be written before minutes are spent on what is to be in it."""
+    for option in ("json_", "markdown", "html"):
+        path = given[option]
+        if path is not None and not path.parent.is_dir():
+            raise click.BadParameter(
+                f"there is no directory {path.parent}", param_hint=f"--{option.strip('_')}"
+            )

@@ -15,7 +15,7 @@ import pytest
 from aios_db.benchmarking.alone import with_memory
 from aios_db.benchmarking.measuring import Comparison, Result, Strategy, measure
 from aios_db.benchmarking.memory import Memory, Watching
-from aios_db.benchmarking.report import Report, regressions, schema
+from aios_db.benchmarking.report import Report, read_baseline, regressions, schema
 from aios_db.benchmarking.suites import Options, read_texts
 from aios_db.cli import main
 from aios_db.config import load_config
@@ -104,7 +104,7 @@ def test_strategies_run_in_turns_and_are_compared_round_by_round():
 
 
 def test_what_is_worse_beyond_the_noise_is_said(tmp_path):
-    before = written(tmp_path / "b.json", FAST)
+    before = read_baseline(written(tmp_path / "b.json", FAST))
     assert regressions([FAST], before) == []
     assert regressions([replace(FAST, ratio=2.6)], before) == []  # spread .05 in both: .3 is noise
     assert regressions([replace(FAST, ratio=1.9)], before) == [
@@ -113,7 +113,10 @@ def test_what_is_worse_beyond_the_noise_is_said(tmp_path):
     assert regressions([replace(FAST, accuracy={"cosine_mean": 0.98})], before) == [
         "encode, 8 texts, int8: cosine_mean 0.9800, was 0.9900"
     ]
-    assert regressions([replace(FAST, name="another", ratio=0.1)], before) == []
+    another = replace(FAST, name="another", ratio=0.1)
+    assert regressions([FAST, another], before) == []
+    with pytest.raises(DataError, match="nothing that was measured is in the baseline"):
+        regressions([another], before)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,17 @@ def test_what_is_worse_beyond_the_noise_is_said(tmp_path):
 def test_what_is_no_report_is_refused(tmp_path, content):
     (tmp_path / "b.json").write_text(content)
     with pytest.raises(DataError, match=r"b\.json"):
-        regressions([FAST], tmp_path / "b.json")
+        read_baseline(tmp_path / "b.json")
+
+
+def test_what_cannot_be_read_or_written_is_refused_before_anything_is_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("aios_db.benchmarking.run.run", lambda *_: pytest.fail("it was measured"))
+    (tmp_path / "b.json").write_text("{}")
+    assert main(["bench", "--baseline", str(tmp_path / "b.json")]) == 1
+    assert "b.json is no report" in capsys.readouterr().err
+    for option in ("--json", "--markdown", "--html"):
+        assert main(["bench", option, str(tmp_path / "none" / "x")]) == 2
+        assert f"{option}: there is no directory {tmp_path / 'none'}" in capsys.readouterr().err
 
 
 def test_a_page_stands_by_itself_and_escapes_what_it_shows():

@@ -210,6 +210,16 @@ def test_v2_is_told_by_its_quant_type_column(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "w.parquet", columns=V2.names).schema.equals(V2)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_version_is_logged(version: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_weights(tmp_path / "w.parquet", [float_layer("a", 7)], version=version)
+    with caplog.at_level(logging.INFO, "aios_db"):
+        WeightFile(tmp_path / "w.parquet")
+    (record,) = caplog.records
+    assert f"w.parquet: V{version}, floats, mapped" in record.getMessage()
+    assert vars(record)["version"] == version
+
+
 def test_v2_of_the_old_writer(tmp_path: Path) -> None:
     q = np.array([[1, -2, -1], [0, 1, -2]], np.int8)
     table = pa.table(

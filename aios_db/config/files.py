@@ -41,20 +41,23 @@ def find_file(
         A file is named and not there.
     """
     if wanted := named or env.get(VARIABLE):
-        file = Path(wanted)
-        if file.is_dir() or not file.exists():
+        file = Path(os.path.expanduser(wanted))
+        if os.path.isdir(file) or not os.path.exists(file):
             namer = "the caller" if named else f"${VARIABLE}"
-            raise ConfigError(f"there is no configuration file at {file}, which {namer} names: mend the path")
+            raise ConfigError(
+                f"there is no configuration file at {file}, or none that this user may reach, which {namer} "
+                "names: mend the path"
+            )
         return file
-    if (here := Path(NAME)).exists():
-        return here
-    if database is not None and (beside := Path(database) / NAME).is_file():
+    if os.path.lexists(NAME):  # a link that leads nowhere cannot be read, and that is said
+        return Path(NAME)
+    if database is not None and os.path.isfile(beside := Path(database) / NAME):
         if _is_ours(beside):
             log.info("the configuration is that of the database, %s", beside)
             return beside
         log.warning("%s belongs to another user and is not used; name it to use it", beside)
     own = _folder(env) / NAME
-    return own if own.is_file() else None
+    return own if os.path.isfile(own) else None
 
 
 def read_file(file: Path, problems: list[str]) -> Iterator[Setting]:

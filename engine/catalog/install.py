@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from aios_db.engine.catalog.find import MINILM
 from aios_db.engine.convert.huggingface import convert_huggingface
 from aios_db.engine.weights.files import file_sha256
-from aios_db.schema.errors import MissingExtraError, ModelNotFoundError, WeightsError
+from aios_db.schema.errors import MissingExtraError, ModelNotFoundError, OperationalError, WeightsError
 from aios_db.schema.weights import WEIGHTS_FILE
 
 # model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as the Hugging Face hub lists it
@@ -29,9 +30,11 @@ def install_minilm(models_dir: str | Path, source: str | Path | None = None) -> 
         No source is given and the package is not installed.
     WeightsError
         The weights are not the published ones (SHA-256 of model.safetensors).
+    OperationalError
+        ``models_dir`` cannot be written.
     """
     target = Path(models_dir).expanduser() / MINILM
-    if (target / WEIGHTS_FILE).is_file():
+    if os.path.isfile(target / WEIGHTS_FILE):
         return target
     directory = Path(source).expanduser() if source is not None else packaged_minilm()
     weights = directory / "model.safetensors"
@@ -40,7 +43,13 @@ def install_minilm(models_dir: str | Path, source: str | Path | None = None) -> 
     digest = file_sha256(weights)
     if digest != MINILM_SHA256:
         raise WeightsError(f"{weights} is not all-MiniLM-L6-v2: its SHA-256 is {digest}, not {MINILM_SHA256}")
-    return convert_huggingface(directory, target)
+    try:
+        return convert_huggingface(directory, target)
+    except OSError as error:
+        raise OperationalError(
+            f"the text model cannot be installed at {target}: {error}; set engine.models_dir to a directory "
+            "that this user may write"
+        ) from error
 
 
 def packaged_minilm() -> Path:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from aios_db.engine.catalog.find import find_model
+from aios_db.engine.catalog.find import find_model, find_weights
 from aios_db.engine.catalog.fingerprint import CACHE_FILE, fingerprint
 from aios_db.engine.catalog.install import install_minilm, packaged_minilm
 from aios_db.engine.convert.huggingface import convert_huggingface
@@ -18,7 +19,7 @@ from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.rewrite import rewrite_weights
 from aios_db.schema.config import CpuConfig
-from aios_db.schema.errors import ModelNotFoundError, NotSupportedError, WeightsError
+from aios_db.schema.errors import ModelNotFoundError, NotSupportedError, OperationalError, WeightsError
 from aios_db.schema.weights import V1
 
 LEGACY = next(
@@ -133,6 +134,28 @@ def test_install_minilm_refuses_other_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"holds no model\.safetensors"):
         install_minilm(tmp_path / "models", tmp_path)
     assert not (tmp_path / "models/minilm").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root takes another user")
+def test_a_models_dir_that_this_user_may_not_reach_has_no_models(tmp_path: Path) -> None:
+    models = tmp_path / "locked" / "models"
+    (models / "mine").mkdir(parents=True)
+    models.parent.chmod(0o700)
+    assert find_model("mine", models) == models / "mine"
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ModelNotFoundError, match="no model 'mine' in"):
+            find_model("mine", models)
+        with pytest.raises(ModelNotFoundError, match="the weights mine@00"):
+            find_weights("mine@00", ["mine"], models)
+    finally:
+        os.seteuid(0)
+
+
+def test_a_models_dir_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OperationalError, match=r"file/minilm: .*set engine\.models_dir"):
+        install_minilm(tmp_path / "file")
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import re
 
 import jsonschema
@@ -174,6 +175,40 @@ def test_named_file_that_is_missing_is_an_error(tmp_path, how):
     for absent in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(ConfigError, match=re.escape(str(absent))):
             load_config(absent) if how == "given" else load_config(None, {"AIOS_CONFIG": str(absent)})
+
+
+def test_a_link_that_leads_nowhere_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for target in ("nowhere.yaml", "aios.yaml"):
+        (tmp_path / "aios.yaml").unlink(missing_ok=True)
+        (tmp_path / "aios.yaml").symlink_to(target)
+        (problem,) = loaded(env={}).problems
+        assert problem.startswith("aios.yaml: cannot be read as YAML (")
+
+
+def test_a_file_is_named_by_way_of_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text("recall: {k: 3}")
+    assert load_config(env={"AIOS_CONFIG": "~/c.yaml"}).recall.k == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root takes another user")
+def test_what_this_user_may_not_reach_is_not_there(tmp_path, monkeypatch):
+    """A service has a user of its own, often with the home of another in its environment."""
+    monkeypatch.chdir("/")
+    home = tmp_path / "home"
+    for folder in (home / ".config" / "aios_db", home / "db"):
+        folder.mkdir(parents=True)
+        (folder / "aios.yaml").write_text("recall: {k: 3}")
+    home.chmod(0o700)
+    assert load_config(env={"HOME": str(home)}).recall.k == 3
+    os.seteuid(65534)
+    try:
+        assert load_config(env={"HOME": str(home)}, database=home / "db") == Config()
+        with pytest.raises(ConfigError, match="that this user may reach"):
+            load_config(home / "db" / "aios.yaml", {})
+    finally:
+        os.seteuid(0)
 
 
 def test_connecting_with_a_file_that_is_missing_makes_no_database(tmp_path):

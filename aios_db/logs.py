@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -17,12 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from aios_db.schema.config import LoggingConfig
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What a record carries by itself; anything else came in through ``extra=``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def _finite(value: Any) -> Any:
+    """Return a value that JSON has: null for what is no number, or without end."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class TextFormatter(logging.Formatter):
@@ -32,6 +40,7 @@ class TextFormatter(logging.Formatter):
         """Return the record as one line, followed by its traceback when it has one."""
         line = f"{record.levelname.lower()}: {record.name}: {record.getMessage()}"
         line += "".join(f" {key}={value}" for key, value in _extras(record).items())
+        line = _CONTROL.sub(lambda found: repr(found[0])[1:-1], line)  # as names of files may hold
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -45,7 +54,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **_extras(record),
+            **{key: _finite(value) for key, value in _extras(record).items()},
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

@@ -18,6 +18,19 @@ def test_text_lines_carry_the_extra_fields(capsys):
     assert capsys.readouterr().err == "warning: aios_db.store: compacted 3 table=memories\n"
 
 
+def test_a_record_is_one_line_whatever_is_in_it(capsys):
+    name = "a\nerror: aios_db: all is lost\x1b[2J\r.md"
+    for format in ("text", "json"):
+        configure_logging(LoggingConfig(format=format))
+        logging.getLogger("aios_db").warning(
+            "%s is empty", name, extra={"ratio": float("nan"), "name_": name}
+        )
+    text, json_line = capsys.readouterr().err.splitlines()
+    assert text.startswith(r"warning: aios_db: a\nerror: aios_db: all is lost\x1b[2J\r.md is empty ratio=nan")
+    entry = json.loads(json_line, parse_constant=pytest.fail)
+    assert (entry["name_"], entry["ratio"]) == (name, None)
+
+
 def test_json_lines(capsys):
     configure_logging(LoggingConfig(level="INFO", format="json"))
     try:

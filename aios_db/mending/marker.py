@@ -18,6 +18,8 @@ from aios_db.store.marker import COPY, Marker, Unreadable, parsed, write_marker
 from aios_db.version import __version__
 
 _ID = re.compile("[0-9a-f]{32}")
+_OLDEST = 6
+"""The oldest format whose tables can have the columns of the newest: those of 7 are added to it first."""
 
 
 def mend_marker(directory: Path) -> str | None:
@@ -64,16 +66,17 @@ def _said(path: Path) -> Marker | None:
 def _format(directory: Path, columns: pa.Schema, known: list[Marker]) -> int:
     """Return the format of the tables.
 
-    They alone show whether they are of the newest; an older one is what a marker says.
+    They alone show whether they have the columns of the newest; what else a format says, a marker does: a
+    database that is still to be migrated stays so, and has each migration recorded.
     """
     newest = set(columns.names) == set(memories.memories_schema(1).names) and all(
         _has_columns(table_path(directory, table), module.SCHEMA.names) for table, module in BESIDE.items()
     )
     claimed = [each.format_version for each in known if each.format_version <= FORMAT_VERSION]
-    if claimed and (not newest or claimed[0] == FORMAT_VERSION):
-        return claimed[0]
     if newest:
-        return FORMAT_VERSION
+        return max((each for each in claimed if each >= _OLDEST), default=FORMAT_VERSION)
+    if claimed:
+        return claimed[0]
     raise OperationalError(
         f"the tables of {directory} are of an older format, and no file says of which: bring {MARKER} back "
         "from a backup, or write what can be read with aios salvage"

@@ -13,7 +13,9 @@ from store_helpers import DIMENSION, memory_rows
 import aios_db
 from aios_db.backup import backup, restore
 from aios_db.memory_store import MemoryStore
+from aios_db.migrations.database import applied, migrate
 from aios_db.schema.config import Config, StorageConfig
+from aios_db.schema.database import FORMAT_VERSION
 from aios_db.schema.errors import OperationalError
 
 Open = Callable[..., MemoryStore]
@@ -95,6 +97,24 @@ def test_a_flipped_format_is_mended_by_what_the_tables_and_the_copy_say(
         open_store()
     aios_db.repair(database, config=SMALL)
     assert said(database) == right
+
+
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize("version", [6, 7])
+def test_a_database_that_is_to_be_migrated_stays_so(
+    database: Path, open_store: Open, version: int, copied: bool
+) -> None:
+    before = {**said(database), "format_version": version}
+    for name in ("aios.json", "aios.json.bak"):
+        (database / name).write_text(json.dumps(before))
+    if not copied:
+        (database / "aios.json.bak").unlink()
+    with pytest.raises(OperationalError, match=f"has format {version}.*aios migrate"):
+        aios_db.repair(database, config=SMALL)
+    assert said(database) == before
+    migrate(database)
+    assert [each.number for each in applied(database)] == list(range(version + 1, FORMAT_VERSION + 1))
+    assert open_store().memories.count_rows() == 1
 
 
 def test_databases_of_before_get_a_copy_when_they_are_opened_for_writing(

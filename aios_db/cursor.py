@@ -140,9 +140,12 @@ class Cursor(Fetching):
         return self._duckdb is None
 
     def interrupt(self) -> None:
-        """Stop the statement that another thread runs on this cursor; it raises there."""
+        """Stop the statement that another thread runs on this cursor; it raises there.
+
+        A write that has begun ends first.
+        """
         if self._duckdb is not None:
-            self._duckdb.interrupt()
+            self._running.interrupt()
 
     def close(self) -> None:
         """Close the cursor; any later use raises `InterfaceError`. An open transaction is rolled back."""

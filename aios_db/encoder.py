@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("aios_db.encoder")
 
 _AT_ONCE = 64  # texts of a statement that has a deadline: a step that is not stopped
+_UNLIMITED_AT_ONCE = 512  # of one that is stopped by hand at most
 
 
 class LazyEncoder:
@@ -87,15 +88,16 @@ class LazyEncoder:
         ValidationError
             The model is quantized and the precision validator has not passed it.
         OperationalError
-            The statement that needs the vectors has no time left.
+            The statement that needs the vectors has no time left, or was interrupted.
         """
         engine = self._load()
-        if deadlines.current() is deadlines.NEVER:
+        deadline = deadlines.current()
+        if deadline is deadlines.NEVER:
             return engine.encode(texts)
-        parts = []
-        for start in range(0, len(texts), _AT_ONCE):
-            deadlines.check()
-            parts.append(engine.encode(texts[start : start + _AT_ONCE]))
+        parts, at_once = [], _AT_ONCE if deadline.is_limited else _UNLIMITED_AT_ONCE
+        for start in range(0, len(texts), at_once):
+            deadline.check()
+            parts.append(engine.encode(texts[start : start + at_once]))
         return np.concatenate(parts) if parts else engine.encode(texts)
 
     def warm(self) -> ArrowEngine:

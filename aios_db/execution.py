@@ -73,7 +73,9 @@ class Execution:
             self._run(statement, parameters)
 
     def _run(self, statement: duckdb.Statement, parameters: Parameters | None) -> None:
-        deadlines.current().next_statement()
+        deadline = deadlines.current()
+        deadline.next_statement()
+        deadline.check()  # DuckDB forgets an interrupt that comes before it begins
         self._session.store.origins.begin(statement.query)
         self._refuse(statement)
         if statement.type == duckdb.StatementType.TRANSACTION:

@@ -13,6 +13,7 @@ from aios_db.sql.duckdb_errors import translated
 from aios_db.sql.interrupts import stops_at_ctrl_c
 
 if TYPE_CHECKING:
+    from aios_db.schema.deadlines import Deadline
     from aios_db.session import Session
     from aios_db.sql.result import Result
     from aios_db.sql.transaction import Transaction
@@ -30,6 +31,14 @@ class Running:
     ) -> None:
         self._session, self._database = session, database
         self._transaction, self._result = transaction, result
+        self._deadline: Deadline | None = None
+
+    def interrupt(self) -> None:
+        """Stop what another thread does in a block: what DuckDB computes, and Python at its next step."""
+        deadline = self._deadline
+        if deadline is not None:
+            deadline.interrupt()
+        self._database.interrupt()
 
     def statement(self) -> AbstractContextManager[None]:
         """Return what statements are executed in, which ends them when they take longer than they may."""
@@ -45,6 +54,7 @@ class Running:
         limited = limits.deadline(database, session.deadlines, timeout_s)
         try:
             with limited as deadline, translated(session.errors), stops_at_ctrl_c(database):
+                self._deadline = deadline
                 yield
                 if self._result.is_there:
                     deadline.check()  # DuckDB may have been interrupted, and the rest of the rows be missing
@@ -54,4 +64,5 @@ class Running:
                     database.rollback()
             raise
         finally:
+            self._deadline = None
             session.store.origins.end()

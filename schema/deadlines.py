@@ -1,7 +1,8 @@
 """When a statement must have ended: for what it does in Python, where DuckDB cannot stop it.
 
 Nothing here stops anything: what takes long calls `check` between its steps, and waits for others no longer
-than `left_s`. The deadline is that of the thread; one without a deadline is never stopped.
+than `left_s`. The deadline is that of the thread; one without a deadline is never stopped. That of a statement
+without a limit is infinitely far, until the statement is interrupted.
 """
 
 from __future__ import annotations
@@ -30,7 +31,17 @@ class Deadline:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._first_end = self._ends_at = time.monotonic() + timeout_s
-        self._writing = self._wrote = False
+        self._writing = self._wrote = self._interrupted = False
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it comes by itself."""
+        return self._timeout_s != inf
+
+    def interrupt(self) -> None:
+        """Let no time be left from now on; a write that goes on ends first."""
+        self._interrupted = True
+        self._first_end = self._ends_at = -inf
 
     @property
     def left_s(self) -> float:
@@ -60,6 +71,8 @@ class Deadline:
     def error(self) -> OperationalError:
         """Return the error for a statement that took longer."""
         written = "; what it writes had been written by then" if self._wrote else ""
+        if self._interrupted:
+            return OperationalError(f"the statement was interrupted{written}")
         return OperationalError(
             f"the statement was stopped after {self._timeout_s:g} s, the timeout_s of the connection{written}"
         )
@@ -73,7 +86,7 @@ class Deadline:
         OperationalError
             No time is left, and the block is not begun.
         """
-        if self._writing or self._timeout_s == inf:
+        if self._writing or self is NEVER:
             yield
             return
         if self.left_s <= 0 and not self._wrote:
@@ -83,7 +96,7 @@ class Deadline:
             yield
             self._wrote = True
         finally:
-            if self._wrote:
+            if self._wrote and not self._interrupted:
                 self._ends_at = time.monotonic() + self._timeout_s
             self._writing = False  # last: whoever looks meanwhile sees a write or the new end
 

@@ -22,8 +22,10 @@ def run_statements(runner: Runner, script: str, format_: str, *, echo: bool = Fa
     import duckdb
 
     from aios_db.sql.duckdb_errors import translated
+    from aios_db.sql.plans import check_text
 
     cursor = runner.cursor
+    check_text(script)
     with translated(cursor.connection.session.errors):
         statements = [statement.query for statement in duckdb.extract_statements(script)]
     for statement in statements:

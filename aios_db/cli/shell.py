@@ -67,13 +67,15 @@ class Shell:
         """Read a line and do what it says; False where the prompt is left."""
         try:
             line = input("…> " if self._pending else "aios> ")
+            line.encode()  # readline makes half letters of bytes that are none
         except EOFError:
             click.echo()
             if not is_blank(self._pending):
                 click.echo("the last statement does not end with ';': it was not run", err=True)
             return False
-        except UnicodeDecodeError as error:
-            click.echo(f"error: what was typed is no text in {error.encoding}", err=True)
+        except UnicodeError as error:
+            encoding = getattr(error, "encoding", "its encoding")
+            click.echo(f"error: what was typed is no text in {encoding}", err=True)
             return True
         typed = line.strip()
         if not self._pending and typed.lower() in QUIT:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from aios_db.schema.deadlines import NEVER, Deadline, Deadlines
+from aios_db.schema.deadlines import Deadline, Deadlines
 from aios_db.schema.errors import Error, OperationalError
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def deadline(
 ) -> Iterator[Deadline]:
     """Interrupt what a DuckDB connection does in the block when that takes longer than ``timeout_s``.
 
-    What runs in Python there looks at the deadline itself; a write that has begun is not stopped.
+    What runs in Python there looks at the deadline itself; a write that has begun is not stopped. None is no
+    limit: the deadline comes where it is interrupted.
 
     Raises
     ------
@@ -33,7 +34,8 @@ def deadline(
         It did, and was stopped. What finishes all the same is left as it is.
     """
     if timeout_s is None:
-        yield NEVER
+        with deadlines.running(inf) as endless:
+            yield endless
         return
     done, expired = threading.Event(), threading.Event()
 

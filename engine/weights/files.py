@@ -17,7 +17,7 @@ def atomic_write(path: Path, *, forced: bool = False, alone: bool = False) -> It
     """Yield a path beside ``path`` to write to; that file takes the place of ``path`` as the block is left.
 
     Where the block raises, ``path`` stays as it was and nothing is left beside it. Readers see the old file
-    or the new one.
+    or the new one. An error of the system that names no file, as that of a full disk, names ``path`` then.
 
     Parameters
     ----------
@@ -33,8 +33,10 @@ def atomic_write(path: Path, *, forced: bool = False, alone: bool = False) -> It
         if forced:
             _force(part)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -17,6 +17,8 @@ import pytest
 
 import aios_db
 from aios_db.cli.completion import Completer
+from aios_db.cli.results import run_statements
+from aios_db.cli.running import Runner
 from aios_db.cli.statements import is_blank, split_complete
 
 pytestmark = pytest.mark.sql
@@ -121,7 +123,7 @@ class Terminal:
         )
         os.close(terminal)
         self.printed = ""
-        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a character
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
         self.expect("aios> ")
 
     def expect(self, wanted: str, patience_s: float = PATIENCE_S) -> str:
@@ -209,6 +211,18 @@ def test_a_session_at_a_terminal(terminal: Terminal) -> None:
 def test_the_end_of_input_leaves(terminal: Terminal) -> None:
     terminal.type("\x04")
     assert terminal.status() == 0
+
+
+def test_bytes_that_are_no_text_end_neither_the_prompt_nor_a_script_in_a_defect(terminal: Terminal) -> None:
+    os.write(terminal.master, b"SELECT '\xff';\n")
+    terminal.expect("error: what was typed is no text in utf-8")
+    terminal.expect("aios> ")
+    terminal.type("SELECT 40 + 2 AS x;\n")
+    terminal.expect("42")
+    with aios_db.connect(":memory:") as con:
+        runner = Runner(con.cursor())
+        with pytest.raises(aios_db.ProgrammingError, match="half a letter"):
+            run_statements(runner, "SELECT '\udcff'", "csv")
 
 
 @pytest.mark.parametrize(("script", "status"), [("SELECT 1;", 0), ("SELECT 1; SELEC;", 1), ("-- nothing", 0)])

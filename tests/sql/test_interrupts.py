@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pytest
+from filelock import FileLock
+from numpy.typing import NDArray
 
 import aios_db
+from aios_db.encoder import LazyEncoder
 from aios_db.udfs.live import LiveDataset
 
 pytestmark = pytest.mark.sql
@@ -114,6 +118,48 @@ def test_another_thread_can_stop_a_statement(con: aios_db.Connection) -> None:
     with pytest.raises(aios_db.DatabaseError, match=r"(?i)interrupt"):
         con.execute("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b").fetchall()
     timer.join()
+    assert con.execute("SELECT text FROM memories").fetchall() == [("tea at four",)]
+
+
+def test_an_interrupt_just_before_duckdb_begins_is_heard(
+    con: aios_db.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh = con.store.refresh
+
+    def interrupted() -> object:
+        con.interrupt()
+        return refresh()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(con.store, "refresh", interrupted)
+        with pytest.raises(aios_db.OperationalError, match="interrupted"):
+            con.execute("SELECT text FROM memories")
+    assert con.execute("SELECT text FROM memories").fetchall() == [("tea at four",)]
+
+
+def test_another_thread_stops_what_python_does(
+    con: aios_db.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Engine:
+        version = "stand-in@000000000000"
+
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            asked.append(len(texts))
+            con.interrupt()
+            return np.eye(1, con.store.dimension, dtype=np.float32).repeat(len(texts), axis=0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LazyEncoder, "_load", lambda self: Engine())
+        with pytest.raises(aios_db.OperationalError, match=r"the statement was interrupted$"):
+            con.execute("SELECT remember('lamp ' || range) FROM range(2000)")
+    assert len(asked) == 1
+    with FileLock(Path(con.store.path) / "write.lock"):  # as another process that writes
+        timer = threading.Timer(0.3, con.interrupt)
+        timer.start()
+        with pytest.raises(aios_db.OperationalError, match=r"the statement was interrupted$"):
+            con.execute("SELECT forget(memory_id) FROM memories")
     assert con.execute("SELECT text FROM memories").fetchall() == [("tea at four",)]
 
 

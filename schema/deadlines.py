@@ -1,8 +1,8 @@
 """When a statement must have ended: for what it does in Python, where DuckDB cannot stop it.
 
 Nothing here stops anything: what takes long calls `check` between its steps, and waits for others no longer
-than `left_s`. The deadline is that of the thread; one without a deadline is never stopped. That of a statement
-without a limit is infinitely far, until the statement is interrupted.
+than `left_s`. The deadline is that of the thread; one without a deadline is never stopped. That of a
+statement without a limit is infinitely far, until the statement is interrupted.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ line; `--verbose` before the command adds the traceback. `--json` makes the outp
 | 0 | done |
 | 1 | failed: one line on standard error says what, where, and what to do |
 | 2 | wrong usage: an unknown command or option, an argument that is missing |
-| 3 | `aios import`: imported, but some rows were set aside |
+| 3 | `aios import`: imported, but some rows were set aside; or stored, and links could not be written |
 | 130 | interrupted with Ctrl-C |
 | 143, 129 | ended by SIGTERM, or by SIGHUP (its terminal was closed), and as in order as by Ctrl-C |
 

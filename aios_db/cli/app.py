@@ -9,7 +9,14 @@ import click
 
 import aios_db
 from aios_db.cli.groups import LazyGroup
-from aios_db.cli.options import EXIT_BY_SIGNAL, EXIT_FAILED, EXIT_INTERRUPTED, Session, with_database
+from aios_db.cli.options import (
+    EXIT_BY_SIGNAL,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_SET_ASIDE,
+    Session,
+    with_database,
+)
 from aios_db.schema.errors import Error
 
 # "module:command", imported when it is used. A new command is a module and a line here.
@@ -60,7 +67,8 @@ Examples:
   aios recall "where did Ada put the key?"
   aios sql "SELECT speaker, count(*) FROM memories GROUP BY ALL"
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 imported or salvaged but for some rows, 130 interrupted.
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 imported or salvaged but for some rows, or stored but for
+links, 130 interrupted.
 """,
 )
 @with_database
@@ -106,4 +114,11 @@ def _run(arguments: Sequence[str] | None, session: Session) -> int:
         message = " ".join(str(error).split())
         click.echo(f"error: unexpected {type(error).__name__}: {message} (--verbose shows where)", err=True)
         return EXIT_FAILED
+    if session.unlinked:
+        click.echo(
+            f"{session.unlinked} memories are stored without their links; the next write makes them, or "
+            "aios repair",
+            err=True,
+        )
+        return EXIT_SET_ASIDE
     return status if isinstance(status, int) else 0  # what a command gave to `Context.exit`

@@ -37,6 +37,7 @@ class Session:
     database: str | None = None
     config_file: str | None = None
     verbose: bool = False
+    opened: list[Connection] = dataclasses.field(default_factory=list)
     ending: Ending = dataclasses.field(default_factory=Ending)
 
     @property
@@ -81,7 +82,13 @@ class Session:
             self.path, read_only=read_only, config=config, restricted=restricted, source=source
         )
         connection.entry = SHELL
+        self.opened.append(connection)
         return connection
+
+    @property
+    def unlinked(self) -> int:
+        """How many memories that it has written are without their links."""
+        return sum(sum(each.store.database.change_log.unlinked.values()) for each in self.opened)
 
     def open_store(self) -> OpenStore | None:
         """Return what opens the database's store for a moment; None where there is no database."""

@@ -58,6 +58,8 @@ class Draft:
     updated: int = 0
     deleted: int = 0
     links: int = 0
+    unlinked: int = 0
+    """Memories whose links could not be written: they are there, and the change is not at its end."""
     first_row: int | None = None
     """The row id of the first memory that it adds."""
 
@@ -92,12 +94,18 @@ class ChangeLog:
         The database.
     keep
         How many of the last changes stay; there may be twice as many. 0 logs nothing.
+
+    Attributes
+    ----------
+    unlinked
+        By the numbers of changes made here, how many memories are without their links.
     """
 
     def __init__(self, directory: Path, keep: int) -> None:
         self._directory, self._keep = directory, keep
         self._begun = directory / BEGUN
         self._last = self._count = 0
+        self.unlinked: dict[int, int] = {}
         self._log = FramedLog(directory / CHANGES, self._forget, self._note)
 
     def begin(

@@ -69,6 +69,8 @@ class Finishing:
                 return
             done = difference(kept(now.memories, begun.level[0]), now.memories)
             self._link_done(transaction.logged_by(begun), done)
+            if begun.unlinked:
+                return  # as was said
         except (Error, OSError, RuntimeError, ValueError) as error:
             logger.warning(
                 "%s: change %d was broken off before its links were written: %s; aios repair writes them",
@@ -76,6 +78,7 @@ class Finishing:
             )  # fmt: skip
             return
         # Of an erasure, the files are to go, too.
+        database.change_log.unlinked.pop(begun.change_id, None)
         database.change_log.end(begun, transaction.snapshot.versions, complete=begun.call != ERASE)
         logger.warning(
             "%s: change %d, %s, was broken off after its memories; its links are written now",

@@ -38,7 +38,10 @@ class Relinking:
         self._database = database
 
     def link(self, transaction: LoggedTransaction, new: pa.Table) -> None:
-        """Link new memories; they are stored already, so a failure costs their links and no more."""
+        """Link new memories; they are stored already, so a failure costs their links and no more.
+
+        The next one that writes makes them then, see `finishing`.
+        """
         config, pending = self._database.config.links, self._database.pending
         now = transaction.snapshot
         try:
@@ -53,8 +56,9 @@ class Relinking:
                 sources = sources.filter(pc.invert(pc.is_in(sources, names)))
             pending.relinked(sources.to_pylist())
         except (Error, OSError, RuntimeError, ValueError) as error:
+            transaction.draft.unlinked += len(new)
             logger.warning(
-                "memories stored without their links: %s; aios repair makes them",
+                "memories stored without their links: %s; the next write makes them, or aios repair",
                 error,
                 extra={"database": str(self._database.path), "memories": len(new)},
             )
@@ -80,8 +84,9 @@ class Relinking:
             sources = [*found.unique().to_pylist(), *made["source_id"].unique().to_pylist()]
             self._database.pending.relinked(sources)
         except (Error, OSError, RuntimeError, ValueError) as error:
+            transaction.draft.unlinked += len(row_ids)
             logger.warning(
-                "memories changed without their links: %s; aios repair removes what points nowhere",
+                "memories changed without their links: %s; the next write makes them, or aios repair",
                 error,
                 extra={"database": str(self._database.path), "memories": len(row_ids)},
             )

@@ -199,9 +199,12 @@ class Transactions:
                     ) from error
                 raise
             written = database.snapshot.versions
-            log.end(draft, written, complete=True)
-            if one.call and written != draft.level:
-                one.draft = draft
+            if draft.unlinked:
+                database.change_log.unlinked[draft.change_id] = draft.unlinked
+            if not draft.unlinked or draft.call in LINKED_OTHERWISE:
+                log.end(draft, written, complete=not draft.unlinked)
+            if written != draft.level:
+                one.draft = draft if one.call and not draft.unlinked else None
             self._force_all(unforced or {})
             at_end()
 

@@ -338,3 +338,17 @@ def test_import_reports_and_sets_aside(aios, tmp_path):
     assert (result.status, result.json["imported"], result.json["rejected"]) == (3, 2, 2)
     assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 2
     assert aios("import", "in/b.bin").status == 1
+
+
+def test_memories_without_their_links_are_told_by_the_exit_status(aios, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "one more"}\n')
+    with monkeypatch.context() as patched:
+        patched.setattr("aios_db.store.relinking.link_new", full)
+        result = aios("import", "a.jsonl")
+    assert result.status == 3 and result.out.startswith("read 2 records from 1 file: 2 stored")
+    assert "2 memories are stored without their links; the next write makes them" in result.err
+    assert aios("remember", "two").status == 0
+    assert aios("stats", "--json").json["links"] > 0

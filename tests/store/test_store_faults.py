@@ -274,12 +274,34 @@ def test_a_failed_link_write_keeps_the_memory_and_says_so(
     with monkeypatch.context() as patch:
         patch.setattr("aios_db.store.relinking.link_new", broken)
         store.remember(memory_rows(["a", "a again"], session_id="s"))
-    assert store.memories.count_rows() == 2
-    assert "stored without their links" in caplog.text
-    assert "aios repair" in caplog.text
-    assert store.links.count_rows() == 0
+        assert store.memories.count_rows() == 2
+        assert "stored without their links" in caplog.text
+        assert "aios repair" in caplog.text
+        assert store.broken_off() and sum(store.database.change_log.unlinked.values()) == 2
+        patch.setattr("aios_db.store.finishing.links_of_new", broken)
+        store.remember(memory_rows(["b"]))  # neither these nor its own are written
+        assert store.links.count_rows() == 0
+        assert store.broken_off() and sum(store.database.change_log.unlinked.values()) == 3
     store.repair()
-    assert store.links.count_rows() > 0
+    assert store.links.count_rows() > 0 and not store.broken_off()
+
+
+def test_the_next_write_makes_the_links_that_could_not_be_written(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aios_db.store.relinking.link_new", broken)
+        (first, second) = store.remember(memory_rows(["a", "a again"], session_id="s"))
+        store.update(memory_rows(["a lamp"]).append_column("memory_id", [[second]]))
+    store.link(pa.table({"source_id": [first], "target_id": [second]}))
+    found = store.links.to_table().to_pylist()
+    assert ("next_in_session", first, second) in [
+        (each["kind"], each["source_id"], each["target_id"]) for each in found
+    ]
+    assert not store.broken_off() and not store.database.change_log.unlinked
 
 
 def test_pending_work_survives_a_failed_write(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:

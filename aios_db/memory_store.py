@@ -207,7 +207,11 @@ class MemoryStore:
         try:
             self.parts.upkeep.close()
         except Error as error:
-            logger.warning("closed without writing recall counts: %s", error)
+            logger.warning(
+                "closed without all that is derived (recall counts, the column association_links); what was "
+                "written before is there, and aios repair brings the column up to date: %s",
+                error,
+            )
         self.database.let_go()
         give_back_freed()
         self._logging()

@@ -17,11 +17,13 @@ from aios_db.store.change_log import begun_after
 from aios_db.store.marker import COPY, Marker, parsed
 
 _MARKER = "aios repair writes it anew"
-_COUNTS = "the counts in it are lost; the log is written anew as it grows"
-_QUERIES = "consolidations are measured on the rest of the past queries; delete it"
-_CHANGES = "the changes in it cannot be listed or undone; the log is written anew as it grows"
+_COUNTS = "the counts in it are lost; aios repair writes the rest anew"
+_QUERIES = "consolidations are measured on the rest of the past queries, which aios repair writes anew"
+_CHANGES = "the changes in it cannot be listed or undone; aios repair writes the rest anew"
 _CHANGES_GONE = "changes that were in it can be neither listed nor undone; the next one begins it anew"
-_REQUESTS = "which memories these requests to a language model had in them is lost; the log goes on"
+_REQUESTS = (
+    "which memories these requests to a language model had in them is lost; aios repair writes the rest anew"
+)
 _LOGS = {RECALLS: _COUNTS, CHANGES: _CHANGES, QUERIES: _QUERIES, LLM_REQUESTS: _REQUESTS}
 _OWED = "whoever opens the database or writes next finishes it"
 _TOKENIZERS = "tokenizers are noted anew when weights are next looked for; delete it"

@@ -69,7 +69,8 @@ def stats(session: Session, as_json: bool) -> None:
 def repair(session: Session, recreate: tuple[str, ...], as_json: bool) -> None:
     """Mend what a crash can leave behind: links without an end, derived columns and indices.
 
-    Before that, aios.json, and tables beside the memories that are damaged and have no rows, are made anew.
+    Before that, aios.json, and tables beside the memories that are damaged and have no rows, are made anew,
+    and logs are written anew without the records that are damaged.
     """
     import aios_db
 
@@ -84,6 +85,7 @@ def repair(session: Session, recreate: tuple[str, ...], as_json: bool) -> None:
                 "marker": done.marker,
                 "made_anew": anew,
                 "lookups": list(done.lookups),
+                "logs": list(done.logs),
                 "damaged": list(done.damaged),
             }
         )
@@ -91,7 +93,7 @@ def repair(session: Session, recreate: tuple[str, ...], as_json: bool) -> None:
         if fields:
             print_fields(fields)
         indices = [f"the indices of {each}" for each in done.lookups]
-        for each in (*([done.marker] if done.marker else []), *done.tables, *indices):
+        for each in (*([done.marker] if done.marker else []), *done.tables, *indices, *done.logs):
             click.echo(f"made anew: {each}")
         for reason in done.damaged:
             click.echo(f"damaged: {reason}")

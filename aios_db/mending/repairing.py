@@ -12,6 +12,7 @@ from pathlib import Path
 from aios_db.checking.lookups import COLUMNS, mend_lookups
 from aios_db.disk.lock import WriteLock
 from aios_db.memory_store import MemoryStore
+from aios_db.mending.logs import mend_logs
 from aios_db.mending.marker import mend_marker
 from aios_db.mending.tables import MadeAnew, damaged_tables, finish, has_rows_to_lose, make_anew
 from aios_db.models.following import vector_version
@@ -40,6 +41,8 @@ class Repaired:
     """Tables made anew."""
     lookups: tuple[str, ...]
     """Tables whose indices over columns were made anew."""
+    logs: tuple[str, ...]
+    """Logs that were written anew without the records that are damaged."""
     damaged: tuple[str, ...]
     """What is wrong with tables that were left as they are, since they have rows to lose."""
 
@@ -50,8 +53,8 @@ def repair(
     """Mend a database as far as nothing can be lost.
 
     Made anew are `aios.json`, tables beside the memories that are missing or have no rows, links that lead
-    nowhere or were not made, and what is derived: the link column, the indices over columns where
-    they are damaged, and the search index.
+    nowhere or were not made, logs with damaged records, and what is derived: the link column, the indices
+    over columns where they are damaged, and the search index.
 
     Parameters
     ----------
@@ -88,6 +91,7 @@ def repair(
         tables = [make_anew(directory, each) for each in anew]
         if tables:  # versions are counted anew, and the index is not to take one for another
             shutil.rmtree(directory / INDEX, ignore_errors=True)
+        logs = mend_logs(directory)
         for each in anew:
             begin_anew(directory, each)
         lookups = tuple(
@@ -101,12 +105,12 @@ def repair(
         if each not in anew
     )
     if left:
-        return Repaired(None, marker, tuple(tables), lookups, left)
+        return Repaired(None, marker, tuple(tables), lookups, logs, left)
     store = MemoryStore.open(directory, config=config)
     try:
         if weight_versions.TABLE in anew:
             _note_weights(store)
-        return Repaired(store.repair(), marker, tuple(tables), lookups, ())
+        return Repaired(store.repair(), marker, tuple(tables), lookups, logs, ())
     finally:
         store.close()
 

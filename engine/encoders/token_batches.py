@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from aios_db.engine.backends.protocol import Arrays
 from aios_db.engine.catalog.open_model import OpenModel
 from aios_db.engine.encoders.batching import DEVICE_MULTIPLE, MULTIPLE, length_batches, pad
+from aios_db.schema import deadlines
 from aios_db.schema.errors import WeightsError
 
 _CPU_TOKENS = 512  # more does not fit the caches, and leaves fewer batches to run at once
+_STEP = 64
+"""Batches that are run at once for a statement, which may be stopped after them."""
 _DEVICE_TOKENS = 16384  # a few hundred texts of mixed length in more would be padding for the most part
 
 
@@ -54,10 +57,18 @@ class TokenBatches:
         ------
         WeightsError
             See `padded`.
+        OperationalError
+            The statement that needs the vectors has no time left, or was interrupted.
         """
         default, multiple = (_CPU_TOKENS, MULTIPLE) if on_cpu else (_DEVICE_TOKENS, DEVICE_MULTIPLE)
         places = self.places(rows, self.batch_tokens or default, multiple)
-        outputs = run([self.padded([rows[at] for at in each], multiple) for each in places])
+        outputs: list[NDArray[np.float32]] = []
+        step = max(1, len(places)) if deadlines.current() is deadlines.NEVER else _STEP
+        for start in range(0, len(places), step):
+            deadlines.check()
+            outputs += run(
+                [self.padded([rows[at] for at in each], multiple) for each in places[start : start + step]]
+            )
         vectors = np.empty((len(rows), self.dimension), np.float32)
         for each, output in zip(places, outputs, strict=True):
             vectors[each] = output

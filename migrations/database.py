@@ -1,15 +1,17 @@
 """Bring a database directory to the newest format, one numbered migration after the other.
 
 The marker `aios.json` says which format a database has. A migration works beside what is there; the marker is
-replaced, atomically, when the migration is done and recorded. Killed before that, the database still has the
-old format, and the next run repeats the migration, whose steps notice what is done.
+replaced, atomically, when the migration is done, recorded and on the disk. Killed before that, or without
+power, the database still has the old format, and the next run repeats the migration, whose steps notice what
+is done.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
+import shutil
+import stat
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +21,7 @@ import lance
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
+from aios_db.engine.weights.files import atomic_write, force_file, force_tree
 from aios_db.migrations.registry import Migration, migrations
 from aios_db.schema import schema_migrations
 from aios_db.schema.database import FORMAT_VERSION, LOCK, MARKER, table_path
@@ -101,6 +104,7 @@ def migrate(database: str | Path, *, to: int | None = None, progress: Progress =
     _format(directory)
     try:
         with FileLock(directory / LOCK, timeout=LOCK_TIMEOUT_S):
+            _discard_unborn(directory)
             done = []
             for each in pending(directory, to):
                 _apply(directory, each, progress)
@@ -111,7 +115,7 @@ def migrate(database: str | Path, *, to: int | None = None, progress: Progress =
             f"another process has been writing to {directory} for {LOCK_TIMEOUT_S:g} s; "
             "close it and try again"
         ) from error
-    except (OSError, RuntimeError, pa.ArrowException) as error:
+    except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
         raise OperationalError(f"migrating {directory} failed: {error}; run it again") from error
 
 
@@ -130,8 +134,25 @@ def _apply(directory: Path, migration: Migration, progress: Progress) -> None:
     progress("verified", 0, 0)
     _record(directory, migration)
     progress("recorded", 0, 0)
+    for path in directory.glob("*.lance"):
+        force_tree(path)
     _write_marker(directory, {**_read_marker(directory), "format_version": migration.number})
     progress("switched", 0, 0)
+
+
+def _discard_unborn(directory: Path) -> None:
+    """Remove tables that a loss of power left without a whole version before they had a row.
+
+    The migration that was making them makes them again.
+    """
+    for table in directory.glob("*.lance"):
+        if any(each.stat().st_size for each in (table / "data").glob("*")):
+            continue
+        try:
+            lance.dataset(table)
+        except (OSError, ValueError):
+            log.warning("%s was being made when the power failed, and is made again", table)
+            shutil.rmtree(table)
 
 
 def _record(directory: Path, migration: Migration) -> None:
@@ -176,9 +197,7 @@ def _read_marker(directory: Path) -> dict[str, Any]:
 
 
 def _write_marker(directory: Path, content: dict[str, Any]) -> None:
-    new = directory / f"{MARKER}.new"
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(directory / MARKER)
+    with atomic_write(directory / MARKER, forced=True, alone=True) as new:
+        new.touch(stat.S_IMODE((directory / MARKER).stat().st_mode))
+        new.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    force_file(directory)

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from aios_db.backup.manifest import Model
 from aios_db.backup.objects import Entry, Objects
-from aios_db.disk.durable import force_file, force_tree
 from aios_db.engine.catalog.find import find_weights
 from aios_db.engine.catalog.fingerprint import verified_fingerprint
 from aios_db.engine.weights.building import building
+from aios_db.engine.weights.files import force_file, force_tree
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.models.versions import PLUGGED, WeightVersions

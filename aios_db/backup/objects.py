@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from aios_db.disk.durable import force_file
+from aios_db.engine.weights.files import force_file
 from aios_db.schema.errors import OperationalError
 from aios_db.security.permissions import DIRECTORY_MODE, FILE_MODE
 

@@ -16,9 +16,9 @@ from aios_db.backup.manifest import Manifest, TableState
 from aios_db.backup.models import install
 from aios_db.backup.opening import check_counts, opened
 from aios_db.backup.target import Target
-from aios_db.disk.durable import force_file, force_tree
 from aios_db.disk.failures import operational
 from aios_db.engine.catalog.find import find_weights
+from aios_db.engine.weights.files import force_file, force_tree
 from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.config import Config
 from aios_db.schema.database import MARKER, table_path

@@ -13,9 +13,8 @@ from filelock import FileLock, Timeout
 
 from aios_db.backup.manifest import FORMAT, Manifest
 from aios_db.backup.objects import Objects
-from aios_db.disk.durable import force_file
 from aios_db.disk.failures import operational
-from aios_db.engine.weights.files import atomic_write
+from aios_db.engine.weights.files import atomic_write, force_file
 from aios_db.schema.errors import OperationalError
 from aios_db.security.permissions import DIRECTORY_MODE, write_private
 

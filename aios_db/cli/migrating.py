@@ -15,7 +15,7 @@ from aios_db.cli.quantize import read_calibration
 from aios_db.schema.errors import ProgrammingError
 
 if TYPE_CHECKING:
-    from aios_db.schema.config import QuantizationConfig
+    from aios_db.schema.config import Config, QuantizationConfig
 
 
 @click.command(epilog="\b\nExamples:\n  aios migrate --dry-run\n  aios migrate\n  aios migrate ~/old.aios\n")
@@ -33,11 +33,11 @@ def migrate(session: Session, path: str | None, dry_run: bool, to: int | None, a
     """
     from aios_db.migrations.database import migrate, pending
 
-    session.config()
+    config = session.config()
     session.database = path or session.database
-    if dry_run:
-        names = [each.name for each in pending(session.path, to)]
-    else:
+    names = [each.name for each in pending(session.path, to)]
+    if names and not dry_run:
+        _step_over_torn(session.path, config)
         with shown(quiet=as_json) as progress:
             names = [each.name for each in migrate(session.path, to=to, progress=progress)]
     if as_json:
@@ -127,6 +127,15 @@ def models_migrate(
     ]
     columns = list(results[0])
     print_json(results) if as_json else print_table(columns, [list(each.values()) for each in results])
+
+
+def _step_over_torn(database: Path, config: Config) -> None:
+    """Give up what a migration had not brought to the disk when the power failed; it is done again."""
+    from aios_db.disk.lock import WriteLock
+    from aios_db.schema.database import LOCK
+    from aios_db.store.directory import step_over_torn
+
+    step_over_torn(database, read_only=False, lock=WriteLock(database / LOCK, config.storage.lock_timeout_s))
 
 
 def _recipe(

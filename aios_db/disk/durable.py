@@ -12,6 +12,7 @@ from pathlib import Path
 import lance
 from lance.fragment import FragmentMetadata
 
+from aios_db.engine.weights.files import force_file
 from aios_db.security.permissions import FILE_MODE
 
 # Lance names manifests by the distance of their version from this, so that a listing begins with the newest
@@ -127,20 +128,3 @@ def _note_forced(table: Path, version: int) -> None:
             os.pwrite(descriptor, b"%s %08x\n" % (said, zlib.crc32(said)), 0)  # in place, within one sector
         finally:
             os.close(descriptor)
-
-
-def force_file(path: Path) -> None:
-    """Return when a file's content, or a directory's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def force_tree(path: Path) -> None:
-    """Force a directory with all that is in it."""
-    for root, _, names in os.walk(path, topdown=False):
-        for name in names:
-            force_file(Path(root, name))
-        force_file(Path(root))

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aios_db.disk.durable import force_file, force_tree
 from aios_db.disk.failures import operational
-from aios_db.engine.weights.files import file_sha256
+from aios_db.engine.weights.files import file_sha256, force_file, force_tree
 from aios_db.exports.layout import (
     ABOUT,
     FORMAT,

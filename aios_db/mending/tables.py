@@ -14,8 +14,8 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 
-from aios_db.disk.durable import force_file, force_tree
 from aios_db.disk.failures import operational
+from aios_db.engine.weights.files import force_file, force_tree
 from aios_db.migrations.tables import ensure_table
 from aios_db.salvaging.links import SalvagedLinks
 from aios_db.salvaging.report import Losses

@@ -13,9 +13,10 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from aios_db.disk.durable import FORCED, VERSIONS, force_file, force_tree, forced_version
+from aios_db.disk.durable import FORCED, VERSIONS, forced_version
 from aios_db.disk.failures import DAMAGED, operational
 from aios_db.disk.lock import WriteLock
+from aios_db.engine.weights.files import force_file, force_tree
 from aios_db.migrations.tables import ensure_table
 from aios_db.schema import association_links, memories
 from aios_db.schema.database import (

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import lance
 
-from aios_db.disk.durable import force_file, manifest, versions
+from aios_db.disk.durable import manifest, versions
 from aios_db.disk.failures import operational
+from aios_db.engine.weights.files import force_file
 from aios_db.schema.errors import OperationalError, ProgrammingError
 
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aios_db.disk.durable import force_file
 from aios_db.disk.failures import operational
 from aios_db.disk.lock import WriteLock
-from aios_db.engine.weights.files import atomic_write
+from aios_db.engine.weights.files import atomic_write, force_file
 from aios_db.schema.database import FORMAT_VERSION, MARKER, table_path
 from aios_db.schema.errors import OperationalError, SchemaVersionError
 from aios_db.schema.memories import TABLE as MEMORIES

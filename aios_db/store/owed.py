@@ -21,8 +21,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aios_db.disk.durable import force_file, manifest
+from aios_db.disk.durable import manifest
 from aios_db.disk.framed_log import FramedLog
+from aios_db.engine.weights.files import force_file
 from aios_db.schema.database import OWED
 from aios_db.store.commit import exchange
 from aios_db.store.differences import row_ids, rows_at, unlike, where

@@ -31,7 +31,6 @@ from aios_db.disk.durable import (
     TRANSACTIONS,
     VERSIONS,
     data_files,
-    force_file,
     forced_version,
     fragment_files,
     hinted,
@@ -39,6 +38,7 @@ from aios_db.disk.durable import (
     versions,
 )
 from aios_db.disk.failures import DAMAGED
+from aios_db.engine.weights.files import force_file
 from aios_db.schema.errors import OperationalError
 from aios_db.store.kept import ASIDE
 

@@ -49,6 +49,23 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def force_file(path: Path) -> None:
+    """Return when a file's content, or a directory's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def force_tree(path: Path) -> None:
+    """Force a directory with all that is in it."""
+    for root, _, names in os.walk(path, topdown=False):
+        for name in names:
+            force_file(Path(root, name))
+        force_file(Path(root))
+
+
 def _force(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from filelock import FileLock
 
+from aios_db.cli import main
 from aios_db.memory_store import MemoryStore
 from aios_db.migrations import database, registry
 from aios_db.migrations.database import applied, migrate, pending
@@ -231,6 +232,37 @@ def test_a_failing_disk_leaves_the_old_format(old: Path, monkeypatch: pytest.Mon
     with pytest.raises(OperationalError, match="No space left on device; run it again"):
         migrate(old)
     assert [each.number for each in pending(old)] == [2]
+
+
+def test_a_format_is_said_once_its_tables_are_on_the_disk(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: set[Path] = set()
+    monkeypatch.setattr(database, "force_tree", forced.add)
+
+    def progress(step: str, *_: object) -> None:
+        if step == "recorded":
+            forced.clear()
+        if step == "switched":
+            assert forced == set(old.glob("*.lance"))
+
+    migrate(old, progress=progress)
+
+
+@pytest.mark.parametrize("table", ["memories", "lora_cards"])
+def test_what_a_loss_of_power_left_of_a_migration_is_done_again(
+    old: Path, tmp_path: Path, table: str
+) -> None:
+    whole = shutil.copytree(old, tmp_path / "whole")
+    migrate(whole)
+    before, after = (3, 4) if table == "lora_cards" else (6, 7)
+    migrate(old, to=after)
+    set_format(old, before)
+    newest = min((old / f"{table}.lance" / "_versions").glob("*.manifest"))
+    newest.write_bytes(b"")
+    if table == "memories":
+        with pytest.raises(OperationalError, match="run it again"):
+            migrate(old)
+    assert main(["migrate", str(old)]) == 0
+    assert content(old) == content(whole)
 
 
 def test_registering_needs_a_number_of_its_own() -> None:

@@ -40,25 +40,29 @@ class Side:
         scale = np.sqrt(n * np.maximum(values, values.max() * 1e-12))
         return values, self.rows.T @ left / scale
 
+    @cached_property
+    def turned(self) -> Matrix:
+        """The rows in the directions of the eigenvectors, (n, r)."""
+        return self.rows @ self.directions
+
     @property
-    def mean_eigenvalue(self) -> float:
-        """Mean variance of a direction."""
-        return float(self._spectrum[0].sum() / self.rows.shape[1])
+    def directions(self) -> Matrix:
+        """The eigenvectors, (width, r)."""
+        return self._spectrum[1]
+
+    def variances(self, ridge: float) -> Matrix:
+        """Return (r,): the eigenvalues with a ridge of so many times their mean over all directions."""
+        values, _ = self._spectrum
+        return values + ridge * float(values.sum() / self.rows.shape[1]) + 1e-12
 
     def of(self, chosen: NDArray[np.bool_]) -> Side:
         """Return the side of some of the rows; bool (n,)."""
         return self if chosen.all() else Side(self.rows[chosen])
 
-    def whitening(self, ridge: float) -> Matrix:
-        """Return (width, r): what makes the covariance with its ridge the identity."""
-        values, vectors = self._spectrum
-        return vectors / np.sqrt(values + ridge * self.mean_eigenvalue + 1e-12)
-
     def regression(self, targets: Matrix, ridge: float) -> Matrix:
         """Return (width, d): the ridge regression of centred targets (n, d) on the rows."""
-        values, vectors = self._spectrum
-        inner = (self.rows @ vectors).T @ targets / len(self.rows)
-        return vectors @ (inner / (values + ridge * self.mean_eigenvalue + 1e-12)[:, None])
+        inner = self.turned.T @ targets / len(self.rows)
+        return self.directions @ (inner / self.variances(ridge)[:, None])
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,16 @@ def canonical(left: Side, right: Side, partners: Matrix, ridges: tuple[float, fl
     most
         Directions at most.
     """
-    whiten_left, whiten_right = left.whitening(ridges[0]), right.whitening(ridges[1])
-    cross = (left.rows @ whiten_left).T @ (partners @ whiten_right) / len(partners)
+    deviations = np.sqrt(left.variances(ridges[0])), np.sqrt(right.variances(ridges[1]))
+    cross = (left.turned / deviations[0]).T @ (partners @ right.directions / deviations[1]) / len(partners)
     u, correlations, v = np.linalg.svd(cross, full_matrices=False)
     count = min(most, len(correlations), max(1, len(partners) - 1))
     weights = correlations[:count]
-    return Canonical(whiten_left @ u[:, :count] * weights, whiten_right @ v[:count].T * weights, weights)
+    return Canonical(
+        left.directions @ (u[:, :count] * weights / deviations[0][:, None]),
+        right.directions @ (v[:count].T * weights / deviations[1][:, None]),
+        weights,
+    )
 
 
 @dataclass(frozen=True)

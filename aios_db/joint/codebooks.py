@@ -81,7 +81,7 @@ def with_codebook(  # noqa: PLR0917 - what a codebook is made of
         progress("codebook of sounds", min(count, _HELD), _HELD)
         if count >= _HELD:
             break
-    codebook = Codebook.fitted(np.concatenate(held or [np.zeros((1, sounds.encoder.dimension), np.float32)]))
+    codebook = Codebook.fitted(held or [np.zeros((1, sounds.encoder.dimension), np.float32)])
     if known is not None:
         known.add([digest], [codebook.flat()])
     told = SoundFeatures(sounds.encoder, codebook)

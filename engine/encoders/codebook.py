@@ -1,69 +1,57 @@
-"""A codebook of an encoder's states: a sound is told by how often its states come near to each entry."""
+"""A codebook of an encoder's states: entries for stretches of sound of several lengths."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_STATES = 32_768
-"""That a codebook is made of: 11 minutes of sound."""
-_MOST_ENTRIES, _STATES_OF_ENTRY = 1_024, 8
-_DIRECTIONS, _RIDGE = 96, 0.3  # of variance, in states of deviation 1
-_ROUNDS = 8
-_SOFTNESS = 1 / 6  # per direction, squared distance by which an entry must be nearer to count e times as much
-_BLOCK = 8_192
+from aios_db.engine.encoders.entries import Entries
+
+LENGTHS = (1, 5, 15)
+"""States in a stretch: of 20 ms each, a third of a phone's, a phone's and a short word's time."""
 
 Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Codebook:
-    """Entries among states in their directions of most variance, each divided by its deviation.
+    """Entries among the means over stretches of states.
 
     Attributes
     ----------
-    mean, projection
-        float32 (width,) and (width, directions): of states, to where entries lie.
-    entries
-        float32 (n, directions).
+    levels
+        For each of `LENGTHS`.
     """
 
-    mean: Rows
-    projection: Rows
-    entries: Rows
+    levels: tuple[Entries, ...]
 
     @classmethod
-    def fitted(cls, states: Rows) -> Codebook:
-        """Return the codebook of some states, float32 (n, width), by k-means with a fixed seed.
+    def fitted(cls, sounds: Sequence[Rows]) -> Codebook:
+        """Return the codebook of some sounds' states, float32 (n, width) each, one state at least in all."""
+        return cls(
+            tuple(
+                Entries.fitted(np.concatenate([stretches(states, length) for states in sounds]))
+                for length in LENGTHS
+            )
+        )
 
-        Of more than `MOST_STATES` as many are drawn by lot; an entry has 8 in the mean, at least.
-        """
-        random = np.random.default_rng(0)
-        some = states[np.sort(random.permutation(len(states))[:MOST_STATES])]
-        mean, deviation = some.mean(0), some.std(0)
-        scaled = (some - mean) / (deviation + 1e-6)
-        values, vectors = np.linalg.eigh(scaled.T @ scaled / len(scaled))
-        values, vectors = values[::-1][:_DIRECTIONS], vectors[:, ::-1][:, :_DIRECTIONS]
-        turned = vectors / np.sqrt(np.maximum(values, 0) + _RIDGE)
-        count = min(_MOST_ENTRIES, max(1, len(scaled) // _STATES_OF_ENTRY))
-        entries = _means(scaled @ turned, count, random)
-        return cls(mean, turned / (deviation + 1e-6)[:, None], entries)
+    @property
+    def width(self) -> int:
+        """Length of a code."""
+        return sum(len(level.means) for level in self.levels)
 
     def code(self, states: Rows) -> Rows:
-        """Return float32 (n,): the root of the share of states (m, width) that each entry is nearest to.
-
-        A state between entries counts for each of them in part.
-        """
-        found, softness = np.zeros(len(self.entries)), np.float32(_SOFTNESS * self.entries.shape[1])
-        for start in range(0, len(states), _BLOCK):
-            rows = ((states[start : start + _BLOCK] - self.mean) @ self.projection).astype(np.float32)
-            apart = _distances(rows, self.entries)
-            near = np.exp((apart.min(1, keepdims=True) - apart) / softness)
-            found += (near / near.sum(1, keepdims=True)).sum(0)
-        return np.sqrt(found / len(states)).astype(np.float32)
+        """Return float32 (width,): see `Entries.code`, level after level, for the states of a sound."""
+        return np.concatenate(
+            [
+                level.code(stretches(states, length))
+                for level, length in zip(self.levels, LENGTHS, strict=True)
+            ]
+        )
 
     @property
     def digest(self) -> str:
@@ -72,33 +60,31 @@ class Codebook:
 
     def flat(self) -> Rows:
         """Return it as one row of numbers, see `of_flat`."""
-        sizes = np.array(self.projection.shape, np.float32)
-        parts = (sizes, self.mean, self.projection.ravel(), self.entries.ravel())
-        return np.concatenate(parts).astype(np.float32)
+        parts = [getattr(level, each.name) for level in self.levels for each in fields(Entries)]
+        sizes = [size for level in self.levels for size in (*level.projection.shape, len(level.means))]
+        return np.concatenate([np.array(sizes), *(part.ravel() for part in parts)]).astype(np.float32)
 
     @classmethod
     def of_flat(cls, row: Rows) -> Codebook:
         """Return what `flat` was made of."""
-        width, directions = int(row[0]), int(row[1])
-        mean, projection, entries = np.split(row[2:].copy(), [width, width * (1 + directions)])
-        return cls(mean, projection.reshape(width, directions), entries.reshape(-1, directions))
+        count = 3 * len(LENGTHS)
+        sizes, rest = row[:count].astype(int).reshape(-1, 3).tolist(), row[count:].copy()
+        levels = []
+        for width, directions, means in sizes:
+            ends = np.cumsum([width, width * directions, means * directions])
+            mean, projection, among, rest = np.split(rest, ends)
+            levels.append(Entries(mean, projection.reshape(width, -1), among.reshape(means, -1)))
+        return cls(tuple(levels))
 
 
-def _means(rows: Rows, count: int, random: np.random.Generator) -> Rows:
-    """Return (count, width): the means that rows are near to, by Lloyd's rounds from rows drawn by lot."""
-    means = rows[random.permutation(len(rows))[:count]]
-    for _ in range(_ROUNDS):
-        parts = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-        nearest = np.concatenate([_distances(part, means).argmin(1) for part in parts])
-        order = np.argsort(nearest, kind="stable")
-        taken, starts = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(rows[order], starts, axis=0)
-        means = means.copy()
-        means[taken] = sums / np.diff([*starts, len(rows)])[:, None]
+def stretches(states: Rows, length: int) -> Rows:
+    """Return float32 (m, width): means over stretches of up to ``length`` states (n, width) around some.
+
+    These are all states, or for long stretches those that lie a third of the length apart.
+    """
+    sums = np.vstack([np.zeros((1, states.shape[1])), np.cumsum(states, axis=0, dtype=np.float64)])
+    middles = np.arange(0, len(states), max(1, length // 3))
+    starts = np.maximum(middles - length // 2, 0)
+    ends = np.minimum(middles + length // 2 + 1, len(states))
+    means: Rows = ((sums[ends] - sums[starts]) / (ends - starts)[:, None]).astype(np.float32)
     return means
-
-
-def _distances(rows: Rows, entries: Rows) -> Rows:
-    """Return (n, m): squared distances, each less the square of the row."""
-    found: Rows = (entries**2).sum(1) - 2 * rows @ entries.T
-    return found

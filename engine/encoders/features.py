@@ -24,7 +24,7 @@ Item: TypeAlias = "bytes | str"
 Vector = NDArray[np.float32]
 Read: TypeAlias = "Vector | DataError"
 
-RECIPE = 3
+RECIPE = 4
 """Of how features are made of items: those of another recipe are not compared, nor kept for a fit."""
 SHORTEST_S = 0.02
 _SOUNDS, _OWN = 32, 64  # items in memory at a time
@@ -141,7 +141,7 @@ class SoundFeatures:
     def parts(self) -> tuple[int, int]:
         """Where the moments end, and the code."""
         moments = 3 * self.encoder.dimension
-        return moments, moments + len(self._known_codebook.entries)
+        return moments, moments + self._known_codebook.width
 
     def of_states(self, states: Vector) -> Vector:
         """Return the features of states (frames, dimension); see `read`."""

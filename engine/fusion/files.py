@@ -121,20 +121,19 @@ def _arrays(space: JointSpace) -> dict[str, np.ndarray[Any, Any]]:
         if (perceptron := projection.perceptron) is not None:
             arrays |= {f"{name}.perceptron.{part}": value for part, value in vars(perceptron).items()}
     for name, codebook in space.codebooks.items():
-        arrays |= {f"{name}.codebook.{part}": value for part, value in vars(codebook).items()}
+        arrays[f"{name}.codebook"] = codebook.flat()
     return arrays | {f"{name}.bank": bank for name, bank in space.banks.items()}
 
 
 def _space(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> JointSpace:
     names = list(config["encoders"])
     rankings, shares = arrays["rankings"], arrays["shares"]
-    starts = config.get("starts", {})  # of spaces that were written before, all features are used
     return JointSpace(
         encoders=dict(config["encoders"]),
         blocks=tuple((str(name), int(end)) for name, end in config["blocks"]),
         projections={
             each: Projection(
-                Scaling(arrays[f"{each}.mean"], arrays[f"{each}.scale"], int(starts.get(each, 0))),
+                Scaling(arrays[f"{each}.mean"], arrays[f"{each}.scale"], int(config["starts"][each])),
                 arrays[f"{each}.weights"],
                 _kernel(arrays, each),
                 _perceptron(arrays, each),
@@ -157,7 +156,11 @@ def _space(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]
             if shares[i, j, k] != _UNKNOWN
         },
         untrained=bool(config.get("untrained", False)),
-        codebooks={each: _codebook(arrays, each) for each in names if f"{each}.codebook.mean" in arrays},
+        codebooks={
+            each: Codebook.of_flat(arrays[f"{each}.codebook"].astype(np.float32))
+            for each in names
+            if f"{each}.codebook" in arrays
+        },
     )
 
 
@@ -168,11 +171,6 @@ def _kernel(arrays: Mapping[str, np.ndarray[Any, Any]], name: str) -> Kernel | N
         arrays[f"{name}.kernel.{part}"] for part in ("landmarks", "width", "weights", "offset")
     )
     return Kernel(landmarks, float(width.item()), weights, offset)
-
-
-def _codebook(arrays: Mapping[str, np.ndarray[Any, Any]], name: str) -> Codebook:
-    parts = (arrays[f"{name}.codebook.{each.name}"].astype(np.float32) for each in fields(Codebook))
-    return Codebook(*parts)
 
 
 def _perceptron(arrays: Mapping[str, np.ndarray[Any, Any]], name: str) -> Perceptron | None:

@@ -13,7 +13,7 @@ from aios_db.engine.fusion.joint_space import JointSpace, Projection, Scaling
 from aios_db.engine.fusion.pairs import Pairs
 
 MOST_DIRECTIONS = 100
-_CROSS_RIDGE = 1.0
+_CROSS_RIDGE = 0.3
 _KERNEL_RIDGE = 0.1
 _LANDMARKS = 1_000
 

@@ -13,7 +13,7 @@ import lance
 from aios_db import logs
 from aios_db.disk.failures import operational
 from aios_db.disk.lock import WriteLock
-from aios_db.engine.weights.pressure import give_back_freed, limit_arenas
+from aios_db.engine.weights.heaps import give_back_freed, limit_arenas
 from aios_db.models.encoding import Encoder
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, ProgrammingError

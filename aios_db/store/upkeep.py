@@ -11,7 +11,7 @@ import lance
 import pyarrow as pa
 
 from aios_db.disk.failures import operational
-from aios_db.engine.weights.pressure import give_back_freed
+from aios_db.engine.weights.heaps import cut_short, give_back_freed
 from aios_db.joint.reembedding import complete_vectors
 from aios_db.observing.recorder import measured
 from aios_db.schema.changes import REEMBED
@@ -74,7 +74,7 @@ class Upkeep:
         self._transactions.finish_broken_off()
         self._erasing.finish_broken_off()
         self._deferring.write_pending()
-        with operational(f"compacting {database.path}"):
+        with operational(f"compacting {database.path}"), cut_short():
             tables, storage = database.refresh().tables, database.config.storage
             compacted = compact_if_due(tables, database.lock, database.path, storage, self._cleaned)
             now = database.refresh()
@@ -112,7 +112,7 @@ class Upkeep:
         database = self._database
         database.check_writable()
         self._deferring.write_pending(everything=True)
-        with database.compacting(), operational(f"compacting {database.path}"):
+        with database.compacting(), operational(f"compacting {database.path}"), cut_short():
             for dataset in database.refresh().tables:
                 written = compact(dataset, database.lock, everything=True)
                 clean_up(look_up(written), database.config.storage)

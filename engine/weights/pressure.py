@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 MOST = 1 << 30
 """More than so many bytes available is no pressure, however large the machine is."""
-
-_M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 @dataclass(frozen=True)
@@ -55,25 +48,6 @@ def read_memory(root: Path = Path("/")) -> Memory | None:
     """
     found = [memory for memory in (_machine(root), *_groups(root)) if memory is not None]
     return min(found, key=lambda memory: memory.available, default=None)
-
-
-def give_back_freed() -> None:
-    """Return what Arrow and the C library keep of freed memory to the system, where they can (glibc)."""
-    pa.default_memory_pool().release_unused()
-    with suppress(AttributeError, OSError, TypeError):  # another library decides itself
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def limit_arenas(most: int) -> None:
-    """Let the C library spread what is allocated from now on over ``most`` arenas, where it can (glibc).
-
-    Left to itself it takes 8 for each core, and what threads free in one is of no use to another. 0 changes
-    nothing, nor does a call where the process was started with a setting of its own (``MALLOC_ARENA_MAX``,
-    ``GLIBC_TUNABLES``).
-    """
-    if most and not {"MALLOC_ARENA_MAX", "GLIBC_TUNABLES"} & os.environ.keys():
-        with suppress(AttributeError, OSError, TypeError):
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, most)
 
 
 def _machine(root: Path) -> Memory | None:

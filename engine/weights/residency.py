@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Protocol
 from weakref import WeakKeyDictionary, ref
 
-from aios_db.engine.weights.pressure import Pressure, give_back_freed, read_memory
+from aios_db.engine.weights.heaps import give_back_freed
+from aios_db.engine.weights.pressure import Pressure, read_memory
 
 log = logging.getLogger("aios_db.engine.weights")
 

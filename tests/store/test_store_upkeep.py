@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import InterfaceError
 from aios_db.search import source
 from aios_db.search.keeping_up import KeepingUp
-from aios_db.store import compaction
+from aios_db.store import compaction, upkeep
 from aios_db.store.commit import commit, delete, patch
 from aios_db.store.compaction import clean_up, compact, is_due, mergeable
 from aios_db.store.maintenance import Maintenance
@@ -327,6 +328,27 @@ def test_a_store_compacts_itself_in_the_background(open_store: Open, config: Con
     assert store.stats().fragments <= 16
     assert store.memories.to_table(columns=["memory_id"]).num_rows == 40
     assert ids_in_table(store, store.index.find_ids(ids)) == ids
+
+
+@pytest.mark.parametrize("work", ["maintain", "optimize"])
+def test_memory_is_given_back_while_tables_are_compacted(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """And not only afterwards, when the C library keeps the ends of its heaps."""
+    told: list[str] = []
+
+    @contextmanager
+    def cut_short() -> Iterator[None]:
+        told.append("short")
+        yield
+        told.append("long")
+
+    monkeypatch.setattr(upkeep, "cut_short", cut_short)
+    monkeypatch.setattr(upkeep, "give_back_freed", lambda: told.append("given back"))
+    monkeypatch.setattr(KeepingUp, "needs_save", True)
+    store.remember(memory_rows(["a"]))
+    getattr(store, work)()
+    assert told == ["short", "given back", "long"]
 
 
 def test_optimize_leaves_one_fragment_a_table_and_the_same_memories(store: MemoryStore) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import os
-import re
 import subprocess
 import sys
 import time
@@ -271,37 +269,3 @@ def test_a_real_limit_is_noticed(limited_group: Path, minilm_dir: Path) -> None:
     assert after == 0
     assert same == "True"
     assert "memory is short" in result.stderr
-
-
-ALLOCATING = """
-import ctypes, threading, numpy as np
-import aios_db
-from aios_db.config import Config
-from aios_db.schema.config import StorageConfig
-from aios_db.memory_store import MemoryStore
-import sys
-store = MemoryStore.open(sys.argv[1], config=Config(storage=StorageConfig(malloc_arenas=int(sys.argv[2]))))
-together = threading.Barrier(24)
-def allocate():
-    together.wait()
-    kept = [np.zeros(1000, np.uint8) for _ in range(2000)]
-    together.wait()
-threads = [threading.Thread(target=allocate) for _ in range(24)]
-for each in threads: each.start()
-for each in threads: each.join()
-store.close()
-ctypes.CDLL(None).malloc_stats()
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="not glibc")
-def test_an_open_database_keeps_the_heaps_few(tmp_path: Path) -> None:
-    def heaps(most: int) -> int:
-        without = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
-        command = [sys.executable, "-c", ALLOCATING, str(tmp_path / str(most)), str(most)]
-        ran = subprocess.run(command, env=without, capture_output=True, text=True, check=True, timeout=100)
-        return len(re.findall(r"^Arena ", ran.stderr, re.MULTILINE))
-
-    few, many = heaps(2), heaps(0)
-    assert few <= 4  # some are made while modules are imported
-    assert many > few

@@ -95,6 +95,7 @@ def write_peft(card: LoraCard, path: str | Path, *, base_model: str | None = Non
     OperationalError
         ``path`` exists and is not empty, or cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     directory = Path(path)
@@ -126,7 +127,7 @@ def write_peft(card: LoraCard, path: str | Path, *, base_model: str | None = Non
             save_file(tensors, build / WEIGHTS, metadata={"format": "pt"})
             (build / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
             os.replace(build, directory)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OperationalError(f"cannot write {directory}: {error}") from error
     return directory
 

@@ -14,6 +14,7 @@ import pytest
 from federation_helpers import card, changed
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from aios_db.federation.card import Factors, LoraCard
 from aios_db.federation.card_files import SCHEMA, card_bytes, card_from_bytes, read_card, write_card
@@ -239,6 +240,18 @@ def test_a_configuration_that_is_no_json_is_refused(tmp_path: Path, content: str
 def test_nested_alphas_are_refused() -> None:
     with pytest.raises(DataError, match="alpha_pattern"):
         replace(card(), metadata={"alpha_pattern": "[" * 100_000})
+
+
+def test_a_peft_directory_that_cannot_be_written_says_so_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(OperationalError, match=r"cannot write .*adapter: .*No space left on device"):
+        write_peft(card(), tmp_path / "adapter")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_broken_peft_directories_are_refused(tmp_path: Path) -> None:

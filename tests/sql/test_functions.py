@@ -68,6 +68,31 @@ def test_error_inside_a_function_reaches_the_caller_as_it_was_raised(
 
 
 @pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (MemoryError(), "aios_fail failed: there is no memory left"),
+        (
+            ImportError("libtorch.so: failed to map segment"),
+            "aios_fail failed: libtorch.so: failed to map segment",
+        ),
+    ],
+)
+def test_a_lack_of_memory_inside_a_function_is_an_operational_error(
+    connection: duckdb.DuckDBPyConnection, raised: Exception, told: str
+) -> None:
+    book = functions.ErrorBook()
+
+    def fail(store: object, column: pa.Array) -> pa.Array:
+        raise raised
+
+    functions.install(
+        connection, [functions.ScalarFunction("aios_fail", [BIGINT], BIGINT, fail)], Store, 2, book
+    )
+    with pytest.raises(OperationalError, match=f"^{told}$"), translated(book):
+        connection.execute("SELECT aios_fail(1)").fetchall()
+
+
+@pytest.mark.parametrize(
     ("sql", "expected"),
     [
         ("SELEC 1", ProgrammingError),

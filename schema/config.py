@@ -13,13 +13,19 @@ from typing import Annotated, Literal
 
 @dataclass(frozen=True)
 class Range:
-    """The least and the most value of a number, both allowed."""
+    """The least and the most value of a number, both allowed.
+
+    Where there is no most, a whole number is below 2**31 and another up to 1e9: more fits no counter, or is
+    more seconds than a thread can wait.
+    """
 
     least: float
     most: float = inf
 
 
+MOST_BYTES = 2**63 - 1
 NonNegativeInt = Annotated[int, Range(0)]
+Bytes = Annotated[int, Range(0, MOST_BYTES)]
 PositiveInt = Annotated[int, Range(1)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
@@ -56,7 +62,7 @@ class EngineConfig:
     """Where model directories live (``<models_dir>/<name>/weights.parquet``)."""
     mmap: bool = True
     """Map weight files instead of reading them."""
-    max_resident_bytes: NonNegativeInt = 0
+    max_resident_bytes: Bytes = 0
     """Release unused weights above this many resident bytes, least recently used first; 0 is no limit."""
     least_available: Share = 0.05
     """Release unused weights when less than this share of the memory, or than 1 GiB, is available.
@@ -91,7 +97,7 @@ class DeviceConfig:
     """Automatic mixed precision on CUDA."""
     vram_threshold: Share = 0.9
     """Share of the device memory above which a call is finished on the CPU."""
-    vram_budget_bytes: NonNegativeInt = 0
+    vram_budget_bytes: Bytes = 0
     """Most device memory a model may hold before its layers are streamed; 0 is what the device has."""
     fallback_enabled: bool = True
     """Finish on the CPU when the device is missing or fails; otherwise raise."""
@@ -103,7 +109,7 @@ class StorageConfig:
 
     dimension: Annotated[int, Range(1)] = 384
     """Length of a text vector in a new database when no text model says it."""
-    max_text_bytes: PositiveInt = 16_777_216
+    max_text_bytes: Annotated[int, Range(1, MOST_BYTES)] = 16_777_216
     """Most bytes (UTF-8) of a text, a title or any other text column of a memory that is written."""
     compact_after_fragments: Annotated[int, Range(2)] = 16
     """Compact in the background when a table has this many small fragments."""
@@ -122,11 +128,11 @@ class StorageConfig:
     """How many of the last changes `changes` lists, up to twice as many; 0 keeps no log of them."""
     confirm_forget: NonNegativeInt = 1_000
     """Deleting more memories than this at once, be it by `undo`, asks for `confirm`; 0 never asks."""
-    keep_versions_bytes: NonNegativeInt = 4_000_000
+    keep_versions_bytes: Bytes = 4_000_000
     """Replaced versions that take more, and more than a quarter of the table, go after 30 seconds."""
-    index_cache_bytes: NonNegativeInt = 4_000_000
+    index_cache_bytes: Bytes = 4_000_000
     """Most memory for what was read of Lance's scalar indices; one cache for all tables."""
-    metadata_cache_bytes: NonNegativeInt = 4_000_000
+    metadata_cache_bytes: Bytes = 4_000_000
     """Most memory for what was read of manifests and files; one cache for all tables."""
     malloc_arenas: NonNegativeInt = 2
     """Heaps that the C library spreads allocations of the process over (glibc); 0 leaves it at 8 per core.
@@ -210,7 +216,7 @@ class ConsolidationConfig:
     """When the consolidator runs, as a cron expression in local time; `never` is never."""
     pressure_rows: NonNegativeInt = 0
     """It also runs when so many memories are in the short tier; 0 is never."""
-    pressure_bytes: NonNegativeInt = 0
+    pressure_bytes: Bytes = 0
     """It also runs when the database takes so many bytes on the disk; 0 is never."""
     check_interval_s: Annotated[float, Range(0.05)] = 60.0
     """How often the consolidator looks whether there is pressure."""
@@ -294,11 +300,11 @@ class EvictionConfig:
     """Most long-term memories; 0 is no limit."""
     archived_rows: NonNegativeInt = 0
     """Most archived memories; 0 is no limit."""
-    short_bytes: NonNegativeInt = 0
+    short_bytes: Bytes = 0
     """Most bytes of texts, titles and media of short-term memories; 0 is no limit."""
-    long_bytes: NonNegativeInt = 0
+    long_bytes: Bytes = 0
     """The same of long-term memories."""
-    archived_bytes: NonNegativeInt = 0
+    archived_bytes: Bytes = 0
     """The same of archived memories."""
     least: Literal["heat", "use"] = "heat"
     """Of what is too much, the memories of least heat go first, or those that were used least recently."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from aios_db.schema.config import Config, Range, Share, Shares
 
+_LARGEST: Mapping[type, float] = MappingProxyType({int: 2**31 - 1, float: 10**9})
 ROOT = ""
 """The section of the keys that stand outside of any section."""
 
@@ -51,7 +52,7 @@ def describe_type(hint: Any) -> str:
     words = {bool: "true or false", int: "an integer", float: "a number", str: "text"}[base]
     if limits is None:
         return words
-    if limits.most == math.inf:
+    if limits.most >= _LARGEST[base]:
         return f"{words} of at least {limits.least:g}"
     return f"{words} from {limits.least:g} to {limits.most:g}"
 
@@ -101,9 +102,13 @@ def parse(value: object, hint: Any) -> Any:
         parsed: bool | int | float = BOOLEANS[value.lower()] if base is bool else base(value)
     except (KeyError, ValueError):
         raise wrong from None
-    if (isinstance(parsed, float) and not math.isfinite(parsed)) or (
-        limits and not limits.least <= parsed <= limits.most
-    ):
+    if isinstance(parsed, float) and not math.isfinite(parsed):
+        raise wrong
+    largest = _LARGEST.get(base, math.inf)
+    most = largest if limits is None or limits.most == math.inf else limits.most
+    if abs(parsed) > most >= largest:
+        raise ValueError(f"must be at most {most:,}, not {show(value)}")
+    if limits and not limits.least <= parsed <= most:
         raise wrong
     return parsed
 

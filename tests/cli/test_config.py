@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import threading
 
 import jsonschema
 import pytest
@@ -161,6 +162,27 @@ def test_choices_are_known_in_upper_and_lower_case(load):
     config, errors = load("logging: {level: debug, format: JSON}\ncpu: {backend: OpenVINO}")
     assert not errors
     assert (config.logging.level, config.logging.format, config.cpu.backend) == ("DEBUG", "json", "openvino")
+
+
+@pytest.mark.parametrize(
+    ("key", "most"),
+    [
+        ("storage.lock_timeout_s", 10**9),  # of threading.TIMEOUT_MAX, which is some more
+        ("recall.vector_weight", 10**9),
+        ("recall.k", 2**31 - 1),
+        ("storage.malloc_arenas", 2**31 - 1),
+        ("storage.index_cache_bytes", 2**63 - 1),
+        ("quantization.seed", 2**31 - 1),
+    ],
+)
+def test_no_number_is_larger_than_what_it_is_for_can_be(load, key, most):
+    section, name = key.split(".")
+    config, errors = load(f"{section}: {{{name}: {most}}}")
+    assert (getattr(getattr(config, section), name), errors) == (most, [])
+    assert most <= threading.TIMEOUT_MAX or not name.endswith("_s")
+    config, errors = load(f"{section}: {{{name}: {most * 10}}}")
+    assert config == Config()
+    assert f"must be at most {most:,}, not " in errors[0]
 
 
 def test_one_invalid_value_leaves_the_others(load):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from collections.abc import Sequence
 
@@ -85,6 +87,8 @@ def cli(context: click.Context, config_file: str | None, verbose: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; an error is one line on standard error."""
     session = Session()
+    if sys.stdin is None:  # closed, as a supervisor may leave it
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - it stays open
     with session.ending.heard():
         status = _run(arguments, session)
     if session.ending.by is None:

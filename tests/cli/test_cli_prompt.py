@@ -235,6 +235,20 @@ def test_the_exit_status_of_a_script(tmp_path, script: str, status: int) -> None
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize(("arguments", "status"), [("sql", 0), ("remember -", 1)])
+def test_a_closed_standard_input_is_an_empty_one(tmp_path, arguments: str, status: int) -> None:
+    command = f"exec {sys.executable} -m aios_db.cli {arguments}"
+    closed, empty = (
+        subprocess.run(
+            ["/bin/sh", "-c", f"{command} <{end}"], capture_output=True, text=True, cwd=tmp_path, check=False
+        )
+        for end in ("&-", "/dev/null")
+    )
+    assert (closed.returncode, closed.stderr) == (empty.returncode, empty.stderr)
+    assert closed.returncode == status and "unexpected" not in closed.stderr
+
+
 def test_an_interrupted_script_says_so(tmp_path) -> None:
     query = f"SELECT 'begun'; {ENDLESS}"
     process = subprocess.Popen(

@@ -17,7 +17,10 @@ from aios_db.schema.errors import OperationalError
 from aios_db.store.torn import is_whole
 
 _BATCH_BYTES, _MOST_ROWS = 8 << 20, 1024
-_HISTORY = "the newest version is whole; what was known at that one is lost"
+_HISTORY = (
+    "the newest version is whole; what was known at that one is lost. Once versions are kept no longer "
+    "(storage.keep_versions_s), aios optimize takes it away"
+)
 
 OnBytes = Callable[[int], None]
 """Told how many bytes were read since the last call."""

@@ -60,7 +60,9 @@ def translated(book: ErrorBook) -> Iterator[None]:
         raise KeyboardInterrupt from error
 
 
-def _interrupt(error: duckdb.Error) -> KeyboardInterrupt | None:
+def _interrupt(error: duckdb.Error) -> KeyboardInterrupt | OperationalError | None:
+    if isinstance(error, duckdb.InterruptException):
+        return OperationalError("the statement was interrupted")
     return KeyboardInterrupt() if _INTERRUPTED_IN_PYTHON.search(str(error)) else None
 
 

@@ -11,7 +11,7 @@ all of it per minute, the first minute left out. Vectors are sums of a direction
 goes into storage and not into a model.
 
 Other work on the machine lengthens the time of a call, and its processor time hardly: the median of that is
-printed, too, of all threads of the process.
+printed, too, of all threads of the process. What grows is best read against the number of calls.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def work(path: Path, seconds: float, every: float, mix: dict[str, int], seed: in
             done[name] += 1
             if time.monotonic() - last >= every:
                 last = time.monotonic()
-                about = {"minutes": (last - start) / 60, **own_size()}
+                about = {"minutes": (last - start) / 60, "calls": sum(done.values()), **own_size()}
                 medians = {each: statistics.median(times) for each, times in took.items()}
                 print(json.dumps({"at": about, "took": medians, "done": done}), flush=True)
                 took.clear()

@@ -21,7 +21,10 @@ LINKED_OTHERWISE = frozenset({"undo", "restore", "rollback_source", "repair", RE
 
 @dataclass(frozen=True)
 class ChangeRecord:
-    """One call that changed the database: who, when, what and how much, and no memory's content."""
+    """One call that changed the database: who, when, what and how much, and no memory's content.
+
+    The log has the values in this order, so that a new one stands at the end.
+    """
 
     change_id: int
     """Ascending from 1 in the order of the changes; what `undo` is given."""

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_helpers import DIMENSION, memory_rows
 
+from aios_db.disk.framed_log import FramedLog
 from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import IntegrityError, OperationalError, ProgrammingError
@@ -143,6 +144,23 @@ def test_the_log_is_bounded_and_outlives_maintenance(tmp_path: Path) -> None:
     assert store.changes()[-1].call == "erase" and store.changes()[0].change_id == found[0]
     store.close()
     other.close()
+
+
+def test_a_record_has_values_alone_and_one_with_names_is_read_too(tmp_path: Path) -> None:
+    store = MemoryStore.open(tmp_path / "m.aios", config=_config())
+    store.remember(memory_rows(["red lamp"]))
+    told = store.changes()
+    store.close()
+    contents: list[bytes] = []
+    log = FramedLog(store.path / "changes.log", contents.clear, contents.append)
+    log.catch_up()
+    assert len(contents[0]) < 200
+    named = {**vars(told[0]), "changed_at": told[0].changed_at.timestamp()}
+    known = {name: value for name, value in named.items() if value is not None}
+    log.rewrite(contents[0][:8] + json.dumps(known).encode())
+    again = MemoryStore.open(store.path, config=_config())
+    assert again.changes() == told
+    again.close()
 
 
 def test_without_a_log_nothing_is_written(tmp_path: Path) -> None:

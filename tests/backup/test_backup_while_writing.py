@@ -24,9 +24,10 @@ def test_every_backup_opens_and_no_link_dangles(tmp_path):
     finally:
         stop.touch()
         ended = [writer.communicate(timeout=200) for writer in writers]
-    assert [(writer.returncode, err) for writer, (_, err) in zip(writers, ended, strict=True)] == [
-        (0, ""), (0, ""),
-    ]  # fmt: skip
+    assert [writer.returncode for writer in writers] == [0, 0]
+    # The one line that may be there says that there was no C compiler.
+    said = [line for _, err in ended for line in err.splitlines() if "searches run in NumPy" not in line]
+    assert said == []
     assert Target(tmp_path / "backups").ids() == [each.id for each in made]
     assert len(verify(tmp_path / "backups")) == BACKUPS
     versions = [each.tables["memories"].version for each in made]

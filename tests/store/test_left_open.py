@@ -11,11 +11,13 @@ from aios_db.config import Config
 from aios_db.schema.config import EngineConfig, StorageConfig
 
 _LEAVING = """
+import logging
 import sys
 import aios_db
 from aios_db.config import Config
 from aios_db.schema.config import EngineConfig, StorageConfig
 
+logging.getLogger("aios_db.search").setLevel("ERROR")  # that there was no C compiler
 # Maintenance is at work all the time, and so as the interpreter goes.
 storage = StorageConfig(dimension=4, maintenance_delay_s=0, compact_after_fragments=2, durability="normal")
 config = Config(storage=storage, engine=EngineConfig(models_dir=sys.argv[1] + ".none"))

@@ -64,7 +64,10 @@ def test_the_best_answer_comes_first_with_the_parts_of_its_score(con: aios_db.Co
 
 def test_sql_and_python_agree(con: aios_db.Connection) -> None:
     rows = con.execute("SELECT memory_id, score FROM recall(?, k := ?)", ["bread in Lisbon", 4]).fetchall()
-    assert [(each.memory_id, each.score) for each in con.recall("bread in Lisbon", k=4)] == rows
+    found = con.recall("bread in Lisbon", k=4)
+    assert [each.memory_id for each in found] == [memory_id for memory_id, _ in rows]
+    # NumPy, which multiplies where nothing is compiled, adds in another order in an index of another size.
+    assert [each.score for each in found] == pytest.approx([score for _, score in rows], rel=1e-6)
     assert len(rows) == 4
 
 

@@ -27,6 +27,7 @@ from aios_db.engine.weights.files import force_file
 from aios_db.schema.database import OWED
 from aios_db.store.commit import exchange
 from aios_db.store.differences import row_ids, rows_at, unlike, where
+from aios_db.store.snapshot import handle
 
 logger = logging.getLogger("aios_db.store")
 
@@ -76,7 +77,7 @@ class OwedLinks:
         written = self.memories_before + 1  # under the write lock, so that it is the next
         if not Path(memories.uri, manifest(written)).exists():
             return False
-        found = memories.read_transaction(written)
+        found = handle(memories).read_transaction(written)  # Lance lets nobody else read meanwhile
         return found is not None and found.uuid == self.transaction
 
     def write_to(self, links: lance.LanceDataset) -> lance.LanceDataset:

@@ -107,5 +107,9 @@ def newest_version(dataset: lance.LanceDataset) -> int:
 
 
 def handle(dataset: lance.LanceDataset) -> lance.LanceDataset:
-    """Return a second handle to write through: Lance moves it, and readers keep the snapshot they have."""
+    """Return a second handle, for what Lance does with one that nobody else may use meanwhile.
+
+    That is to write through it, which moves it, while readers keep the snapshot they have, and to read a
+    transaction.
+    """
     return dataset.checkout_version(dataset.version)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from store_helpers import memory_rows
 
@@ -18,6 +21,7 @@ from aios_db.schema.config import Config
 from aios_db.schema.database import OWED
 from aios_db.store import undoing
 from aios_db.store.change_log import ChangeLog
+from aios_db.store.owed import OwedLinks
 
 Open = Callable[..., MemoryStore]
 WORDS = ["the red lamp", "the red lamp again", "green tea", "a viola"]
@@ -116,6 +120,28 @@ def test_another_process_that_is_open_finishes_it_before_it_writes(
     store.unlink(_no_links())
     assert _state(store) == after
     assert "change 7, an undo, was broken off after its memories; its links are written now" in caplog.text
+
+
+def test_what_is_owed_is_looked_at_while_others_read(open_store: Open) -> None:
+    store = _made(open_store)
+    memories, ended = store.memories, threading.Event()
+    owed = OwedLinks(
+        1, {}, "another", memories.version - 1, [], np.empty(0, np.int64), store.links.schema.empty_table()
+    )
+
+    def read() -> int:
+        reads = 0
+        while not ended.is_set():
+            reads += memories.count_rows() > 0
+        return reads
+
+    with ThreadPoolExecutor(2) as threads:
+        reading = [threads.submit(read) for _ in range(2)]
+        try:
+            assert not any(owed.is_due(memories) for _ in range(20))
+        finally:
+            ended.set()
+        assert all(each.result() for each in reading)
 
 
 def test_damage_to_what_is_owed_is_said(open_store: Open, caplog: pytest.LogCaptureFixture) -> None:

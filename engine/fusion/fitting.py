@@ -34,6 +34,7 @@ _CLEARLY = 1.02
 _MOSTLY = 0.85
 _SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
 _SURELY = 2.575829  # standard errors of a gain: one in 200 is as large by chance
+_WORTH = 0.01  # of the score: a space of all pairs is better in each modality, and a small gain is gone there
 _NONE = np.empty(0, np.int64)
 
 _T = TypeVar("_T")
@@ -224,7 +225,7 @@ def _shares(
 
 
 def surely_best(ranks: Mapping[float, NDArray[np.int64]]) -> float:
-    """Return the share whose ranks are best, or the better of 0 and 1 where chance may have made its gain.
+    """Return the share whose ranks are best, or the better of 0 and 1 where it may gain next to nothing.
 
     Parameters
     ----------
@@ -237,7 +238,10 @@ def surely_best(ranks: Mapping[float, NDArray[np.int64]]) -> float:
 
     best, alone = max(ranks, key=score), max((1.0, 0.0), key=score)
     gain = 1 / (1 + ranks[best]) - 1 / (1 + ranks[alone])
-    return best if len(gain) and gain.mean() > _SURELY * gain.std() / len(gain) ** 0.5 else alone
+    if not len(gain):
+        return alone
+    least = gain.mean() - _SURELY * gain.std() / len(gain) ** 0.5
+    return best if least > _WORTH * score(alone) else alone
 
 
 def _together(  # noqa: PLR0917 - what asks together

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
 from aios_db.cli.output import print_json, print_table
+from aios_db.schema.errors import ConfigError, OperationalError
 from aios_db.schema.secrets import shown
 
 if TYPE_CHECKING:
     from aios_db.config import Loaded
+    from aios_db.schema.config import Config
 
 DEFAULT = "default"
 
@@ -34,7 +37,7 @@ def show(session: Session, /, changed: bool, *, as_json: bool) -> None:
         print_json([dict(zip(("key", "value", "from"), row, strict=True)) for row in rows])
     else:
         print_table(["key", "value", "from"], rows)
-    _print_problems(found)
+    _print_problems(found.problems)
 
 
 @config.command(epilog="\b\nExamples:\n  aios config check\n  aios --config new.yaml config check\n")
@@ -45,8 +48,9 @@ def check(session: Session) -> None:
     found = _loaded(session)
     variables = sorted(place for place in found.places.values() if place.startswith("$"))
     click.echo(f"{found.file or 'no file: the defaults'}{''.join(f', {each}' for each in variables)}")
-    _print_problems(found)
-    if found.problems:
+    problems = [*found.problems, *_of_schedule(found.config)]
+    _print_problems(problems)
+    if problems:
         click.get_current_context().exit(EXIT_FAILED)
 
 
@@ -78,6 +82,18 @@ def _rows(found: Loaded) -> list[tuple[str, object, str]]:
     return rows
 
 
-def _print_problems(found: Loaded) -> None:
-    for problem in found.problems:
+def _of_schedule(config: Config) -> Iterator[str]:
+    """Yield what is wrong with the schedule, as far as what reads one is installed."""
+    from aios_db.lifecycle.schedule import check_schedule
+
+    try:
+        check_schedule(config.consolidation.schedule)
+    except ConfigError as error:
+        yield str(error)
+    except OperationalError:
+        return
+
+
+def _print_problems(problems: Sequence[str]) -> None:
+    for problem in problems:
         click.echo(f"invalid configuration: {problem}", err=True)

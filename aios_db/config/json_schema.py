@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, get_args, get_origin
 
-from aios_db.config.values import ROOT, keys, sections, unpack
+from aios_db.config.values import LARGEST, ROOT, keys, sections, unpack
 from aios_db.schema.config import Shares
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema (draft 2020-12) of a file: its sections, the type, range and default of each key."""
+    """Return the schema (draft 2020-12) of a file: its sections, the type, range and default of each key.
+
+    A key that is null has its default.
+    """
     properties: dict[str, Any] = {}
     for name, section in sections().items():
         content = {key: _property(hint, getattr(section(), key)) for key, hint in keys(section).items()}
@@ -38,13 +41,14 @@ def _property(hint: Any, default: object) -> dict[str, Any]:
     base, limits = unpack(hint)
     if base == Shares:
         share = {"type": "number", "minimum": 0, "maximum": 1}
-        return {"type": ["object", "string"], "additionalProperties": share, "default": dict(default)}  # type: ignore[call-overload]
+        shares = {"type": ["object", "string", "null"], "additionalProperties": share}
+        return {**shares, "default": dict(default)}  # type: ignore[call-overload]
     if get_origin(base) is Literal:
-        return {"enum": list(get_args(base)), "default": default}
+        return {"enum": [*get_args(base), None], "default": default}
     types = {bool: "boolean", int: "integer", float: "number", str: "string"}
-    found: dict[str, Any] = {"type": types[base], "default": default}
-    if limits is not None:
-        found["minimum"] = limits.least
-        if limits.most != math.inf:
-            found["maximum"] = limits.most
+    found: dict[str, Any] = {"type": [types[base], "null"], "default": default}
+    largest = LARGEST.get(base)
+    if largest is not None:
+        found["minimum"] = -largest if limits is None else limits.least
+        found["maximum"] = largest if limits is None or limits.most == math.inf else limits.most
     return found

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from aios_db.schema.config import Config, Range, Share, Shares
 
-_LARGEST: Mapping[type, float] = MappingProxyType({int: 2**31 - 1, float: 10**9})
+LARGEST: Mapping[type, float] = MappingProxyType({int: 2**31 - 1, float: 10**9})
+"""The largest number of a key without a limit of its own."""
 ROOT = ""
 """The section of the keys that stand outside of any section."""
 
@@ -52,7 +53,7 @@ def describe_type(hint: Any) -> str:
     words = {bool: "true or false", int: "an integer", float: "a number", str: "text"}[base]
     if limits is None:
         return words
-    if limits.most >= _LARGEST[base]:
+    if limits.most >= LARGEST[base]:
         return f"{words} of at least {limits.least:g}"
     return f"{words} from {limits.least:g} to {limits.most:g}"
 
@@ -104,7 +105,7 @@ def parse(value: object, hint: Any) -> Any:
         raise wrong from None
     if isinstance(parsed, float) and not math.isfinite(parsed):
         raise wrong
-    largest = _LARGEST.get(base, math.inf)
+    largest = LARGEST.get(base, math.inf)
     most = largest if limits is None or limits.most == math.inf else limits.most
     if abs(parsed) > most >= largest:
         raise ValueError(f"must be at most {most:,}, not {show(value)}")

@@ -49,9 +49,7 @@ class Schedule:
         self._state = _read(self._path)
         self._since = self._state.get("scheduled_at") or datetime.now(timezone.utc).timestamp()
         self._left: tuple[int, int] | None = None
-        self._cron = "" if config.schedule.strip().lower() in _NEVER else config.schedule
-        if self._cron:
-            next_time(self._cron, self._since)
+        self._cron = check_schedule(config.schedule)
 
     def begin(self) -> None:
         """Note which process this is."""
@@ -95,6 +93,22 @@ class Schedule:
         self._state |= changes
         with atomic_write(self._path) as part:
             part.write_text(json.dumps(self._state), "utf-8")
+
+
+def check_schedule(schedule: str) -> str:
+    """Return the cron expression of a configured schedule; nothing where it says never.
+
+    Raises
+    ------
+    ConfigError
+        It is none.
+    OperationalError
+        It is one, and croniter, which reads it, is not installed.
+    """
+    if schedule.strip().lower() in _NEVER:
+        return ""
+    next_time(schedule, datetime.now(timezone.utc).timestamp())
+    return schedule
 
 
 def next_time(expression: str, after: float) -> float:

@@ -453,6 +453,9 @@ def test_check_fails_on_what_cannot_be_used(tmp_path, capsys):
     assert main(["--config", str(file), "config", "check"]) == 1
     out, err = capsys.readouterr()
     assert str(file) in out and f"{file}:3: cpu.backend: must be one of" in err
+    file.write_text("consolidation:\n  schedule: 0 25 * * *\n")
+    assert main(["--config", str(file), "config", "check"]) == 1
+    assert "consolidation.schedule is '0 25 * * *', no cron expression" in capsys.readouterr().err
     file.write_text("cpu:\n  threads: 4\n")
     assert main(["--config", str(file), "config", "check"]) == 0
 
@@ -466,6 +469,11 @@ def test_the_schema_takes_what_the_parser_takes(capsys):
     whole["trust"]["sources"] = {"web:*": 0.2}
     whole["quantization"] = {}
     assert not list(validator.iter_errors(whole))
+    for section in [each for each in whole.values() if isinstance(each, dict)]:
+        section.update(dict.fromkeys(section))
+    assert not list(validator.iter_errors(whole))
+    for wrong in ({"storage": {"lock_timeout_s": 1e300}}, {"recall": {"k": 10**26}}):
+        assert list(validator.iter_errors(wrong)), wrong
     for wrong in ({"cpu": {"threads": -1}}, {"cpu": {"backend": "x"}}, {"cpus": {}}, {"recall": {"kk": 1}}):
         assert list(validator.iter_errors(wrong)), wrong
 

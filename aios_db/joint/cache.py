@@ -7,6 +7,7 @@ import logging
 import re
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ class FeatureCache:
 
     def __init__(self, directory: Path, version: str) -> None:
         self._directory = directory / _UNSAFE.sub("_", version)
+        self._writable = True
         self._known: dict[bytes, NDArray[np.float32]] = {}
         for path in sorted(self._directory.glob("*.parquet")):
             try:
@@ -51,18 +53,27 @@ class FeatureCache:
         return self._known.get(digest)
 
     def add(self, digests: Sequence[bytes], features: Sequence[NDArray[np.float32]]) -> None:
-        """Keep features; a file that is half written by a process that ends is never seen."""
+        """Keep features; a file that is half written by a process that ends is never seen.
+
+        Where the disk fails, they are kept in memory alone, and that is logged.
+        """
         self._known |= zip(digests, features, strict=True)
-        if not digests:
+        if not digests or not self._writable:
             return
-        self._directory.mkdir(parents=True, exist_ok=True)
         table = pa.table(
             [pa.array(digests, _SCHEMA.field(0).type), pa.array(features, _SCHEMA.field(1).type)],
             schema=_SCHEMA,
         )
         part = self._directory / f".{uuid.uuid4().hex}.part"
-        pq.write_table(table, part, write_page_checksum=True)
-        part.rename(self._directory / f"{uuid.uuid4().hex}.parquet")
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, part, write_page_checksum=True)
+            part.rename(self._directory / f"{uuid.uuid4().hex}.parquet")
+        except OSError as error:
+            self._writable = False
+            log.warning("features are made again by the next fit, as they cannot be kept: %s", error)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def digest_of(item: bytes | str) -> bytes:

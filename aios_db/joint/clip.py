@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("aios_db.joint")
 
 NAME = "clip"
+_OWN = re.compile(rf"{NAME}-[0-9a-f]{{8}}@[0-9a-f]+")
 _LOOK_AGAIN_S = 1.0
 
 
@@ -82,8 +84,7 @@ class ClipSpace:
     def activate(self, fresh: Active) -> bool:
         """Use a space of CLIP from now on, but where another process has fitted one meanwhile."""
         with self._lock.hold():
-            active = self._in_use.usable()
-            if self._in_use.version is not None and (active is None or not active.space.untrained):
+            if self._is_fitted():
                 return False
             self._versions.set_active(fresh.version)
         log.warning(
@@ -97,17 +98,21 @@ class ClipSpace:
     def is_wanted(self) -> bool:
         """Tell whether CLIP is installed, and neither its space nor a fitted one is in use."""
         in_use = self._in_use
-        if not self._writable():
+        if not self._writable() or self._is_fitted():
             return False
-        active = in_use.usable()
-        if active is None:
-            return in_use.version is None and in_use.encoders.installed_clip() is not None
-        if not active.space.untrained:
-            return False
-        installed = in_use.encoders.installed_clip()
-        if installed is None or installed == active.space.encoders:
+        active, installed = in_use.usable(), in_use.encoders.installed_clip()
+        if installed is None or active is None:
+            return installed is not None
+        if installed == active.space.encoders:
             return False
         return not all(in_use.has_encoder(active, each) for each in installed)  # quantized ones are the same
+
+    def _is_fitted(self) -> bool:
+        """Tell whether the space in use was fitted on pairs; a lost one of CLIP is known by its name."""
+        active, version = self._in_use.usable(), self._in_use.version
+        if active is not None:
+            return not active.space.untrained
+        return version is not None and _OWN.fullmatch(version) is None
 
     def _installed(self) -> Active | None:
         from aios_db.engine.fusion.files import place_space

@@ -11,10 +11,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aios_db.disk.failures import operational
 from aios_db.disk.lease import lease
+from aios_db.engine.fusion.fitting import FEWEST
 from aios_db.engine.fusion.measuring import Recall
 from aios_db.engine.fusion.refining import Trial
 from aios_db.engine.fusion.relating import Relation
+from aios_db.joint.clip import NAME as CLIP
 from aios_db.joint.codebooks import codebooks_of
 from aios_db.joint.pairs import features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
@@ -25,6 +28,7 @@ from aios_db.schema.progress import Progress, silent
 
 if TYPE_CHECKING:
     from aios_db.engine.fusion.fitting import Fitted
+    from aios_db.engine.fusion.pairs import Pairs
     from aios_db.memory_store import MemoryStore
     from aios_db.models.versions import WeightVersion
 
@@ -131,6 +135,8 @@ def fit_fusion(
         raise ProgrammingError(f"seed is {seed!r}; give a whole number from 0")
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ProgrammingError(f"a joint space cannot be called {name!r}: give letters, digits, - and _")
+    if name == CLIP:
+        raise ProgrammingError(f"{name!r} is the name of CLIP's own space: give another")
     store.scope.refuse("fit_fusion")
     if store.read_only:
         raise ReadOnlyError(f"{store.path} is open read-only: no space can be fitted for it")
@@ -150,10 +156,13 @@ def fit_fusion(
         ) from error
     seconds["fit"] = time.perf_counter() - start
     _refuse_strangers(fitted)
+    faults += _too_few(features, fitted)
     start = time.perf_counter()
     told = {**_told(fitted), "items": len(items), "faults": faults, "seed": seed}
     space = replace(fitted.space, codebooks=codebooks_of(makers, fitted.space.encoders))
-    version = store.versions.install(place_space(space, models, name, told))
+    with operational(f"writing the joint space into {models}"):
+        path = place_space(space, models, name, told)
+    version = store.versions.install(path)
     store.versions.record_fit(_report_row(version, fitted, told))
     active = Active(load_space(Path(version.path))[0], version.version)
     with lease(store.path / JOINT_REEMBEDDING):
@@ -185,6 +194,16 @@ def _told(fitted: Fitted) -> dict[str, Any]:
         "mlp": None if fitted.trial is None else asdict(fitted.trial),
         "strengths": {modality: asdict(each) for modality, each in fitted.strengths.items()},
     }
+
+
+def _too_few(pairs: Pairs, fitted: Fitted) -> list[str]:
+    """Return which modalities are left out as too few pairs have them; each is logged."""
+    found = []
+    for name in (each for each in pairs.modalities if each not in fitted.space.encoders):
+        count = len(set(pairs.rows[name].items.tolist()) & set(pairs.rows[pairs.pivot].items.tolist()))
+        found.append(f"{name}, as {count} pairs have it and a {pairs.pivot}, of {FEWEST} that are needed")
+        log.warning("left out: %s", found[-1])
+    return found
 
 
 def _refuse_strangers(fitted: Fitted) -> None:

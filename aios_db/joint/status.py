@@ -73,7 +73,7 @@ def status_of(in_use: SpaceInUse) -> Iterator[ModalityStatus]:
             yield _of_clip(in_use, active, modality, encoder, missing)
             continue
         if fitted_with is None:
-            missing = f"the pairs had no {modality}"
+            missing = f"the pairs had no {modality}, or too few had it"
         elif missing is None and not in_use.fits(active, modality):
             missing = "fit the space again with this encoder"
         yield ModalityStatus(modality, active.version, fitted_with, encoder, missing is None, missing)

@@ -161,6 +161,7 @@ class SpaceInUse:
             raise ModelNotFoundError(
                 f"the joint space {version} cannot be used, so that no picture or sound is found or "
                 f"asks: {error}. Put its model directory, {path}, back, or fit the space again with "
-                "aios fusion fit or con.fit_fusion(pairs); words are found meanwhile"
+                "aios fusion fit or con.fit_fusion(pairs); aios optimize makes CLIP's own anew. Words are "
+                "found meanwhile"
             ) from error
         return Active(space, version)

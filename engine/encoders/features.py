@@ -156,7 +156,9 @@ class SoundFeatures:
     def states(self, item: Item) -> Read:
         """Return the states (frames, dimension) of a sound file, or what is wrong with it."""
         made: Read = _tried(lambda data: self.encoder.encode_states(heard(data, SAMPLE_RATE)), item)
-        return made
+        if isinstance(made, DataError) or np.isfinite(made).all():
+            return made
+        return DataError("the encoder makes NaN or infinity of it")
 
     def own(self, items: Sequence[Item]) -> list[Read]:
         """Return the mean of the states of each sound file, of length 1."""

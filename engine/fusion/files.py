@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -21,11 +22,13 @@ from aios_db.engine.fusion.perceptron import Perceptron
 from aios_db.engine.weights.building import building
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
-from aios_db.schema.errors import WeightsError
+from aios_db.schema.errors import Error, WeightsError
 from aios_db.schema.modalities import MODALITIES
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger("aios_db.engine.fusion")
 
 ARCHITECTURE = "JointSpace"
 _UNKNOWN = -1.0
@@ -56,14 +59,32 @@ def save_space(space: JointSpace, target: Path, name: str, report: Mapping[str, 
 
 
 def place_space(space: JointSpace, models: Path, name: str, report: Mapping[str, Any]) -> Path:
-    """Write a space into ``models`` under its name and digest, as a whole or not at all; return where."""
+    """Write a space into ``models`` under its name and digest, as a whole or not at all; return where.
+
+    What is there under that name stays where it is the same space, and is replaced where it is damaged.
+    """
     with building(models / name) as build:
         save_space(space, build / name, name, report)
         _, digest = load_space(build / name)
         target = models / f"{name}-{digest[:8]}"
-        if not target.exists():
-            (build / name).rename(target)
+        if not _is_whole(target, digest):
+            if target.exists():
+                target.rename(build / "damaged")
+            try:
+                (build / name).rename(target)
+            except OSError:
+                if not _is_whole(target, digest):  # else another process has put it there meanwhile
+                    raise
         return target
+
+
+def _is_whole(directory: Path, digest: str) -> bool:
+    """Tell whether a space with this digest is in a directory and can be used."""
+    try:
+        return directory.exists() and load_space(directory)[1] == digest
+    except Error as error:
+        log.warning("%s is made anew: %s", directory, error)
+        return False
 
 
 def load_space(directory: Path) -> tuple[JointSpace, str]:
@@ -106,9 +127,9 @@ def _arrays(space: JointSpace) -> dict[str, np.ndarray[Any, Any]]:
     for names, share in space.shares.items():
         shares[tuple(MODALITIES.index(each) for each in names)] = share
     arrays: dict[str, np.ndarray[Any, Any]] = {"rankings": rankings, "shares": shares}
-    if space.untrained:  # else the spaces of two models would be of one version
-        versions = hashlib.sha256(" ".join(space.encoders.values()).encode()).digest()
-        arrays["encoders"] = np.frombuffer(versions, np.uint8)
+    versions = [str(RECIPE), *(f"{modality} {version}" for modality, version in space.encoders.items())]
+    told = hashlib.sha256("\n".join(versions).encode()).digest()
+    arrays["encoders"] = np.frombuffer(told, np.uint8)  # else spaces of two encoders may be of one version
     for name, projection in space.projections.items():
         arrays |= {
             f"{name}.mean": projection.scaling.mean,

@@ -295,3 +295,20 @@ def test_a_sound_is_left_out_and_sides_of_two_models_are_refused(
         con.remember("A red thing", image=picture("red", 1))
         assert spaces(con)["image"] == "text"
         assert "they are not of one CLIP model" in caplog.text
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_lost_space_of_clip_is_made_anew(connect: Connect, tmp_path: Path, older: bool) -> None:
+    with connect() as con:
+        ids = {name: con.remember(image=picture(name, 1), title=None) for name in COLOURS}
+    [space] = (tmp_path / "models").glob("clip-????????")
+    if older:  # of features as another aios_db made them
+        described = json.loads((space / "metadata.json").read_text())
+        described["config"]["features"] = 1
+        (space / "metadata.json").write_text(json.dumps(described))
+    else:
+        (space / "weights.parquet").unlink()
+    with connect() as con:
+        con.optimize()
+        for name, memory in ids.items():
+            assert con.recall(image=picture(name, 2), modality="image", k=1)[0].memory_id == memory

@@ -31,3 +31,14 @@ def test_a_damaged_file_costs_time_alone(tmp_path: Path, how: str) -> None:
     assert all(each is not None for each in found[20:])
     again.add([digest_of(ITEMS[0])], [MADE[ITEMS[0]]])
     assert np.array_equal(FeatureCache(tmp_path, "bands@1").get(digest_of(ITEMS[0])), MADE[ITEMS[0]])
+
+
+def test_where_the_disk_fails_features_are_known_until_the_end_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    cache = FeatureCache(tmp_path / "file", "bands@1")
+    for start in (0, 20):
+        cache.add([*map(digest_of, ITEMS[start : start + 20])], [MADE[each] for each in ITEMS[start:]][:20])
+    assert all(np.array_equal(cache.get(digest_of(each)), MADE[each]) for each in ITEMS)
+    assert caplog.text.count("cannot be kept") == 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from joint_world import WORDS, tone
+from joint_world import WORDS, soundfile, tone
 
 import aios_db
 from aios_db.engine.architectures.whisper import WhisperConfig, WhisperEncoder
@@ -83,4 +84,12 @@ def test_a_space_tells_sounds_by_its_own_codebook(connect: Connect) -> None:
 def test_sounds_that_cannot_be_read_are_left_out_of_the_codebook(connect: Connect) -> None:
     with connect() as con:
         report = con.fit_fusion([*PAIRS, {"text": "a broken thing", "audio": b"RIFF"}])
+        assert len(report.faults) == 1 and "audio of item 32" in report.faults[0]
+
+
+def test_a_sound_that_the_encoder_makes_nan_of_is_left_out_of_the_codebook(connect: Connect) -> None:
+    loud = BytesIO()
+    soundfile.write(loud, np.full(8_000, 3e38, np.float32), 16_000, format="WAV", subtype="FLOAT")
+    with connect() as con:
+        report = con.fit_fusion([*PAIRS, {"text": "a loud thing", "audio": loud.getvalue()}])
         assert len(report.faults) == 1 and "audio of item 32" in report.faults[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,9 +83,10 @@ def features_of(
 ) -> tuple[Pairs, dict[str, Features], list[str]]:
     """Return the features of pairs, what made them, and what could not be read.
 
-    Modalities are run side by side, since most encoders run on few cores.
+    Modalities are run side by side, since most encoders run on few cores. Where one fails, or the caller is
+    interrupted, the others stop after what they are at.
     """
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 
     from aios_db.engine.encoders.features import RECIPE, SoundFeatures
     from aios_db.engine.fusion.pairs import Pairs, Rows
@@ -95,16 +97,23 @@ def features_of(
         "audio": [(item.audio, place) for place, item in enumerate(items) if item.audio is not None],
     }
     faults: list[str] = []
+    stopped = threading.Event()
+
+    def told(doing: str, done: int, total: int) -> None:
+        if stopped.is_set():
+            raise CancelledError
+        progress(doing, done, total)
+
     makers: dict[str, Features] = {name: encoders.of(name) for name, told in given.items() if told}
 
     def read(name: str) -> Rows:
         maker = makers[name]
         if isinstance(maker, SoundFeatures):
             files = [file for file, _ in given[name]]
-            makers[name] = maker = with_codebook(maker, files, encoders, reach, cache, progress)
+            makers[name] = maker = with_codebook(maker, files, encoders, reach, cache, told)
         known = FeatureCache(cache, f"{maker.key}-{RECIPE}") if cache is not None else None
         features, owners = [], []
-        for made, owner in _read(maker, given[name], encoders, reach, known, progress):
+        for made, owner in _read(maker, given[name], encoders, reach, known, told):
             if isinstance(made, DataError):
                 faults.append(f"{name} of item {owner}: {made}")
                 log.warning("the %s of item %d is left out: %s", name, owner, made)
@@ -117,7 +126,13 @@ def features_of(
         return Rows(stacked.astype(np.float32), np.array(owners, np.int64), parts)
 
     with ThreadPoolExecutor(len(makers) or 1) as pool:
-        rows = dict(zip(makers, pool.map(read, list(makers)), strict=True))
+        reading = {name: pool.submit(read, name) for name in makers}
+        try:
+            for each in wait(reading.values(), return_when=FIRST_EXCEPTION).done:
+                each.result()
+        finally:
+            stopped.set()
+    rows = {name: each.result() for name, each in reading.items()}
     classes = _numbered([tuple(item.texts) or place for place, item in enumerate(items)])
     groups = _numbered(
         [place if item.group is None else ("group", item.group) for place, item in enumerate(items)]

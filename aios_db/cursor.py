@@ -216,6 +216,8 @@ class Cursor(Fetching):
     def register(self, name: str, rows: Any) -> Cursor:
         """Let this cursor's SQL read a data frame, a relation or anything of Arrow as a view called ``name``.
 
+        An unread result is dropped.
+
         Raises
         ------
         ProgrammingError
@@ -224,6 +226,7 @@ class Cursor(Fetching):
         database = self._open()
         if own_objects.is_relation(name.lower()):
             raise ProgrammingError(f"register: {name} is a table of the database; choose another name")
+        self._result.forget()
         with translated(self._session.errors):
             database.register(name, rows)
         self._plans.meaning_changed()
@@ -231,6 +234,8 @@ class Cursor(Fetching):
 
     def unregister(self, name: str) -> Cursor:
         """Remove the view that `register` made; does nothing when there is none.
+
+        An unread result is dropped.
 
         Raises
         ------
@@ -240,6 +245,7 @@ class Cursor(Fetching):
         database = self._open()
         if own_objects.is_relation(name.lower()):
             raise ProgrammingError(f"unregister: {name} is a table of the database, and stays")
+        self._result.forget()
         with translated(self._session.errors):
             database.unregister(name)
         self._plans.meaning_changed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -40,12 +41,22 @@ class Result:
 
     def forget(self) -> None:
         """Let go of it, before the next statement."""
-        if self.is_there and hasattr(self._database, "abort"):
-            self._database.abort()  # DuckDB 2 streams: an unread result would keep the connection busy
+        if self.is_there:
+            self._stop()
         if self.in_memory:
             self._database.unregister(WRITTEN)
         self.is_there = self.in_memory = False
         self._at_first_fetch, self.description, self.rowcount = "", None, -1
+
+    def _stop(self) -> None:
+        """End what is computed of it, which would keep the connection busy."""
+        if hasattr(self._database, "abort"):
+            self._database.abort()
+            return
+        with suppress(duckdb.Error):  # in a transaction that failed, say
+            # DuckDB 1.5 ends it with the next statement. If that is `register`, it waits for threads that
+            # read a table in Python, without letting them.
+            self._database.execute(NO_ROWS)
 
     def set_query(self) -> None:
         """Take what DuckDB has just executed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 import aios_db
@@ -131,3 +132,15 @@ def test_what_could_not_be_made_is_made_later() -> None:
         items.for_text("FROM view")
     items.for_text("FROM view")
     assert made == ["view"]
+
+
+@pytest.mark.timeout(60)
+def test_rows_are_registered_and_views_made_while_a_result_is_unread(con: aios_db.Connection) -> None:
+    con.remember([{"text": f"Lamp {number}.", "text_embedding": [1.0] + [0.0] * 383} for number in range(64)])
+    for _ in range(10):
+        cursor = con.cursor()
+        cursor.execute("SELECT * FROM memories").fetchone()
+        cursor.register("mine", pa.table({"a": [7]}))
+        assert cursor.execute("SELECT a FROM mine").fetchone() == (7,)
+        cursor.execute("SELECT * FROM memories").fetchone()
+        assert cursor.execute("SELECT count(*) FROM lora_cards").fetchone() == (0,)

@@ -170,12 +170,15 @@ class Cursor(Fetching):
     def begin(self) -> Cursor:
         """Start a transaction; until it ends, nothing this cursor writes is seen by others.
 
+        An unread result is dropped.
+
         Raises
         ------
         ProgrammingError
             One is open already.
         """
         self._open()
+        self._result.forget()
         self._transaction.begin()
         return self
 

@@ -144,3 +144,5 @@ def test_rows_are_registered_and_views_made_while_a_result_is_unread(con: aios_d
         assert cursor.execute("SELECT a FROM mine").fetchone() == (7,)
         cursor.execute("SELECT * FROM memories").fetchone()
         assert cursor.execute("SELECT count(*) FROM lora_cards").fetchone() == (0,)
+        cursor.execute("SELECT * FROM memories, range(100)").fetchone()
+        cursor.begin().rollback()

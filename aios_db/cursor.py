@@ -168,9 +168,7 @@ class Cursor(Fetching):
         return self._transaction.is_open
 
     def begin(self) -> Cursor:
-        """Start a transaction; until it ends, nothing this cursor writes is seen by others.
-
-        An unread result is dropped.
+        """Start a transaction and drop an unread result; nothing it writes is seen by others until it ends.
 
         Raises
         ------
@@ -217,38 +215,28 @@ class Cursor(Fetching):
             return self._execution.relation(last, params)
 
     def register(self, name: str, rows: Any) -> Cursor:
-        """Let this cursor's SQL read a data frame, a relation or anything of Arrow as a view called ``name``.
-
-        An unread result is dropped.
+        """Let this cursor's SQL read a data frame, a relation or anything of Arrow, and drop an unread result.
 
         Raises
         ------
         ProgrammingError
             It is nothing that DuckDB reads, or a table of the database has that name.
         """
-        database = self._open()
-        if own_objects.is_relation(name.lower()):
-            raise ProgrammingError(f"register: {name} is a table of the database; choose another name")
-        self._result.forget()
+        database = self._idle("register", name)
         with translated(self._session.errors):
             database.register(name, rows)
         self._plans.meaning_changed()
         return self
 
     def unregister(self, name: str) -> Cursor:
-        """Remove the view that `register` made; does nothing when there is none.
-
-        An unread result is dropped.
+        """Remove the view that `register` made, if there is one, and drop an unread result.
 
         Raises
         ------
         ProgrammingError
             A table of the database has that name.
         """
-        database = self._open()
-        if own_objects.is_relation(name.lower()):
-            raise ProgrammingError(f"unregister: {name} is a table of the database, and stays")
-        self._result.forget()
+        database = self._idle("unregister", name)
         with translated(self._session.errors):
             database.unregister(name)
         self._plans.meaning_changed()
@@ -266,12 +254,17 @@ class Cursor(Fetching):
         database = self._open()
         with self._running.statement():
             statements = self._plans.statements(database, operation)
-            if len(statements) != 1 or not sets:
-                return None
-            total = self._execution.change_many(statements[0], sets)
+            total = self._execution.change_many(statements, sets)
         with self._running.fetch():
             self._result.drain()
         return total
+
+    def _idle(self, what: str, name: str) -> duckdb.DuckDBPyConnection:
+        database = self._open()
+        if own_objects.is_relation(name.lower()):
+            raise ProgrammingError(f"{what}: {name} is a table of the database: choose another name")
+        self._result.forget()
+        return database
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._session.check_open()

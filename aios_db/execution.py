@@ -93,20 +93,22 @@ class Execution:
         with whole as keep:
             self._run_in_duckdb(statement, parameters, keep)
 
-    def change_many(self, statement: duckdb.Statement, sets: Sequence[Parameters]) -> int | None:
+    def change_many(self, statements: Sequence[duckdb.Statement], sets: Sequence[Parameters]) -> int | None:
         """Change a table of the database in one commit for all sets of parameters; return how many rows.
 
-        None, and nothing done, where it changes none of those tables.
+        None, and nothing done, without a set, and where it is not one statement that changes one of those
+        tables.
         """
-        target = dml.target_of(statement)
+        target = dml.target_of(statements[0]) if len(statements) == 1 and sets else None
         if target is None:
             return None
+        (statement,) = statements
         self._result.forget()
         self._define(statement)
         self._session.store.origins.begin(statement.query)
         self._seen.see_newest()
         self._change(target, statement, sets)
-        return self._result.rowcount if sets else 0
+        return self._result.rowcount
 
     def relation(self, statement: duckdb.Statement, parameters: Parameters | None) -> duckdb.DuckDBPyRelation:
         """Return a lazy relation of a query, or one of the result of a statement that has to run at once."""

@@ -215,7 +215,7 @@ class Cursor(Fetching):
             return self._execution.relation(last, params)
 
     def register(self, name: str, rows: Any) -> Cursor:
-        """Let this cursor's SQL read a data frame, a relation or anything of Arrow, and drop an unread result.
+        """Let SQL read a data frame, a relation or anything of Arrow as ``name``, and drop an unread result.
 
         Raises
         ------

@@ -57,10 +57,14 @@ def test_an_export_that_a_signal_ends_leaves_nothing(database: Path, number: sig
 
 def test_at_the_prompt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ending = Ending()
+    lines = iter(["SELECT 1;"])
 
     def typed(prompt: str) -> str:
+        line = next(lines, None)
+        if line is None:  # a second signal would end this process
+            raise EOFError
         os.kill(os.getpid(), signal.SIGTERM)
-        return "SELECT 1;"
+        return line
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr("builtins.input", typed)

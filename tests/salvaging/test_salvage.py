@@ -18,7 +18,6 @@ from aios_db.cli.app import cli
 from aios_db.disk.durable import manifest
 from aios_db.importers import import_files
 from aios_db.memory_store import MemoryStore
-from aios_db.schema.memories import memories_schema
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +108,7 @@ def test_a_text_whose_vector_is_lost_is_kept(tmp_path: Path) -> None:
     texts = make(path)
     for file in (path / "memories.lance" / "data").iterdir():
         reader = lance.file.LanceFileReader(str(file))
-        at = memories_schema(16).get_field_index("text_embedding")
+        at = reader.metadata().schema.get_field_index("text_embedding")
         content = bytearray(file.read_bytes())
         for page in reader.metadata().columns[at].pages:
             for buffer in page.buffers:

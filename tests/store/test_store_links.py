@@ -279,9 +279,11 @@ def test_repair_links_what_a_killed_writer_stored_and_did_not_link(
     for lost in range(len(calls)):
         store = written(f"lost {lost}", lost)
         before = named(store)
+        if lost < len(calls) - 1:  # the next write has made them
+            assert before == named(whole)
+            continue
         assert before < named(whole)
-        report = store.repair()
-        assert report.missing_links > 0
+        store.repair()  # a write, too
         assert named(store) == named(whole)
         assert len(store.links) == len(whole.links)
         assert store.repair().missing_links == 0

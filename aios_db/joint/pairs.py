@@ -126,8 +126,8 @@ def features_of(
         return Rows(stacked.astype(np.float32), np.array(owners, np.int64), parts)
 
     with ThreadPoolExecutor(len(makers) or 1) as pool:
-        reading = {name: pool.submit(read, name) for name in makers}
         try:
+            reading = {name: pool.submit(read, name) for name in makers}
             for each in wait(reading.values(), return_when=FIRST_EXCEPTION).done:
                 each.result()
         finally:

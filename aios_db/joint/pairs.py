@@ -104,7 +104,7 @@ def features_of(
             raise CancelledError
         progress(doing, done, total)
 
-    makers: dict[str, Features] = {name: encoders.of(name) for name, told in given.items() if told}
+    makers: dict[str, Features] = {name: encoders.of(name) for name, files in given.items() if files}
 
     def read(name: str) -> Rows:
         maker = makers[name]

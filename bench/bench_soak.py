@@ -190,7 +190,9 @@ def watch(path: Path, options: argparse.Namespace) -> dict[str, Any]:
                 samples[f"process {number}"].append(row)
                 print(f"process {number}: " + "; ".join(f"{name} {value:.4g}" for name, value in row.items()))
 
-    threads = [threading.Thread(target=follow, args=(number,)) for number in range(options.processes)]
+    threads = [
+        threading.Thread(target=follow, args=(number,), daemon=False) for number in range(options.processes)
+    ]
     for thread in threads:
         thread.start()
     with connect(path, read_only=True) as con:

@@ -75,3 +75,14 @@ def test_how_far_work_is_is_told_in_one_way() -> None:
         )
     ]
     assert protocols == ["schema/progress.py"]
+
+
+def test_threads_say_whether_the_process_waits_for_them() -> None:
+    threads = [
+        (f"{path.relative_to(ROOT)}:{node.lineno}", {each.arg for each in node.keywords})
+        for path, node in nodes()
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Thread", "threading.Thread"}
+    ]
+    assert len(threads) > 5
+    # One that does not is a daemon where a daemon starts it, and threads of DuckDB's are daemons to Python.
+    assert [place for place, given in threads if "daemon" not in given] == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
+import weakref
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from aios_db.memory_store import MemoryStore
 
 log = logging.getLogger("aios_db.models")
+
+_running: weakref.WeakSet[BackgroundActivation] = weakref.WeakSet()
 
 
 def activate(
@@ -78,6 +82,8 @@ def activate(
 class BackgroundActivation:
     """`activate` in a thread of its own, at low cost to those who use the store meanwhile.
 
+    A process that ends stops it first, as `stop` does.
+
     Attributes
     ----------
     done, total
@@ -94,6 +100,7 @@ class BackgroundActivation:
             target=self._run, args=(store, model), name="aios-activate", daemon=True
         )
         self._thread.start()
+        _running.add(self)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; False when it has not come in time."""
@@ -114,3 +121,9 @@ class BackgroundActivation:
 
     def _progress(self, doing: str, done: int, total: int) -> None:
         self.done, self.total = done, total
+
+
+@atexit.register
+def _stop_all() -> None:
+    for each in list(_running):
+        each.stop()

@@ -60,8 +60,9 @@ class Starter:
         with self._lock:
             self._spent += time.perf_counter() - start
             if self._spent > WORTH_S and self._thread is None:
-                # No daemon: one that is importing a library while the process ends may crash it.
-                self._thread = threading.Thread(target=self._get_ready, name="aios_db engine")
+                # No daemon, as a thread of DuckDB's would have it: what runs native code as the process ends
+                # aborts it.
+                self._thread = threading.Thread(target=self._get_ready, name="aios_db engine", daemon=False)
                 self._thread.start()
         return outputs
 

@@ -55,6 +55,16 @@ def test_it_answers_until_the_session_is_ready(monkeypatch: pytest.MonkeyPatch) 
     assert not starter.takes(SHORT)
 
 
+def test_the_process_waits_for_what_gets_ready_whoever_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starter_module, "WORTH_S", 0.0)
+    starter = make(lambda: None)
+    asks = threading.Thread(target=starter.run, args=(SHORT,), daemon=True)  # as DuckDB's are to Python
+    asks.start()
+    asks.join(60)
+    assert starter._thread is not None and not starter._thread.daemon
+    starter._thread.join(60)
+
+
 def test_a_few_calls_prepare_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     without_torch(monkeypatch)
     monkeypatch.setattr(starter_module, "WORTH_S", 1e9)

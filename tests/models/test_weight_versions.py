@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,6 +85,22 @@ def test_a_refused_version_cannot_be_activated_and_the_old_one_stays(
     job = BackgroundActivation(store, models["int2"])
     assert job.wait(60) and isinstance(job.error, ValidationError)
     job.stop()
+
+
+ENDS = """
+from aios_db.models import activation
+def activate(store, model, progress, stop):
+    print("stopped" if stop.wait(60) else "left behind")
+activation.activate = activate
+activation.BackgroundActivation(None, "minilm")
+"""
+
+
+def test_a_process_that_ends_stops_what_runs_in_the_background() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout == "stopped\n"
 
 
 def test_a_quantized_file_of_another_writer_cannot_be_activated_without_a_report(

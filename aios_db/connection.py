@@ -12,6 +12,7 @@ from aios_db.config import GivenConfig
 from aios_db.cursor import Cursor
 from aios_db.methods import finding, lifecycle, moving, multimodal, provenance, undoing, writing
 from aios_db.schema import errors
+from aios_db.schema.shortage import tells_shortage
 from aios_db.schema.sources import PYTHON
 from aios_db.security.restrictions import Restrictions
 from aios_db.security.scope import EVERYTHING, Scope
@@ -95,32 +96,32 @@ class Connection(Fetching):
     entry = PYTHON
     """The ``source`` of what is remembered and names none."""
 
-    recall = finding.recall
-    get = finding.get
-    remember = writing.remember
-    update = writing.update
-    link = writing.link
-    forget = writing.forget
-    erase = writing.erase
-    optimize = writing.optimize
-    compress = writing.compress
-    history = undoing.history
-    undo = undoing.undo
-    restore = undoing.restore
-    quarantine = provenance.quarantine
-    release = provenance.release
-    audit = provenance.audit
-    rollback_source = provenance.rollback_source
-    consolidate = lifecycle.consolidate
-    undo_consolidation = lifecycle.undo_consolidation
-    consolidator = lifecycle.consolidator
-    supersede = lifecycle.supersede
-    fold = lifecycle.fold
-    evict = lifecycle.evict
-    register_encoder = multimodal.register_encoder
-    fit_fusion = multimodal.fit_fusion
-    backup = moving.backup
-    export = moving.export
+    recall = tells_shortage(finding.recall)
+    get = tells_shortage(finding.get)
+    remember = tells_shortage(writing.remember)
+    update = tells_shortage(writing.update)
+    link = tells_shortage(writing.link)
+    forget = tells_shortage(writing.forget)
+    erase = tells_shortage(writing.erase)
+    optimize = tells_shortage(writing.optimize)
+    compress = tells_shortage(writing.compress)
+    history = tells_shortage(undoing.history)
+    undo = tells_shortage(undoing.undo)
+    restore = tells_shortage(undoing.restore)
+    quarantine = tells_shortage(provenance.quarantine)
+    release = tells_shortage(provenance.release)
+    audit = tells_shortage(provenance.audit)
+    rollback_source = tells_shortage(provenance.rollback_source)
+    consolidate = tells_shortage(lifecycle.consolidate)
+    undo_consolidation = tells_shortage(lifecycle.undo_consolidation)
+    consolidator = tells_shortage(lifecycle.consolidator)
+    supersede = tells_shortage(lifecycle.supersede)
+    fold = tells_shortage(lifecycle.fold)
+    evict = tells_shortage(lifecycle.evict)
+    register_encoder = tells_shortage(multimodal.register_encoder)
+    fit_fusion = tells_shortage(multimodal.fit_fusion)
+    backup = tells_shortage(moving.backup)
+    export = tells_shortage(moving.export)
 
     # -- PEP 249 ---------------------------------------------------------------------------------------------
 
@@ -144,6 +145,7 @@ class Connection(Fetching):
         """Undo this thread's transaction; does nothing when there is none."""
         self._cursor().rollback()
 
+    @tells_shortage
     def warm(self) -> None:
         """Load the text model and choose what runs it, so that no later call waits for that."""
         self.session.warm()

@@ -7,11 +7,13 @@ from os import PathLike
 
 from aios_db.config import GivenConfig
 from aios_db.connection import Connection
+from aios_db.schema.shortage import tells_shortage
 from aios_db.schema.sources import check_source
 from aios_db.security.restrictions import Restrictions
 from aios_db.security.scope import Scope
 
 
+@tells_shortage
 def connect(
     path: str | PathLike[str] = ":memory:",
     *,

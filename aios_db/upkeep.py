@@ -10,13 +10,16 @@ from aios_db.backup import RestoreReport, restoring
 from aios_db.checking import CheckReport
 from aios_db.config import GivenConfig, given_config
 from aios_db.mending import Repaired
+from aios_db.schema.shortage import tells_shortage
 
 
+@tells_shortage
 def check(path: str | PathLike[str], *, config: GivenConfig = None) -> CheckReport:
     """Read all of a database and compare what can be compared; see `aios_db.checking.checking.check`."""
     return checking.check(path, config=given_config(config, path))
 
 
+@tells_shortage
 def repair(
     path: str | PathLike[str],
     *,
@@ -27,6 +30,7 @@ def repair(
     return mending.repair(path, recreate=recreate, config=given_config(config, path))
 
 
+@tells_shortage
 def restore(
     backup: str | PathLike[str],
     path: str | PathLike[str],

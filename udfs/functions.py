@@ -18,7 +18,8 @@ import duckdb
 import pyarrow as pa
 
 from aios_db.schema.deadlines import Deadlines
-from aios_db.schema.errors import Error, OperationalError
+from aios_db.schema.errors import Error
+from aios_db.schema.shortage import shortage
 from aios_db.udfs.types import sql_type
 
 Handler = Callable[..., pa.Array]
@@ -172,9 +173,11 @@ def _bind(  # noqa: PLR0917 - each of another kind
                 return handler(current(), *arrays)
         except (Error, KeyboardInterrupt) as error:
             raise errors.record(error) from error
-        except (MemoryError, ImportError) as error:  # a library that is loaded may find no memory, too
-            said = OperationalError(f"{function.name} failed: {str(error) or 'there is no memory left'}")
-            raise errors.record(said) from error
+        except (MemoryError, ImportError, OSError, RuntimeError) as error:
+            told = shortage(function.name, error)
+            if told is None:
+                raise
+            raise errors.record(told) from error
 
     # DuckDB counts the parameters in the signature.
     kind = inspect.Parameter.POSITIONAL_ONLY

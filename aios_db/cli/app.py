@@ -20,6 +20,7 @@ from aios_db.cli.options import (
     with_database,
 )
 from aios_db.schema.errors import Error
+from aios_db.schema.shortage import shortage
 
 # "module:command", imported when it is used. A new command is a module and a line here.
 COMMANDS = {
@@ -97,6 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_BY_SIGNAL + session.ending.by
 
 
+def _said(error: Exception) -> str:
+    if told := shortage("the command", error):
+        return str(told)
+    if isinstance(error, Error | OSError):
+        return str(error)
+    # A defect; whoever is at the prompt still deserves one line.
+    return f"unexpected {type(error).__name__}: {error} (--verbose shows where)"
+
+
 def _run(arguments: Sequence[str] | None, session: Session) -> int:
     try:
         status = cli.main(arguments, prog_name="aios", standalone_mode=False, obj=session)
@@ -107,16 +117,10 @@ def _run(arguments: Sequence[str] | None, session: Session) -> int:
         if session.ending.by is None:
             click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
-    except (Error, OSError) as error:
+    except Exception as error:
         if session.verbose:
             traceback.print_exc()
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        return EXIT_FAILED
-    except Exception as error:  # a defect; whoever is at the prompt still deserves one line
-        if session.verbose:
-            traceback.print_exc()
-        message = " ".join(str(error).split())
-        click.echo(f"error: unexpected {type(error).__name__}: {message} (--verbose shows where)", err=True)
+        click.echo(f"error: {' '.join(_said(error).split())}", err=True)
         return EXIT_FAILED
     if session.unlinked:
         click.echo(

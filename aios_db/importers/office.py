@@ -15,7 +15,7 @@ def read_pdf(source: Source) -> Iterator[Record]:
     """Yield one record a passage of each page."""
     try:
         from pypdf import PdfReader
-    except ImportError:
+    except ModuleNotFoundError:
         raise UnreadableError(source.name, _INSTALL) from None
     # A library over a format this wide raises anything on a damaged file.
     try:
@@ -42,7 +42,7 @@ def read_docx(source: Source) -> Iterator[Record]:
     """Yield one record a passage, titled by the headings above it; tables row by row."""
     try:
         import docx
-    except ImportError:
+    except ModuleNotFoundError:
         raise UnreadableError(source.name, _INSTALL) from None
     try:
         document = docx.Document(str(source.path))

@@ -87,7 +87,7 @@ def _of_pixels(array: Any) -> bytes:
 
     try:
         from PIL import Image
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("pillow", "image", "reading an array as a picture") from None
     pixels = np.asarray(array)
     grey_or_coloured = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))

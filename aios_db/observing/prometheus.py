@@ -34,7 +34,7 @@ def served(
     try:
         from prometheus_client import CollectorRegistry, start_http_server
         from prometheus_client.process_collector import ProcessCollector
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError("prometheus_client", "metrics", "a page of metrics") from error
     registry = CollectorRegistry()
     registry.register(_Collector(metrics, gauges))

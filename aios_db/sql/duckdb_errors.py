@@ -10,6 +10,7 @@ import duckdb
 
 from aios_db.schema import errors
 from aios_db.schema.errors import DatabaseError, Error, NotSupportedError, OperationalError, ProgrammingError
+from aios_db.schema.shortage import shortage
 from aios_db.sql.writes import misplaced
 from aios_db.udfs.functions import ErrorBook
 
@@ -52,6 +53,8 @@ def translated(book: ErrorBook) -> Iterator[None]:
         if "StatementType" not in str(error):
             raise
         raise NotSupportedError("DuckDB's Python client does not know this kind of statement") from error
+    except (MemoryError, ImportError) as error:
+        raise (shortage("the statement", error) or error) from error
     except RuntimeError as error:
         if _NO_VALUE in str(error):
             raise ProgrammingError("DuckDB's Python client takes no text with half a letter") from error

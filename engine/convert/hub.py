@@ -28,7 +28,7 @@ def download(repository: str) -> Path:
     """
     try:
         from huggingface_hub import snapshot_download
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("huggingface_hub", "convert", "downloading from the hub") from None
     try:
         return Path(snapshot_download(repository, allow_patterns=list(FILES)))

@@ -78,7 +78,7 @@ def _of_one_model(source: Path) -> list[Path]:
 def _safetensors(files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
     try:
         from safetensors import SafetensorError, safe_open
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("safetensors", "convert", "converting a Hugging Face model") from None
     with ExitStack() as stack:
         for path in files:

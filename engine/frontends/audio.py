@@ -41,7 +41,7 @@ def decode_audio(data: bytes, rate: int) -> NDArray[np.float32]:
     """
     try:
         import soundfile
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("soundfile", "audio", "decoding audio") from None
     try:
         with soundfile.SoundFile(BytesIO(data)) as file:
@@ -113,7 +113,7 @@ class _Resampling:
             return
         try:
             import soxr
-        except ImportError:
+        except ModuleNotFoundError:
             raise MissingExtraError(
                 "soxr", "audio", f"resampling audio from {source_rate} to {rate} Hz"
             ) from None

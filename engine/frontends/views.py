@@ -41,7 +41,7 @@ def open_picture(data: bytes, size: int) -> Image:
     """
     try:
         from PIL import Image, ImageOps
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("pillow", "image", "decoding images") from None
     try:
         with warnings.catch_warnings():

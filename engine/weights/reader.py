@@ -25,7 +25,8 @@ from aios_db.engine.weights.quantized import dequantize
 from aios_db.engine.weights.seal import footer_is_sealed
 from aios_db.engine.weights.source import FileSource, MappedSource, Source
 from aios_db.engine.weights.stored import StoredTensor, check_finite, checksum
-from aios_db.schema.errors import WeightsError
+from aios_db.schema.errors import OperationalError, WeightsError
+from aios_db.schema.shortage import lacks_memory
 from aios_db.schema.weights import V1
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class WeightFile:
         ------
         WeightsError
             The file is missing, truncated, no Parquet file, or not of the columns of V1 or V2.
+        OperationalError
+            There is too little memory to map it.
         """
         self.path = Path(path)
         self._lock = threading.Lock()
@@ -76,6 +79,8 @@ class WeightFile:
             self.version = self._detect()
             self._index = self._read_index()
         except (*_ERRORS, WeightsError) as error:
+            if isinstance(error, OSError) and lacks_memory(error):
+                raise OperationalError(f"{self.path} is not mapped, for want of memory: {error}") from error
             raise WeightsError(f"{self.path} is no readable weights file: {error}") from error
         self.layers: Mapping[str, LayerInfo] = self._index.layers
         log.info(

@@ -70,10 +70,10 @@ def test_error_inside_a_function_reaches_the_caller_as_it_was_raised(
 @pytest.mark.parametrize(
     ("raised", "told"),
     [
-        (MemoryError(), "aios_fail failed: there is no memory left"),
+        (MemoryError(), "aios_fail failed: there is too little memory"),
         (
             ImportError("libtorch.so: failed to map segment"),
-            "aios_fail failed: libtorch.so: failed to map segment",
+            "aios_fail failed: there is too little memory: libtorch.so: failed to map segment",
         ),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_lack_of_memory_inside_a_function_is_an_operational_error(
     functions.install(
         connection, [functions.ScalarFunction("aios_fail", [BIGINT], BIGINT, fail)], Store, 2, book
     )
-    with pytest.raises(OperationalError, match=f"^{told}$"), translated(book):
+    with pytest.raises(OperationalError, match=f"^{told}"), translated(book):
         connection.execute("SELECT aios_fail(1)").fetchall()
 
 

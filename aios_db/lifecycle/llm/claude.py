@@ -26,7 +26,7 @@ class Claude:
     def __init__(self, config: LlmConfig) -> None:
         try:
             import anthropic
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise OperationalError(
                 "llm.provider is claude, and anthropic is not installed: pip install 'aios_db[claude]'"
             ) from error

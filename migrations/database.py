@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from aios_db.engine.weights.files import atomic_write, force_file, force_tree
 from aios_db.migrations.registry import Migration, migrations
 from aios_db.schema import schema_migrations
+from aios_db.schema.advice import with_advice
 from aios_db.schema.database import FORMAT_VERSION, LOCK, MARKER, table_path
 from aios_db.schema.errors import IntegrityError, OperationalError, ProgrammingError, SchemaVersionError
 from aios_db.schema.progress import Progress, silent
@@ -116,7 +117,9 @@ def migrate(database: str | Path, *, to: int | None = None, progress: Progress =
             "close it and try again"
         ) from error
     except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
-        raise OperationalError(f"migrating {directory} failed: {error}; run it again") from error
+        raise OperationalError(
+            f"migrating {directory} failed: {with_advice(error, 'run it again', 'fix the permissions')}"
+        ) from error
 
 
 def _apply(directory: Path, migration: Migration, progress: Progress) -> None:

@@ -28,6 +28,7 @@ from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.stored import StoredTensor
 from aios_db.engine.weights.writer import write_weights
 from aios_db.migrations.journal import Journal
+from aios_db.schema.advice import with_advice
 from aios_db.schema.config import DeviceConfig, QuantizationConfig, ValidationConfig
 from aios_db.schema.errors import IntegrityError, ModelNotFoundError, OperationalError, ValidationError
 from aios_db.schema.progress import Progress, silent
@@ -319,4 +320,6 @@ def _locked(path: Path) -> Iterator[None]:
     except Timeout as error:
         raise OperationalError(f"another process is migrating {path}") from error
     except OSError as error:
-        raise OperationalError(f"migrating {path} failed: {error}; run it again") from error
+        raise OperationalError(
+            f"migrating {path} failed: {with_advice(error, 'run it again', 'fix the permissions')}"
+        ) from error

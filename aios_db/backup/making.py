@@ -20,6 +20,7 @@ from aios_db.backup.target import Target
 from aios_db.disk.failures import operational
 from aios_db.disk.lock import WriteLock
 from aios_db.models.versions import WeightVersions
+from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.config import Config
 from aios_db.schema.database import LOCK, MARKER
 from aios_db.schema.errors import OperationalError, ProgrammingError
@@ -101,7 +102,7 @@ def backup(
     if place.path.is_relative_to(source):
         raise ProgrammingError(f"backup: {place.path} is inside the database {source}; give another place")
     place.create()
-    with place.writing(), operational(f"writing a backup to {place.path}"):
+    with place.writing(), operational(f"writing a backup to {place.path}", refused=NO_PLACE):
         for tries in range(_TRIES):
             try:
                 return _Backup(source, place, config).make(keep, models=models)

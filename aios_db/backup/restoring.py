@@ -19,6 +19,7 @@ from aios_db.backup.target import Target
 from aios_db.disk.failures import operational
 from aios_db.engine.catalog.find import find_weights
 from aios_db.engine.weights.files import force_file, force_tree
+from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.config import Config
 from aios_db.schema.database import MARKER, table_path
@@ -79,7 +80,7 @@ def restore(
         _check_alone(manifest, target)
     if os.path.lexists(place) and not (place.is_dir() and not any(place.iterdir())):
         raise OperationalError(f"{place} is there already; restore to another path, or move it away first")
-    with operational(f"restoring {place}"):
+    with operational(f"restoring {place}", "nothing is there", NO_PLACE):
         place.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=f"{place.name}.restoring-", dir=place.parent))
         try:

@@ -15,6 +15,7 @@ from aios_db.backup.manifest import FORMAT, Manifest
 from aios_db.backup.objects import Objects
 from aios_db.disk.failures import operational
 from aios_db.engine.weights.files import atomic_write, force_file
+from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.errors import OperationalError
 from aios_db.security.permissions import DIRECTORY_MODE, write_private
 
@@ -50,7 +51,7 @@ class Target:
             return
         if self.path.exists() and not self.path.is_dir():
             raise OperationalError(f"{self.path} is a file; backups are kept in a directory")
-        with operational(f"making {self.path}"):
+        with operational(f"making {self.path}", refused=NO_PLACE):
             self.path.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
             if foreign := sorted({each.name for each in self.path.iterdir()} - {f".{_MARKER}.new", _LOCK}):
                 raise OperationalError(

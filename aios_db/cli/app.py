@@ -19,6 +19,7 @@ from aios_db.cli.options import (
     Session,
     with_database,
 )
+from aios_db.schema.advice import with_advice
 from aios_db.schema.errors import Error
 from aios_db.schema.shortage import shortage
 
@@ -101,7 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _said(error: Exception) -> str:
     if told := shortage("the command", error):
         return str(told)
-    if isinstance(error, Error | OSError):
+    if isinstance(error, OSError):
+        return with_advice(error)
+    if isinstance(error, Error):
         return str(error)
     # A defect; whoever is at the prompt still deserves one line.
     return f"unexpected {type(error).__name__}: {error} (--verbose shows where)"

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
 
+from aios_db.schema.advice import advice
 from aios_db.schema.errors import DataError, Error, OperationalError
 
-_SHORT_WRITE = " requested and "  # of NumPy's, which names no errno
-_FULL = (
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-    ("no space left", "quota exceeded", "file too large", _SHORT_WRITE),
-)
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS), ("permission denied", "read-only file system")
 _REFUSED = "open it with read_only=True or fix the permissions"
 
 DAMAGED = (
     "if one of its files is damaged, bring a backup back with aios restore, or write what can "
     "still be read of the database with aios salvage"
 )
-
-
-def _advice(error: BaseException, otherwise: str, refused: str) -> str:
-    message, number = str(error).lower(), error.errno if isinstance(error, OSError) else None
-    for numbers, signs, advice in ((*_FULL, "free some space and try again"), (*_NOT_ALLOWED, refused)):
-        if number in numbers or any(sign in message for sign in signs):
-            return advice
-    return otherwise
 
 
 @contextmanager
@@ -69,4 +55,4 @@ def operational(
             raise
         # Lance wraps the same failed write as OSError, RuntimeError or ValueError, depending on the call.
         cause = str(error).split(", /home/runner/")[0]
-        raise OperationalError(f"{doing} failed: {cause}; {_advice(error, otherwise, refused)}") from error
+        raise OperationalError(f"{doing} failed: {cause}; {advice(error, otherwise, refused)}") from error

@@ -32,6 +32,7 @@ from aios_db.exports.layout import (
 )
 from aios_db.schema import association_links
 from aios_db.schema import memories as memories_table
+from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.errors import OperationalError
 from aios_db.security.permissions import FILE_MODE
 from aios_db.version import __version__
@@ -92,7 +93,7 @@ def new_place(place: Path) -> Iterator[Path]:
     """
     if os.path.lexists(place):
         raise OperationalError(f"{place} is there already; export to another path, or move it away first")
-    with operational(f"exporting to {place}"):
+    with operational(f"exporting to {place}", "nothing is there", NO_PLACE):
         place.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=f"{place.name}.exporting-", dir=place.parent))
         try:

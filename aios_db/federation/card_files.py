@@ -12,6 +12,7 @@ import pyarrow as pa
 from aios_db.engine.weights.files import atomic_write
 from aios_db.federation.card import Array, Factors, LoraCard
 from aios_db.federation.ipc_sizes import unpacked_bytes
+from aios_db.schema.advice import with_advice
 from aios_db.schema.errors import DataError, OperationalError, WeightsError
 
 SUFFIX = ".lora.arrow"
@@ -56,7 +57,7 @@ def write_card(card: LoraCard, path: str | Path) -> Path:
         with atomic_write(path, forced=True) as part:
             part.write_bytes(card_bytes(card))
     except OSError as error:
-        raise OperationalError(f"cannot write {path}: {error}") from error
+        raise OperationalError(f"cannot write {path}: {with_advice(error)}") from error
     return path
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from aios_db.engine.weights.building import building
 from aios_db.federation.card import Array, Factors, LoraCard
+from aios_db.schema.advice import with_advice
 from aios_db.schema.errors import DataError, NotSupportedError, OperationalError, WeightsError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -128,7 +129,7 @@ def write_peft(card: LoraCard, path: str | Path, *, base_model: str | None = Non
             (build / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
             os.replace(build, directory)
     except (OSError, SafetensorError) as error:
-        raise OperationalError(f"cannot write {directory}: {error}") from error
+        raise OperationalError(f"cannot write {directory}: {with_advice(error)}") from error
     return directory
 
 

@@ -22,6 +22,7 @@ from aios_db.joint.codebooks import codebooks_of
 from aios_db.joint.pairs import features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
 from aios_db.joint.usable import Active
+from aios_db.schema.advice import NO_MODELS
 from aios_db.schema.database import JOINT_REEMBEDDING
 from aios_db.schema.errors import DataError, ProgrammingError, ReadOnlyError, ValidationError
 from aios_db.schema.progress import Progress, silent
@@ -160,7 +161,7 @@ def fit_fusion(
     start = time.perf_counter()
     told = {**_told(fitted), "items": len(items), "faults": faults, "seed": seed}
     space = replace(fitted.space, codebooks=codebooks_of(makers, fitted.space.encoders))
-    with operational(f"writing the joint space into {models}"):
+    with operational(f"writing the joint space into {models}", refused=NO_MODELS):
         path = place_space(space, models, name, told)
     version = store.versions.install(path)
     store.versions.record_fit(_report_row(version, fitted, told))

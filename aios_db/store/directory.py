@@ -19,6 +19,7 @@ from aios_db.disk.lock import WriteLock
 from aios_db.engine.weights.files import force_file, force_tree
 from aios_db.migrations.tables import ensure_table
 from aios_db.schema import association_links, memories
+from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.database import (
     BEGUN,
     CHANGES,
@@ -53,7 +54,6 @@ _OWN = {
 
 
 # They say nothing about what is in a file.
-_NO_PLACE = "choose a place that can be written to, or fix the permissions"
 _NO_DAMAGE = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -100,7 +100,7 @@ def open_directory(directory: Path, *, read_only: bool, dimension: int, lock: Wr
     if read_only:
         raise OperationalError(f"{directory} holds no aios_db database; aios init makes one there")
     _refuse_foreign(directory)
-    with operational(f"creating the database {directory}", refused=_NO_PLACE):
+    with operational(f"creating the database {directory}", refused=NO_PLACE):
         directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
     with lock.hold():
         if has_marker(directory):  # another process made it while this one waited
@@ -229,7 +229,7 @@ def _refuse_foreign(directory: Path) -> None:
 
 def _create(directory: Path, dimension: int) -> Marker:
     """Make the tables, then the marker: without it the directory counts as having no database."""
-    with operational(f"creating the database {directory}", refused=_NO_PLACE):
+    with operational(f"creating the database {directory}", refused=NO_PLACE):
         # A creation that was killed leaves tables without a marker; what they may hold is kept.
         for table in TABLES:
             _forget_torn(table_path(directory, table))

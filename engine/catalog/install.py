@@ -9,6 +9,7 @@ from pathlib import Path
 from aios_db.engine.catalog.find import MINILM
 from aios_db.engine.convert.huggingface import convert_huggingface
 from aios_db.engine.weights.files import file_sha256
+from aios_db.schema.advice import NO_MODELS, with_advice
 from aios_db.schema.errors import MissingExtraError, ModelNotFoundError, OperationalError, WeightsError
 from aios_db.schema.weights import WEIGHTS_FILE
 
@@ -47,8 +48,7 @@ def install_minilm(models_dir: str | Path, source: str | Path | None = None) -> 
         return convert_huggingface(directory, target)
     except OSError as error:
         raise OperationalError(
-            f"the text model cannot be installed at {target}: {error}; set engine.models_dir to a directory "
-            "that this user may write"
+            f"the text model cannot be installed at {target}: {with_advice(error, NO_MODELS, NO_MODELS)}"
         ) from error
 
 

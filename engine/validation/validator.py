@@ -28,6 +28,7 @@ from aios_db.engine.validation.split import bundled_texts, validation_files, val
 from aios_db.engine.validation.tensors import bits_per_weight, layer_errors
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
+from aios_db.schema.advice import with_advice
 from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, ValidationConfig
 from aios_db.schema.errors import OperationalError
 from aios_db.schema.progress import Progress, silent
@@ -138,7 +139,7 @@ class PrecisionValidator:
             path = save_report(report, render(report, *measured.plots), after.path)
         except OSError as error:
             raise OperationalError(
-                f"cannot write the validation report into {after.path}: {error}"
+                f"cannot write the validation report into {after.path}: {with_advice(error)}"
             ) from error
         _log(report, path)
         return report

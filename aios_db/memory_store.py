@@ -53,7 +53,8 @@ class MemoryStore:
         self.database = opened = OpenDatabase(
             path, found, lock, config, encoder, read_only=read_only, scope=scope
         )
-        self._maintenance = Maintenance(self, config.storage.maintenance_delay_s)
+        storage = config.storage
+        self._maintenance = Maintenance(self, storage.maintenance_delay_s, storage.compact_after_fragments)
         self.parts = parts = Parts(opened, self._maintenance, partial(_finish_without_scope, opened))
 
         self.path, self.config, self.scope, self.lock = path, config, scope, lock

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,26 @@ logger = logging.getLogger("aios_db.store")
 
 LOCK = "compact.lock"
 _GROWTH = 4
-_FEW_ROWS = 1024  # are merged whatever their share
-_MANY_FRAGMENTS = 48  # as writes in bulk leave them: more are merged whatever their share
+_FEW_ROWS = 128  # are merged whatever their share
+_SMALL_ROWS = 4096  # in all
+_MANY_FRAGMENTS = 48  # left before the tail, as writes in bulk do: more are merged whatever their share
 _TARGET_ROWS = 1_000_000
 _DELETED_SHARE = 0.1
 _MANY_DELETED = 1_000
-_LEAST_AGE_S = 30.0
+_LEAST_AGE_S, _ENOUGH_S = 3.0, 30.0
+_BYTES_A_SECOND = 1_000_000  # of the tables, in a slow statement: a thousandth of what a scan reads
 _SCANNED_ROWS = 10_000  # are scanned about as fast as looked up
 _SCANNED_WHEN_COMPRESSED = 65_536  # are scanned in milliseconds
 
 
 def mergeable(rows: Sequence[int]) -> int:
     """Return where the tail to merge begins, given the rows of each fragment in order."""
-    most = max(sum(rows) // _GROWTH, _FEW_ROWS) if len(rows) <= _MANY_FRAGMENTS else sum(rows)
+    start = _tail(rows, max(sum(rows) // _GROWTH, _FEW_ROWS))
+    return start if start <= _MANY_FRAGMENTS else _tail(rows, sum(rows))
+
+
+def _tail(rows: Sequence[int], most: int) -> int:
+    """Return where the fragments begin that are merged, of no more than ``most`` rows."""
     behind = 0
     for place in range(len(rows) - 1, -1, -1):
         if behind and (rows[place] > _GROWTH * behind or rows[place] + behind > most):
@@ -56,13 +64,17 @@ def mergeable(rows: Sequence[int]) -> int:
 
 
 def is_due(dataset: lance.LanceDataset, fragments: int) -> bool:
-    """Say whether the tail to merge has ``fragments`` fragments, or a quarter of all rows is deleted."""
+    """Say whether the tail has ``fragments`` fragments, or a quarter of all rows is deleted.
+
+    In a small table not all of the tail may be merged at once, since that is much of the table.
+    """
     found = dataset.get_fragments()
     rows = [each.metadata.physical_rows for each in found]
     deleted = sum(each.num_deletions for each in found)
     if deleted >= max(_MANY_DELETED, sum(rows) // 4):
         return True
-    return len(rows) - mergeable(rows) >= fragments
+    start = mergeable(rows) if sum(rows) > _SMALL_ROWS else _tail(rows, sum(rows))
+    return len(rows) - start >= fragments
 
 
 def compact(dataset: lance.LanceDataset, lock: WriteLock, *, everything: bool = False) -> lance.LanceDataset:
@@ -160,28 +172,40 @@ def index_new_rows(
         return current
 
 
-def clean_up(dataset: lance.LanceDataset, config: StorageConfig) -> None:
+def clean_up(tables: Sequence[lance.LanceDataset], config: StorageConfig) -> None:
     """Delete versions replaced `StorageConfig.keep_versions_s` ago, and the files that only they use.
 
     Lance reads every manifest to find what may go, so this waits until one was replaced twice that long ago,
-    or all take more space than `StorageConfig.keep_versions_bytes` and than a quarter of the table: then a
-    shorter time is enough, but never one under `_LEAST_AGE_S`. A reader in another process that still scans a
-    deleted version gets an error: so long a statement may always take.
+    or those of all ``tables`` together take more space than `StorageConfig.keep_versions_bytes` and than
+    half of the tables: then a shorter time is enough, but never one under `_least_age_s`. A reader in
+    another process that still scans a deleted version gets an error: so long a statement may always take.
     """
+    in_use = sum(map(_bytes_in_use, tables))
+    spare = sum(map(_bytes_on_disk, tables)) - in_use
+    keep_bytes = max(config.keep_versions_bytes, in_use // 2)
+    # Each version taken to cost the same: those that fit are kept, however long ago they were replaced.
+    share = keep_bytes / spare / 2 if spare > keep_bytes else inf
+    for dataset in tables:
+        _clean_up(dataset, config.keep_versions_s, share, _least_age_s(in_use))
+
+
+def _clean_up(dataset: lance.LanceDataset, keep_s: float, share: float, least_age_s: float) -> None:
+    """Delete all but a share of the versions, younger ones than ``keep_s`` as far as they are old enough."""
     replaced_s = _replaced_s(dataset)
     if not replaced_s:
         return
-    keep_s = config.keep_versions_s
-    in_use = _bytes_in_use(dataset)
-    spare = _bytes_on_disk(dataset) - in_use
-    keep_bytes = max(config.keep_versions_bytes, in_use // 4)
-    if spare > keep_bytes:
-        # Each version taken to cost the same: those that fit are kept, however long ago they were replaced.
-        fitting = max(int((len(replaced_s) + 1) * keep_bytes / spare / 2), 1)
-        keep_s = min(keep_s, max(list(replaced_s.values())[-fitting], _LEAST_AGE_S))
-    if max(replaced_s.values()) >= (keep_s if spare > keep_bytes else 2 * keep_s):
+    crowded = share < inf
+    if crowded:
+        fitting = max(int((len(replaced_s) + 1) * share), 1)
+        keep_s = min(keep_s, max(list(replaced_s.values())[-fitting], least_age_s))
+    if max(replaced_s.values()) >= (keep_s if crowded else 2 * keep_s):
         DurableTable(Path(dataset.uri)).force(dataset)  # before what a loss of power would go back to is gone
         remove_versions(dataset, [each for each, ago in replaced_s.items() if ago >= keep_s])
+
+
+def _least_age_s(in_use: int) -> float:
+    """Return how long ago a version was replaced that may go: a statement reads all of it in less."""
+    return max(_LEAST_AGE_S, min(in_use / _BYTES_A_SECOND, _ENOUGH_S))
 
 
 def _replaced_s(dataset: lance.LanceDataset) -> dict[int, float]:
@@ -231,18 +255,18 @@ def compact_if_due(
         The version at which each table, by its address, was last cleaned up; brought up to date.
     """
     every = config.compact_after_fragments
-    found = [(each, is_due(each, every)) for each in tables]
-    found = [(each, due) for each, due in found if due or each.version - cleaned.get(each.uri, 0) >= every]
-    if not found:
+    tables = list(tables)
+    due = [is_due(each, every) for each in tables]
+    if not any(due) and all(each.version - cleaned.get(each.uri, 0) < every for each in tables):
         return False
     try:
         with FileLock(directory / LOCK, blocking=False):
-            for dataset, due in found:
-                written = compact(dataset, lock) if due else dataset
-                if due:
-                    index_new_rows(written, lock)
-                clean_up(written, config)
-                cleaned[dataset.uri] = written.version
+            written = [
+                index_new_rows(compact(each, lock), lock) if late else each
+                for each, late in zip(tables, due, strict=True)
+            ]
+            clean_up(written, config)
+            cleaned |= {each.uri: each.version for each in written}
     except Timeout:
         logger.debug("another process is compacting", extra={"database": str(directory)})
     return True

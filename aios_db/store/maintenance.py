@@ -23,7 +23,7 @@ class Maintained(Protocol):
 
 
 class Maintenance:
-    """Calls ``maintain`` some seconds after the first of a series of notifications.
+    """Calls ``maintain`` some seconds after the first of a series of notifications, or after many writes.
 
     Parameters
     ----------
@@ -31,15 +31,24 @@ class Maintenance:
         Held weakly, so that a store that is dropped without `close` goes away with its thread.
     delay_s
         Seconds in which further notifications are answered by the same call.
+    most_writes
+        So many writes are not left waiting for that: each version names the files of all of them.
     """
 
-    def __init__(self, subject: Maintained, delay_s: float) -> None:
+    def __init__(self, subject: Maintained, delay_s: float, most_writes: int) -> None:
         self._subject = weakref.ref(subject, lambda _: self._abandon())
-        self._delay_s = delay_s
-        self._due = threading.Event()
+        self._delay_s, self._most_writes = delay_s, most_writes
+        self._writes = 0
+        self._due, self._many = threading.Event(), threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+
+    def count_write(self) -> None:
+        """Say that something was written, of which `notify` is still to be told."""
+        self._writes += 1
+        if self._writes >= self._most_writes:
+            self._many.set()
 
     def notify(self) -> None:
         """Say that there is work; the thread starts with the first."""
@@ -54,6 +63,7 @@ class Maintenance:
     def _abandon(self) -> None:
         self._stop.set()
         self._due.set()
+        self._many.set()
 
     def stop(self) -> None:
         """End the thread, after the call it may be in."""
@@ -65,9 +75,10 @@ class Maintenance:
     def _run(self) -> None:
         while True:
             self._due.wait()
-            if self._stop.wait(self._delay_s):
-                return
+            self._many.wait(self._delay_s)
+            self._writes = 0
             self._due.clear()
+            self._many.clear()
             if self._stop.is_set():  # else what `stop` set a moment ago, and this has cleared, is waited for
                 return
             subject = self._subject()

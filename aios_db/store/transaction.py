@@ -114,7 +114,7 @@ class Transactions:
         self, database: OpenDatabase, finish: Callable[[Transaction], None], maintenance: Maintenance
     ) -> None:
         self.database, self._finish = database, finish
-        self.maintain_soon = maintenance.notify
+        self.maintain_soon, self._count_write = maintenance.notify, maintenance.count_write
         self._one = _OneChange()
         self._unforced: dict[str, lance.LanceDataset] | None = None
         self._durable: Mapping[str, DurableTable] = {
@@ -204,6 +204,7 @@ class Transactions:
             if not draft.unlinked or draft.call in LINKED_OTHERWISE:
                 log.end(draft, written, complete=not draft.unlinked)
             if written != draft.level:
+                self._count_write()
                 one.draft = draft if one.call and not draft.unlinked else None
             self._force_all(unforced or {})
             at_end()

@@ -113,13 +113,12 @@ class Upkeep:
         database.check_writable()
         self._deferring.write_pending(everything=True)
         with database.compacting(), operational(f"compacting {database.path}"), cut_short():
-            for dataset in database.refresh().tables:
-                written = compact(dataset, database.lock, everything=True)
-                clean_up(look_up(written), database.config.storage)
+            storage, lock = database.config.storage, database.lock
+            clean_up(
+                [look_up(compact(each, lock, everything=True)) for each in database.refresh().tables], storage
+            )
             for table in RECORDS:
-                clean_up(
-                    compact(database.dataset(table), database.lock, everything=True), database.config.storage
-                )
+                clean_up([compact(database.dataset(table), lock, everything=True)], storage)
             database.refresh().index.save()
             give_back_freed()
 

@@ -128,8 +128,9 @@ class StorageConfig:
     """How many of the last changes `changes` lists, up to twice as many; 0 keeps no log of them."""
     confirm_forget: NonNegativeInt = 1_000
     """Deleting more memories than this at once, be it by `undo`, asks for `confirm`; 0 never asks."""
-    keep_versions_bytes: Bytes = 4_000_000
-    """Replaced versions that take more, and more than a quarter of the table, go after 30 seconds."""
+    keep_versions_bytes: Bytes = 500_000
+    """Replaced versions that take more, and more than half of the tables, go after a second for each megabyte
+    of the tables, at least 3 and at most 30 seconds."""
     index_cache_bytes: Bytes = 4_000_000
     """Most memory for what was read of Lance's scalar indices; one cache for all tables."""
     metadata_cache_bytes: Bytes = 4_000_000
@@ -340,8 +341,9 @@ class SearchConfig:
     """Where the index is kept: in files, which are mapped, or in memory alone.
 
     In memory it takes no disk, and is made of the tables each time the database is opened. ``auto`` is
-    ``mapped``, but where nearly all memories are compressed, the files are packed, and read into memory; of
-    fewer than 4,096 of such there are none.
+    ``mapped`` from some 20,000 memories on; of fewer the files are packed, without the vectors, which the
+    table has, and read into memory. Packed, too, are they where nearly all memories are compressed; of fewer
+    than 4,096 of such there are none.
     """
 
     language: Language = "auto"

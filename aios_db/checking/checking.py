@@ -158,8 +158,9 @@ class _Check:
         dimension = stored.schema.field("text_embedding").type.list_size
         try:
             with operational("reading the search index"):
-                index = SearchIndex.open(self._database / INDEX, dimension, self._config.search.language)
-                index.sync(as_read(stored), links)
+                memories, language = as_read(stored), self._config.search.language
+                index = SearchIndex.open(self._database / INDEX, dimension, language, memories=memories)
+                index.sync(memories, links)
                 return index_.IndexChecks(self._faults, index)
         except OperationalError:
             return None  # a table cannot be read, which its own check says

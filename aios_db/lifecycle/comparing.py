@@ -166,7 +166,7 @@ def _supposed(
     database: OpenDatabase, now: Level, new: pa.Table, sources: Sequence[str], policy: str
 ) -> SearchIndex:
     """Return an index as it would be after a consolidation of those sources that are there still."""
-    index = database.new_index()
+    index = database.new_index(now.memories)
     index.sync(*now.tables)
     rows = index.find_ids(list(sources))
     rows = rows[rows >= 0]

@@ -24,14 +24,20 @@ _ODD = (
 FOREVER = np.iinfo(np.int64).max
 
 
-def attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
-    """Return the columns of `part.COLUMNS` that need no analysis."""
+def text_vectors(batch: pa.RecordBatch) -> NDArray[np.float32]:
+    """Return float32 ``(len(batch), dimension)``: stored or decoded vectors, zeros where there is none."""
     embeddings = batch["text_embedding"]
     vectors = np.zeros((len(batch), embeddings.type.list_size), np.float32)
     given = embeddings.is_valid().to_numpy(zero_copy_only=False)
     vectors[given] = embeddings.drop_null().flatten().to_numpy().reshape(-1, vectors.shape[1])
     coded = np.flatnonzero(batch[CODE_FIELD.name].is_valid().to_numpy(zero_copy_only=False))
     vectors[coded] = decode(batch[CODE_FIELD.name].take(pa.array(coded)), vectors.shape[1])
+    return vectors
+
+
+def attributes(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
+    """Return the columns of `part.COLUMNS` that need no analysis."""
+    vectors = text_vectors(batch)
     times = pc.coalesce(batch["occurred_at"], batch["created_at"]).cast(pa.int64())
     hashed = {name: _hashed(batch[name]) for name in HASHED}
     hashes = heads(digests_of(batch["content_hash"]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -22,6 +23,9 @@ from aios_db.search.segment import Version
 from aios_db.search.standing import Standing
 from aios_db.search.view import View
 from aios_db.security.scope import EVERYTHING, Scope
+
+if TYPE_CHECKING:
+    from lance import LanceDataset
 
 
 def _without_counts(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -43,6 +47,8 @@ class SearchIndex(Answers):
         How far memories are trusted, and which are held; by default all are trusted fully.
     with_counts
         Returns a batch of `returned_schema` with the recalls added, which are counted elsewhere.
+    memories
+        The table of them, of which vectors are read that the newest segment has not.
     """
 
     def __init__(
@@ -51,10 +57,11 @@ class SearchIndex(Answers):
         scope: Scope = EVERYTHING,
         standing: Standing | None = None,
         with_counts: Callable[[pa.RecordBatch], pa.RecordBatch] = _without_counts,
+        memories: LanceDataset | None = None,
     ) -> None:
         self.scope, self.standing = scope, standing or Standing()
         self.directory, self.language = saved.directory, saved.language
-        view = View.of(saved.newest(), Analyzer(saved.language))
+        view = View.of(saved.newest(memories), Analyzer(saved.language))
         self._current = Current(view, self.standing)
         super().__init__(self._current, saved.dimension, with_counts)
 
@@ -73,13 +80,14 @@ class SearchIndex(Answers):
         *,
         packs: bool = False,
         with_counts: Callable[[pa.RecordBatch], pa.RecordBatch] = _without_counts,
+        memories: LanceDataset | None = None,
     ) -> SearchIndex:
         """Map the newest segment; without a usable one the index is empty and the first `sync` fills it.
 
         Each scope has a directory of its own. Parameters are those of `SavedSegments` and `SearchIndex`.
         """
         saved = SavedSegments(directory, dimension, language, packs=packs)
-        return cls(saved, scope, standing, with_counts)
+        return cls(saved, scope, standing, with_counts, memories)
 
     @property
     def version(self) -> Version:

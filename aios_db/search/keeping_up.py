@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aios_db.search")
 
 # Memories in the growing segment, each of some 5 kB; every new segment is a copy of all that went before.
-_FEW_GROWING, _MANY_GROWING = 2048, 65536
+_FEW_GROWING, _MANY_GROWING = 1024, 65536
 _NOTHING = np.empty(0, np.int64)
 
 
@@ -87,7 +87,7 @@ class KeepingUp:
                 logger.warning("tables older than the search index, reading them again")
                 segment = Segment.empty(self._saved.dimension)
             elif self.needs_save:  # another process may have saved one
-                segment = self._saved.newer(self._current.view.documents.segment, version)
+                segment = self._saved.newer(self._current.view.documents.segment, version, memories)
             self._tables = memories, links
             self._catch_up(segment, appended)
 

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aios_db.schema.retrieval import RowIds
 from aios_db.search.coded_vectors import coded, decoded
 from aios_db.search.graph import LinkArrays
 from aios_db.search.keys import digests_of, heads
@@ -27,9 +28,12 @@ from aios_db.search.postings import Postings
 from aios_db.search.vectors import Statistics
 
 Arrays = dict[str, NDArray[Any]]
+Vectors = Callable[[RowIds], NDArray[np.float32]]
+MOMENTS = ("statistics_total", "statistics_outer")
+"""What is made again of the vectors."""
 
 _SIZE, _HEAD = struct.Struct("<Q"), struct.Struct("<I")
-_CODEC = pa.Codec("zstd", 12)
+_LEVEL, _QUICK_LEVEL = 12, 1  # of Zstandard
 _FEW = 4096  # vectors whose second moments are made again in .2 s
 _ROUNDING = 1e-9
 _LINK_ARRAYS = ("offsets", "targets", "weights", "kinds", "entries")
@@ -37,9 +41,13 @@ _COUNTS, _STEP = "statistics_signs", "statistics_step"
 _KINDS, _CODES, _SHAPE = "vector_kinds", "vector_codes", "vector_shape"
 
 
-def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return arrays as bytes, from which `unpack` makes them again."""
-    kept = _without_derived(dict(arrays))
+def pack(arrays: Mapping[str, NDArray[Any]], *, vectors: bool = True) -> bytes:
+    """Return arrays as bytes, from which `unpack` makes them again; quickly without the ``vectors``."""
+    kept = dict(arrays)
+    if not vectors:
+        for name in ("vectors", *MOMENTS):
+            del kept[name]
+    kept = _without_derived(kept)
     about, parts = [], []
     for name, array in kept.items():
         stepped, content = _smaller(np.ascontiguousarray(array))
@@ -47,11 +55,17 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
         parts.append(content)
     head = json.dumps(about).encode()
     whole = b"".join([_HEAD.pack(len(head)), head, *parts])
-    return _SIZE.pack(len(whole)) + bytes(_CODEC.compress(whole))
+    codec = pa.Codec("zstd", _LEVEL if vectors else _QUICK_LEVEL)
+    return _SIZE.pack(len(whole)) + bytes(codec.compress(whole))
 
 
-def unpack(path: Path) -> Arrays:
+def unpack(path: Path, vectors: Vectors | None = None) -> Arrays:
     """Return the arrays of a file that `pack` made, in memory.
+
+    Parameters
+    ----------
+    vectors
+        Returns the vectors of memories by their row ids, where the file has none.
 
     Raises
     ------
@@ -61,7 +75,7 @@ def unpack(path: Path) -> Arrays:
     packed = path.read_bytes()
     try:
         (size,) = _SIZE.unpack_from(packed)
-        whole = memoryview(_CODEC.decompress(packed[_SIZE.size :], size))
+        whole = memoryview(pa.Codec("zstd").decompress(packed[_SIZE.size :], size))
         (length,) = _HEAD.unpack_from(whole)
         about = json.loads(bytes(whole[_HEAD.size : _HEAD.size + length]))
     except (struct.error, OSError, pa.ArrowException, MemoryError) as error:
@@ -73,6 +87,11 @@ def unpack(path: Path) -> Arrays:
         end = start + dtype.itemsize * int(np.prod(shape))
         arrays[name] = _array(whole[start:end], dtype, shape, stepped=stepped)
         start = end
+    if "vectors" not in arrays and _SHAPE not in arrays:
+        if vectors is None:
+            raise ValueError(f"{path} has no vectors, which are to be read of the table")
+        arrays["vectors"] = found = vectors(arrays["rows"])
+        arrays["statistics_counts"][0] = np.count_nonzero(found.any(axis=1))
     return _with_derived(arrays)
 
 
@@ -108,21 +127,13 @@ def _array(content: memoryview, dtype: np.dtype[Any], shape: list[int], *, stepp
 
 
 def _without_derived(arrays: Arrays) -> Arrays:
-    vectors = arrays.pop("vectors")
-    kinds, codes = coded(vectors)
-    arrays |= {_KINDS: kinds, _CODES: codes, _SHAPE: np.array(vectors.shape, np.int64)}
+    if "vectors" in arrays:
+        arrays = _with_codes(arrays)
     links = _links_of(LinkArrays(*(arrays[f"link_{each}"] for each in _LINK_ARRAYS)))
     if _is_same(arrays, _adjacency(links)):
         for each in _LINK_ARRAYS:
             del arrays[f"link_{each}"]
         arrays |= {f"links_{name}": column for name, column in vars(links).items()}
-    if len(vectors) < _FEW:
-        made = _statistics(vectors)
-        if all(np.allclose(arrays[name], each, _ROUNDING, _ROUNDING) for name, each in made.items()):
-            for name in made:
-                del arrays[name]
-    else:
-        arrays |= _counted(arrays.pop("statistics_outer"), vectors)
     for derive in _DERIVED:
         made = derive(arrays)
         if _is_same(arrays, made):
@@ -131,9 +142,24 @@ def _without_derived(arrays: Arrays) -> Arrays:
     return arrays
 
 
+def _with_codes(arrays: Arrays) -> Arrays:
+    """Return arrays with codes for vectors, and as little of their moments as can be."""
+    vectors = arrays.pop("vectors")
+    kinds, codes = coded(vectors)
+    arrays |= {_KINDS: kinds, _CODES: codes, _SHAPE: np.array(vectors.shape, np.int64)}
+    if len(vectors) < _FEW:
+        made = _statistics(vectors)
+        if all(np.allclose(arrays[name], each, _ROUNDING, _ROUNDING) for name, each in made.items()):
+            for name in made:
+                del arrays[name]
+        return arrays
+    return arrays | _counted(arrays.pop("statistics_outer"), vectors)
+
+
 def _with_derived(arrays: Arrays) -> Arrays:
-    shape = arrays.pop(_SHAPE).tolist()
-    arrays["vectors"] = decoded(arrays.pop(_KINDS), arrays.pop(_CODES), shape[1])
+    if "vectors" not in arrays:
+        shape = arrays.pop(_SHAPE).tolist()
+        arrays["vectors"] = decoded(arrays.pop(_KINDS), arrays.pop(_CODES), shape[1])
     if "links_rows" in arrays:
         names = ("rows", "sources", "targets", "weights", "kinds")
         arrays |= _adjacency(Links(*(arrays.pop(f"links_{name}") for name in names)))

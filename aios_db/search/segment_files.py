@@ -1,7 +1,8 @@
 """The files of a segment: arrays that are mapped, or packed ones that are read into memory.
 
 A segment directory holds one .npy file per array, ``rows.arrow`` and ``segment.json``, which has the
-checksums of the others. One that is packed has its arrays in ``arrays.zst`` (`packing`). It is written under
+checksums of the others. One that is packed has its arrays in ``arrays.zst`` (`packing`), with the vectors or
+without, which are then read of the table of memories. It is written under
 a temporary name, renamed when complete, and made current by replacing the file ``CURRENT``, so that a crash
 leaves the old one in force. Arrays are mapped copy-on-write: marking a memory dead changes this process's
 memory and never the file.
@@ -37,40 +38,40 @@ logger = logging.getLogger("aios_db.search")
 # 16: links of the kind superseded_by, and until when memories hold
 # 17: vectors of the joint space
 # 19, 20: marks of what memories were made of
-# 21, 22: the moments of vectors leave out memories that have none
+# 21, 22, 23: the moments of vectors leave out memories that have none
 FORMAT = 21
-PACKED = 22
-"""The format of a segment that is packed."""
+PACKED, WITHOUT_VECTORS = 22, 23
+"""The formats of segments that are packed, with their vectors and without."""
 _POINTER = "CURRENT"
 _ROWS, _ARRAYS = "rows.arrow", "arrays.zst"
 _ABOUT = "segment.json"
 _ATTEMPTS = 3
 _FEW = 1024  # memories of which the second moments are made again in some 30 ms
-_MOMENTS = ("statistics_total", "statistics_outer")
 
 
-def write(segment: Segment, directory: Path, language: str, *, packed: bool = False) -> None:
+def write(segment: Segment, directory: Path, language: str, form: int = FORMAT) -> None:
     """Write a segment of texts in a language and make it the current one; older ones are removed.
 
-    ``packed`` takes a fraction of the bytes, and is unpacked into memory by who reads it.
+    The other forms take a fraction of the bytes of `FORMAT`, and are unpacked into memory by who reads them.
     """
     directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
     name = f"segment-{segment.version.memories}-{segment.version.links}-{uuid.uuid4().hex[:8]}"
     temporary = directory / f"tmp-{name}"
     temporary.mkdir(DIRECTORY_MODE)
     try:
-        if packed:
-            (temporary / _ARRAYS).write_bytes(packing.pack(segment.arrays))
-            stored_rows.write_packed(temporary / _ROWS, segment.batches)
+        if form != FORMAT:
+            whole = form == PACKED
+            (temporary / _ARRAYS).write_bytes(packing.pack(segment.arrays, vectors=whole))
+            stored_rows.write_packed(temporary / _ROWS, segment.batches, quickly=not whole)
         else:
-            left_out = _MOMENTS if len(segment) < _FEW else ()
+            left_out = packing.MOMENTS if len(segment) < _FEW else ()
             for key, array in segment.arrays.items():
                 if key not in left_out:
                     np.save(temporary / f"{key}.npy", array, allow_pickle=False)
             stored_rows.write(temporary / _ROWS, segment.batches)
         reach = segment.clusters.reach if segment.clusters else 0.0
         about = {
-            "format": PACKED if packed else FORMAT,
+            "format": form,
             "reach": reach,
             "language": language,
             **vars(segment.version),
@@ -89,11 +90,16 @@ def write(segment: Segment, directory: Path, language: str, *, packed: bool = Fa
     _remove_but(directory, name)
 
 
-def read(directory: Path, dimension: int, language: str) -> Segment | None:
-    """Map the current segment; None when there is none that this version can use, which is logged."""
+def read(
+    directory: Path, dimension: int, language: str, vectors: packing.Vectors | None = None
+) -> Segment | None:
+    """Map the current segment; None when there is none that this version can use, which is logged.
+
+    ``vectors`` returns those of memories by their row ids, for segments without.
+    """
     for attempt in range(_ATTEMPTS):
         try:
-            return _read(directory / current(directory), dimension, language)
+            return _read(directory / current(directory), dimension, language, vectors)
         except FileNotFoundError as error:
             if not (directory / _POINTER).exists():
                 return None
@@ -109,13 +115,13 @@ def read(directory: Path, dimension: int, language: str) -> Segment | None:
     return None
 
 
-def _read(path: Path, dimension: int, language: str) -> Segment:
+def _read(path: Path, dimension: int, language: str, vectors: packing.Vectors | None) -> Segment:
     about = about_of(path)
     if about["language"] != language:
         raise ValueError(f"{path} has words of language {about['language']}, not {language}")
-    if about["format"] == PACKED:
+    if about["format"] != FORMAT:
         checksums.verify(path, about["files"])
-        arrays = packing.unpack(path / _ARRAYS)
+        arrays = packing.unpack(path / _ARRAYS, vectors)
         batches = stored_rows.read_packed(path / _ROWS, arrays["ids"])
     else:
         checksums.verify_some(path, about["files"])
@@ -183,8 +189,9 @@ def about_of(path: Path) -> dict[str, Any]:
         It has another format, or other bytes than were written to it.
     """
     about: dict[str, Any] = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-    if about["format"] not in (FORMAT, PACKED):
-        raise ValueError(f"{path} has format {about['format']}, not {FORMAT} or {PACKED}")
+    known = FORMAT, PACKED, WITHOUT_VECTORS
+    if about["format"] not in known:
+        raise ValueError(f"{path} has format {about['format']}, not one of {known}")
     if about != checksums.sealed(about):
         raise ValueError(f"{path / _ABOUT} has other bytes than were written to it")
     return about

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from aios_db.schema.memories import CODE_FIELD, VECTORS, returned_schema
 from aios_db.schema.retrieval import RowIds
+from aios_db.search.attributes import text_vectors
+from aios_db.search.rowtable import RowTable
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -68,6 +71,18 @@ def delta(  # noqa: PLR0917
     if appended is not None and dataset.version == since + 1:
         return np.empty(0, np.int64), _with_row_ids(dataset, appended.select(columns))
     return deleted(dataset, since, known), changed(dataset, since, columns)
+
+
+def vectors(dataset: LanceDataset, rows: RowIds) -> NDArray[np.float32]:
+    """Return the text vectors of rows, float32 ``(len(rows), dimension)``; zeros of those that are gone."""
+    found = np.zeros((len(rows), dataset.schema.field(VECTORS[0]).type.list_size), np.float32)
+    places = RowTable(np.int64, -1)
+    places[rows] = np.arange(len(rows))
+    columns = [VECTORS[0], CODE_FIELD.name, "_rowid"]
+    for batch in dataset.scanner(columns=columns, batch_size=_BATCH_ROWS).to_batches():
+        at = places[batch["_rowid"].to_numpy().astype(np.int64)]
+        found[at[at >= 0]] = text_vectors(batch)[at >= 0]
+    return found
 
 
 def _whole(

@@ -21,7 +21,7 @@ from aios_db.search.recent_table import RecentTable
 
 _SCHEMA = returned_schema()
 _PACKED = _SCHEMA.remove(_SCHEMA.get_field_index(KEY))
-_LEVEL = 12  # of Zstandard
+_LEVEL, _QUICK_LEVEL = 12, 1  # of Zstandard
 _BLOCK_ROWS = 8192
 _BATCH_BYTES = 1 << 30  # an array of strings ends at twice that
 _FEW_ROWS = 32  # are copied one by one; above, a copy from each batch and bringing them in order is faster
@@ -158,9 +158,10 @@ def write(path: Path, batches: Sequence[pa.RecordBatch]) -> None:
     _write(path, batches, _SCHEMA)
 
 
-def write_packed(path: Path, batches: Sequence[pa.RecordBatch]) -> None:
+def write_packed(path: Path, batches: Sequence[pa.RecordBatch], *, quickly: bool = False) -> None:
     """Write a segment's rows without their ids, which are an array of it, and compressed."""
-    _write(path, [each.select(_PACKED.names) for each in batches], _PACKED, pa.Codec("zstd", _LEVEL))
+    codec = pa.Codec("zstd", _QUICK_LEVEL if quickly else _LEVEL)
+    _write(path, [each.select(_PACKED.names) for each in batches], _PACKED, codec)
 
 
 def _write(

@@ -129,7 +129,7 @@ class UnreadableTable:
 
 def open_level(
     open_table: Callable[[str], lance.LanceDataset],
-    new_index: Callable[[], SearchIndex],
+    new_index: Callable[[lance.LanceDataset], SearchIndex],
     damaged: Damaged,
     check: Callable[[pa.Schema], None],
     attempts: int = 3,
@@ -157,7 +157,7 @@ def open_level(
     if links is not None:
         try:
             with operational(f"reading {damaged.directory}", DAMAGED):
-                index = new_index()
+                index = new_index(stored)
                 index.sync(stored, links)
                 return stored, links, index
         except OperationalError:
@@ -170,7 +170,7 @@ def open_level(
     without = lance.write_dataset(
         association_links.SCHEMA.empty_table(), "memory://links", enable_stable_row_ids=True
     )
-    index = new_index()
+    index = new_index(stored)
     index.sync(stored, without)
     return stored, without, index
 

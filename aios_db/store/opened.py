@@ -244,14 +244,14 @@ class OpenDatabase:
         """Make these versions the snapshot, with an index that is made anew; under the write lock."""
         with self._moving:
             shutil.rmtree(self.path / layout.INDEX, ignore_errors=True)
-            index = self.new_index()
+            index = self.new_index(memories)
             index.sync(memories, links)
             # In one assignment after the work: a reader finds the old index or the new, never an empty one.
             self.snapshot = now = self.snapshot.moved(memories, links, index)
         return now
 
-    def new_index(self) -> SearchIndex:
-        """Return a search index of what is saved of the database's own, to be brought up to date."""
+    def new_index(self, memories: lance.LanceDataset) -> SearchIndex:
+        """Return a search index of what is saved of the database's own, to be brought up to ``memories``."""
         directory = self.path / layout.INDEX
         if self.scope:
             directory /= self.scope.directory
@@ -263,6 +263,7 @@ class OpenDatabase:
             Standing(self.trust, self._releases),
             packs=self.config.search.index == "auto",
             with_counts=self.recalls.with_counts,
+            memories=memories,
         )
 
     def let_go(self) -> None:

@@ -110,10 +110,11 @@ def test_a_compressed_database_has_a_small_index_that_answers_alike(
 ) -> None:
     monkeypatch.setattr(saved, "_FEW_COLD", 100)
     directory = tmp_path / "agent.aios" / "index"
-    with database() as con:
+    with database(index="mapped") as con:
         con.remember(texts(1100))
         con.optimize()
         mapped = bytes_of(directory)
+    with database() as con:
         con.execute("UPDATE memories SET tier = 'archived'")
         con.compress()
         found = answers(con)

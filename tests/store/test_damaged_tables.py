@@ -116,7 +116,7 @@ def test_a_version_that_another_process_has_cleaned_up_is_no_damage(tmp_path: Pa
 
         damaged = Damaged(path, {})
         stored, links, index = open_level(
-            open_table, lambda: SearchIndex.open(None, 384), damaged, lambda _: None
+            open_table, lambda _: SearchIndex.open(None, 384), damaged, lambda _: None
         )
         assert not damaged and (len(index), links.count_rows() > 0) == (3, True)
         assert len(opened) == 4 and stored.version == con.store.memories.version

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
+Found = TypeVar("Found")
 
 
 class _Limit:
@@ -61,13 +62,14 @@ def single_threaded() -> Iterator[None]:
         limit.leave()
 
 
-def each_in_a_thread(task: Callable[[T], None], items: Iterable[T]) -> None:
-    """Call ``task`` with each item, on as many threads as a large product would have, one a product."""
+def each_in_a_thread(task: Callable[[T], Found], items: Iterable[T]) -> list[Found]:
+    """Call ``task`` with each item, on as many threads as a large product would have, one a product.
+
+    What it returns is in the order of the items.
+    """
     threads, items = _limit().threads, list(items)
     with single_threaded():
         if threads == 1 or len(items) == 1:  # a pool takes longer to start than a small search
-            for item in items:
-                task(item)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(task, items))
+            return [task(item) for item in items]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(task, items))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.backends.blas import single_threaded
 from aios_db.engine.encoders.entries import Entries
 
 LENGTHS = (1, 5, 15)
@@ -30,6 +31,7 @@ class Codebook:
     levels: tuple[Entries, ...]
 
     @classmethod
+    @single_threaded()
     def fitted(cls, sounds: Sequence[Rows]) -> Codebook:
         """Return the codebook of some sounds' states, float32 (n, width) each, one state at least in all."""
         return cls(
@@ -44,6 +46,7 @@ class Codebook:
         """Length of a code."""
         return sum(len(level.means) for level in self.levels)
 
+    @single_threaded()
     def code(self, states: Rows) -> Rows:
         """Return float32 (width,): see `Entries.code`, level after level, for the states of a sound."""
         return np.concatenate(

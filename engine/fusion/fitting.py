@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.backends.blas import each_in_a_thread, single_threaded
 from aios_db.engine.fusion.held_out import HeldOut, banks_of
 from aios_db.engine.fusion.joint_space import JointSpace, Ranking
 from aios_db.engine.fusion.measuring import Recall, quality, recall_of
@@ -51,6 +52,7 @@ class Fitted:
     trial: Trial | None = None
 
 
+@single_threaded()  # of many small products, which wait for each other on a busy machine
 def fit(
     pairs: Pairs,
     encoders: Mapping[str, str],
@@ -89,7 +91,7 @@ def fit(
     strengths = {name: _chosen(pairs, name, seed, progress) for name in names}
     progress("trying the space on pairs that are held out", 0, 0)
     tried = _few(pairs, seed)
-    held = list(_held_out(tried, strengths, encoders, seed + 1))
+    held = _held_out(tried, strengths, encoders, seed + 1)
     rankings = _rankings(held, pairs.modalities)
     progress("fitting all pairs", 0, 0)
     space, trial = Prepared(pairs).space(strengths, encoders), None
@@ -136,7 +138,9 @@ def _chosen(pairs: Pairs, name: str, seed: int, progress: Progress) -> Strength:
         for chosen in pairs.folds(_fold_count(pairs), seed)
         if _enough(pairs.of(~chosen), pairs.of(chosen), name)
     ]
-    best = _clearly_best(options, lambda strength: _tried(folds, name, strength))
+    tried = each_in_a_thread(lambda each: _tried(*each[1], name, each[0]), product(options, folds))
+    scores = np.reshape(tried, (len(options), len(folds))).sum(1)
+    best = _clearly_best(options, dict(zip(options, scores.tolist(), strict=True)).__getitem__)
     log.info("%s is fitted with %s", name, best)
     return best
 
@@ -148,15 +152,12 @@ def _clearly_best(options: Sequence[_T], score: Callable[[_T], float]) -> _T:
     return options[best if scores[best] > _CLEARLY * scores[0] else 0]
 
 
-def _tried(folds: Sequence[tuple[Prepared, Pairs]], name: str, strength: Strength) -> float:
+def _tried(prepared: Prepared, held: Pairs, name: str, strength: Strength) -> float:
     """Return how well a modality and the pivot find each other when held out."""
-    score = 0.0
-    for prepared, held in folds:
-        pivot = held.pivot
-        space = prepared.space({name: strength}, dict.fromkeys(prepared.pairs.modalities, ""))
-        out = HeldOut.of(space, held, prepared.pairs)
-        score += sum(quality(out.said_ranks(*each, (1.0,))) for each in ((name, pivot), (pivot, name)))
-    return score
+    pivot = held.pivot
+    space = prepared.space({name: strength}, dict.fromkeys(prepared.pairs.modalities, ""))
+    out = HeldOut.of(space, held, prepared.pairs)
+    return sum(quality(out.said_ranks(*each, (1.0,))) for each in ((name, pivot), (pivot, name)))
 
 
 def _enough(fitted: Pairs, held: Pairs, *names: str) -> bool:
@@ -170,11 +171,13 @@ def _enough(fitted: Pairs, held: Pairs, *names: str) -> bool:
 
 def _held_out(
     pairs: Pairs, strengths: Mapping[str, Strength], encoders: Mapping[str, str], seed: int
-) -> Iterator[HeldOut]:
-    for chosen in pairs.folds(_fold_count(pairs), seed):
-        fitted, held = pairs.of(~chosen), pairs.of(chosen)
-        if _enough(fitted, held, *strengths):
-            yield HeldOut.of(Prepared(fitted).space(strengths, encoders), held, fitted)
+) -> list[HeldOut]:
+    def tried(fold: tuple[Pairs, Pairs]) -> HeldOut:
+        fitted, held = fold
+        return HeldOut.of(Prepared(fitted).space(strengths, encoders), held, fitted)
+
+    folds = [(pairs.of(~chosen), pairs.of(chosen)) for chosen in pairs.folds(_fold_count(pairs), seed)]
+    return each_in_a_thread(tried, [fold for fold in folds if _enough(*fold, *strengths)])
 
 
 def _rankings(held: Sequence[HeldOut], modalities: Sequence[str]) -> dict[tuple[str, str], Ranking]:

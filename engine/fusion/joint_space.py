@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.backends.blas import single_threaded
 from aios_db.engine.encoders.codebook import Codebook
 from aios_db.engine.fusion.closed_form import Kernel, Matrix, hubness, in_blocks, unit
 from aios_db.engine.fusion.perceptron import Perceptron
@@ -70,6 +71,7 @@ class Projection:
     kernel: Kernel | None = None
     perceptron: Perceptron | None = None
 
+    @single_threaded()
     def coordinates(self, features: NDArray[np.floating], spans: Sequence[slice]) -> Matrix:
         """Return (n, dimension), of length 1 in each block."""
         rows = self.scaling(features)

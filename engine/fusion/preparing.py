@@ -137,9 +137,10 @@ class Prepared:
 def _mean_of(rows: Matrix, items: NDArray[np.int64], wanted: NDArray[np.int64]) -> Matrix:
     """Return (wanted, width): the mean of the rows of each item that is wanted."""
     names, place = np.unique(items, return_inverse=True)
-    sums = np.zeros((len(names), rows.shape[1]))
-    np.add.at(sums, place, rows)
-    return (sums / np.bincount(place)[:, None])[np.searchsorted(names, wanted)]
+    order = np.argsort(place, kind="stable")
+    counts = np.bincount(place)
+    sums = np.add.reduceat(rows[order], np.cumsum(counts) - counts)
+    return (sums / counts[:, None])[np.searchsorted(names, wanted)]
 
 
 def _nearest_of(

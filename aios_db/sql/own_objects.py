@@ -13,10 +13,12 @@ from aios_db.udfs import registry
 HERE: tuple[list[str], ...] = ([], ["main"], ["temp"], ["temp", "main"])
 """How the names of the views and macros may be qualified."""
 
-_DEFINES = {duckdb.StatementType.CREATE, duckdb.StatementType.DROP, duckdb.StatementType.ALTER}
+_CREATE, _EXPLAIN = duckdb.StatementType.CREATE, duckdb.StatementType.EXPLAIN
+# EXPLAIN ANALYZE runs what it explains.
+_DEFINES = {_CREATE, duckdb.StatementType.DROP, duckdb.StatementType.ALTER, _EXPLAIN}
 _BEFORE_KIND = {
-    "create", "drop", "alter", "or", "replace", "temp", "temporary", "persistent", "local", "global",
-    "recursive", "unlogged",
+    "explain", "analyze", "analyse", "create", "drop", "alter", "or", "replace", "temp", "temporary",
+    "persistent", "local", "global", "recursive", "unlogged",
 }  # fmt: skip
 _BEFORE_NAME = {"table", "if", "not", "exists"}
 _RELATIONS, _MACROS = {"table", "view"}, {"macro", "function"}
@@ -24,6 +26,9 @@ _RELATIONS, _MACROS = {"table", "view"}, {"macro", "function"}
 
 def refuse_change(statement: duckdb.Statement) -> None:
     """Raise when a statement defines, alters or drops what has the name of one of the database's objects.
+
+    So it is with a macro by the name of a function of DuckDB's, in whatever schema, since those of the
+    database call these by their bare names.
 
     Raises
     ------
@@ -46,6 +51,11 @@ def refuse_change(statement: duckdb.Statement) -> None:
             f"{name} is a {kind} of the database, and is neither replaced nor dropped; choose another name, "
             "or a schema of your own. To delete all memories, delete the rows"
         )
+    if kind in _MACROS and (name.startswith("aios_") or name in _functions()):
+        raise NotSupportedError(
+            f"{name} is a function that recall and other macros of the database call, and it is not "
+            "replaced; choose another name"
+        )
 
 
 def is_relation(name: str) -> bool:
@@ -56,6 +66,14 @@ def is_relation(name: str) -> bool:
 
 def _is_macro(name: str) -> bool:
     return name.startswith("aios_") or name in _macros()
+
+
+@cache
+def _functions() -> frozenset[str]:
+    """Return the names of the functions of DuckDB itself."""
+    with duckdb.connect() as plain:
+        rows = plain.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
+    return frozenset(name for (name,) in rows)
 
 
 @cache

@@ -28,6 +28,13 @@ REFUSED = [
     "CREATE OR REPLACE TEMP MACRO forget(x) AS 1",
     "CREATE FUNCTION recall(q) AS TABLE SELECT q",
     "CREATE TEMP MACRO aios_writes(x) AS 'written'",
+    "EXPLAIN ANALYZE DROP VIEW memories",
+    "EXPLAIN (ANALYZE, FORMAT json) CREATE OR REPLACE TEMP MACRO recall(q) AS TABLE SELECT q",
+    "CREATE MACRO exp(x) AS 100",
+    'CREATE OR REPLACE TEMP FUNCTION "+"(x, y) AS 77',
+    "CREATE MACRO memory.main.Greatest(x, y) AS x",
+    "EXPLAIN ANALYZE CREATE MACRO sum(x) AS 1",
+    "CREATE MACRO memory.main.aios_clusters(x) AS 1",
 ]
 
 
@@ -75,6 +82,19 @@ def test_register_and_unregister_leave_them(con: aios_db.Connection, name: str) 
     with pytest.raises(aios_db.ProgrammingError, match="unregister"):
         con.unregister(name)
     assert con.execute("SELECT count(*) FROM memories").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("schema", ["mine", "memory.mine"])
+@pytest.mark.parametrize("name", ["exp", "aios_embed"])
+def test_what_recall_calls_is_not_replaced_in_a_schema_of_the_users_own(
+    con: aios_db.Connection, schema: str, name: str
+) -> None:
+    con.remember(["the key", "the pot"])
+    before = con.recall("the key")[0].score
+    con.execute("CREATE SCHEMA mine; USE mine")
+    with pytest.raises(aios_db.NotSupportedError, match="recall and other macros of the database call"):
+        con.execute(f"CREATE MACRO {schema}.{name}(x) AS NULL")
+    assert con.recall("the key")[0].score == pytest.approx(before, abs=1e-3)
 
 
 def test_a_pivot_runs(con: aios_db.Connection) -> None:

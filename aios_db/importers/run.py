@@ -120,7 +120,7 @@ def import_files(
         The zone of times that name none, such as ``Europe/Lisbon``; UTC by default.
     rejected_path
         The JSON-lines file that bad records are added to; by default beside the database,
-        ``<database>.rejected.jsonl``.
+        ``<database>.rejected.jsonl``, or a file of the connection's scope.
     restart
         Read files again that were imported before.
     sync
@@ -137,7 +137,7 @@ def import_files(
         name none.
     """
     database = Path(con.store.path)
-    aside = Path(rejected_path) if rejected_path else database.with_name(database.name + ".rejected.jsonl")
+    aside = Path(rejected_path) if rejected_path else con.store.scope.rejected(database)
     options = checked_options(mapping, encoding, header, time_zone)
     defaults = defaults_in(con.store.scope, defaults)
     run = _Run(con, database, defaults, Aside(aside), progress, ImportReport(), restart, sync)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ from aios_db.schema.errors import NotSupportedError, ProgrammingError
 from aios_db.schema.text import is_unicode
 
 AXES = ("user_id", "agent_id")
+_REJECTED = ".rejected.jsonl"
 _Rows = TypeVar("_Rows", pa.Table, pa.RecordBatch)
 
 
@@ -66,6 +69,16 @@ class Scope:
         """A name for files of this scope; the same in every process."""
         told = repr(sorted(self.values.items())).encode("utf-8", "surrogatepass")
         return "scope-" + hashlib.sha256(told).hexdigest()[:32]
+
+    def rejected(self, database: Path) -> Path:
+        """Return where imports of this scope set records aside that are none: a file beside the database."""
+        own = f".{self.directory}" if self else ""
+        return database.with_name(f"{database.name}{own}{_REJECTED}")
+
+    def all_rejected(self, database: Path) -> list[Path]:
+        """Return the files of set aside records that this scope may change: of everything, all of them."""
+        each = database.parent.glob(f"{glob.escape(database.name)}.scope-*{_REJECTED}")
+        return [self.rejected(database), *(() if self else sorted(each))]
 
     @property
     def condition(self) -> pc.Expression | None:

@@ -115,13 +115,17 @@ class Erasing:
         for made in path.glob("reembed_*.lance"):  # vectors in the making; they are made again
             shutil.rmtree(made, ignore_errors=True)
         texts = [each for each in (*gone["title"], *gone["text"]) if each and each.strip()]
-        aside = path.with_name(f"{path.name}.rejected.jsonl")
+        scope = self._database.scope
         whole = replace(chosen, source=None) == Selection()  # nothing of these sources is left
-        of_sources, notes = erasure.without_sources(path, aside, (chosen.source or ()) if whole else ())
-        rejected = erasure.without_rejected(aside, texts) + of_sources
+        sources = (chosen.source or ()) if whole else ()
+        rejected = sum(
+            erasure.without_rejected(aside, texts) + erasure.without_rejected_of(aside, sources)
+            for aside in scope.all_rejected(path)
+        )
+        notes = 0 if scope else erasure.without_notes(path, sources)  # others may have imported them, too
         wanted = erasure.needles(value for values in gone.values() for value in values)
         scanned, found_in = erasure.scan(path, wanted)
-        if self._database.scope:
+        if scope:
             found_in = ()  # that others say the same is theirs to know
         if found_in:
             logger.warning("erased texts are also in %d files: other memories say them", len(found_in))

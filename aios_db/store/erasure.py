@@ -38,8 +38,8 @@ class EraseReport:
     memories: int
     """Memories deleted by this call, with what was folded into them and the principles that quote them."""
     rejected: int
-    """Records taken out of the file of what imports rejected: they held an erased text, or were
-    of an erased source."""
+    """Records taken out of the files of what imports rejected: they held an erased text, or were
+    of an erased source. A connection with a scope has a file of its own."""
     files_removed: int
     bytes_before: int
     bytes_after: int
@@ -48,7 +48,7 @@ class EraseReport:
     found_in: tuple[str, ...]
     """Files that hold an erased text all the same: of another memory that says it, too."""
     import_notes: int = 0
-    """Notes of imports that named an erased source; they are removed."""
+    """Notes of imports that named an erased source; they are removed, but by a connection with a scope."""
 
 
 def rewrite(dataset: lance.LanceDataset, config: CompressionConfig) -> lance.LanceDataset:
@@ -130,19 +130,18 @@ def without_rejected(path: Path, texts: Sequence[str]) -> int:
     return len(lines) - len(kept)
 
 
-def without_sources(database: Path, rejected: Path, names: Sequence[str]) -> tuple[int, int]:
-    """Take files whose memories are all gone out of what imports note down.
+def without_rejected_of(path: Path, names: Sequence[str]) -> int:
+    """Take the records of these source files out of a file of rejected records; return how many."""
+    return _without(path, lambda entry: None if entry.get("file") in names else entry) if names else 0
+
+
+def without_notes(database: Path, names: Sequence[str]) -> int:
+    """Take files whose memories are all gone out of what imports note down; return how many notes named them.
 
     What was imported stays noted by the hash of its content, so that the same file is not imported again.
-
-    Returns
-    -------
-    tuple of int and int
-        Records of these files taken out of the file of rejected ones, and notes that named them.
     """
     if not names:
-        return 0, 0
-    gone = _without(rejected, lambda entry: None if entry.get("file") in names else entry)
+        return 0
     notes = _without(
         database / "import_sources.jsonl", lambda entry: None if entry.get("name") in names else entry
     )
@@ -150,7 +149,7 @@ def without_sources(database: Path, rejected: Path, names: Sequence[str]) -> tup
         notes += _without(
             journal, lambda entry: {"finished": True} if entry.get("source") in names else entry
         )
-    return gone, notes
+    return notes
 
 
 def _without(path: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> int:

@@ -15,8 +15,8 @@ def apart(
 ) -> list[list[str]]:
     """Return groups of memories; of two in one group, a joint recall says nothing.
 
-    Those that a connection with a scope shares with others, and those that are trusted more than the source
-    that a connection writes as.
+    Those that a connection with a scope shares with other users, or with other agents, and those that are
+    trusted more than the source that a connection writes as.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def apart(
         return []
     rows = index.find_ids(list(memory_ids))
     groups = []
-    if scope:
-        groups.append(index.owners(rows, next(iter(scope.values))) == 0)
+    for axis in scope.values:
+        groups.append(index.owners(rows, axis) == 0)
     if ceiling is not None:
         groups.append(index.trust(rows) > np.float32(ceiling))
     return [

@@ -223,6 +223,27 @@ def test_agents_are_scopes_too(path: Path) -> None:
         assert con.execute("SELECT count(*) FROM memories WHERE text LIKE 'Dr%'").fetchone() == (0,)
 
 
+@pytest.mark.parametrize(
+    ("shared", "scope", "other"),
+    [
+        ({}, {"user_id": "ada"}, {"user_id": "bo"}),
+        ({"user_id": "ada"}, {"user_id": "ada", "agent_id": "x"}, {"user_id": "ada", "agent_id": "y"}),
+        ({"agent_id": "x"}, {"user_id": "ada", "agent_id": "x"}, {"user_id": "bo", "agent_id": "x"}),
+    ],
+)
+def test_what_one_asks_links_nothing_that_others_see(
+    tmp_path: Path, shared: dict[str, str], scope: dict[str, str], other: dict[str, str]
+) -> None:
+    with _connect(tmp_path / "a.aios") as con:
+        con.remember(["The cello needs a new bow.", "Violins are small."], **shared)  # type: ignore[call-overload]
+    with _connect(tmp_path / "a.aios", **scope) as con:
+        assert len(con.recall("cello bow", k=2)) == 2
+        con.optimize()
+    with _connect(tmp_path / "a.aios", **other) as con:
+        assert con.execute("SELECT count(*) FROM memories").fetchall() == [(2,)]
+        assert con.execute("FROM association_links").fetchall() == []
+
+
 def test_no_link_leads_from_one_user_to_another(path: Path) -> None:
     with _connect(path) as con:
         for number in range(6):

@@ -49,6 +49,18 @@ def test_what_is_used_least_goes_and_what_is_pinned_stays(connect: Connect) -> N
     assert con.evict() == []
 
 
+@pytest.mark.parametrize("limit", [{"short_rows": 4}, {"short_bytes": 120}])
+def test_what_is_trusted_less_pushes_nothing_out_that_is_trusted_more(
+    connect: Connect, limit: dict[str, int]
+) -> None:
+    con = connect({"eviction": limit, "trust": {"sources": {"web:*": 0.2}}})
+    mine = con.remember([f"The number of the {each} boat is {each}." for each in "abc"])
+    flood = [{"text": f"Buy {each} now, and here.", "pinned": each < 6} for each in range(12)]
+    con.remember(flood, source="web:shop")
+    gone = {each.memory_id for each in con.evict()}
+    assert len(gone) == 6 and gone.isdisjoint(mine)
+
+
 def test_bytes_and_importance(connect: Connect, sentences: list[str]) -> None:
     con = connect({"eviction": {"archived_bytes": 1000, "least_importance": 0.2}})
     con.remember([{"text": each, "tier": "archived"} for each in sentences])

@@ -1,14 +1,14 @@
 -- What is to be forgotten, and why, the first to go first. Per tier there may be so many memories, and so many bytes of
--- their texts and media (0 is no limit); those used least go first, by their heat or by when they were used last. What is
--- less important than `least_importance` goes, too, and what is pinned never. 'evict' hides a memory from now on, 'grace' is
--- hidden, and 'erase' has been for `grace_s`: no file is to hold it any more.
+-- their texts and media (0 is no limit); those trusted least go first, and of these those used least, by their heat or by
+-- when they were used last. What is less important than `least_importance` goes, too, and what is pinned never. 'evict' hides
+-- a memory from now on, 'grace' is hidden, and 'erase' has been for `grace_s`: no file is to hold it any more.
 CREATE MACRO eviction_plan(
     short_rows := 0, long_rows := 0, archived_rows := 0, short_bytes := 0, long_bytes := 0, archived_bytes := 0,
     least := 'heat', least_importance := 0.0, grace_s := 604800.0
 ) AS TABLE
 WITH weighed AS (
     SELECT
-        one.memory_id, one.tier, pinned, importance, expires_at, heat, used_at,
+        one.memory_id, one.tier, pinned, importance, expires_at, heat, used_at, aios_trust(one.memory_id) AS trust,
         (strlen(text) + coalesce(strlen(title), 0) + coalesce(octet_length(media), 0))::BIGINT AS bytes
     FROM lance_memories AS one JOIN memory_heat() AS warmth ON warmth.memory_id = one.memory_id
 ),
@@ -22,7 +22,8 @@ kept AS (
     FROM weighed
     WHERE expires_at IS NULL OR expires_at > now()
     WINDOW warmest AS (
-        PARTITION BY tier ORDER BY pinned DESC, CASE WHEN least = 'heat' THEN heat ELSE epoch(used_at) END DESC, memory_id DESC
+        PARTITION BY tier
+        ORDER BY trust DESC, pinned DESC, CASE WHEN least = 'heat' THEN heat ELSE epoch(used_at) END DESC, memory_id DESC
     )
 ),
 planned AS (

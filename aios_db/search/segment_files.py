@@ -54,7 +54,8 @@ def write(segment: Segment, directory: Path, language: str, form: int = FORMAT) 
 
     The other forms take a fraction of the bytes of `FORMAT`, and are unpacked into memory by who reads them.
     """
-    directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+    for each in (directory.parent, directory):  # a mode is not that of parents
+        each.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
     name = f"segment-{segment.version.memories}-{segment.version.links}-{uuid.uuid4().hex[:8]}"
     temporary = directory / f"tmp-{name}"
     temporary.mkdir(DIRECTORY_MODE)

@@ -51,6 +51,15 @@ def test_a_directory_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
     assert all(_mode(each) == 0o700 for each in path.glob("*.lance"))
 
 
+def test_the_index_of_a_scope_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "agent.aios"
+    with aios_db.connect(path, config=Config(), user_id="ada") as con:
+        con.remember([f"note {number}" for number in range(20)])
+        con.optimize()
+    assert list(path.glob("index/scope-*"))
+    assert all(_mode(each) == 0o700 for each in path.rglob("index/**/") if each.is_dir())
+
+
 def test_what_imports_reject_is_its_owners_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], minilm_dir: Path
 ) -> None:

@@ -18,6 +18,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cache
@@ -235,7 +236,31 @@ class ChangeLog:
             return draft
         return replace(draft, earlier=_counts(self.records(), draft.change_id))
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether a change is begun and not logged, though it may have written nothing."""
+        if not self._keep:
+            return False
+        self._log.catch_up()
+        return self._begun_last() is not None
+
+    def taken_over(self, versions: Versions) -> Draft | None:
+        """Return what `unfinished` does, to a caller who holds the write lock and finishes it.
+
+        One that wrote nothing is forgotten: what is written next, and is no change, is not its doing.
+        """
+        found = self.unfinished(versions)
+        if found is None and self.is_begun:
+            with suppress(OSError):  # as it was, it is forgotten by the next one
+                self._write_begun({"last": self._last})
+        return found
+
     def _unfinished(self, versions: Versions) -> Draft | None:
+        draft = self._begun_last()
+        return draft if draft is not None and draft.level != versions else None
+
+    def _begun_last(self) -> Draft | None:
+        """Return the change that was begun last, unless it is logged."""
         try:
             content = json.loads(self._begun.read_bytes().partition(b"\n")[0])
             draft = Draft(
@@ -247,8 +272,7 @@ class ChangeLog:
                 (content["level"][0], content["level"][1]),
             )
             goes_on = draft.change_id == self._last and draft.level != draft.before
-            wrote = (draft.change_id == self._last + 1 or goes_on) and draft.level != versions
-            return draft if wrote else None
+            return draft if draft.change_id == self._last + 1 or goes_on else None
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, IndexError, OverflowError):  # it was cut off, or is empty

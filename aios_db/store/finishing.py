@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,7 +60,7 @@ class Finishing:
     def _finish_change(self, transaction: Transaction) -> None:
         """Make the links of a change that was broken off."""
         database, now = self._database, transaction.snapshot
-        begun = database.change_log.unfinished(now.versions)
+        begun = database.change_log.taken_over(now.versions)
         if begun is None or begun.call in LINKED_OTHERWISE or begun.level[0] == now.memories.version:
             return
         try:
@@ -69,6 +70,7 @@ class Finishing:
                 return
             done = difference(kept(now.memories, begun.level[0]), now.memories)
             self._link_done(transaction.logged_by(begun), done)
+            self._relinked_since(begun.level[1], transaction.snapshot.links)
             if begun.unlinked:
                 return  # as was said
         except (Error, OSError, RuntimeError, ValueError) as error:
@@ -104,7 +106,12 @@ class Finishing:
             if len(made):
                 transaction.publish(links=commit(now.links, made))
             begun.links += len(made)
-            self._database.pending.relinked(made["source_id"].unique().to_pylist())
+
+    def _relinked_since(self, version: int, links: lance.LanceDataset) -> None:
+        """Note of which memories links changed: here, or by the process that did not write their column."""
+        done = difference(kept(links, version), links)
+        for rows in (done.added, done.lost):
+            self._database.pending.relinked(rows["source_id"].to_pylist())
 
     def _relink_changed(self, transaction: LoggedTransaction, done: Difference) -> None:
         schema = transaction.snapshot.memories.schema

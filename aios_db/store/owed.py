@@ -46,7 +46,7 @@ class OwedLinks:
     memories_before: int
     """The version of the memories that it was begun on."""
     memory_ids: Sequence[str]
-    """The memories that it brings back, whose column of links is to follow."""
+    """The memories that it brings back, or whose links it deletes: their column of links is to follow."""
     gone: NDArray[np.int64]
     """Row ids of links to delete."""
     back: pa.Table

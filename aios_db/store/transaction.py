@@ -214,9 +214,8 @@ class Transactions:
         database = self.database
         if database.read_only:
             return
-        unfinished = database.change_log.unfinished
-        if not (database.path / OWED).exists() and (
-            unfinished(database.snapshot.versions) is None or not database.lock.is_free()
+        if not (database.path / OWED).exists() and not (
+            database.change_log.is_begun and database.lock.is_free()
         ):
             return
         try:

@@ -194,7 +194,8 @@ class Undoing:
         schema = now.memories.schema
         back = rows.select(schema.names).cast(schema)
         owed = OwedLinks(
-            draft.change_id, draft.counts, str(uuid4()), now.memories.version, rows["memory_id"].to_pylist(),
+            draft.change_id, draft.counts, str(uuid4()), now.memories.version,
+            [*rows["memory_id"].to_pylist(), *_sources(now.links, found.links.gone)],
             found.links.gone, found.links.back,
         )  # fmt: skip
         if found.linked and (found.deleted or len(rows)):
@@ -238,13 +239,14 @@ def finish_undo(database: OpenDatabase, transaction: Transaction) -> None:
 def _write_owed(database: OpenDatabase, transaction: Transaction, owed: OwedLinks) -> Snapshot:
     """Write the links of a reversal whose memories are written."""
     now = transaction.snapshot
-    sources = [owed.back["source_id"]]
-    if len(owed.gone):
-        sources.append(rows_at(now.links, owed.gone)["source_id"])
     now = transaction.publish(links=owed.write_to(now.links))
-    relinked = {name for each in sources for name in each.to_pylist()}
-    database.pending.relinked([*relinked, *owed.memory_ids])
+    database.pending.relinked([*owed.back["source_id"].to_pylist(), *owed.memory_ids])
     return now
+
+
+def _sources(links: lance.LanceDataset, row_ids: NDArray[np.int64]) -> list[str]:
+    found: list[str] = rows_at(links, row_ids)["source_id"].to_pylist() if len(row_ids) else []
+    return found
 
 
 def _counted_by(

@@ -111,6 +111,7 @@ class Upkeep:
     def _optimize(self, look_up: Callable[[lance.LanceDataset], lance.LanceDataset]) -> None:
         database = self._database
         database.check_writable()
+        self._transactions.finish_broken_off()
         self._deferring.write_pending(everything=True)
         with database.compacting(), operational(f"compacting {database.path}"), cut_short():
             storage, lock = database.config.storage, database.lock

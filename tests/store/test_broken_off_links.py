@@ -52,6 +52,7 @@ def _filled(open_store: Open, name: str) -> tuple[MemoryStore, list[str]]:
     store = open_store(name)
     ids = store.remember(memory_rows(TEXTS, session_id="s"))
     store.link(pa.table({"source_id": ids[:1], "target_id": ids[2:]}))
+    store.flush()
     return store, ids
 
 
@@ -91,6 +92,21 @@ def test_the_next_one_writes_the_links(
     other.flush()
     report = other.repair()
     assert (report.dangling_links, report.repeated_links, report.missing_links) == (0, 0, 0)
+    assert report.link_columns == 0
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_column_of_links_follows_what_the_killed_one_wrote(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    store, ids = _filled(open_store, "agent.aios")
+    with monkeypatch.context() as patch:
+        patch.setattr(ChangeLog, "end", _killed)
+        with pytest.raises(Killed):
+            CALLS[call](store, ids)
+    other = open_store("agent.aios")
+    other.flush()
+    assert other.repair().link_columns == 0
 
 
 def _killed(*_: object, **__: object) -> Any:

@@ -96,14 +96,31 @@ def test_what_a_kill_broke_off_is_done_or_not_done(
     store = open_store()
     assert _state(store) == (before if boundary == "memories" else after)
     assert not (store.path / OWED).exists()
+    store.flush()
     report = store.repair()
-    assert (report.dangling_links, report.repeated_links) == (0, 0)
+    assert (report.dangling_links, report.repeated_links, report.link_columns) == (0, 0, 0)
     last = [each for each in store.changes() if each.call != "repair"][-1]
     if boundary != "memories":
         assert (last.change_id, last.call, last.complete) == (changes + 3, what, True)
         assert last.links and last.added == 2
         store.undo(last.change_id)
         assert _state(store) == before
+
+
+@pytest.mark.parametrize("who", ["opens", "is open"])
+@pytest.mark.parametrize("what", ["undo", "restore"])
+def test_what_did_nothing_is_not_listed(open_store: Open, what: str, who: str) -> None:
+    store = _made(open_store)
+    told = [each.call for each in store.changes()]
+    _kill_in(store, what, "memories")
+    if who == "opens":
+        store.close()
+        store = open_store()
+    store.optimize()  # writes versions that are no change
+    assert [each.call for each in store.changes()] == told
+    store.unlink(_no_links())
+    store.remember(memory_rows(["a harp"]))
+    assert [each.call for each in store.changes()] == [*told, "remember"]
 
 
 def test_another_process_that_is_open_finishes_it_before_it_writes(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aios_db.config.environment import from_environment
 from aios_db.config.files import find_file, read_file
 from aios_db.config.legacy import SECTIONS, Setting, translated
 from aios_db.config.values import ROOT, as_text, describe_type, keys, parse_setting, sections, show
@@ -25,7 +26,6 @@ __all__ = ["Config", "Loaded", "describe_type", "given_config", "keys", "load_co
 
 log = logging.getLogger("aios_db.config")
 
-PREFIX = "AIOS_"
 _GIVEN = "config["
 
 GivenConfig = Config | Mapping[str, object] | str | os.PathLike[str] | None
@@ -125,7 +125,7 @@ def loaded(
     file = find_file(path, env, database)
     settings = [
         *(read_file(file, problems) if file else ()),
-        *_from_environment(env),
+        *from_environment(env, problems),
         *_from_mapping(given or {}),
     ]
     values: dict[str, dict[str, Any]] = {}
@@ -143,18 +143,6 @@ def loaded(
             kept = "the file's value" if known else "the default"
             problems.append(f"{setting.place}: {error}; using {kept}")
     return Loaded(_build(values), file, places, tuple(problems))
-
-
-def _from_environment(env: Mapping[str, str]) -> Iterator[Setting]:
-    for variable in sorted(env):
-        if not variable.startswith(PREFIX):
-            continue
-        name = variable.removeprefix(PREFIX).lower()
-        section, separator, key = name.partition("__")
-        if separator:
-            yield Setting(f"${variable}", section, key, env[variable])
-        elif name in keys(Config):
-            yield Setting(f"${variable}", ROOT, name, env[variable])
 
 
 def _from_mapping(given: Mapping[str, object]) -> Iterator[Setting]:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -589,3 +590,27 @@ def test_an_older_name_is_read_from_the_environment(load):
     )
     assert not errors and not config.device.amp
     assert (config.quantization.method, config.quantization.mixed_precision) == ("gptq", True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("AIOS_RECALL_K", "AIOS_RECALL__K"),
+        ("AIOS_CPU_BACKEND", "AIOS_CPU__BACKEND"),
+        ("AIOS_LOG_LEVEL", "AIOS_LOGGING__LEVEL"),
+        ("AIOS_STRIKT", "AIOS_STRICT"),
+        ("AIOS_CONFG", "AIOS_CONFIG"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_key_is_told(variable: str, meant: str) -> None:
+    (problem,) = loaded(env={variable: "7"}).problems
+    assert problem == f"${variable}: there is no such key (did you mean {meant}?); it is ignored"
+    with pytest.raises(aios_db.ConfigError, match="did you mean"):
+        load_config(env={variable: "7", "AIOS_STRICT": "true"})
+
+
+def test_variables_of_ours_and_of_others_are_no_misspelt_keys() -> None:
+    code = [*Path(aios_db.__file__).parent.rglob("*.py"), Path(__file__).parents[1] / "conftest.py"]
+    ours = {name for file in code for name in re.findall(r"\"(AIOS_[A-Z_]+)\"", file.read_text("utf-8"))}
+    assert {"AIOS_DB", "AIOS_CONFIG", "AIOS_FEDERATION_TOKEN"} <= ours
+    assert loaded(env=dict.fromkeys({*ours, "AIOS_HOME", "AIOS_KERNEL_URL"}, "")).problems == ()

@@ -27,6 +27,7 @@ from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK
 from aios_db.schema.errors import OperationalError
 from aios_db.schema.progress import Progress, silent
+from aios_db.schema.regular import refuse_special
 from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
 from aios_db.store.compaction import LOCK as COMPACTION_LOCK
@@ -88,6 +89,7 @@ def check(
     database = Path(path).expanduser().absolute()
     if not database.is_dir() or not any(database.glob("*.lance")):
         raise OperationalError(f"{database} holds no aios_db database")
+    refuse_special(database, database / INDEX)
     return _Check(database, config, progress).run()
 
 

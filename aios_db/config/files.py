@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aios_db.config.legacy import SECTIONS, Setting
 from aios_db.config.values import ROOT, sections, show
 from aios_db.schema.errors import ConfigError
+from aios_db.schema.regular import is_special
 
 if TYPE_CHECKING:
     import yaml
@@ -49,7 +50,9 @@ def find_file(
                 "names: mend the path"
             )
         return file
-    if os.path.lexists(NAME):  # a link that leads nowhere cannot be read, and that is said
+    if is_special(NAME):
+        log.warning("%s is a pipe or a device, and is not used; name it to use it", os.path.abspath(NAME))
+    elif os.path.lexists(NAME):  # a link that leads nowhere cannot be read, and that is said
         return Path(NAME)
     if database is not None and os.path.isfile(beside := Path(database) / NAME):
         if _is_ours(beside):

@@ -20,6 +20,7 @@ from aios_db.joint.media import Reach, tried
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.modalities import MODALITIES
 from aios_db.schema.progress import Progress
+from aios_db.schema.regular import is_special
 
 if TYPE_CHECKING:
     from aios_db.engine.encoders.features import Features
@@ -182,6 +183,10 @@ def _rows(pairs: Any) -> list[Mapping[str, Any]]:
         if isinstance(pairs, str | Path):
             import pyarrow.parquet as pq
 
+            if is_special(pairs):
+                raise DataError(
+                    f"the pairs cannot be read: {pairs} is a pipe or a device, and no Parquet file"
+                )
             return pq.read_table(pairs).to_pylist()  # type: ignore[no-any-return]
         if hasattr(pairs, "iloc") and hasattr(pairs, "columns"):
             pairs = pa.Table.from_pandas(pairs, preserve_index=False)

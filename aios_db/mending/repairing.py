@@ -20,6 +20,7 @@ from aios_db.schema import memories, weight_versions
 from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK, table_path
 from aios_db.schema.errors import Error, OperationalError, ProgrammingError
+from aios_db.schema.regular import refuse_special
 from aios_db.schema.tables import BESIDE
 from aios_db.store.change_log import begin_anew
 from aios_db.store.directory import step_over_torn
@@ -81,6 +82,7 @@ def repair(
             raise ProgrammingError(f"repair: {each!r} is none of {', '.join(BESIDE)}")
     if not table_path(directory, memories.TABLE).is_dir():
         raise OperationalError(f"{directory} holds no aios_db database, or its memories are gone")
+    refuse_special(directory, directory / INDEX)
     lock = WriteLock(directory / LOCK, config.storage.lock_timeout_s)
     with lock.hold():
         marker = mend_marker(directory)

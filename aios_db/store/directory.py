@@ -32,6 +32,7 @@ from aios_db.schema.database import (
     table_path,
 )
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.regular import refuse_special
 from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.security.permissions import DIRECTORY_MODE
 from aios_db.store.change_log import step_back
@@ -90,6 +91,7 @@ def open_directory(directory: Path, *, read_only: bool, dimension: int, lock: Wr
     """
     if directory.exists() and not directory.is_dir():
         raise OperationalError(f"{directory} is a file; a database is a directory")
+    refuse_special(directory, directory / INDEX)
     if has_marker(directory):
         marker = read_marker(directory)
         if not read_only:

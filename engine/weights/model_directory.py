@@ -70,6 +70,8 @@ class ModelDirectory:
 
 
 def _read_metadata(path: Path) -> Mapping[str, Any]:
+    if path.exists() and not path.is_file():
+        raise WeightsError(f"{path} is no file")
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

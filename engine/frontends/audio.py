@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.frontends.undecodable import undecodable
 from aios_db.schema.errors import DataError, MissingExtraError
 
 MAX_SECONDS = 7200
@@ -56,7 +57,7 @@ def decode_audio(data: bytes, rate: int) -> NDArray[np.float32]:
                 blocks.append(stream(block.mean(1)))
             blocks.append(stream.end())
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise DataError(f"audio of {len(data)} bytes ({_head(data)}) cannot be decoded: {error}") from error
+        raise undecodable("audio", data, error) from error
     return np.concatenate(blocks)
 
 
@@ -138,7 +139,3 @@ class _Resampling:
         found = samples if self._stream is None else self._stream.resample_chunk(samples, last=last)
         self._made += len(found)
         return found
-
-
-def _head(data: bytes) -> str:
-    return f"starts with {data[:8].hex(' ')}" if data else "empty"

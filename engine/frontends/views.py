@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.engine.frontends.undecodable import undecodable
 from aios_db.schema.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ def open_picture(data: bytes, size: int) -> Image:
     except Image.DecompressionBombError as error:
         raise DataError(f"image of {len(data)} bytes is too large to decode: {error}") from error
     except Exception as error:  # what a decoder raises for a malformed file depends on the format
-        head = f"starts with {data[:8].hex(' ')}" if data else "empty"
-        raise DataError(f"image of {len(data)} bytes ({head}) cannot be decoded: {error}") from error
+        raise undecodable("image", data, error) from error
     width, height = picture.size
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise DataError(f"image of {width} x {height} pixels is narrower than 1 to {MAX_ASPECT}")

@@ -11,10 +11,10 @@ from typing import NoReturn
 import pytest
 
 import aios_db
-from aios_db.backup import making, restoring
+from aios_db.backup import making
 from aios_db.cli.app import main
 from aios_db.engine.catalog import install
-from aios_db.exports import writing
+from aios_db.engine.weights import building
 from aios_db.federation import card_files
 from aios_db.schema.advice import NO_MODELS, NO_PLACE, advice
 
@@ -59,9 +59,9 @@ def _card(path: Path) -> object:
 # What is called, what fails in it, and what to do where it is not allowed.
 WRITES: dict[str, tuple[Callable[[Path], object], object, str, str]] = {
     "init": (_install, install, "convert_huggingface", NO_MODELS),
-    "export": (_export, writing.tempfile, "mkdtemp", NO_PLACE),
+    "export": (_export, building.tempfile, "mkdtemp", NO_PLACE),
     "backup": (_backup, making, "_Backup", NO_PLACE),
-    "restore": (_restore, restoring.tempfile, "mkdtemp", NO_PLACE),
+    "restore": (_restore, building.tempfile, "mkdtemp", NO_PLACE),
     "card": (_card, card_files, "atomic_write", NO_PLACE),
 }
 

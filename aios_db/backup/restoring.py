@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from aios_db.backup.opening import check_counts, opened
 from aios_db.backup.target import Target
 from aios_db.disk.failures import operational
 from aios_db.engine.catalog.find import find_weights
+from aios_db.engine.weights.building import building
 from aios_db.engine.weights.files import force_file, force_tree
 from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.association_links import TABLE as LINKS
@@ -25,6 +24,7 @@ from aios_db.schema.config import Config
 from aios_db.schema.database import MARKER, table_path
 from aios_db.schema.errors import ModelNotFoundError, OperationalError
 from aios_db.schema.memories import TABLE as MEMORIES
+from aios_db.security.permissions import DIRECTORY_MODE
 from aios_db.store.marker import keep_copy, parsed
 from aios_db.store.repair import repair
 
@@ -80,24 +80,22 @@ def restore(
         _check_alone(manifest, target)
     if os.path.lexists(place) and not (place.is_dir() and not any(place.iterdir())):
         raise OperationalError(f"{place} is there already; restore to another path, or move it away first")
-    with operational(f"restoring {place}", "nothing is there", NO_PLACE):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=f"{place.name}.restoring-", dir=place.parent))
-        try:
-            for entry in manifest.files:
-                target.objects.copy(entry, _inside(making, entry.path))
-            if not (making / MARKER).is_file():
-                raise OperationalError(f"the backup {manifest.id} holds no {MARKER}")
-            keep_copy(making, parsed(making / MARKER))
-            check_counts(making, manifest.tables)
-            if {MEMORIES, LINKS} <= manifest.tables.keys():
-                _settle(making)
-            force_tree(making)
-            installed, missing = _models(manifest, target, config or Config())
-            making.rename(place)
-            force_file(place.parent)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+    with (
+        operational(f"restoring {place}", "nothing is there", NO_PLACE),
+        building(place, DIRECTORY_MODE) as making,
+    ):
+        for entry in manifest.files:
+            target.objects.copy(entry, _inside(making, entry.path))
+        if not (making / MARKER).is_file():
+            raise OperationalError(f"the backup {manifest.id} holds no {MARKER}")
+        keep_copy(making, parsed(making / MARKER))
+        check_counts(making, manifest.tables)
+        if {MEMORIES, LINKS} <= manifest.tables.keys():
+            _settle(making)
+        force_tree(making)
+        installed, missing = _models(manifest, target, config or Config())
+        making.rename(place)
+        force_file(place.parent)
     return RestoreReport(
         manifest.id, str(place), manifest.tables, len(manifest.files),
         sum(each.size for each in manifest.files), tuple(installed), tuple(missing),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aios_db.disk.failures import operational
+from aios_db.engine.weights.building import building
 from aios_db.engine.weights.files import file_sha256, force_file, force_tree
 from aios_db.exports.layout import (
     ABOUT,
@@ -34,7 +33,7 @@ from aios_db.schema import association_links
 from aios_db.schema import memories as memories_table
 from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.errors import OperationalError
-from aios_db.security.permissions import FILE_MODE
+from aios_db.security.permissions import DIRECTORY_MODE, FILE_MODE
 from aios_db.version import __version__
 
 if TYPE_CHECKING:
@@ -93,17 +92,15 @@ def new_place(place: Path) -> Iterator[Path]:
     """
     if os.path.lexists(place):
         raise OperationalError(f"{place} is there already; export to another path, or move it away first")
-    with operational(f"exporting to {place}", "nothing is there", NO_PLACE):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=f"{place.name}.exporting-", dir=place.parent))
-        try:
-            yield making
-            force_tree(making)
-            finished = making / _LINES
-            (finished if finished.exists() else making).rename(place)
-            force_file(place.parent)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+    with (
+        operational(f"exporting to {place}", "nothing is there", NO_PLACE),
+        building(place, DIRECTORY_MODE) as making,
+    ):
+        yield making
+        force_tree(making)
+        finished = making / _LINES
+        (finished if finished.exists() else making).rename(place)
+        force_file(place.parent)
 
 
 class Source(Protocol):

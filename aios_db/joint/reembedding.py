@@ -168,6 +168,23 @@ def _taken(memories: lance.LanceDataset, row_ids: list[int]) -> pa.Table:
     return memories._take_rows(row_ids, columns=list(_READ))
 
 
+def remove_left(directory: Path, work: str) -> None:
+    """Remove the vectors that a process which is gone has left beside the memories, unless one is at it.
+
+    Parameters
+    ----------
+    work
+        Whose vectors: `REEMBEDDING` or `JOINT_REEMBEDDING`.
+    """
+    joint = work == JOINT_REEMBEDDING
+    left = [each for each in directory.glob("reembed_*.lance") if each.name.startswith(_BESIDE) == joint]
+    if not left:
+        return
+    with lease(directory / work, waiting=False) as mine:
+        for each in left if mine else ():
+            shutil.rmtree(each, ignore_errors=True)
+
+
 def complete_vectors(database: OpenDatabase, exchange: Exchange, *, waiting: bool = True) -> int:
     """Put memories into the space in use that are not in it, or not whole; return how many.
 

@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from aios_db.disk.failures import operational
 from aios_db.engine.weights.heaps import cut_short, give_back_freed
-from aios_db.joint.reembedding import complete_vectors
+from aios_db.joint.reembedding import complete_vectors, remove_left
 from aios_db.observing.recorder import measured
 from aios_db.schema.changes import REEMBED
 from aios_db.schema.compressions import Packed
 from aios_db.schema.config import CompressionConfig
+from aios_db.schema.database import JOINT_REEMBEDDING, REEMBEDDING
 from aios_db.schema.memories import KEY
 from aios_db.schema.tables import RECORDS
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows, shed_lookups
@@ -106,6 +107,7 @@ class Upkeep:
         """
         self._database.check_writable()
         complete_vectors(self._database, self.replace_vectors)
+        remove_left(self._database.path, JOINT_REEMBEDDING)
         self._optimize(lambda written: index_new_rows(written, self._database.lock, 0))
 
     def _optimize(self, look_up: Callable[[lance.LanceDataset], lance.LanceDataset]) -> None:
@@ -149,6 +151,8 @@ class Upkeep:
         database = self._database
         database.check_writable()
         database.scope.refuse("repair")
+        for work in (REEMBEDDING, JOINT_REEMBEDDING):
+            remove_left(database.path, work)
         self._deferring.write_pending()
         with self._transactions.changing("repair", "repairing") as transaction:
             memories, links, report = repair(*transaction.snapshot.tables)

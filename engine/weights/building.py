@@ -17,7 +17,7 @@ _FRESH_S = 60.0  # a directory may be made and not be locked yet
 
 
 @contextmanager
-def building(target: Path) -> Iterator[Path]:
+def building(target: Path, mode: int = 0o755) -> Iterator[Path]:
     """Yield a new, empty directory on the file system of ``target``, to be filled and renamed to it.
 
     What is not renamed is removed in the end. A process that is killed leaves its directory
@@ -27,6 +27,8 @@ def building(target: Path) -> Iterator[Path]:
     ----------
     target
         Where the directory is to be; the directory that it is in is made if need be.
+    mode
+        Who may read it, less what the umask forbids.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_left(target)
@@ -34,7 +36,7 @@ def building(target: Path) -> Iterator[Path]:
     try:
         with FileLock(around / _LOCK):
             build = around / "build"
-            build.mkdir(mode=0o755)
+            build.mkdir(mode)
             yield build
     finally:
         shutil.rmtree(around, ignore_errors=True)

@@ -229,7 +229,7 @@ def test_a_failing_disk_leaves_the_old_format(old: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(database, "migrations", lambda: [registry.Migration(2, "m0002_full", fail)])
-    with pytest.raises(OperationalError, match="No space left on device; run it again"):
+    with pytest.raises(OperationalError, match="No space left on device; free some space and try again"):
         migrate(old)
     assert [each.number for each in pending(old)] == [2]
 

@@ -17,6 +17,7 @@ from aios_db.engine.weights.heaps import give_back_freed, limit_arenas
 from aios_db.models.encoding import Encoder
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, ProgrammingError
+from aios_db.schema.homes import expanded
 from aios_db.search.index import SearchIndex
 from aios_db.security.restrictions import Restrictions
 from aios_db.security.scope import EVERYTHING, Scope
@@ -176,7 +177,7 @@ class MemoryStore:
         forks.refuse_if_lost()
         config = config or Config()
         limit_arenas(config.storage.malloc_arenas)
-        path = Path(path).expanduser().absolute()
+        path = expanded(path).absolute()
         release = logs.use(config.logging)
         try:
             store = cls._open_at(path, config, encoder, read_only=read_only, scope=scope)

@@ -25,8 +25,10 @@ recall:
 The first of these is read: the path given (`aios --config FILE`, `load_config(path)`), that of the variable
 `AIOS_CONFIG`, `aios.yaml` in the working directory, in the database's directory, and in the user's
 configuration folder (`~/.config/aios_db`, or under `$XDG_CONFIG_HOME`; on macOS
-`~/Library/Application Support/aios_db`). A file that is named and not there is an error. One in a database's
-directory that belongs to another user is not used.
+`~/Library/Application Support/aios_db`). A file that is named and not there is an error. One in the
+working directory or a database's that belongs to another user (nor to root) is passed over with a warning;
+name it to use it. All of it is read when a database is opened, and holds until it is closed:
+`consolidator run` and `federation serve` follow a change of the file when they are started again.
 
 Environment variables named `AIOS_SECTION__KEY` override it: `AIOS_CPU__BACKEND=standard`,
 `AIOS_RECALL__K=5`, `AIOS_STRICT=true`.
@@ -37,7 +39,8 @@ one that cannot be used raises `aios_db.ConfigError`.
 Elsewhere a value that cannot be used (an unknown key, a wrong type, out of range) is logged as an error with
 its place (`aios.yaml:3: cpu.threads`, `$AIOS_CPU__THREADS`) and the value it would have replaced stays. With
 `strict: true` it raises `aios_db.ConfigError` instead. An empty value and `null`
-are the default. Of a key that stands twice the last holds, and that is logged, too.
+are the default. Of a key that stands twice, be it under an older name, the last
+holds (of variables the one with the name of today), and that is logged, too, unless both say the same.
 
 `aios config show` prints the effective values and where each comes from, `aios config check` what cannot be
 used, `aios config schema` a JSON Schema, against which editors check a file.

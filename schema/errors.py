@@ -50,7 +50,7 @@ class NotSupportedError(DatabaseError):
 
 
 class ConfigError(ProgrammingError):
-    """A configuration value is invalid (raised only when ``strict`` is set; otherwise logged)."""
+    """A named configuration is not there, or a value given by a program is invalid; if ``strict``, any is."""
 
 
 class WeightsError(DataError):

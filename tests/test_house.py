@@ -86,3 +86,12 @@ def test_threads_say_whether_the_process_waits_for_them() -> None:
     assert len(threads) > 5
     # One that does not is a daemon where a daemon starts it, and threads of DuckDB's are daemons to Python.
     assert [place for place, given in threads if "daemon" not in given] == []
+
+
+def test_a_home_is_looked_up_where_one_that_is_not_known_is_told() -> None:
+    calls = [
+        path.relative_to(ROOT).as_posix()
+        for path, node in nodes()
+        if isinstance(node, ast.Attribute) and node.attr == "expanduser"
+    ]
+    assert set(calls) == {"schema/homes.py", "aios_db/config/files.py"}  # see `expanded`

@@ -15,6 +15,7 @@ from aios_db.engine.weights.describe import describe_weights
 from aios_db.engine.weights.quantized import dequantize as dequantize_tensor
 from aios_db.schema.config import Config
 from aios_db.schema.errors import DataError, WeightsError
+from aios_db.schema.homes import expanded
 from aios_db.udfs.functions import ScalarFunction
 from aios_db.udfs.types import BLOB, BOOLEAN, FLOATS, INTEGER, INTEGERS, VARCHAR
 
@@ -80,9 +81,9 @@ def model_weights(store: HasConfig, names: pa.Array) -> pa.Array:
 
 
 def _tensors(store: HasConfig, name: str) -> list[dict[str, Any]]:
-    models = Path(store.config.engine.models_dir).expanduser()
+    models = expanded(store.config.engine.models_dir)
     if not store.restrictions.external_access:
-        place = models / Path(name).expanduser()  # which is the latter where it is absolute
+        place = models / expanded(name)  # which is the latter where it is absolute
         # Before it is looked for, so that nothing is told of what lies elsewhere.
         store.restrictions.check_path(place, others=[models])
         name = str(place)

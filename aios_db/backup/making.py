@@ -24,6 +24,7 @@ from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.config import Config
 from aios_db.schema.database import LOCK, MARKER
 from aios_db.schema.errors import OperationalError, ProgrammingError
+from aios_db.schema.homes import expanded
 from aios_db.store.marker import identify, is_marker, read_marker
 from aios_db.version import __version__
 
@@ -97,7 +98,7 @@ def backup(
     if keep < 1:
         raise ProgrammingError(f"backup: keep is {keep}; at least this one is kept")
     config = config or Config()
-    source, place = Path(database).expanduser().absolute(), Target(target)
+    source, place = expanded(database).absolute(), Target(target)
     read_marker(source)
     if place.path.is_relative_to(source):
         raise ProgrammingError(f"backup: {place.path} is inside the database {source}; give another place")

@@ -23,6 +23,7 @@ from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.config import Config
 from aios_db.schema.database import MARKER, table_path
 from aios_db.schema.errors import ModelNotFoundError, OperationalError
+from aios_db.schema.homes import expanded
 from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.security.permissions import DIRECTORY_MODE
 from aios_db.store.marker import keep_copy, parsed
@@ -74,7 +75,7 @@ def restore(
         There is no such backup, or several databases have backups there and ``backup_id`` says none; a file
         of it is damaged (the message names it), there is something at ``path``, or a disk fails.
     """
-    target, place = Target(backup), Path(path).expanduser().absolute()
+    target, place = Target(backup), expanded(path).absolute()
     manifest = target.read(backup_id)
     if backup_id is None:
         _check_alone(manifest, target)
@@ -207,7 +208,7 @@ def _check_alone(newest: Manifest, target: Target) -> None:
 
 
 def _models(manifest: Manifest, target: Target, config: Config) -> tuple[list[str], list[str]]:
-    models_dir = Path(config.engine.models_dir).expanduser()
+    models_dir = expanded(config.engine.models_dir)
     installed, missing = [], []
     for model in manifest.models:
         if model.files:

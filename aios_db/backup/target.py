@@ -17,6 +17,7 @@ from aios_db.disk.failures import operational
 from aios_db.engine.weights.files import atomic_write, force_file
 from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.homes import expanded
 from aios_db.security.permissions import DIRECTORY_MODE, write_private
 
 logger = logging.getLogger("aios_db.backup")
@@ -35,7 +36,7 @@ class Target:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).expanduser().absolute()
+        self.path = expanded(path).absolute()
         self.objects = Objects(self.path / "files")
         self._manifests = self.path / "backups"
 

@@ -26,6 +26,7 @@ from aios_db.schema import association_links, memories
 from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.homes import expanded
 from aios_db.schema.progress import Progress, silent
 from aios_db.schema.regular import refuse_special
 from aios_db.schema.tables import RECORDS
@@ -86,7 +87,7 @@ def check(
         There is no database, or another process is writing or compacting for too long.
     """
     config = config or Config()
-    database = Path(path).expanduser().absolute()
+    database = expanded(path).absolute()
     if not database.is_dir() or not any(database.glob("*.lance")):
         raise OperationalError(f"{database} holds no aios_db database")
     refuse_special(database, database / INDEX)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import click
 
 from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json
 from aios_db.schema.errors import MissingExtraError
+from aios_db.schema.homes import expanded
 
 
 @click.command(epilog="\b\nExamples:\n  aios init\n  aios init ~/memories/assistant.aios\n")
@@ -29,7 +29,7 @@ def init(session: Session, path: str | None, as_json: bool) -> None:
     existed = session.path.exists()
     with session.connect(create=True) as con:
         engine = con.store.config.engine
-    model = Path(engine.models_dir).expanduser() / engine.text_model
+    model = expanded(engine.models_dir) / engine.text_model
     note = ""
     if engine.text_model == MINILM:
         try:

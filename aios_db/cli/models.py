@@ -11,6 +11,7 @@ from aios_db.cli.groups import LazyGroup
 from aios_db.cli.options import Session, with_json
 from aios_db.cli.output import print_fields, print_json, print_table
 from aios_db.schema.errors import Error, ProgrammingError
+from aios_db.schema.homes import expanded
 
 # "module:command" of the sub-commands that have a file of their own.
 _DIMENSIONS = ("embedding_dimension", "projection_dim", "hidden_size")
@@ -121,7 +122,7 @@ def convert(
 
     SOURCE is a directory of a Hugging Face model, a name on the hub, or the file of a llama2.c checkpoint.
     """
-    local = Path(source).expanduser()
+    local = expanded(source)
     if local.is_file() != (tokenizer is not None):
         raise ProgrammingError(
             f"{source} is a file; for a llama2.c checkpoint give its --tokenizer, else the model's directory"
@@ -133,7 +134,7 @@ def convert(
     if tokenizer is not None:
         from aios_db.engine.convert.llama2c import convert_llama2c
 
-        path = convert_llama2c(local, Path(tokenizer).expanduser(), target, name=name, **options)
+        path = convert_llama2c(local, expanded(tokenizer), target, name=name, **options)
     else:
         from aios_db.engine.convert.hub import download
         from aios_db.engine.convert.huggingface import convert_huggingface
@@ -145,7 +146,7 @@ def convert(
 
 
 def _models_dir(session: Session) -> Path:
-    return Path(session.config().engine.models_dir).expanduser()
+    return expanded(session.config().engine.models_dir)
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import click
 
 from aios_db.cli.ending import Ending
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.homes import expanded
 from aios_db.schema.sources import SHELL
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Session:
     @property
     def path(self) -> Path:
         """The database directory: ``--db``, else ``$AIOS_DB``, else ``agent.aios`` here."""
-        return Path(self.database or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE).expanduser()
+        return expanded(self.database or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE)
 
     def config(self) -> Config:
         """Read the configuration and set up logging by it."""

@@ -13,6 +13,7 @@ from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json
 from aios_db.cli.progress import shown
 from aios_db.schema.errors import DataError, ValidationError
+from aios_db.schema.homes import expanded
 
 
 @click.command(
@@ -75,7 +76,7 @@ def quantize(
     config = session.config()
     options = {key: value for key, value in given.items() if value is not None}
     config = dataclasses.replace(config, quantization=dataclasses.replace(config.quantization, **options))
-    models_dir = Path(config.engine.models_dir).expanduser()
+    models_dir = expanded(config.engine.models_dir)
     source = find_model(name, models_dir)
     target = models_dir / (new_name or f"{source.resolve().name}-{config.quantization.target}")
     texts, files = read_calibration(calibration)

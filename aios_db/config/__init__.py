@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aios_db.config.environment import from_environment
 from aios_db.config.files import find_file, read_file
-from aios_db.config.legacy import SECTIONS, Setting, translated
+from aios_db.config.legacy import SECTIONS, Place, Setting, today, translated
 from aios_db.config.values import ROOT, as_text, describe_type, keys, parse_setting, sections, show
 from aios_db.schema.config import Config
 from aios_db.schema.errors import ConfigError
@@ -123,26 +123,43 @@ def loaded(
     env = os.environ if env is None else env
     problems: list[str] = []
     file = find_file(path, env, database)
-    settings = [
-        *(read_file(file, problems) if file else ()),
-        *from_environment(env, problems),
-        *_from_mapping(given or {}),
-    ]
     values: dict[str, dict[str, Any]] = {}
-    places: dict[tuple[str, str], str] = {}
+    places: dict[Place, str] = {}
+    for settings in (
+        read_file(file, problems) if file else (),
+        from_environment(env, problems),
+        _from_mapping(given or {}),
+    ):
+        _take(settings, values, places, problems)
+    return Loaded(_build(values), file, places, tuple(problems))
+
+
+def _take(
+    settings: Iterable[Setting],
+    values: dict[str, dict[str, Any]],
+    places: dict[Place, str],
+    problems: list[str],
+) -> None:
+    """Take over what one source says, and note what of it cannot be used, or contradicts itself."""
+    here: set[Place] = set()
     for setting in settings:
         try:
             for each in translated(setting):
-                value = parse_setting(each.section, each.key, each.value)
+                value, name = parse_setting(each.section, each.key, each.value), (each.section, each.key)
+                if name in here and values[each.section][each.key] != value:
+                    _report(setting, f"{places[name]} sets the same to something else", "this", problems)
                 values.setdefault(each.section, {})[each.key] = value
-                places[each.section, each.key] = each.place
+                places[name] = each.place
+                here.add(name)
         except ValueError as error:
-            if setting.place.startswith(_GIVEN):
-                raise ConfigError(f"{setting.place}: {error}") from None
-            known = setting.key in values.get(setting.section, {})
-            kept = "the file's value" if known else "the default"
-            problems.append(f"{setting.place}: {error}; using {kept}")
-    return Loaded(_build(values), file, places, tuple(problems))
+            held = places.get(today(setting.section, setting.key))
+            _report(setting, str(error), f"that of {held}" if held else "the default", problems)
+
+
+def _report(setting: Setting, why: str, used: str, problems: list[str]) -> None:
+    if setting.place.startswith(_GIVEN):
+        raise ConfigError(f"{setting.place}: {why}")
+    problems.append(f"{setting.place}: {why}; using {used}")
 
 
 def _from_mapping(given: Mapping[str, object]) -> Iterator[Setting]:

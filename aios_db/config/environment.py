@@ -6,7 +6,7 @@ import difflib
 import logging
 from collections.abc import Iterator, Mapping
 
-from aios_db.config.legacy import Setting
+from aios_db.config.legacy import ALIASES, Setting
 from aios_db.config.values import ROOT, keys, sections
 from aios_db.schema.config import Config
 
@@ -19,8 +19,11 @@ _ALIKE = 0.75
 
 
 def from_environment(env: Mapping[str, str], problems: list[str]) -> Iterator[Setting]:
-    """Yield what the variables say; note those that are named nearly as a key is, and ignored."""
-    for variable in sorted(env):
+    """Yield what the variables say; note those that are named nearly as a key is, and ignored.
+
+    Those with the names of today come last, and so hold over older ones.
+    """
+    for variable in sorted(env, key=lambda each: (not _is_older(each), each)):
         if not variable.startswith(PREFIX) or variable in OTHERS:
             continue
         name = variable.removeprefix(PREFIX).lower()
@@ -33,6 +36,11 @@ def from_environment(env: Mapping[str, str], problems: list[str]) -> Iterator[Se
             problems.append(f"${variable}: there is no such key (did you mean {meant}?); it is ignored")
         else:
             log.info("$%s is no key of the configuration", variable)
+
+
+def _is_older(variable: str) -> bool:
+    section, _, key = variable.removeprefix(PREFIX).lower().partition("__")
+    return (section, key) in ALIASES
 
 
 def _meant(name: str) -> str | None:

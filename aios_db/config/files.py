@@ -33,8 +33,8 @@ def find_file(
     """Return the file that holds the configuration, the first that there is; None is the defaults.
 
     The one that the caller names, that of ``$AIOS_CONFIG``, ``aios.yaml`` in the working directory, in the
-    directory of the database, and in the user's configuration folder. One in a database's directory that
-    belongs to another user is passed over with a warning: it came with the data.
+    directory of the database, and in the user's configuration folder. One in either directory that belongs
+    to another user is passed over with a warning: it came with the data, or lies in wait in a shared folder.
 
     Raises
     ------
@@ -50,17 +50,20 @@ def find_file(
                 "names: mend the path"
             )
         return file
+    there: list[Path] = []
     if is_special(NAME):
         log.warning("%s is a pipe or a device, and is not used; name it to use it", os.path.abspath(NAME))
     elif os.path.lexists(NAME):  # a link that leads nowhere cannot be read, and that is said
-        return Path(NAME)
+        there.append(Path(NAME))
     if database is not None and os.path.isfile(beside := Path(database) / NAME):
-        if _is_ours(beside):
-            log.info("the configuration is that of the database, %s", beside)
-            return beside
-        log.warning("%s belongs to another user and is not used; name it to use it", beside)
-    own = _folder(env) / NAME
-    return own if os.path.isfile(own) else None
+        there.append(beside)
+    for file in there:
+        if _is_ours(file):
+            log.info("the configuration is that of %s", file)
+            return file
+        log.warning("%s belongs to another user and is not used; name it to use it", file)
+    folder = _folder(env)
+    return folder / NAME if folder is not None and os.path.isfile(folder / NAME) else None
 
 
 def read_file(file: Path, problems: list[str]) -> Iterator[Setting]:
@@ -137,15 +140,22 @@ def _text(node: yaml.ScalarNode) -> str:
     return "" if is_null else str(node.value)
 
 
-def _folder(env: Mapping[str, str]) -> Path:
+def _folder(env: Mapping[str, str]) -> Path | None:
     """Return the user's configuration folder, as the XDG base directory specification and others have it."""
-    if given := env.get("XDG_CONFIG_HOME"):
+    given = env.get("XDG_CONFIG_HOME", "")
+    if os.path.isabs(given):  # another is to be ignored, the specification says
         return Path(given) / "aios_db"
-    home = Path(env.get("HOME") or "~").expanduser()
+    home = os.path.expanduser(env.get("HOME") or "~")
+    if home == "~":  # a user without a home, as in containers
+        return None
     if sys.platform == "win32":
         return Path(env.get("APPDATA") or home) / "aios_db"
-    return home / ("Library/Application Support" if sys.platform == "darwin" else ".config") / "aios_db"
+    return Path(home, "Library/Application Support" if sys.platform == "darwin" else ".config") / "aios_db"
 
 
 def _is_ours(file: Path) -> bool:
-    return not hasattr(os, "geteuid") or file.stat().st_uid in {os.geteuid(), 0}
+    """Whether a file, and a link that leads to it, belong to this user or to the system's."""
+    if not hasattr(os, "geteuid"):
+        return True
+    owners = {file.lstat().st_uid, file.stat().st_uid if file.exists() else os.geteuid()}
+    return owners <= {os.geteuid(), 0}

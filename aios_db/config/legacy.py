@@ -26,12 +26,20 @@ class Setting(NamedTuple):
     value: object
 
 
-def _is(section: str, key: str, **words: str) -> Callable[[object], Translated]:
+class Alias(NamedTuple):
+    """The key that an older name stands for, and what a value of it says today."""
+
+    section: str
+    key: str
+    translate: Callable[[object], Translated]
+
+
+def _is(section: str, key: str, **words: str) -> Alias:
     """Return a translation into one key, of some values into others."""
-    return lambda value: [(section, key, words.get(str(value).lower(), value))]
+    return Alias(section, key, lambda value: [(section, key, words.get(str(value).lower(), value))])
 
 
-def _if_true(section: str, key: str, meant: str) -> Callable[[object], Translated]:
+def _if_true(section: str, key: str, meant: str) -> Alias:
     """Return a translation of a switch into a choice; switched off it says nothing."""
 
     def translate(value: object) -> Translated:
@@ -41,10 +49,10 @@ def _if_true(section: str, key: str, meant: str) -> Callable[[object], Translate
             raise ValueError(f"must be true or false, not {value!r}")
         return [(section, key, meant)] if BOOLEANS[value.lower()] else []
 
-    return translate
+    return Alias(section, key, translate)
 
 
-def _bytes(section: str, key: str) -> Callable[[object], Translated]:
+def _bytes(section: str, key: str) -> Alias:
     """Return a translation of megabytes into bytes."""
 
     def translate(value: object) -> Translated:
@@ -55,12 +63,14 @@ def _bytes(section: str, key: str) -> Callable[[object], Translated]:
         except (ValueError, OverflowError):
             raise ValueError(f"must be a number of megabytes, not {value!r}") from None
 
-    return translate
+    return Alias(section, key, translate)
 
 
-def _names(section: str, key: str) -> Callable[[object], Translated]:
+def _names(section: str, key: str) -> Alias:
     """Return a translation of a list of names into a text of them."""
-    return lambda value: [(section, key, ", ".join(value) if isinstance(value, list) else value)]
+    return Alias(
+        section, key, lambda value: [(section, key, ", ".join(value) if isinstance(value, list) else value)]
+    )
 
 
 def _method(value: object) -> Translated:
@@ -69,7 +79,9 @@ def _method(value: object) -> Translated:
     return [("quantization", "method", {"minmax": "ptq", "mse": "ptq"}.get(str(value).lower(), value))]
 
 
-ALIASES: MappingProxyType[Place, Callable[[object], Translated]] = MappingProxyType(
+_METHOD = Alias("quantization", "method", _method)
+
+ALIASES: MappingProxyType[Place, Alias] = MappingProxyType(
     {
         ("device", "device"): _is("device", "target"),
         ("cpu", "use_compile"): _if_true("cpu", "backend", "compile"),
@@ -79,8 +91,8 @@ ALIASES: MappingProxyType[Place, Callable[[object], Translated]] = MappingProxyT
         ("gpu", "vram_threshold"): _is("device", "vram_threshold"),
         ("gpu", "fallback_to_cpu"): _is("device", "fallback_enabled"),
         ("quantization", "quant_type"): _is("quantization", "target"),
-        ("quantization", "calibration_method"): _method,
-        ("quantization", "method"): _method,
+        ("quantization", "calibration_method"): _METHOD,
+        ("quantization", "method"): _METHOD,
         ("quantization", "sensitive_layers"): _names("quantization", "keep_fp16"),
         ("validation", "cosine_threshold"): _is("validation", "min_cosine"),
         ("validation", "ppl_threshold"): _is("validation", "max_perplexity_increase"),
@@ -96,6 +108,12 @@ ALIASES: MappingProxyType[Place, Callable[[object], Translated]] = MappingProxyT
 SECTIONS = frozenset(section for section, _ in ALIASES)
 
 
+def today(section: str, key: str) -> Place:
+    """Return the section and key of today that a name stands for: itself, unless it is an older one."""
+    alias = ALIASES.get((section, key))
+    return (section, key) if alias is None else (alias.section, alias.key)
+
+
 def translated(setting: Setting) -> Iterator[Setting]:
     """Yield what a setting says under the names of today: itself, unless it bears an older name or value.
 
@@ -104,11 +122,11 @@ def translated(setting: Setting) -> Iterator[Setting]:
     ValueError
         It bears an older name, and its value does not fit.
     """
-    translate = ALIASES.get((setting.section, setting.key))
-    if translate is None:
+    alias = ALIASES.get((setting.section, setting.key))
+    if alias is None:
         yield setting
         return
-    for section, key, value in translate(setting.value):
+    for section, key, value in alias.translate(setting.value):
         if (section, key) != (setting.section, setting.key):
             log.info("%s is called %s.%s here", setting.place, section, key)
         yield Setting(setting.place, section, key, value)

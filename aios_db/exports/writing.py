@@ -33,6 +33,7 @@ from aios_db.schema import association_links
 from aios_db.schema import memories as memories_table
 from aios_db.schema.advice import NO_PLACE
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.homes import expanded
 from aios_db.security.permissions import DIRECTORY_MODE, FILE_MODE
 from aios_db.version import __version__
 
@@ -72,7 +73,7 @@ def export(store: MemoryStore, path: str | os.PathLike[str], *, embeddings: bool
     OperationalError
         There is something at ``path``, or a disk fails; nothing is there then.
     """
-    place = Path(path).expanduser().absolute()
+    place = expanded(path).absolute()
     with new_place(place) as making, store.held() as (memories, links):
         source = _Stored(store, memories, links, embeddings=embeddings)
         (_write_lines if place.suffix == ".jsonl" else write)(making, source)

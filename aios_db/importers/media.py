@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlparse
 
 from aios_db.importers.base import Record, Row, Source
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.homes import expanded
 
 _COLUMNS = ("media_uri", "audio_uri")
 
@@ -73,7 +74,7 @@ def _local(uri: Any, folder: Path) -> Path | None:
     if parsed.scheme and len(parsed.scheme) > 1 and parsed.scheme != "file":
         return None
     try:
-        path = folder / Path(unquote(parsed.path) if parsed.scheme == "file" else uri).expanduser()
+        path = folder / expanded(unquote(parsed.path) if parsed.scheme == "file" else uri)
         return path if path.is_file() else None
     except (OSError, RuntimeError, ValueError):  # no path at all, such as one with NUL
         return None

@@ -25,6 +25,7 @@ from aios_db.joint.usable import Active
 from aios_db.schema.advice import NO_MODELS
 from aios_db.schema.database import JOINT_REEMBEDDING
 from aios_db.schema.errors import DataError, ProgrammingError, ReadOnlyError, ValidationError
+from aios_db.schema.homes import expanded
 from aios_db.schema.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def fit_fusion(
     if store.read_only:
         raise ReadOnlyError(f"{store.path} is open read-only: no space can be fitted for it")
     seconds, start = {}, time.perf_counter()
-    models = Path(store.config.engine.models_dir).expanduser()
+    models = expanded(store.config.engine.models_dir)
     items = items_of(pairs, directory)
     cache = models.parent / FEATURES if cached else None
     features, makers, faults = features_of(items, store.joint.encoders, store.restrictions, cache, progress)

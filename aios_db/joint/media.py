@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlparse
 
 from aios_db.joint.given import as_file
 from aios_db.schema.errors import DataError, OperationalError, ProgrammingError
+from aios_db.schema.homes import expanded
 
 MAX_BYTES = 1 << 30
 """Of a file that is read."""
@@ -80,7 +81,7 @@ def read_media(given: bytes | str, reach: Reach) -> bytes:
     parsed = urlparse(given)
     if parsed.scheme and len(parsed.scheme) > 1 and parsed.scheme != "file":  # one letter is a drive
         raise DataError(f"{given[:200]!r} is no local file; download it, and give its bytes or its path")
-    path = Path(unquote(parsed.path) if parsed.scheme == "file" else given).expanduser()
+    path = expanded(unquote(parsed.path) if parsed.scheme == "file" else given)
     try:
         real = path.resolve()
         reach.check_path(real)

@@ -18,6 +18,7 @@ from aios_db.joint.encoders import Encoders
 from aios_db.joint.given import as_file
 from aios_db.joint.media import Reach, tried
 from aios_db.schema.errors import DataError, ProgrammingError
+from aios_db.schema.homes import expanded
 from aios_db.schema.modalities import MODALITIES
 from aios_db.schema.progress import Progress
 from aios_db.schema.regular import is_special
@@ -219,5 +220,5 @@ def _medium(value: Any, name: str, number: int, directory: Path | None) -> bytes
         raise DataError(f"row {number}: {error}") from error
     if not isinstance(given, str):
         return given
-    local = "://" not in given and directory is not None and not Path(given).expanduser().is_absolute()
+    local = "://" not in given and directory is not None and not expanded(given).is_absolute()
     return str(directory / given) if local and directory is not None else given

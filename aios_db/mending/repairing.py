@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from aios_db.checking.lookups import COLUMNS, mend_lookups
 from aios_db.disk.lock import WriteLock
@@ -20,6 +19,7 @@ from aios_db.schema import memories, weight_versions
 from aios_db.schema.config import Config
 from aios_db.schema.database import INDEX, LOCK, table_path
 from aios_db.schema.errors import Error, OperationalError, ProgrammingError
+from aios_db.schema.homes import expanded
 from aios_db.schema.regular import refuse_special
 from aios_db.schema.tables import BESIDE
 from aios_db.store.change_log import begin_anew
@@ -76,7 +76,7 @@ def repair(
         (see `aios_db.salvage`), or the disk fails.
     """
     config = config or Config()
-    directory = Path(path).expanduser().absolute()
+    directory = expanded(path).absolute()
     for each in recreate:
         if each not in BESIDE:
             raise ProgrammingError(f"repair: {each!r} is none of {', '.join(BESIDE)}")

@@ -24,6 +24,7 @@ from aios_db.schema import association_links, memories
 from aios_db.schema.config import StorageConfig
 from aios_db.schema.database import MARKER, table_path
 from aios_db.schema.errors import OperationalError
+from aios_db.schema.homes import expanded
 from aios_db.version import __version__
 
 _FILES_ASKED = 16
@@ -49,8 +50,8 @@ def salvage(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> Salvag
         There is no database at ``path``, something is at ``out``, a disk fails, or nothing could be read;
         nothing is at ``out`` then.
     """
-    database = Path(path).expanduser().absolute()
-    place = Path(out).expanduser().absolute()
+    database = expanded(path).absolute()
+    place = expanded(out).absolute()
     if not table_path(database, memories.TABLE).is_dir() and not (database / MARKER).exists():
         raise OperationalError(f"{database} holds no aios_db database")
     if place.resolve().is_relative_to(database.resolve()):

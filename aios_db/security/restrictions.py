@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aios_db.schema.errors import OperationalError, ProgrammingError
+from aios_db.schema.homes import expanded
 
 if TYPE_CHECKING:
     import duckdb
@@ -181,7 +182,7 @@ def _text(value: str) -> str:
 
 
 def _directory(path: str | PathLike[str]) -> Path:
-    found = Path(path).expanduser().resolve()
+    found = expanded(path).resolve()
     if not found.is_dir():
         raise ProgrammingError(f"connect: the allowed directory {path} is none")
     return found

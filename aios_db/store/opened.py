@@ -28,6 +28,7 @@ from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.config import Config
 from aios_db.schema.database import QUERIES
 from aios_db.schema.errors import InterfaceError, OperationalError, ProgrammingError, ReadOnlyError
+from aios_db.schema.homes import expanded
 from aios_db.schema.memories import TABLE as MEMORIES
 from aios_db.schema.tables import RECORDS
 from aios_db.search.index import SearchIndex
@@ -122,7 +123,7 @@ class OpenDatabase:
                 in_use,
                 self.versions,
                 lock,
-                Path(config.engine.models_dir).expanduser(),
+                expanded(config.engine.models_dir),
                 lambda: not self.read_only,
             ),
         )

@@ -11,6 +11,7 @@ from aios_db.engine.catalog.fingerprint import fingerprint, tokenizer_fingerprin
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import ModelNotFoundError, WeightsError
+from aios_db.schema.homes import expanded
 
 log = logging.getLogger("aios_db.engine.models")
 
@@ -25,10 +26,10 @@ def find_model(name: str, models_dir: str | Path) -> Path:
     ModelNotFoundError
         There is none; the message says how to install it.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if os.path.isdir(path):  # which says no, too, where this user may not look
         return path
-    installed = Path(models_dir).expanduser() / name
+    installed = expanded(models_dir) / name
     if os.path.isdir(installed):
         return installed
     how = (
@@ -36,7 +37,7 @@ def find_model(name: str, models_dir: str | Path) -> Path:
         if name == MINILM
         else "convert a Hugging Face directory with aios models convert"
     )
-    raise ModelNotFoundError(f"no model {name!r} in {Path(models_dir).expanduser()}: {how}")
+    raise ModelNotFoundError(f"no model {name!r} in {expanded(models_dir)}: {how}")
 
 
 def version_of(path: Path) -> str:
@@ -74,8 +75,8 @@ def find_weights(
         None has these weights; the message says what was found in their place and how to go on.
     """
     name, _, digest = version.rpartition("@")
-    root = Path(models_dir).expanduser()
-    places = [place for each in candidates for place in (Path(each).expanduser(), root / each)]
+    root = expanded(models_dir)
+    places = [place for each in candidates for place in (expanded(each), root / each)]
     others: dict[Path, str] = {}
     for place in dict.fromkeys([*places, *_directories(root)]):
         found = _digest_in(place) if os.path.isdir(place) else None

@@ -11,6 +11,7 @@ from aios_db.engine.convert.huggingface import convert_huggingface
 from aios_db.engine.weights.files import file_sha256
 from aios_db.schema.advice import NO_MODELS, with_advice
 from aios_db.schema.errors import MissingExtraError, ModelNotFoundError, OperationalError, WeightsError
+from aios_db.schema.homes import expanded
 from aios_db.schema.weights import WEIGHTS_FILE
 
 # model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as the Hugging Face hub lists it
@@ -34,10 +35,10 @@ def install_minilm(models_dir: str | Path, source: str | Path | None = None) -> 
     OperationalError
         ``models_dir`` cannot be written.
     """
-    target = Path(models_dir).expanduser() / MINILM
+    target = expanded(models_dir) / MINILM
     if os.path.isfile(target / WEIGHTS_FILE):
         return target
-    directory = Path(source).expanduser() if source is not None else packaged_minilm()
+    directory = expanded(source) if source is not None else packaged_minilm()
     weights = directory / "model.safetensors"
     if not weights.is_file():
         raise ModelNotFoundError(f"{directory} holds no model.safetensors")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aios_db.schema.errors import ModelNotFoundError, WeightsError
+from aios_db.schema.homes import expanded
 from aios_db.schema.weights import METADATA_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 
 log = logging.getLogger("aios_db.engine.model_directory")
@@ -37,7 +38,7 @@ class ModelDirectory:
         WeightsError
             metadata.json is not a JSON object.
         """
-        directory = Path(path).expanduser()
+        directory = expanded(path)
         if not directory.is_dir():
             raise ModelNotFoundError(f"no model directory at {directory}")
         candidates = (directory / WEIGHTS_FILE, directory / f"{directory.resolve().name}.parquet")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import os
+import pwd
 import re
 import threading
 from pathlib import Path
@@ -18,7 +19,7 @@ from aios_db.benchmarking.environment import environment
 from aios_db.cli.app import main
 from aios_db.config import describe_type, files, keys, load_config, loaded, sections
 from aios_db.schema.config import Config, RecallConfig, TrustConfig
-from aios_db.schema.errors import ConfigError, ProgrammingError
+from aios_db.schema.errors import ConfigError, OperationalError, ProgrammingError
 from aios_db.schema.secrets import MASK
 
 
@@ -130,7 +131,7 @@ def test_invalid_variable_is_logged_and_the_file_does_not_shine_through_silently
     config, errors = load("cpu: {threads: 4}", AIOS_CPU__THREADS="x", AIOS_GPU__X="1")
     assert config.cpu.threads == 4
     assert [error.removeprefix("invalid configuration: ") for error in errors] == [
-        "$AIOS_CPU__THREADS: must be an integer of at least 0, not 'x'; using the file's value",
+        "$AIOS_CPU__THREADS: must be an integer of at least 0, not 'x'; using that of c.yaml:1: cpu.threads",
         "$AIOS_GPU__X: there is no section 'gpu' (did you mean 'cpu'?); using the default",
     ]
 
@@ -392,11 +393,41 @@ def test_one_in_the_database_and_one_of_the_user(tmp_path, monkeypatch, caplog):
     assert load_config(env=env).recall.k == 11
     assert load_config(env={"XDG_CONFIG_HOME": str(tmp_path)}).recall.k == RecallConfig().k
     assert load_config(env=env, database=database).recall.k == 12
-    monkeypatch.setattr(files, "_is_ours", lambda file: False)
-    assert load_config(env=env, database=database).recall.k == 11
-    assert f"{database / 'aios.yaml'} belongs to another user" in caplog.text
     (tmp_path / "aios.yaml").write_text("recall: {k: 13}")
     assert load_config(env=env, database=database).recall.k == 13
+    monkeypatch.setattr(files, "_is_ours", lambda file: False)
+    assert load_config(env=env, database=database).recall.k == 11
+    for file in (database / "aios.yaml", "aios.yaml"):
+        assert f"{file} belongs to another user" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root gives files away")
+@pytest.mark.parametrize("given_away", ["file", "link"])
+def test_what_another_user_left_in_a_shared_folder_is_not_read(tmp_path, monkeypatch, caplog, given_away):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.yaml").write_text("llm: {provider: openai, base_url: 'http://elsewhere.example'}")
+    (tmp_path / "aios.yaml").symlink_to("other.yaml")
+    assert load_config(env={}).llm.provider == "openai"
+    os.chown("aios.yaml", 65534, -1, follow_symlinks=given_away == "file")
+    assert load_config(env={}) == Config() and "belongs to another user" in caplog.text
+    assert load_config("aios.yaml", {}).llm.provider == "openai"
+
+
+def test_a_user_without_a_home_has_the_defaults_and_is_told_what_needs_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert load_config(env={}) == Config()
+    with pytest.raises(OperationalError, match=r"~/\.cache/aios_db/models.* set HOME, or name it"):
+        aios_db.connect(tmp_path / "a.aios")
+
+
+def test_a_configuration_folder_is_named_in_full(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "aios_db").mkdir()
+    (tmp_path / "aios_db" / "aios.yaml").write_text("recall: {k: 3}")
+    assert load_config(env={"XDG_CONFIG_HOME": str(tmp_path)}).recall.k == 3
+    assert load_config(env={"XDG_CONFIG_HOME": ".", "HOME": "/"}) == Config()
 
 
 def test_a_database_is_opened_with_the_configuration_in_its_directory(tmp_path, monkeypatch):
@@ -582,6 +613,48 @@ def test_what_does_not_fit_an_older_name_is_logged_under_it(load, text, error):
         and len(errors) == 1
         and errors[0].removeprefix("invalid configuration: ").startswith(error)
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "threads", "problem"),
+    [
+        ("cpu: {threads: 4}", {"AIOS_CPU__NUM_THREADS": "x"}, 4, "using that of c.yaml:1: cpu.threads"),
+        (
+            "cpu:\n  threads: 4\n  num_threads: 2\n",
+            {},
+            2,
+            "c.yaml:3: cpu.num_threads: c.yaml:2: cpu.threads sets the same to something else; using this",
+        ),
+        (
+            "",
+            {"AIOS_CPU__NUM_THREADS": "2", "AIOS_CPU__THREADS": "3", "AIOS_CPU__BACKEND": "auto"},
+            3,
+            "$AIOS_CPU__THREADS: $AIOS_CPU__NUM_THREADS sets the same to something else; using this",
+        ),
+        (
+            "",
+            {"AIOS_CPU__THREADS": "3", "AIOS_cpu__threads": "2"},
+            2,
+            "$AIOS_cpu__threads: $AIOS_CPU__THREADS",
+        ),
+        ("cpu: {threads: 4, num_threads: 4}", {"AIOS_CPU__NUM_THREADS": "4"}, 4, ""),
+        ("cpu: {num_threads: 4}", {"AIOS_CPU__THREADS": "5"}, 5, ""),
+    ],
+)
+def test_two_names_of_one_key_are_one_key(load, text, env, threads, problem):
+    config, errors = load(text, **env)
+    assert config.cpu.threads == threads
+    assert len(errors) == bool(problem) and all(problem in error for error in errors)
+
+
+def test_the_name_of_today_holds_over_an_older_variable(load):
+    config, _ = load("", AIOS_CPU__USE_IPEX="yes", AIOS_CPU__BACKEND="openvino")
+    assert config.cpu.backend == "openvino"
+
+
+def test_a_program_that_contradicts_itself_is_told():
+    with pytest.raises(ConfigError, match=r"\['num_threads'\]: config\['cpu'\]\['threads'\] sets the same"):
+        load_config(env={}, given={"cpu": {"threads": 4, "num_threads": 2}})
 
 
 def test_an_older_name_is_read_from_the_environment(load):

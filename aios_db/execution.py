@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from aios_db.schema import deadlines
+from aios_db.schema.metrics import SEARCH
 from aios_db.security import limits, loopholes
 from aios_db.sql import dml, own_objects, writes
 from aios_db.sql.fetching import distinct_names
 from aios_db.sql.parameters import Parameters
 from aios_db.sql.result import NO_ROWS, Result
-from aios_db.sql.statements import returns_count
+from aios_db.sql.statements import returns_count, selects_from
 from aios_db.store.steady import again_if_removed
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from aios_db.sql.transaction import Transaction
     from aios_db.udfs.on_demand import OnDemand
     from aios_db.udfs.writing import Bound
+
+_SEARCHES = "recall"
 
 
 class Execution:
@@ -66,11 +69,23 @@ class Execution:
         self._result.forget()
         self._define(statement)
         try:
-            self._run(statement, parameters)
-        except duckdb.CatalogException:  # there is none of a name: it may be out of sight, in a text, say
-            if not self._objects.all():
-                raise
-            self._run(statement, parameters)
+            try:
+                self._run(statement, parameters)
+            except duckdb.CatalogException:  # there is none of a name: it may be out of sight, in a text, say
+                if not self._objects.all():
+                    raise
+                self._run(statement, parameters)
+        except BaseException as error:
+            self._observe_unanswered(statement, type(error).__name__)
+            raise
+        self._observe_unanswered(statement)
+
+    def _observe_unanswered(self, statement: duckdb.Statement, error: str | None = None) -> None:
+        """Record a search that has found nothing, or failed; one that found something has said so itself."""
+        store = self._session.store
+        began = store.origins.unanswered()
+        if began is not None and selects_from(statement, _SEARCHES):
+            store.metrics.observe(SEARCH, began, error=error)
 
     def _run(self, statement: duckdb.Statement, parameters: Parameters | None) -> None:
         deadline = deadlines.current()

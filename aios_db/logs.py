@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from aios_db.schema.config import LoggingConfig
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # What a record carries by itself; anything else came in through ``extra=``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -30,6 +30,10 @@ def _extras(record: logging.LogRecord) -> dict[str, Any]:
 
 def _finite(value: Any) -> Any:
     """Return a value that JSON has: null for what is no number, or without end."""
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -48,7 +52,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a record: time (UTC, ISO 8601), level, logger, message, and the extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON."""
+        """Return the record as one line of JSON in ASCII: one for whatever reads it, in any encoding."""
         entry = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -58,7 +62,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return json.dumps(entry, default=str)
 
 
 if TYPE_CHECKING:

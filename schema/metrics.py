@@ -8,6 +8,7 @@ from aios_db.schema.memories import TIMESTAMP
 
 SEARCH, UPSERT, UPDATE, DELETE = "search_memory", "upsert_memory", "update_memory", "delete_memory"
 """Operations on memories, as OpenTelemetry's conventions for generative AI name them."""
+OPERATIONS = frozenset({SEARCH, UPSERT, UPDATE, DELETE})
 
 SCHEMA = pa.schema(
     [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from aios_db.observing.recorder import BUCKETS, Metrics, upper_s
 from aios_db.schema.errors import MissingExtraError, OperationalError
+
+log = logging.getLogger("aios_db.observing")
 
 _EVERY = 4  # of the recorder's buckets becomes one here: powers of two
 LOOPBACK = "127.0.0.1"
@@ -22,7 +25,7 @@ def served(
     Parameters
     ----------
     gauges
-        Returns further numbers, by name.
+        Returns further numbers, by name; where it fails, the page is without them.
 
     Raises
     ------
@@ -41,8 +44,10 @@ def served(
     ProcessCollector(registry=registry)
     try:
         server, thread = start_http_server(port, address, registry)
-    except OSError as error:
-        raise OperationalError(f"cannot serve metrics at {address}:{port}: {error}") from error
+    except (OSError, OverflowError) as error:
+        raise OperationalError(
+            f"cannot serve metrics at {address}:{port}: {error}; take another port, or 0 for a free one"
+        ) from error
     try:
         yield server.server_port
     finally:
@@ -56,6 +61,7 @@ class _Collector:
 
     def __init__(self, metrics: Metrics, gauges: Callable[[], dict[str, float]]) -> None:
         self._metrics, self._gauges = metrics, gauges
+        self._reason = ""
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -73,8 +79,19 @@ class _Collector:
             failed.add_metric([name], each.failed)
             items.add_metric([name], each.items)
         yield from (seconds, failed, items)
-        for name, value in self._gauges().items():
+        for name, value in self._further().items():
             yield GaugeMetricFamily(f"aios_{name}", name.replace("_", " "), value)
+
+    def _further(self) -> dict[str, float]:
+        """Return the further numbers; none, and a warning for each new reason, while they cannot be had."""
+        try:
+            found, reason = self._gauges(), ""
+        except Exception as error:
+            found, reason = {}, f"{type(error).__name__}: {error}"
+            if reason != self._reason:
+                log.warning("the page of metrics leaves out what cannot be read: %s", reason)
+        self._reason = reason
+        return found
 
 
 def _cumulative(buckets: list[int]) -> list[tuple[str, int]]:

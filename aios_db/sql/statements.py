@@ -37,6 +37,13 @@ def only_explains(statement: duckdb.Statement) -> bool:
     return not {"analyze", "analyse"}.intersection(before)
 
 
+def selects_from(statement: duckdb.Statement, function: str) -> bool:
+    """Tell whether a SELECT names a function, in lower case, in its own text and outside of its values."""
+    if statement.type != duckdb.StatementType.SELECT or function not in statement.query.lower():
+        return False
+    return any(word == function for word, _ in words(statement.query))
+
+
 def returns_count(statement: duckdb.Statement, description: Sequence[Sequence[object]] | None) -> bool:
     """Tell whether the result of a statement is how many rows it changed, and not rows of its own."""
     if duckdb.ExpectedResultType.CHANGED_ROWS not in statement.expected_result_type:

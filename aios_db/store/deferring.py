@@ -141,4 +141,4 @@ class Deferring:
 
 def searched(database: OpenDatabase, called: float, items: int, text: str) -> None:
     """Record a search, which began with its statement, or else when its function was ``called``."""
-    database.metrics.observe(SEARCH, database.origins.began(called), items, text=text)
+    database.metrics.observe(SEARCH, database.origins.searched(called), items, text=text)

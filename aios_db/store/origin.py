@@ -20,16 +20,19 @@ class Origins:
 
     def __init__(self) -> None:
         self._running: dict[int, tuple[str, float]] = {}
+        self._searched: set[float] = set()  # when statements began that have found something
 
     def begin(self, query: str) -> None:
         """Say that this thread runs a statement from now on."""
+        self.end()
         _statement.set(query)
         self._running[threading.get_ident()] = query, time.perf_counter()
 
     def end(self) -> None:
         """Say that this thread runs none."""
         _statement.set(None)
-        self._running.pop(threading.get_ident(), None)
+        _, began = self._running.pop(threading.get_ident(), (None, 0.0))
+        self._searched.discard(began)
 
     def statement(self) -> str | None:
         """Return the `shape` of the statement that this thread works for; None when it is none.
@@ -42,15 +45,25 @@ class Origins:
             query = running.pop() if len(running) == 1 else None
         return None if query is None else shape(query)
 
-    def began(self, now: float) -> float:
-        """Return when the statement that this thread works for began (`time.perf_counter`), else ``now``.
+    def searched(self, now: float) -> float:
+        """Note that the statement that this thread works for has found something.
 
-        Of several that run it is taken for the last that began.
+        A thread of DuckDB's own may work for any that runs: all of them may have found it, the last began.
+
+        Returns
+        -------
+        float
+            When that statement began (`time.perf_counter`), else ``now``.
         """
         own = self._running.get(threading.get_ident())
-        if own is not None:
-            return own[1]
-        return max((began for _, began in self._running.copy().values()), default=now)
+        running = [own] if own is not None else list(self._running.copy().values())
+        self._searched.update(began for _, began in running)
+        return max((began for _, began in running), default=now)
+
+    def unanswered(self) -> float | None:
+        """Return when the statement that this thread runs began, if it has found nothing so far."""
+        _, began = self._running.get(threading.get_ident(), (None, None))
+        return None if began in self._searched else began
 
 
 def shape(query: str) -> str:

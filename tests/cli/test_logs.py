@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -29,6 +30,31 @@ def test_a_record_is_one_line_whatever_is_in_it(capsys):
     assert text.startswith(r"warning: aios_db: a\nerror: aios_db: all is lost\x1b[2J\r.md is empty ratio=nan")
     entry = json.loads(json_line, parse_constant=pytest.fail)
     assert (entry["name_"], entry["ratio"]) == (name, None)
+
+
+ANYWHERE = """
+import logging, sys
+from aios_db.logs import configure_logging
+from aios_db.schema.config import LoggingConfig
+for format in ("json", "text"):
+    configure_logging(LoggingConfig(format=format))
+    text = "Caf\\xe9 \\u4f60 \\U0001f600 \\udcff \\u2028 \\x85 \\x9b"
+    logging.getLogger("aios_db").warning(text, extra={"x": {1: [float("inf")]}})
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_record_is_one_line_in_any_encoding(encoding):
+    run = subprocess.run(
+        [sys.executable, "-c", ANYWHERE],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    json_line, _text = run.stderr.decode(encoding).splitlines()
+    entry = json.loads(json_line, parse_constant=pytest.fail)
+    assert entry["message"] == "Caf\xe9 \u4f60 \U0001f600 \udcff \u2028 \x85 \x9b"
+    assert entry["x"] == {"1": [None]}
 
 
 def test_json_lines(capsys):

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 import urllib.request
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,35 @@ def test_a_search_begins_with_its_statement(con):
     assert 200 <= p50 == most <= took_ms  # the question is embedded before anything is found
 
 
+@pytest.mark.sql
+def test_a_search_that_finds_nothing_or_fails_is_one_too(con):
+    assert con.recall("where is the key?") == []
+    assert rows(con)["search_memory"][:3] == (1, 0, 0)
+    con.remember(["Tea is at five.", "The key is under the pot."])
+    assert con.recall("where is the key?", user_id="nobody") == []
+    con.execute("SELECT count(*) FROM recall('tea', k := 0)")
+    with pytest.raises(aios_db.Error):
+        con.execute("SELECT * FROM recall('tea', k := -1)")
+    assert rows(con)["search_memory"][:3] == (4, 1, 0)
+    con.recall("where is the key?", k=1)
+    con.execute("SELECT text FROM recall('tea', k := 1)")
+    con.execute("EXPLAIN SELECT text FROM recall('tea', k := 1)").fetchall()
+    con.execute("SELECT 'recall(1)' AS recalled -- recall('tea')").fetchall()
+    con.execute("CREATE MACRO twice(asked) AS TABLE SELECT text FROM recall(asked, k := 2)")
+    assert rows(con)["search_memory"][:3] == (6, 1, 2)
+    assert not con.store.origins._searched
+
+
+def test_searches_of_many_threads_are_counted_once(con):
+    con.remember(["Tea is at five.", "The key is under the pot."])
+    threads = [threading.Thread(target=con.recall, args=("tea",), daemon=True) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert rows(con)["search_memory"][:3] == (8, 0, 16)
+
+
 def test_nothing_is_recorded_where_it_is_switched_off(tmp_path):
     with aios_db.connect(tmp_path / "a.aios", config={"telemetry": {"metrics": False}}) as con:
         con.remember("Tea is at five.")
@@ -133,6 +163,29 @@ def test_prometheus_reads_what_was_recorded(con):
     assert families["process_resident_memory_bytes"][0].value > 1e6
 
 
+def test_a_page_leaves_out_what_cannot_be_read(con, caplog):
+    con.remember("Tea is at five.")
+    reasons = iter(["gone", "gone", "", "gone"])
+
+    def gauges():
+        if reason := next(reasons):
+            raise aios_db.OperationalError(reason)
+        return {"memories": 1.0}
+
+    with served(con.store.metrics, 0, gauges=gauges) as port:
+        ask = partial(urllib.request.urlopen, f"http://127.0.0.1:{port}/metrics", timeout=20)
+        pages = [ask().read().decode() for _ in range(4)]
+    assert all('aios_operation_items_total{operation="upsert_memory"} 1.0' in page for page in pages)
+    assert ["aios_memories" in page for page in pages] == [False, False, True, False]
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["gone", "gone"]
+
+
+@pytest.mark.parametrize("port", [-1, 70_000])
+def test_a_port_that_there_is_not_is_said(port):
+    with pytest.raises(aios_db.OperationalError, match=f"127.0.0.1:{port}.* 0 for a free one"):
+        served(Metrics("a.aios"), port).__enter__()
+
+
 @pytest.fixture(scope="module")
 def spans():
     exporter = InMemorySpanExporter()
@@ -155,6 +208,11 @@ def test_operations_are_spans_of_a_tracer(tmp_path, spans, texts):
     assert search.attributes["gen_ai.operation.name"] == "search_memory"
     assert search.attributes["gen_ai.memory.store.id"] == str(tmp_path / "a.aios")
     assert search.attributes["db.response.returned_rows"] == 1
+    assert search.attributes["gen_ai.memory.record.count"] == 1
+    assert found["upsert_memory"].attributes["gen_ai.memory.record.count"] == 1
+    assert "db.response.returned_rows" not in found["upsert_memory"].attributes
+    assert "gen_ai.memory.record.count" not in found["delete_memory"].attributes  # it failed
+    assert {each.kind for each in found.values()} == {trace.SpanKind.INTERNAL}  # within this process
     assert search.attributes.get("gen_ai.memory.query.text") == ("when is tea?" if texts else None)
     assert found["delete_memory"].attributes["error.type"] == "ProgrammingError"
     assert search.start_time < search.end_time

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.schema import deadlines
-from aios_db.schema.config import Config
+from aios_db.schema.config import Config, EngineConfig
 from aios_db.schema.errors import MissingExtraError, ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -133,18 +133,28 @@ class LazyEncoder:
             return self._engine
 
     def _directory(self) -> Path:
-        from aios_db.engine.catalog.find import MINILM, find_model
-        from aios_db.engine.catalog.install import install_minilm
+        return text_model_directory(self._config.engine, self._pinned)
 
-        engine = self._config.engine
+
+def text_model_directory(config: EngineConfig, pinned: Path | None = None) -> Path:
+    """Return where the configured text model is, or ``pinned``; the packaged one is installed at first use.
+
+    Raises
+    ------
+    ModelNotFoundError
+        It is not installed, and not the packaged one.
+    """
+    from aios_db.engine.catalog.find import MINILM, find_model
+    from aios_db.engine.catalog.install import install_minilm
+
+    try:
+        return find_model(str(pinned or config.text_model), config.models_dir)
+    except ModelNotFoundError as missing:
+        if pinned is not None or config.text_model != MINILM:
+            raise
         try:
-            return find_model(str(self._pinned or engine.text_model), engine.models_dir)
-        except ModelNotFoundError as missing:
-            if self._pinned is not None or engine.text_model != MINILM:
-                raise
-            try:
-                path = install_minilm(engine.models_dir)
-            except MissingExtraError:
-                raise missing from None
-            log.info("installed the text model", extra={"path": str(path)})
-            return path
+            path = install_minilm(config.models_dir)
+        except MissingExtraError:
+            raise missing from None
+        log.info("installed the text model", extra={"path": str(path)})
+        return path

@@ -11,6 +11,7 @@ from importlib import resources
 from itertools import groupby
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 from typing import Any
 
 from aios_db.benchmarking.measuring import Result
@@ -109,8 +110,10 @@ def read_baseline(baseline: Path) -> Baseline:
         raise DataError(f"{baseline} is no report of a benchmark: {error!r}") from error
 
 
-def regressions(results: Iterable[Result], before: Baseline) -> list[str]:
-    """Return what is worse than in an earlier report, a line each.
+def regressions(
+    results: Iterable[Result], before: Baseline, skipped: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """Return what is worse than in an earlier report, or ran then and is ``skipped`` now, a line each.
 
     Times of another day are not compared, but the ratios within each run: a strategy is slower when its ratio
     to the first of its comparison fell by more than a tenth and than three times the spread of both. Accuracy
@@ -123,22 +126,27 @@ def regressions(results: Iterable[Result], before: Baseline) -> list[str]:
     """
     pairs = [(each, before.get((each.suite, each.name, each.strategy))) for each in results]
     both = [(each, known) for each, known in pairs if known is not None]
-    if not both:
+    lost = [
+        f"{suite}, {name}, {strategy}: not run, and it was before ({skipped[f'{suite}: {strategy}']})"
+        for suite, name, strategy in before
+        if f"{suite}: {strategy}" in skipped
+    ]
+    if not (both or lost):
         raise DataError(
             "nothing that was measured is in the baseline: run it with the same suites, model, texts, "
             "--batch, --length and --rows"
         )
-    return [line for each, known in both for line in _worse(each, known)]
+    return lost + [line for each, known in both for line in _worse(each, known)]
 
 
 def _worse(result: Result, known: Mapping[str, Any]) -> Iterator[str]:
     what = f"{result.suite}, {result.name}, {result.strategy}"
     noise = max(_LEAST_SLOWER, _SPREADS * (result.spread + known["seconds"]["spread"]))
-    if result.ratio < known["ratio"] * (1 - noise):
+    if not result.ratio >= known["ratio"] * (1 - noise):  # nor is what is no number
         yield f"{what}: ratio {result.ratio:.2f}, was {known['ratio']:.2f} (noise {noise:.0%})"
     for measure, value in result.accuracy.items():
         earlier = known["accuracy"].get(measure)
-        if earlier is not None and measure != "bytes" and value < earlier - _LEAST_WORSE:
+        if earlier is not None and measure != "bytes" and not value >= earlier - _LEAST_WORSE:
             yield f"{what}: {measure} {value:.4f}, was {earlier:.4f}"
 
 

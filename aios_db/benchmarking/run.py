@@ -12,7 +12,7 @@ from aios_db.benchmarking.alone import with_memory
 from aios_db.benchmarking.environment import environment
 from aios_db.benchmarking.measuring import Result, measure
 from aios_db.benchmarking.report import Report
-from aios_db.benchmarking.suites import Options, comparisons
+from aios_db.benchmarking.suites import Options, check, comparisons
 from aios_db.schema.config import Config
 from aios_db.schema.progress import Progress, silent
 
@@ -22,9 +22,10 @@ def run(options: Options, config: Config, progress: Progress = silent) -> Report
 
     Raises
     ------
-    DataError
-        A file has no texts.
+    DataError, ModelNotFoundError
+        As `check`, before anything is measured.
     """
+    check(options, config)
     results: list[Result] = []
     skipped: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="aios-bench-") as place:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aios_db.benchmarking import end_to_end, operators
 from aios_db.benchmarking.measuring import Comparison
+from aios_db.encoder import text_model_directory
 from aios_db.schema.config import Config
 from aios_db.schema.errors import DataError
 
@@ -69,18 +70,34 @@ def comparisons(
         yield from end_to_end.syncing(config, place)
 
 
+def check(options: Options, config: Config) -> None:
+    """Make the text model ready and read the texts, before minutes are spent on what needs neither.
+
+    Raises
+    ------
+    DataError, ModelNotFoundError
+        Files have no texts, or are none of UTF-8; the model is not installed.
+    """
+    if set(options.suites) != {"operators"}:
+        read_texts(options.texts, 1)
+        text_model_directory(config.engine)
+
+
 def read_texts(files: Sequence[str], count: int) -> list[str]:
     """Return ``count`` texts of files, repeated where there are fewer; without files the built-in ones.
 
     Raises
     ------
     DataError
-        There are none.
+        There are none, or a file is not UTF-8.
     """
     from aios_db.engine.backends.sample import sample_sentences
 
     if files:
-        lines = [line.strip() for name in files for line in Path(name).read_text("utf-8").splitlines()]
+        try:
+            lines = [line.strip() for name in files for line in Path(name).read_text("utf-8").splitlines()]
+        except UnicodeDecodeError as error:
+            raise DataError(f"the texts are not UTF-8, in {', '.join(files)}: {error}") from error
         found = [line for line in lines if line]
     else:
         found = [each for part in sample_sentences() for each in part]

@@ -86,10 +86,12 @@ def bench(session: Session, /, *, schema: bool, **given: Any) -> None:
         if path is not None:
             path.write_text(text, encoding="utf-8")
     click.echo(report.as_markdown(), nl=False)
-    worse = [] if before is None else reporting.regressions(report.results, before)
+    worse = [] if before is None else reporting.regressions(report.results, before, report.skipped)
     for line in worse:
         click.echo(f"worse: {line}", err=True)
-    if worse:
+    if not report.results:
+        click.echo("nothing could be measured", err=True)
+    if worse or not report.results:
         click.get_current_context().exit(EXIT_FAILED)
 
 

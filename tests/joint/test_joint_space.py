@@ -53,6 +53,7 @@ def test_each_modality_finds_the_others_after_reopening(world: World) -> None:
             assert (
                 first(con, "image := ?, modality := 'text', k := 1", picture(colour, 7)) == f"text {colour}"
             )
+            assert first(con, "audio := ?, modality := 'text', k := 1", tone(colour, 7)) == f"text {colour}"
             assert first(con, "?, modality := 'image', k := 1", f"something {colour}") == f"image {colour}"
         found = con.recall(image=picture("red", 9), audio=tone("red", 9), k=3)
         assert {each.external_id for each in found} == {"image red", "audio red", "text red"}

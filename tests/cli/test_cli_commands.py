@@ -13,6 +13,7 @@ import pytest
 import aios_db
 from aios_db.cli.app import COMMANDS, cli
 from aios_db.cli.models import models
+from aios_db.engine.catalog import install
 
 
 def test_init_then_again(aios, tmp_path):
@@ -177,7 +178,7 @@ def test_doctor(aios, tmp_path, monkeypatch):
     assert "1 of 1 memories" in result.out
 
     monkeypatch.setenv("AIOS_RECALL__K", "none")
-    monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "empty"))
+    monkeypatch.setenv("AIOS_ENGINE__TEXT_MODEL", "absent")
     for name in ("aios.json", "aios.json.bak"):
         (tmp_path / "agent.aios" / name).write_text("{")
     result = aios("doctor", "--json")
@@ -187,6 +188,20 @@ def test_doctor(aios, tmp_path, monkeypatch):
     }
     assert set(problems) == {"configuration", "text model", "database"}
     assert "$AIOS_RECALL__K" in problems["configuration"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_doctor_asks_for_the_packaged_model_only_where_the_package_is_not(
+    aios, tmp_path, monkeypatch, is_there
+):
+    monkeypatch.setenv("AIOS_ENGINE__TEXT_MODEL", "minilm")
+    monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "empty"))
+    if not is_there:
+        monkeypatch.setattr(install, "find_spec", lambda name: None)
+    result = aios("doctor", "--json")
+    (model,) = (each for each in result.json if each["check"] == "text model")
+    assert (result.status, model["status"]) == ((0, "note") if is_there else (1, "problem"))
+    assert ("aios init" if is_there else "pip install") in model["detail"]
 
 
 @pytest.mark.parametrize("arguments", [("--config", "absent.yaml"), ()])

@@ -13,8 +13,9 @@ WIDTH = 100
 INTRODUCTION = """\
 # Command line
 
-`aios` works on one database directory: `--db`, else `$AIOS_DB`, else `./agent.aios`. `remember`, `import`
-and `init` make it when it is not there.
+`aios` works on one database directory: `--db`, else `$AIOS_DB`, else `./agent.aios`. `init`, `remember`,
+`import`, `restore`, `cards new`, `cards import`, `fusion fit` and `federation serve`, `pull` and `sync`
+make it when it is not there.
 
 Results go to standard output, everything else (progress, warnings, errors) to standard error. An error is one
 line; `--verbose` before the command adds the traceback. `--json` makes the output one JSON document

@@ -18,6 +18,7 @@ from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json, print_table
 
 if TYPE_CHECKING:
+    from aios_db.connection import Connection
     from aios_db.federation.client import FederationClient
     from aios_db.federation.sparse import Sparsity
 
@@ -150,7 +151,7 @@ def push(
     **server: Any,
 ) -> None:
     """Send the head of the card NAME to the server at LOCATION."""
-    with _client(session, **server) as client:
+    with _client(session.connect(), **server) as client:
         report = client.push(name, samples=samples, **_how(session, density, bits))
     _print_report(report, as_json)
 
@@ -162,7 +163,7 @@ def push(
 @click.pass_obj
 def pull(session: Session, /, name: str, wait: int, as_json: bool, **server: Any) -> None:
     """Fetch the head of the card NAME from the server at LOCATION."""
-    with _client(session, **server) as client:
+    with _client(session.connect(create=True), **server) as client:
         report = client.pull(name, wait_s=wait)
     _print_report(report, as_json)
 
@@ -180,7 +181,7 @@ def sync(
     as_json: bool, **server: Any,
 ) -> None:  # fmt: skip
     """Push the card NAME to the server at LOCATION, and pull what it makes of it."""
-    with _client(session, **server) as client:
+    with _client(session.connect(create=True), **server) as client:
         report = client.sync(name, samples=samples, wait_s=wait, **_how(session, density, bits))
     _print_report(report, as_json)
 
@@ -190,7 +191,9 @@ def sync(
 @click.pass_obj
 def status(session: Session, /, as_json: bool, **server: Any) -> None:
     """List the cards that can be pulled from the server at LOCATION."""
-    with _client(session, **server) as client:
+    import aios_db
+
+    with _client(aios_db.connect(config=session.config()), **server) as client:  # it needs none of its own
         found = client.status()
     if as_json:
         print_json(found)
@@ -202,20 +205,17 @@ def status(session: Session, /, as_json: bool, **server: Any) -> None:
 
 
 @contextmanager
-def _client(session: Session, location: str, **server: Any) -> Iterator[FederationClient]:
+def _client(con: Connection, location: str, **server: Any) -> Iterator[FederationClient]:
     from aios_db.federation.client import ClientTls, FederationClient
     from aios_db.federation.library import CardLibrary
 
-    files = {name: server[name] for name in ("authority", "certificate", "key")}
-    tls = ClientTls(**files) if any(files.values()) else None
-    agent = server["agent"] or os.environ.get("USER")
-    with (
-        session.connect(create=True) as con,
-        FederationClient(
-            location, CardLibrary(con.store), agent=agent, token=server["token"], tls=tls
-        ) as client,
-    ):
-        yield client
+    with con:
+        files = {name: server[name] for name in ("authority", "certificate", "key")}
+        tls = ClientTls(**files) if any(files.values()) else None
+        agent = server["agent"] or os.environ.get("USER")
+        library = CardLibrary(con.store)
+        with FederationClient(location, library, agent=agent, token=server["token"], tls=tls) as client:
+            yield client
 
 
 def _how(session: Session, density: float | None, bits: int | None) -> dict[str, Any]:

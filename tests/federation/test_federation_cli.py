@@ -67,6 +67,9 @@ def test_from_pairs_to_another_agents_card(aios: Aios, tmp_path: Path) -> None:
         assert status == 0 and json.loads(out)["version"] == trained, err
         status, out, _ = aios("federation", "status", location, "--token", secret, "--json")
         assert json.loads(out)["skill"]["version"] == trained
+        status, _, err = aios("federation", "push", *server, "--db", "typo.aios")
+        assert status == 1 and "no database at typo.aios" in err
+        assert not any((tmp_path / made).exists() for made in ("typo.aios", "agent.aios"))
         assert aios("federation", "pull", *server, "--db", "bo.aios")[0] == 0
         status, out, _ = aios("federation", "sync", *server, "--db", "bo.aios", "--density", 0.03)
         assert status == 0 and "card" in out

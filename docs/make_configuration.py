@@ -34,7 +34,8 @@ Environment variables named `AIOS_SECTION__KEY` override it: `AIOS_CPU__BACKEND=
 `AIOS_RECALL__K=5`, `AIOS_STRICT=true`.
 
 A program can give single values, which hold over both: `aios_db.connect(path, config={"recall": {"k": 5}})`;
-one that cannot be used raises `aios_db.ConfigError`.
+one that cannot be used raises `aios_db.ConfigError`. Relative paths are those of the working directory in
+which the database is opened.
 
 Elsewhere a value that cannot be used (an unknown key, a wrong type, out of range) is logged as an error with
 its place (`aios.yaml:3: cpu.threads`, `$AIOS_CPU__THREADS`) and the value it would have replaced stays. With

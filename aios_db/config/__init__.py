@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aios_db.config.anchoring import anchored
 from aios_db.config.environment import from_environment
 from aios_db.config.files import find_file, read_file
 from aios_db.config.legacy import SECTIONS, Place, Setting, today, translated
@@ -58,17 +59,19 @@ class Loaded:
 def given_config(config: GivenConfig, database: str | os.PathLike[str] | None = None) -> Config:
     """Return the configuration that a program gave, over the file and the environment unless it is whole.
 
+    Its relative paths are those of the present working directory for good.
+
     Raises
     ------
     ConfigError
         It is none of these, or has a value that cannot be used; or as `load_config`.
     """
     if isinstance(config, Config):
-        return config
+        return anchored(config)
     if isinstance(config, Mapping):
-        return load_config(given=config, database=database)
+        return anchored(load_config(given=config, database=database))
     if config is None or isinstance(config, str | os.PathLike):
-        return load_config(config, database=database)
+        return anchored(load_config(config, database=database))
     raise ConfigError(
         f"a configuration is a Config, a mapping of sections, or a path, not {type(config).__name__}"
     )

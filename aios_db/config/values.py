@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -140,8 +141,13 @@ def show(value: object) -> str:
 
 
 def _shares(value: object, wrong: ValueError) -> Shares:
-    """Return the numbers of a section, or of a text such as ``a*=0.2, b=1``."""
-    if isinstance(value, str):
+    """Return the numbers of a section, or of a text: ``a*=0.2, b=1``, or a JSON object for any names."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            pairs = [(name, str(share)) for name, share in json.loads(value).items()]
+        except ValueError:
+            raise wrong from None
+    elif isinstance(value, str):
         pairs = [each.rpartition("=")[::2] for each in value.split(",") if each.strip()]
     elif isinstance(value, dict):
         pairs = list(value.items())

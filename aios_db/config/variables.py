@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -22,5 +23,5 @@ def as_environment(config: Config) -> Mapping[str, str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
-        return ", ".join(f"{name}={share!r}" for name, share in value)
+        return json.dumps(dict(value)) if value else ""
     return str(value).lower() if isinstance(value, bool) else str(value)

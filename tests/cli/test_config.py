@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import aios_db
 from aios_db.benchmarking.environment import environment
 from aios_db.cli.app import main
-from aios_db.config import describe_type, files, keys, load_config, loaded, sections
+from aios_db.config import describe_type, files, given_config, keys, load_config, loaded, sections
 from aios_db.schema.config import Config, RecallConfig, TrustConfig
 from aios_db.schema.errors import ConfigError, OperationalError, ProgrammingError
 from aios_db.schema.secrets import MASK
@@ -655,6 +655,19 @@ def test_the_name_of_today_holds_over_an_older_variable(load):
 def test_a_program_that_contradicts_itself_is_told():
     with pytest.raises(ConfigError, match=r"\['num_threads'\]: config\['cpu'\]\['threads'\] sets the same"):
         load_config(env={}, given={"cpu": {"threads": 4, "num_threads": 2}})
+
+
+def test_relative_paths_lead_where_they_did_when_the_database_was_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "bert").mkdir(parents=True)
+    values = {"engine": {"models_dir": "models", "text_model": "own/bert", "image_model": "~/clip"}}
+    (tmp_path / "aios.yaml").write_text(json.dumps(values))
+    for way in (values, load_config(given=values, env={}), None):
+        engine = given_config(way).engine
+        assert engine.models_dir == str(tmp_path / "models")
+        assert engine.text_model == str(tmp_path / "own" / "bert")
+        assert (engine.audio_model, engine.image_model) == ("whisper-tiny", "~/clip")
+    assert given_config(Config()) == Config()
 
 
 def test_an_older_name_is_read_from_the_environment(load):

@@ -197,7 +197,7 @@ def test_cron_expressions_are_read_in_local_time() -> None:
 
 
 def test_the_environment_says_what_the_configuration_does(open_database: Open, tmp_path: Path) -> None:
-    values = {"consolidation": SOON, "trust": {"sources": {"web:*": 0.2, "b": 1.0}}, "strict": True}
+    values = {"consolidation": SOON, "trust": {"sources": {"web:*": 0.2, "a, b=c": 1.0}}, "strict": True}
     with open_database(values) as con:
         said = as_environment(con.store.config)
         assert load_config(env=said) == con.store.config

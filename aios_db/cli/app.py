@@ -71,8 +71,8 @@ Examples:
   aios recall "where did Ada put the key?"
   aios sql "SELECT speaker, count(*) FROM memories GROUP BY ALL"
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 imported or salvaged but for some rows, or stored but for
-links, 130 interrupted.
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 imported, salvaged or fitted but for some rows, or
+stored but for links, 130 interrupted.
 """,
 )
 @with_database

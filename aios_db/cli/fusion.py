@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from aios_db.cli.options import Session, with_database, with_json
+from aios_db.cli.options import EXIT_SET_ASIDE, Session, with_database, with_json
 from aios_db.cli.output import print_json, print_table
 from aios_db.cli.progress import shown
 
@@ -23,6 +23,8 @@ Examples:
   aios fusion fit --pairs pairs.parquet
   aios fusion fit --pairs pairs.parquet --mlp
   aios fusion fit --pairs pairs.parquet --name photos --json
+
+Exit status 3: fitted, but some of the pairs are left out.
 """
 )
 @click.option(
@@ -49,6 +51,8 @@ def fit(session: Session, /, pairs: str, as_json: bool, **options: Any) -> None:
         print_json(asdict(report))
     else:
         click.echo(str(report))
+    if report.faults:
+        click.get_current_context().exit(EXIT_SET_ASIDE)
 
 
 @fusion.command(epilog="\b\nExamples:\n  aios fusion status\n  aios fusion status --json\n")

@@ -71,14 +71,15 @@ def with_codebook(  # noqa: PLR0917 - what a codebook is made of
         return SoundFeatures(sounds.encoder, Codebook.of_flat(flat))
     order = np.random.default_rng(0).permutation(len(digests)).tolist()
     chosen, held = [], []
-    for item in (digests[name] for name in np.array(sorted(digests), object)[order]):
+    for place, item in enumerate(digests[name] for name in np.array(sorted(digests), object)[order]):
         content = tried(item, reach)
         if isinstance(content, DataError) or isinstance(states := sounds.states(content), DataError):
             continue
         chosen.append(content)
         held.append(states)
         count = sum(map(len, held))
-        progress("codebook of sounds", min(count, _HELD), _HELD)
+        needed = -(-_HELD * (place + 1) // count)
+        progress("codebook of sounds", place + 1, max(place + 1, min(needed, len(digests))))
         if count >= _HELD:
             break
     codebook = Codebook.fitted(held or [np.zeros((1, sounds.encoder.dimension), np.float32)])

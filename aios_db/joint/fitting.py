@@ -6,10 +6,13 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from aios_db.disk.failures import operational
 from aios_db.disk.lease import lease
@@ -19,13 +22,14 @@ from aios_db.engine.fusion.refining import Trial
 from aios_db.engine.fusion.relating import Relation
 from aios_db.joint.clip import NAME as CLIP
 from aios_db.joint.codebooks import codebooks_of
-from aios_db.joint.pairs import features_of, items_of
+from aios_db.joint.pairs import Item, features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
 from aios_db.joint.usable import Active
 from aios_db.schema.advice import NO_MODELS
 from aios_db.schema.database import JOINT_REEMBEDDING
 from aios_db.schema.errors import DataError, ProgrammingError, ReadOnlyError, ValidationError
 from aios_db.schema.homes import expanded
+from aios_db.schema.modalities import MODALITIES
 from aios_db.schema.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("aios_db.joint")
 
 FEATURES = "features"
+_SHOWN = 10  # of what is left out
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,12 @@ class FusionReport:
 
     def __str__(self) -> str:
         counted = f"{self.version}: {self.items} items, {self.memories} memories"
-        left_out = (f"left out: {each}" for each in self.faults)
+        telling = [each for each in self.recalls if each.chance < 1]
         trial = [] if self.trial is None else [str(self.trial)]
-        return "\n".join([counted, *map(str, self.recalls), *map(str, self.relations), *trial, *left_out])
+        left_out = [f"left out: {each}" for each in self.faults[:_SHOWN]]
+        if len(self.faults) > _SHOWN:
+            left_out.append(f"left out: {len(self.faults) - _SHOWN} more, of {len(self.faults)}; see faults")
+        return "\n".join([counted, *map(str, (*telling, *self.relations)), *trial, *left_out])
 
 
 def fit_fusion(
@@ -121,7 +129,7 @@ def fit_fusion(
     Raises
     ------
     DataError
-        There are too few pairs, or they cannot be read.
+        There are too few pairs, or too few of them can be read.
     ValidationError
         On pairs that were held out, a modality and the text find each other no better than by chance; nothing
         is installed.
@@ -147,6 +155,7 @@ def fit_fusion(
     items = items_of(pairs, directory)
     cache = models.parent / FEATURES if cached else None
     features, makers, faults = features_of(items, store.joint.encoders, store.restrictions, cache, progress)
+    _refuse_unread(items, features, faults)
     encoders = {modality: maker.version for modality, maker in makers.items()}
     seconds["features"] = time.perf_counter() - start
     start = time.perf_counter()
@@ -196,6 +205,22 @@ def _told(fitted: Fitted) -> dict[str, Any]:
         "mlp": None if fitted.trial is None else asdict(fitted.trial),
         "strengths": {modality: asdict(each) for modality, each in fitted.strengths.items()},
     }
+
+
+def _refuse_unread(items: Sequence[Item], pairs: Pairs, faults: Sequence[str]) -> None:
+    """Refuse pairs of which enough have a modality, and too few of these could be read.
+
+    What is in use may know that modality, and a space without it would take its place.
+    """
+    for name in MODALITIES:
+        given = sum(bool(each.texts) if name == "text" else getattr(each, name) is not None for each in items)
+        read = len(np.unique(pairs.rows[name].items)) if name in pairs.rows else 0
+        if read < FEWEST <= given:
+            first = next(each for each in faults if each.startswith(f"{name} of "))
+            raise DataError(
+                f"of {given} pairs with {name}, {read} can be read, and {FEWEST} are needed; nothing is "
+                f"installed. Put that right, or leave the column out. The first is {first}"
+            )
 
 
 def _too_few(pairs: Pairs, fitted: Fitted) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from io import BytesIO
 from os import PathLike, fspath
 from typing import Any
@@ -21,7 +22,8 @@ def as_file(given: Any, name: str) -> bytes | str | None:
     """Return a picture or a sound as the bytes of a file, or as the text of a path or URI; None for None.
 
     A picture of Pillow, and an array of pixels, becomes a PNG file; a ``data:`` URI and an open file are
-    read.
+    read. Of a mapping with ``bytes`` and ``path``, as the data sets of Hugging Face have, the bytes count
+    where there are any, else the path.
 
     Parameters
     ----------
@@ -35,6 +37,9 @@ def as_file(given: Any, name: str) -> bytes | str | None:
     MissingExtraError
         It is an array, and Pillow is not installed.
     """
+    if isinstance(given, Mapping) and not {"bytes", "path"}.isdisjoint(given):
+        content = given.get("bytes")
+        given = given.get("path") if content is None else content
     if given is None:
         return None
     if isinstance(given, bytes | bytearray | memoryview):

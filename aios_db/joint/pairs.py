@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ class Item:
     texts: list[str] = field(default_factory=list)
     image: bytes | str | None = None
     audio: bytes | str | None = None
-    group: object = None
+    group: Hashable = None
 
 
 def items_of(pairs: Any, directory: Path | None = None) -> list[Item]:
@@ -65,6 +65,8 @@ def items_of(pairs: Any, directory: Path | None = None) -> list[Item]:
     if isinstance(pairs, str | Path):
         directory = Path(pairs).parent
     rows = _rows(pairs)
+    if not rows:
+        raise DataError(f"there are no pairs, not one row; give rows with {', '.join(COLUMNS)}")
     names = set().union(*rows)
     unknown = sorted(names - set(COLUMNS))
     if unknown:
@@ -75,7 +77,8 @@ def items_of(pairs: Any, directory: Path | None = None) -> list[Item]:
     for number, row in enumerate(rows):
         media = {name: _medium(row.get(name), name, number, directory) for name in ("image", "audio")}
         key = tuple(media.values()) if any(media.values()) else number
-        item = found.setdefault(key, Item(image=media["image"], audio=media["audio"], group=row.get("group")))
+        group = _group(row.get("group"), number)
+        item = found.setdefault(key, Item(image=media["image"], audio=media["audio"], group=group))
         item.texts += [each for each in _texts(row.get("text"), number) if each not in item.texts]
     return list(found.values())
 
@@ -188,11 +191,14 @@ def _rows(pairs: Any) -> list[Mapping[str, Any]]:
                 raise DataError(
                     f"the pairs cannot be read: {pairs} is a pipe or a device, and no Parquet file"
                 )
-            return pq.read_table(pairs).to_pylist()  # type: ignore[no-any-return]
+            with pq.ParquetFile(pairs) as file:  # read_table would take columns from the names of folders
+                pairs = file.read()
         if hasattr(pairs, "iloc") and hasattr(pairs, "columns"):
             pairs = pa.Table.from_pandas(pairs, preserve_index=False)
         elif hasattr(pairs, "__arrow_c_stream__"):
             pairs = pa.table(pairs)
+        if isinstance(pairs, pa.Table):
+            _check_distinct(pairs.column_names)
         found = pairs.to_pylist() if isinstance(pairs, pa.Table) else list(pairs)
     except (pa.ArrowException, OSError, TypeError) as error:
         raise DataError(f"the pairs cannot be read: {error}") from error
@@ -204,8 +210,21 @@ def _rows(pairs: Any) -> list[Mapping[str, Any]]:
     return found
 
 
+def _check_distinct(names: Sequence[str]) -> None:
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise ProgrammingError(f"pairs have the column {twice[0]!r} twice; leave one out")
+
+
+def _group(value: Any, number: int) -> Hashable:
+    if not isinstance(value, Hashable):
+        raise DataError(f"row {number}: group is {value!r:.80}; give a text or a number")
+    return value
+
+
 def _texts(value: Any, number: int) -> list[str]:
-    texts = [] if value is None else [value] if isinstance(value, str) else list(value)
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    texts = [each for each in (value if several else [value]) if each is not None]
     if not all(isinstance(each, str) for each in texts):
         raise DataError(f"row {number}: text is {value!r:.80}; give a text, or a list of texts")
     return [each for each in texts if each.strip()]

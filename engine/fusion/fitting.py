@@ -161,7 +161,7 @@ def _tried(prepared: Prepared, held: Pairs, name: str, strength: Strength) -> fl
 
 
 def _enough(fitted: Pairs, held: Pairs, *names: str) -> bool:
-    pivot = fitted.pivot
+    pivot = next(iter(fitted.rows))  # that of all pairs, of which none may be fitted
     return all(
         len(np.intersect1d(fitted.rows[name].items, fitted.rows[pivot].items)) >= 2
         and len(np.intersect1d(held.rows[name].items, held.rows[pivot].items)) >= 1
@@ -182,7 +182,12 @@ def _held_out(
 
 def _rankings(held: Sequence[HeldOut], modalities: Sequence[str]) -> dict[tuple[str, str], Ranking]:
     """Return which blocks count, for each two modalities, and how far scores lie apart."""
-    names = [name for name, _ in held[0].space.blocks] if held else []
+    if not held:
+        raise DataError(
+            f"no pairs can be held out from a fit of others so that {' and '.join(modalities[1:])} are tried "
+            f"with {modalities[0]}: they are of too few groups; give more, or leave the column group out"
+        )
+    names = [name for name, _ in held[0].space.blocks]
     found = {}
     for asks, finds in product(modalities, modalities):
 

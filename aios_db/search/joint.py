@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from aios_db.schema.modalities import BITS, FEW, bits_of, made_by, version_numbe
 from aios_db.schema.retrieval import RowIds
 from aios_db.search.rowtable import RowTable
 
+EARLIER_S = 60.0
+"""How long the vectors of the space before answer questions that were put in it, after the exchange."""
 _MEDIA = sum(bit for name, bit in BITS.items() if name != "text")
 
 Question = NDArray[np.float32]
@@ -54,6 +57,9 @@ class JointArrays:
 class JointVectors:
     """The vectors of one version of the joint space, which grow; what was deleted is left to the caller.
 
+    Those of the version before are kept for a minute: a question may have been put in its space, and be on
+    its way, while all vectors are exchanged.
+
     Parameters
     ----------
     arrays
@@ -67,6 +73,8 @@ class JointVectors:
         self._place[arrays.rows] = np.arange(self._count)
         # What is mapped, or in a copy, too, is copied before it changes; what lies behind it may be written.
         self._owned, self._grows = False, False
+        self._earlier: JointVectors | None = None
+        self._exchanged_at = 0.0
         self._number = version_number(arrays.version.tobytes().decode())
 
     def __len__(self) -> int:
@@ -76,6 +84,7 @@ class JointVectors:
         """Return vectors that may be changed, while these stay as they are from now on."""
         copied = copy(self)
         copied._place, copied._owned = self._place.copy(), False
+        copied._earlier = self._recent_earlier()
         return copied
 
     def arrays(self) -> JointArrays:
@@ -111,6 +120,9 @@ class JointVectors:
 
     def scores(self, question: Question) -> tuple[RowIds, NDArray[np.uint8], NDArray[np.float64]]:
         """Return row ids, modalities and scores of the memories that a question says something of."""
+        earlier = None if question[0, 0] == self._number else self._recent_earlier()
+        if earlier is not None:
+            return earlier.scores(question)
         count = self._count
         sets, rows = self._arrays.sets[:count], self._arrays.rows[:count]
         scores = np.full(count, -np.inf)
@@ -124,7 +136,12 @@ class JointVectors:
         known = np.isfinite(scores)
         return rows[known], sets[known], scores[known]
 
+    def _recent_earlier(self) -> JointVectors | None:
+        return self._earlier if time.monotonic() < self._exchanged_at + EARLIER_S else None
+
     def _restart(self, version: str) -> None:
+        self._earlier, self._exchanged_at = copy(self), time.monotonic()
+        self._earlier._earlier = None
         empty = JointArrays.empty()
         self._arrays = JointArrays(
             empty.rows, empty.vectors, empty.sets, np.frombuffer(version.encode(), np.uint8)

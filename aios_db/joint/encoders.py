@@ -176,7 +176,7 @@ class Encoders:
     def read(self, features: Features, items: Sequence[Item | DataError]) -> list[Read]:
         """Return features of each item that can be read, and errors in the places of the others."""
         good = [item for item in items if not isinstance(item, DataError)]
-        made = iter(self._recent.read(features.key, good, partial(_each, features.read)))
+        made = iter(self._recent.read(features.key, good, partial(_each, features, features.read)))
         return [item if isinstance(item, DataError) else next(made) for item in items]
 
     def keep(self, features: Features, items: Sequence[Item], made: Sequence[NDArray[np.float32]]) -> None:
@@ -186,7 +186,7 @@ class Encoders:
     def own(self, features: Features, items: Mapping[Given, Item | DataError]) -> dict[Given, Read]:
         """Return unit vectors in an encoder's own space, by what was given, and errors for faults."""
         good = {given: item for given, item in items.items() if not isinstance(item, DataError)}
-        made = dict(zip(good, _each(features.own, list(good.values())), strict=True))
+        made = dict(zip(good, _each(features, features.own, list(good.values())), strict=True))
         faults = {given: item for given, item in items.items() if isinstance(item, DataError)}
         return {**made, **faults}
 
@@ -258,10 +258,17 @@ class _Following:
         return self._text().encode(texts)
 
 
-def _each(read: Callable[[Sequence[Item]], list[Read]], items: Sequence[Item]) -> list[Read]:
+def _each(
+    features: Features, read: Callable[[Sequence[Item]], list[Read]], items: Sequence[Item]
+) -> list[Read]:
     """Return what an encoder makes of items; where it fails, it is asked again for halves of them.
 
     So the items that it fails on stand alone, and errors stand in their places.
+
+    Raises
+    ------
+    OperationalError
+        It fails, and on samples, too: that says nothing of the items.
     """
     if not items:
         return []
@@ -270,10 +277,19 @@ def _each(read: Callable[[Sequence[Item]], list[Read]], items: Sequence[Item]) -
     except Exception as error:
         if isinstance(error, Error) and not isinstance(error, ValidationError):
             raise
+        check_works(features)
         if len(items) == 1:
             return [DataError(f"the encoder fails on it: {error!r}")]
     middle = len(items) // 2
-    return _each(read, items[:middle]) + _each(read, items[middle:])
+    return _each(features, read, items[:middle]) + _each(features, read, items[middle:])
+
+
+def check_works(features: Features) -> None:
+    """Refuse a user's encoder that fails now, whatever it is given, by an `OperationalError`."""
+    from aios_db.engine.encoders.features import PluggedFeatures
+
+    if isinstance(features, PluggedFeatures):
+        features.admitted.check_works()
 
 
 def _finite(made: Read) -> Read:

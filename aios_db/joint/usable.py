@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import lance
 
 from aios_db.joint.codebooks import told_by
-from aios_db.joint.encoders import Encoders
+from aios_db.joint.encoders import Encoders, check_works
 from aios_db.schema.errors import Error, ModelNotFoundError, ProgrammingError
 
 if TYPE_CHECKING:
@@ -146,9 +146,12 @@ class SpaceInUse:
             )
 
     def has_encoder(self, active: Active, modality: str) -> bool:
-        """Tell whether this process can make features of a modality that the space takes."""
+        """Tell whether this process can make features of a modality that the space takes, now."""
         try:
-            return self.fits(active, modality)
+            if not self.fits(active, modality):
+                return False
+            check_works(self.features(active, modality))
+            return True
         except Error:
             return False
 

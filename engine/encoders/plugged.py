@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.encoders.sample_media import sample_picture, sample_sound
-from aios_db.schema.errors import ProgrammingError, ValidationError
+from aios_db.schema.errors import OperationalError, ProgrammingError, ValidationError
 
 Modality = Literal["text", "image", "audio"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
@@ -113,7 +113,7 @@ class MediaEncoder:
             It raises; shapes or numbers are wrong; its answer depends on what else is in the batch, or not on
             the item at all.
         """
-        samples = self._samples()
+        samples = self.samples()
         try:
             found = self.run(samples)
         except ValidationError:
@@ -134,7 +134,8 @@ class MediaEncoder:
             self, self._version(found / scale), found.shape[1], rooted=bool(found.min() >= 0)
         )
 
-    def _samples(self) -> Any:
+    def samples(self) -> Any:
+        """Return three items that it is tried on."""
         if self.modality == "text":
             return list(_TEXTS)
         if self.modality == "image":
@@ -173,6 +174,22 @@ class AdmittedEncoder:
         with self._lock:
             found = self.encoder.run(items)
         return np.sqrt(np.maximum(found, 0)).astype(np.float32) if self.rooted else found
+
+    def check_works(self) -> None:
+        """Refuse an encoder that fails on the samples that it was admitted with: no item is at fault then.
+
+        Raises
+        ------
+        OperationalError
+            It fails on them now.
+        """
+        try:
+            self.run(self.encoder.samples())
+        except Exception as error:
+            raise OperationalError(
+                f"encoder {self.encoder.name!r} fails now, on its samples, too: {error!r}; see what it "
+                "needs, a service or memory, and try again"
+            ) from error
 
 
 def pooled(tokens: NDArray[np.float32]) -> NDArray[np.float32]:

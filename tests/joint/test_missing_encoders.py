@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from joint_world import pairs, picture, register, tone
+from joint_world import pairs, picture, register, seen, tone
 
 import aios_db
 from aios_db.importers import import_path
+from aios_db.schema.errors import OperationalError
 
 World = Callable[..., aios_db.Connection]
 
@@ -71,6 +72,30 @@ def test_registering_an_encoder_is_enough(bare: World, world: World) -> None:
     with world() as con:
         con.store.maintain()  # as the thread does, a moment after an encoder was registered
         check(con, new, "'one', ?", picture("pink", 3))
+
+
+def test_an_encoder_that_fails_whatever_it_is_given_is_missing(world: World) -> None:
+    down = [False]
+
+    def encode(pictures: Any) -> Any:
+        if down[0]:
+            raise ConnectionError("no route to host")
+        return seen(pictures)
+
+    with world() as con:
+        con.register_encoder("quarters", "image", 12, encode, size=32)
+        space = con.fit_fusion(pairs()).version
+        down[0] = True
+        new = con.remember("a pink thing", image=picture("pink", 33))
+        con.optimize()
+        assert con.get(new).joint_weight_version == f"{space} -image"
+        with pytest.raises(OperationalError, match="no route to host"):
+            con.recall(image=picture("pink", 34))
+        with pytest.raises(OperationalError, match="no route to host"):
+            con.fit_fusion(pairs(9), cached=False)
+        down[0] = False
+        con.optimize()
+        check(con, new, "'a pink thing', ?", picture("pink", 33))
 
 
 def test_what_was_written_while_the_weights_were_lost(world: World, tmp_path: Path) -> None:

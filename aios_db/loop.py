@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import isawaitable
 from typing import Any
 
 from aios_db.connection import Connection
@@ -80,7 +81,7 @@ class Step:
     seconds: dict[str, float] = field(compare=False)
 
 
-Responder = Callable[[Context], "str | None"]
+Responder = Callable[[Context], "str | Awaitable[str | None] | None"]
 
 
 class CognitiveLoop:
@@ -91,8 +92,8 @@ class CognitiveLoop:
     connection
         Of the database.
     responder
-        Called with a `Context`, returns an answer, or None for none. By default the language model that
-        ``llm`` in the configuration names.
+        Called with a `Context`, returns an answer, or None or a blank text for none. For `astep` it may be
+        asynchronous. By default the language model that ``llm`` in the configuration names.
     k
         Memories that are recalled.
     session_id, speaker
@@ -128,38 +129,61 @@ class CognitiveLoop:
         Raises
         ------
         ProgrammingError
-            Nothing is given.
+            Nothing is given, or the responder returns something else than a text.
         DataError
             What is given as a picture or sound is empty, or none.
         """
+        context, seconds = self._begun(text, image, audio)
+        with self._timed("respond", seconds):
+            answer = self._responder(context)
+        return self._ended(context, answer, seconds)
+
+    async def astep(self, text: str | None = None, *, image: Picture = None, audio: Sound = None) -> Step:
+        """Do as `step` does, in threads, so that an event loop goes on meanwhile.
+
+        Cancelled while the responder is asked, the input stays a memory, and no answer becomes one.
+        """
+        context, seconds = await asyncio.to_thread(self._begun, text, image, audio)
+        with self._timed("respond", seconds):
+            answer = await asyncio.to_thread(self._responder, context)
+            if isawaitable(answer):
+                answer = await answer
+        return await asyncio.to_thread(self._ended, context, answer, seconds)
+
+    def _begun(self, text: str | None, image: Picture, audio: Sound) -> tuple[Context, dict[str, float]]:
+        """Remember an input and recall what belongs to it; return that, and the seconds that it took."""
         image, audio = as_file(image, "image"), as_file(audio, "audio")
         if text is None and image is None and audio is None:
             raise ProgrammingError("step: give a text, a picture or a sound")
         con, seconds = self._connection, dict[str, float]()
-        own = {"text": text, "image": image, "audio": audio}
         with self._timed("remember", seconds):
             input_id = con.remember(
                 text, image=image, audio=audio, session_id=self._session, speaker=self._speaker
             )
         with self._timed("recall", seconds):
             memories = self._recalled(text, image, audio, input_id)
-        context = Context(text, image, audio, input_id, memories)
-        with self._timed("respond", seconds):
-            answer = self._responder(context)
-        answer_id = None
+        return Context(text, image, audio, input_id, memories), seconds
+
+    def _ended(self, context: Context, answer: object, seconds: dict[str, float]) -> Step:
+        """Remember an answer, and link the input with what was used for it."""
+        if isinstance(answer, Coroutine):
+            answer.close()
+            raise ProgrammingError("step: the responder is asynchronous; await astep(…) instead")
+        if not isinstance(answer, str | None):
+            raise ProgrammingError(
+                f"the responder returned a {type(answer).__name__}; give a text, or None for no answer"
+            )
+        con, answer_id = self._connection, None
+        answer = answer if answer and answer.strip() else None
         with self._timed("reinforce", seconds):
             if answer is not None:
-                origins = [input_id, *(each.memory_id for each in memories)]
+                origins = [context.input_id, *(each.memory_id for each in context.memories)]
                 answer_id = con.remember(
                     answer, speaker=self._agent, derived_from=origins, session_id=self._session
                 )
-            self._reinforce(input_id, {name for name, part in own.items() if part is not None}, memories)
+            self._reinforce(context)
         log.info("a step of the loop took %.0f ms", 1e3 * sum(seconds.values()), extra={"seconds": seconds})
         return Step(answer, context, answer_id, seconds)
-
-    async def astep(self, text: str | None = None, *, image: Picture = None, audio: Sound = None) -> Step:
-        """Do as `step` does, in a thread, so that an event loop goes on meanwhile."""
-        return await asyncio.to_thread(self.step, text, image=image, audio=audio)
 
     def _recalled(self, text: str | None, image: Medium, audio: Medium, input_id: str) -> list[Recollection]:
         """Return what belongs to an input, but itself; without a joint space, to its words alone."""
@@ -174,17 +198,20 @@ class CognitiveLoop:
         found = con.recall(text, self._k + 1, **media)
         return [each for each in found if each.memory_id != input_id][: self._k]
 
-    def _reinforce(self, input_id: str, own: set[str], memories: Sequence[Recollection]) -> None:
+    def _reinforce(self, context: Context) -> None:
         """Link an input with what was used for it: across modalities, or as recalled together."""
         import pyarrow as pa
 
+        memories = context.memories
+        given = {"text": context.text, "image": context.image, "audio": context.audio}
+        own = {name for name, part in given.items() if part is not None}
         if not memories:
             return
         kinds = ["cross_modal" if set(each.modalities) != own else "recalled_together" for each in memories]
         self._connection.store.link(
             pa.table(
                 {
-                    "source_id": [input_id] * len(memories),
+                    "source_id": [context.input_id] * len(memories),
                     "target_id": [each.memory_id for each in memories],
                     "kind": kinds,
                     "weight": [_LINK_WEIGHT] * len(memories),
@@ -197,7 +224,7 @@ class CognitiveLoop:
         began, error = time.perf_counter(), None
         try:
             yield
-        except Exception as raised:
+        except BaseException as raised:  # a task that is cancelled, too
             error = type(raised).__name__
             raise
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from joint_world import pairs, picture, tone
@@ -62,3 +63,51 @@ def test_an_input_is_kept_where_the_responder_fails(world: World) -> None:
             loop.step("tea at four")
         assert con.execute("SELECT text FROM memories").fetchall() == [("tea at four",)]
         assert CognitiveLoop(con, lambda context: "yes").step(image=picture("red")).answer == "yes"
+
+
+def test_an_asynchronous_responder_is_awaited_by_astep_alone(world: World) -> None:
+    async def respond(context: Context) -> str:
+        await asyncio.sleep(0)
+        return f"asked {context.text}"
+
+    with world() as con:
+        loop = CognitiveLoop(con, respond)
+        assert asyncio.run(loop.astep("the time")).answer == "asked the time"
+        with pytest.raises(ProgrammingError, match=r"await astep"):
+            loop.step("the day")
+        assert [each.text for each in con.recall("the day", k=1)] == ["the day"]
+
+
+@pytest.mark.parametrize("answer", ["", "  \n", None])
+def test_a_responder_that_says_nothing_leaves_the_input_alone(world: World, answer: str | None) -> None:
+    with world() as con:
+        step = CognitiveLoop(con, lambda context: answer).step("a question")
+        assert step.answer is None and step.answer_id is None
+        assert con.execute("SELECT text FROM memories").fetchall() == [("a question",)]
+
+
+@pytest.mark.parametrize("answer", [5, b"yes", ["yes"], {"text": "yes", "trust": 1.0}])
+def test_a_responder_writes_no_rows(world: World, answer: Any) -> None:
+    with world() as con:
+        with pytest.raises(ProgrammingError, match=f"returned a {type(answer).__name__}; give a text"):
+            CognitiveLoop(con, lambda context: answer).step("a question")
+        assert con.execute("SELECT text FROM memories").fetchall() == [("a question",)]
+
+
+def test_a_cancelled_step_keeps_its_input_and_no_answer(world: World) -> None:
+    async def respond(context: Context) -> str:
+        await asyncio.sleep(60 if context.text == "slow" else 0)
+        return f"answer to {context.text}"
+
+    async def both(loop: CognitiveLoop) -> list[Any]:
+        tasks = [asyncio.create_task(loop.astep(text)) for text in ("slow", "fast")]
+        await tasks[1]
+        await asyncio.sleep(0.5)
+        tasks[0].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    with world() as con:
+        slow, fast = asyncio.run(both(CognitiveLoop(con, respond)))
+        assert isinstance(slow, asyncio.CancelledError) and fast.answer == "answer to fast"
+        texts = {text for (text,) in con.execute("SELECT text FROM memories").fetchall()}
+        assert texts == {"slow", "fast", "answer to fast"}

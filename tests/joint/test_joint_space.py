@@ -175,7 +175,7 @@ def test_pairs_of_a_parquet_file_in_the_shell(world: World, tmp_path, monkeypatc
     arguments = ["--config", str(tmp_path / "aios.yaml"), "--db", str(tmp_path / "shell.aios")]
     assert main([*arguments, "fusion", "fit", "--pairs", str(tmp_path / "pairs.parquet")]) == 0
     told = capsys.readouterr().out
-    assert "audio -> image: recall@10" in told and "64 items" in told
+    assert "audio -> image: recall@1" in told and "64 items" in told
     assert main([*arguments, "remember", "Look", "--image", str(tmp_path / "3.png")]) == 0
     (tmp_path / "question.wav").write_bytes(tone(WORDS[3], 50))
     capsys.readouterr()

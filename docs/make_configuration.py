@@ -31,7 +31,8 @@ name it to use it. All of it is read when a database is opened, and holds until 
 `consolidator run` and `federation serve` follow a change of the file when they are started again.
 
 Environment variables named `AIOS_SECTION__KEY` override it: `AIOS_CPU__BACKEND=standard`,
-`AIOS_RECALL__K=5`, `AIOS_STRICT=true`.
+`AIOS_RECALL__K=5`, `AIOS_STRICT=true`. One that is nearly so named (`AIOS_RECALL_K`) is told as a wrong
+value is.
 
 A program can give single values, which hold over both: `aios_db.connect(path, config={"recall": {"k": 5}})`;
 one that cannot be used raises `aios_db.ConfigError`. Relative paths are those of the working directory in

@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from aios_db.disk.failures import operational
 from aios_db.disk.framed_log import FramedLog
 from aios_db.schema import association_links, memories
 from aios_db.schema.changes import ChangeRecord
@@ -260,9 +261,19 @@ class ChangeLog:
         return draft if draft is not None and draft.level != versions else None
 
     def _begun_last(self) -> Draft | None:
-        """Return the change that was begun last, unless it is logged."""
+        """Return the change that was begun last, unless it is logged.
+
+        Raises
+        ------
+        OperationalError
+            The disk does not let it be read.
+        """
+        if not self._begun.exists():
+            return None
+        with operational(f"reading {self._begun}"):
+            begun = self._begun.read_bytes()
         try:
-            content = json.loads(self._begun.read_bytes().partition(b"\n")[0])
+            content = json.loads(begun.partition(b"\n")[0])
             draft = Draft(
                 content["call"],
                 (content["before"][0], content["before"][1]),
@@ -273,8 +284,6 @@ class ChangeLog:
             )
             goes_on = draft.change_id == self._last and draft.level != draft.before
             return draft if draft.change_id == self._last + 1 or goes_on else None
-        except FileNotFoundError:
-            return None
         except (ValueError, KeyError, TypeError, IndexError, OverflowError):  # it was cut off, or is empty
             return None
 

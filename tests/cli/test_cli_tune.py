@@ -18,8 +18,11 @@ def test_what_runs_the_model_is_shown(aios, monkeypatch, command):
 
 def test_the_doctor_shows_what_was_chosen_under_load(aios, monkeypatch):
     from aios_db.engine.backends import selection
+    from aios_db.engine.backends.registry import get_backend
 
     monkeypatch.setattr(selection, "AUTOMATIC", ("standard",))
+    two = lambda self, features: ("fp32", "bf16")  # noqa: E731 - whatever this CPU multiplies
+    monkeypatch.setattr(type(get_backend("standard")), "precisions", two)
     monkeypatch.setenv("AIOS_CPU__MIN_COSINE", "0.98")  # a choice of its own
     monkeypatch.setattr(selection, "is_busy", lambda: True)
     found = {each["check"]: each for each in aios("doctor", "--json").json}

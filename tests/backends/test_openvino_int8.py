@@ -72,6 +72,7 @@ def test_every_linear_layer_and_embedding_has_8_bit_weights() -> None:
     ]
 
 
+@pytest.mark.skipif(not cpu_features().has_int8, reason="8-bit sums overflow here, and int8 is not offered")
 def test_the_answers_stay_close_on_inputs_that_were_not_calibrated_on() -> None:
     model, others = graph(), batches(1)
     expected, found = run(model, others), run(openvino_int8.quantized(ov.Core(), model, batches(0)), others)

@@ -5,9 +5,10 @@
 
 Each process remembers single memories, recalls, forgets and links at random. Every few seconds it prints
 its resident memory, its open files and the median time of each call since the last line; this process adds
-the size and the number of the files, and how far scores of fixed queries have drifted: keyword and vector
-scores of an index that followed all changes against those of one built anew. At the end come the slopes of
-all of it per minute, the first minute left out. Vectors are sums of a direction for each word, so that time
+the size and the number of the files, how many times their content that is, and how far scores of fixed
+queries have drifted: keyword and vector scores of an index that followed all changes against those of one
+built anew. At the end come the slopes of all of it per minute, the first minute left out, and the most that
+the directory took. Vectors are sums of a direction for each word, so that time
 goes into storage and not into a model.
 
 Other work on the machine lengthens the time of a call, and its processor time hardly: the median of that is
@@ -202,6 +203,7 @@ def watch(path: Path, options: argparse.Namespace) -> dict[str, Any]:
             minutes = (time.monotonic() - start) / 60
             if int(minutes * 60 / options.every) > len(samples["index"]):
                 row = {"minutes": minutes, "memories": float(len(con.store.index)), "drift": drift(con)}
+                row["times content"] = on_disk(path)["disk MB"] / content_mb(con)
                 samples["index"].append({**row, **own_size()})
         con.store.refresh()
         final = {**on_disk(path), "content MB": content_mb(con), "drift": drift(con)}
@@ -239,6 +241,8 @@ def main() -> None:
         found = watch(path, options)
     after = min(1.0, options.minutes / 3)
     found["slopes"] = {name: slopes(rows, after) for name, rows in found["samples"].items() if rows}
+    ratios = [each["times content"] for each in found["samples"]["index"] if each["minutes"] >= after]
+    found["final"]["most times content"] = max(ratios, default=0.0)
     for name, each in found["slopes"].items():
         print(f"{name}, per minute: " + "; ".join(f"{key} {value:+.3g}" for key, value in each.items()))
     print(f"calls: {found['done']}")

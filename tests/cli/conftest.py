@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from aios_db.cli import main
+from aios_db.config import load_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,3 +38,18 @@ def aios(tmp_path, monkeypatch, capsys, minilm_dir) -> Callable[..., Result]:
         return Result(status, printed.out, printed.err)
 
     return aios
+
+
+@pytest.fixture
+def load(tmp_path, caplog):
+    """Return a function of (YAML text, environment) that gives the configuration and the errors logged."""
+
+    def load(text="", **env):
+        file = tmp_path / "c.yaml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        caplog.clear()
+        config = load_config(file, env)
+        assert all(record.levelno == logging.ERROR for record in caplog.records)
+        return config, [record.getMessage().replace(str(file), "c.yaml") for record in caplog.records]
+
+    return load

@@ -2,12 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-import os
-import pwd
-import re
 import threading
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -17,42 +12,16 @@ from hypothesis import strategies as st
 import aios_db
 from aios_db.benchmarking.environment import environment
 from aios_db.cli.app import main
-from aios_db.config import describe_type, files, given_config, keys, load_config, loaded, sections
+from aios_db.config import describe_type, keys, load_config, loaded, sections
 from aios_db.schema.config import Config, RecallConfig, TrustConfig
-from aios_db.schema.errors import ConfigError, OperationalError, ProgrammingError
+from aios_db.schema.errors import ConfigError, ProgrammingError
 from aios_db.schema.secrets import MASK
-
-
-@pytest.fixture
-def load(tmp_path, caplog):
-    """Return a function of (YAML text, environment) that gives the configuration and the errors logged."""
-
-    def load(text="", **env):
-        file = tmp_path / "c.yaml"
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        caplog.clear()
-        config = load_config(file, env)
-        assert all(record.levelno == logging.ERROR for record in caplog.records)
-        return config, [record.getMessage().replace(str(file), "c.yaml") for record in caplog.records]
-
-    return load
 
 
 def test_absent_file_is_the_defaults(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     assert load_config(env={}) == Config()
     assert not caplog.records
-
-
-def test_file_of_the_working_directory_then_variable_then_argument(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "aios.yaml").write_text("recall: {k: 1}")
-    (tmp_path / "b.yaml").write_text("recall: {k: 2}")
-    (tmp_path / "c.yaml").write_text("recall: {k: 3}")
-    env = {"AIOS_CONFIG": str(tmp_path / "b.yaml")}
-    assert load_config(env={}).recall.k == 1
-    assert load_config(env=env).recall.k == 2
-    assert load_config(tmp_path / "c.yaml", env).recall.k == 3
 
 
 def test_values_of_every_type(load):
@@ -193,61 +162,6 @@ def test_one_invalid_value_leaves_the_others(load):
     assert (config.recall.k, config.recall.hops) == (10, 3)
 
 
-@pytest.mark.parametrize("how", ["given", "AIOS_CONFIG"])
-def test_named_file_that_is_missing_is_an_error(tmp_path, how):
-    """Someone named it, so its values are wanted; a directory is no file either."""
-    for absent in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(ConfigError, match=re.escape(str(absent))):
-            load_config(absent) if how == "given" else load_config(None, {"AIOS_CONFIG": str(absent)})
-
-
-def test_a_link_that_leads_nowhere_cannot_be_read(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for target in ("nowhere.yaml", "aios.yaml"):
-        (tmp_path / "aios.yaml").unlink(missing_ok=True)
-        (tmp_path / "aios.yaml").symlink_to(target)
-        (problem,) = loaded(env={}).problems
-        assert problem.startswith("aios.yaml: cannot be read as YAML (")
-
-
-def test_a_file_is_named_by_way_of_the_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "c.yaml").write_text("recall: {k: 3}")
-    assert load_config(env={"AIOS_CONFIG": "~/c.yaml"}).recall.k == 3
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root takes another user")
-def test_what_this_user_may_not_reach_is_not_there(tmp_path, monkeypatch):
-    """A service has a user of its own, often with the home of another in its environment."""
-    monkeypatch.chdir("/")
-    home = tmp_path / "home"
-    for folder in (home / ".config" / "aios_db", home / "db"):
-        folder.mkdir(parents=True)
-        (folder / "aios.yaml").write_text("recall: {k: 3}")
-    home.chmod(0o700)
-    assert load_config(env={"HOME": str(home)}).recall.k == 3
-    os.seteuid(65534)
-    try:
-        assert load_config(env={"HOME": str(home)}, database=home / "db") == Config()
-        with pytest.raises(ConfigError, match="that this user may reach"):
-            load_config(home / "db" / "aios.yaml", {})
-    finally:
-        os.seteuid(0)
-
-
-def test_connecting_with_a_file_that_is_missing_makes_no_database(tmp_path):
-    with pytest.raises(ConfigError, match=r"none\.yaml"):
-        aios_db.connect(tmp_path / "a.aios", config=tmp_path / "none.yaml")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_command_line_refuses_a_file_that_is_missing(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["--config", "nofile.yaml", "init", "a.aios"]) == 1
-    assert "nofile.yaml" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     "text_env",
     [
@@ -382,66 +296,6 @@ def test_a_value_of_a_program_that_cannot_be_used_raises(tmp_path, given, error)
     assert not (tmp_path / "a.aios").exists()
 
 
-def test_one_in_the_database_and_one_of_the_user(tmp_path, monkeypatch, caplog):
-    monkeypatch.chdir(tmp_path)
-    home, database = tmp_path / "home", tmp_path / "agent.aios"
-    for folder, k in ((home / ".config" / "aios_db", 11), (database, 12)):
-        folder.mkdir(parents=True)
-        (folder / "aios.yaml").write_text(f"recall: {{k: {k}}}")
-    env = {"HOME": str(home)}
-    monkeypatch.setattr(files.sys, "platform", "linux")
-    assert load_config(env=env).recall.k == 11
-    assert load_config(env={"XDG_CONFIG_HOME": str(tmp_path)}).recall.k == RecallConfig().k
-    assert load_config(env=env, database=database).recall.k == 12
-    (tmp_path / "aios.yaml").write_text("recall: {k: 13}")
-    assert load_config(env=env, database=database).recall.k == 13
-    monkeypatch.setattr(files, "_is_ours", lambda file: False)
-    assert load_config(env=env, database=database).recall.k == 11
-    for file in (database / "aios.yaml", "aios.yaml"):
-        assert f"{file} belongs to another user" in caplog.text
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root gives files away")
-@pytest.mark.parametrize("given_away", ["file", "link"])
-def test_what_another_user_left_in_a_shared_folder_is_not_read(tmp_path, monkeypatch, caplog, given_away):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "other.yaml").write_text("llm: {provider: openai, base_url: 'http://elsewhere.example'}")
-    (tmp_path / "aios.yaml").symlink_to("other.yaml")
-    assert load_config(env={}).llm.provider == "openai"
-    os.chown("aios.yaml", 65534, -1, follow_symlinks=given_away == "file")
-    assert load_config(env={}) == Config() and "belongs to another user" in caplog.text
-    assert load_config("aios.yaml", {}).llm.provider == "openai"
-
-
-def test_a_user_without_a_home_has_the_defaults_and_is_told_what_needs_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HOME")
-    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
-    assert load_config(env={}) == Config()
-    with pytest.raises(OperationalError, match=r"~/\.cache/aios_db/models.* set HOME, or name it"):
-        aios_db.connect(tmp_path / "a.aios")
-
-
-def test_a_configuration_folder_is_named_in_full(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "aios_db").mkdir()
-    (tmp_path / "aios_db" / "aios.yaml").write_text("recall: {k: 3}")
-    assert load_config(env={"XDG_CONFIG_HOME": str(tmp_path)}).recall.k == 3
-    assert load_config(env={"XDG_CONFIG_HOME": ".", "HOME": "/"}) == Config()
-
-
-def test_a_database_is_opened_with_the_configuration_in_its_directory(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    database = tmp_path / "agent.aios"
-    database.mkdir()
-    (database / "aios.yaml").write_text("storage: {confirm_forget: 2}\n")
-    with aios_db.connect(database) as con:
-        assert con.store.config.storage.confirm_forget == 2
-    with aios_db.connect(database, config={"storage": {"confirm_forget": 3}}) as con:
-        assert con.store.config.storage.confirm_forget == 3
-    assert aios_db.check(database).whole
-
-
 def test_show_says_where_each_value_comes_from(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("AIOS_RECALL__K", "5")
     file = tmp_path / "c.yaml"
@@ -551,152 +405,3 @@ def test_a_changed_file_is_a_usable_configuration_and_each_fault_is_logged(tmp_p
         value = getattr(getattr(found.config, section) if section else found.config, key)
         assert key in text.splitlines()[line - 1] or "\\" in text
         assert type(value) is type(getattr(sections()[section](), key))
-
-
-OLDER = """\
-device:
-  target: cpu
-cpu:
-  use_compile: true
-  use_ipex: false
-  num_threads: 4
-gpu:
-  use_amp: false
-  vram_threshold: 0.8
-quantization:
-  quant_type: int2
-  calibration_method: gptq
-  sensitive_layers: [embeddings, pooler]
-consolidation:
-  time_based_schedule: "0 2 * * *"
-  pressure_threshold_mb: 512
-  llm_provider: anthropic
-  llm_model: a-model
-  llm_endpoint: http://127.0.0.1:1
-federation:
-  enable_delta_sync: true
-  delta_threshold: 0.05
-"""
-
-
-def test_a_file_of_the_older_system_means_the_same(load):
-    config, errors = load(OLDER)
-    assert not errors
-    assert (config.device.target, config.device.amp, config.device.vram_threshold) == ("cpu", False, 0.8)
-    assert (config.cpu.backend, config.cpu.threads) == ("compile", 4)
-    assert (config.quantization.target, config.quantization.method) == ("int2", "gptq")
-    assert config.quantization.keep_fp16 == "embeddings, pooler"
-    assert config.consolidation.schedule == "0 2 * * *"
-    assert config.consolidation.pressure_bytes == 512_000_000
-    assert (config.llm.provider, config.llm.model) == ("claude", "a-model")
-    assert config.llm.base_url == "http://127.0.0.1:1"
-    assert (config.federation.delta_sync, config.federation.density) == (True, 0.05)
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("gpu: {use_amp: perhaps}", "c.yaml:1: gpu.use_amp: must be true or false"),
-        ("cpu: {use_compile: 3}", "c.yaml:1: cpu.use_compile: must be true or false"),
-        (
-            "consolidation:\n  pressure_threshold_mb: much",
-            "c.yaml:2: consolidation.pressure_threshold_mb: must be",
-        ),
-        ("gpu: {no_such: 1}", "c.yaml:1: gpu.no_such: there is no section 'gpu'"),
-        ("gpu: 3", "c.yaml:1: gpu: "),
-    ],
-)
-def test_what_does_not_fit_an_older_name_is_logged_under_it(load, text, error):
-    config, errors = load(text)
-    assert (
-        config == Config()
-        and len(errors) == 1
-        and errors[0].removeprefix("invalid configuration: ").startswith(error)
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "env", "threads", "problem"),
-    [
-        ("cpu: {threads: 4}", {"AIOS_CPU__NUM_THREADS": "x"}, 4, "using that of c.yaml:1: cpu.threads"),
-        (
-            "cpu:\n  threads: 4\n  num_threads: 2\n",
-            {},
-            2,
-            "c.yaml:3: cpu.num_threads: c.yaml:2: cpu.threads sets the same to something else; using this",
-        ),
-        (
-            "",
-            {"AIOS_CPU__NUM_THREADS": "2", "AIOS_CPU__THREADS": "3", "AIOS_CPU__BACKEND": "auto"},
-            3,
-            "$AIOS_CPU__THREADS: $AIOS_CPU__NUM_THREADS sets the same to something else; using this",
-        ),
-        (
-            "",
-            {"AIOS_CPU__THREADS": "3", "AIOS_cpu__threads": "2"},
-            2,
-            "$AIOS_cpu__threads: $AIOS_CPU__THREADS",
-        ),
-        ("cpu: {threads: 4, num_threads: 4}", {"AIOS_CPU__NUM_THREADS": "4"}, 4, ""),
-        ("cpu: {num_threads: 4}", {"AIOS_CPU__THREADS": "5"}, 5, ""),
-    ],
-)
-def test_two_names_of_one_key_are_one_key(load, text, env, threads, problem):
-    config, errors = load(text, **env)
-    assert config.cpu.threads == threads
-    assert len(errors) == bool(problem) and all(problem in error for error in errors)
-
-
-def test_the_name_of_today_holds_over_an_older_variable(load):
-    config, _ = load("", AIOS_CPU__USE_IPEX="yes", AIOS_CPU__BACKEND="openvino")
-    assert config.cpu.backend == "openvino"
-
-
-def test_a_program_that_contradicts_itself_is_told():
-    with pytest.raises(ConfigError, match=r"\['num_threads'\]: config\['cpu'\]\['threads'\] sets the same"):
-        load_config(env={}, given={"cpu": {"threads": 4, "num_threads": 2}})
-
-
-def test_relative_paths_lead_where_they_did_when_the_database_was_opened(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "own" / "bert").mkdir(parents=True)
-    values = {"engine": {"models_dir": "models", "text_model": "own/bert", "image_model": "~/clip"}}
-    (tmp_path / "aios.yaml").write_text(json.dumps(values))
-    for way in (values, load_config(given=values, env={}), None):
-        engine = given_config(way).engine
-        assert engine.models_dir == str(tmp_path / "models")
-        assert engine.text_model == str(tmp_path / "own" / "bert")
-        assert (engine.audio_model, engine.image_model) == ("whisper-tiny", "~/clip")
-    assert given_config(Config()) == Config()
-
-
-def test_an_older_name_is_read_from_the_environment(load):
-    config, errors = load(
-        "device: {amp: true}", AIOS_GPU__USE_AMP="false", AIOS_QUANTIZATION__CALIBRATION_METHOD="mixed"
-    )
-    assert not errors and not config.device.amp
-    assert (config.quantization.method, config.quantization.mixed_precision) == ("gptq", True)
-
-
-@pytest.mark.parametrize(
-    ("variable", "meant"),
-    [
-        ("AIOS_RECALL_K", "AIOS_RECALL__K"),
-        ("AIOS_CPU_BACKEND", "AIOS_CPU__BACKEND"),
-        ("AIOS_LOG_LEVEL", "AIOS_LOGGING__LEVEL"),
-        ("AIOS_STRIKT", "AIOS_STRICT"),
-        ("AIOS_CONFG", "AIOS_CONFIG"),
-    ],
-)
-def test_a_variable_that_is_nearly_a_key_is_told(variable: str, meant: str) -> None:
-    (problem,) = loaded(env={variable: "7"}).problems
-    assert problem == f"${variable}: there is no such key (did you mean {meant}?); it is ignored"
-    with pytest.raises(aios_db.ConfigError, match="did you mean"):
-        load_config(env={variable: "7", "AIOS_STRICT": "true"})
-
-
-def test_variables_of_ours_and_of_others_are_no_misspelt_keys() -> None:
-    code = [*Path(aios_db.__file__).parent.rglob("*.py"), Path(__file__).parents[1] / "conftest.py"]
-    ours = {name for file in code for name in re.findall(r"\"(AIOS_[A-Z_]+)\"", file.read_text("utf-8"))}
-    assert {"AIOS_DB", "AIOS_CONFIG", "AIOS_FEDERATION_TOKEN"} <= ours
-    assert loaded(env=dict.fromkeys({*ours, "AIOS_HOME", "AIOS_KERNEL_URL"}, "")).problems == ()

@@ -23,12 +23,19 @@ class Index(Protocol):
         ...
 
 
-class MemoriesWall:
-    """Lets the memories of a scope through, and of their column of links those within it."""
+Strongest = Callable[[pa.StringArray, Callable[[pa.StringArray], pa.BooleanArray]], pa.ListArray]
+"""Returns the column of links of some memories, given their ids and which other ends count."""
 
-    def __init__(self, scope: Scope, index: Callable[[], Index]) -> None:
-        self._scope, self._index = scope, index
-        self.columns = tuple(scope.values)
+
+class MemoriesWall:
+    """Lets the memories of a scope through, and of their column of links those within it.
+
+    A column that names others is chosen anew, as if their links were not there.
+    """
+
+    def __init__(self, scope: Scope, index: Callable[[], Index], strongest: Strongest) -> None:
+        self._scope, self._index, self._strongest = scope, index, strongest
+        self.columns = (*scope.values, "memory_id")
 
     def visible(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows that may be seen."""
@@ -37,12 +44,16 @@ class MemoriesWall:
         if place < 0 or not len(rows):
             return rows
         links = rows.column(place)
-        structs, owners = links.flatten(), pc.list_parent_indices(links).to_numpy()
-        keep = self._index().find_ids(structs.field("target_id").fill_null("")) >= 0
-        counts = np.bincount(owners[keep], minlength=len(rows))
-        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
-        kept = pa.ListArray.from_arrays(offsets, structs.filter(pa.array(keep)), mask=pa.array(counts == 0))
-        return rows.set_column(place, rows.schema.field(place), kept.cast(links.type))
+        others = pc.invert(self._seen(links.flatten().field("target_id")))
+        mixed = pc.is_in(pa.array(np.arange(len(rows))), pc.list_parent_indices(links).filter(others))
+        own = self._strongest(rows.column("memory_id").filter(mixed), self._seen).cast(links.type)
+        places = np.arange(len(rows))
+        places[mixed.to_numpy(zero_copy_only=False)] = len(rows) + np.arange(len(own))
+        chosen = pa.concat_arrays([links, own]).take(pa.array(places))
+        return rows.set_column(place, rows.schema.field(place), chosen)
+
+    def _seen(self, memory_ids: pa.StringArray) -> pa.BooleanArray:
+        return pa.array(self._index().find_ids(memory_ids) >= 0)
 
 
 class ScopeWall:

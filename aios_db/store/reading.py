@@ -16,6 +16,7 @@ from aios_db.store.known import Stored
 from aios_db.store.opened import OpenDatabase
 from aios_db.store.snapshot import Level
 from aios_db.store.stats import StoreStats, measure
+from aios_db.store.strongest import strongest_links
 
 
 class Reading:
@@ -63,13 +64,23 @@ class Reading:
         if not database.scope:
             return None
         if table == memories.TABLE:
-            return MemoriesWall(database.scope, lambda: database.snapshot.index)
+            return self._memories_wall()
         if table == association_links.TABLE:
             return LinksWall(lambda: database.snapshot.index)
         return ScopeWall(database.scope) if table == consolidation_log.TABLE else None
+
+    def _memories_wall(self) -> MemoriesWall:
+        database = self._database
+        return MemoriesWall(
+            database.scope,
+            lambda: database.snapshot.index,
+            lambda names, seen: strongest_links(database.snapshot.links, names, seen),
+        )
 
     def _whole(self, now: Level, rows: RowIds) -> tuple[NDArray[np.bool_], pa.Table]:
         """Return which row ids are not -1, and all columns of those, as a reader sees them."""
         stored = now.memories._take_rows(rows[rows >= 0].tolist()).combine_chunks()
         counted = [self._database.recalls.with_counts(batch) for batch in stored.to_batches()]
+        if self._database.scope:
+            counted = list(map(self._memories_wall().visible, counted))
         return rows >= 0, pa.Table.from_batches(counted, stored.schema)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import lance
 import numpy as np
 import pyarrow as pa
@@ -56,11 +58,16 @@ def _in_dense_fragments(addresses: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return np.asarray(counts[place] >= _DENSE)
 
 
-def strongest_links(links: lance.LanceDataset, memory_ids: pa.Array) -> pa.ListArray:
+def strongest_links(
+    links: lance.LanceDataset,
+    memory_ids: pa.Array,
+    seen: Callable[[pa.StringArray], pa.BooleanArray] | None = None,
+) -> pa.ListArray:
     """Return the column's values for ``memory_ids``: at most eight links each, heaviest first, else NULL.
 
     Each kind of a memory's links comes to a turn with its heaviest, until there are eight: links of one kind,
-    sixty made by hand say, do not crowd out the others.
+    sixty made by hand say, do not crowd out the others. ``seen`` tells of the ids at the other ends which
+    count; all do without it.
     """
     found = [
         links.to_table(
@@ -69,7 +76,10 @@ def strongest_links(links: lance.LanceDataset, memory_ids: pa.Array) -> pa.ListA
         )
         for at in range(0, len(memory_ids), _IDS)
     ]
-    return group(pa.concat_tables(found) if found else links.schema.empty_table(), memory_ids)
+    rows = pa.concat_tables(found).combine_chunks() if found else links.schema.empty_table()
+    if seen is not None and len(rows):
+        rows = rows.filter(seen(rows["target_id"].chunk(0)))
+    return group(rows, memory_ids)
 
 
 def group(links: pa.Table, memory_ids: pa.Array) -> pa.ListArray:

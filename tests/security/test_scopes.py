@@ -244,6 +244,41 @@ def test_what_one_asks_links_nothing_that_others_see(
         assert con.execute("FROM association_links").fetchall() == []
 
 
+def _named(con: aios_db.Connection, memory_id: str) -> dict[str, set[str]]:
+    """Return which memories a connection is told that one is linked with, by how it asks."""
+    view = f"SELECT association_links FROM {{}} WHERE memory_id = '{memory_id}'"
+    changed = (
+        f"UPDATE memories SET importance = 0.6 WHERE memory_id = '{memory_id}' RETURNING association_links"
+    )
+    got, named = con.get(memory_id), con.get(external_id="office")
+    assert got is not None and named is not None
+    told = {name: con.execute(view.format(name)).fetchall()[0][0] for name in ("memories", "lance_memories")}
+    told |= {"get": got.association_links, "get by name": named.association_links}
+    told |= {"RETURNING": con.execute(changed).fetchall()[0][0]}
+    return {name: {each["target_id"] for each in links or ()} for name, links in told.items()}
+
+
+@pytest.mark.parametrize("axis", ["user_id", "agent_id"])
+def test_the_links_of_a_shared_memory_are_those_of_the_scope(tmp_path: Path, axis: str) -> None:
+    path = tmp_path / "a.aios"
+    with _connect(path) as con:
+        office = con.remember("The office closes at six.", external_id="office")
+    own = {}
+    for name, weight, count in (("ada", 0.2, 3), ("bo", 0.9, 12)):
+        with _connect(path, **{axis: name}) as con:
+            own[name] = con.remember([f"{name} keeps note {number}." for number in range(count)])
+            for each in own[name]:
+                con.link(office, each, weight=weight)
+    with _connect(path, **{axis: "ada"}) as ada:
+        for how, told in _named(ada, office).items():
+            assert told == set(own["ada"]), f"{how}: all of hers, though those of others weigh more"
+    with _connect(path, **{axis: "bo"}) as bo:
+        for how, told in _named(bo, office).items():
+            assert len(told) == 8 and told < set(own["bo"]), how
+    with _connect(path) as con:
+        assert len(_named(con, office)["memories"] - set(own["bo"])) == 0, "eight of all, the heaviest"
+
+
 def test_no_link_leads_from_one_user_to_another(path: Path) -> None:
     with _connect(path) as con:
         for number in range(6):

@@ -98,14 +98,27 @@ def canonical(left: Side, right: Side, partners: Matrix, ridges: tuple[float, fl
     """
     deviations = np.sqrt(left.variances(ridges[0])), np.sqrt(right.variances(ridges[1]))
     cross = (left.turned / deviations[0]).T @ (partners @ right.directions / deviations[1]) / len(partners)
-    u, correlations, v = np.linalg.svd(cross, full_matrices=False)
-    count = min(most, len(correlations), max(1, len(partners) - 1))
-    weights = correlations[:count]
+    u, correlations, v = _weighted_svd(cross, min(most, *cross.shape, max(1, len(partners) - 1)))
     return Canonical(
-        left.directions @ (u[:, :count] * weights / deviations[0][:, None]),
-        right.directions @ (v[:count].T * weights / deviations[1][:, None]),
-        weights,
+        left.directions @ (u / deviations[0][:, None]),
+        right.directions @ (v / deviations[1][:, None]),
+        correlations,
     )
+
+
+def _weighted_svd(cross: Matrix, count: int) -> tuple[Matrix, Matrix, Matrix]:
+    """Return the first left singular vectors (n, count) times their values, the values, and so the right.
+
+    They are made of the eigenvectors of the smaller product of the matrix (n, m) with itself, in half the
+    time of a whole decomposition. Small values are less exact by that, and count as little as they are.
+    """
+    if cross.shape[0] < cross.shape[1]:
+        v, values, u = _weighted_svd(cross.T, count)
+        return u, values, v
+    squares, vectors = np.linalg.eigh(cross.T @ cross)
+    right = vectors[:, ::-1][:, :count]
+    values = np.sqrt(np.maximum(squares[::-1][:count], 0))
+    return cross @ right, values, right * values
 
 
 @dataclass(frozen=True)
@@ -127,36 +140,58 @@ class Kernel:
     weights: Matrix
     offset: Matrix
 
-    @classmethod
-    def fitted(cls, rows: Matrix, targets: Matrix, ridge: float, most: int, seed: int = 0) -> Kernel:
-        """Fit targets (n, d) on rows (n, width), with ``most`` landmarks."""
-        some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
-        landmarks, offset = rows[some], targets.mean(0)
-        apart = _distances(landmarks, landmarks)
-        width = float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0
-        among = np.exp(-apart / width)
-        if len(some) == len(rows):
-            weights = np.linalg.solve(among + ridge * np.eye(len(some)), targets - offset)
-        else:
-            inner, right = np.zeros_like(among), np.zeros((len(some), targets.shape[1]))
-            for start in range(0, len(rows), _BLOCK):
-                values = np.exp(-_distances(rows[start : start + _BLOCK], landmarks) / width)
-                inner += values.T @ values
-                right += values.T @ (targets[start : start + _BLOCK] - offset)
-            weights = np.linalg.solve(inner + ridge * among + 1e-6 * np.eye(len(some)), right)
-        return cls(landmarks, width, weights, offset)
-
     def __call__(self, rows: Matrix) -> Matrix:
         """Return (n, d) for rows (n, width)."""
-        found: Matrix = np.exp(-_distances(rows, self.landmarks) / self.width) @ self.weights + self.offset
+        found: Matrix = _gaussians(rows, self.landmarks, self.width) @ self.weights + self.offset
         return found
+
+
+class Landmarks:
+    """Some of the rows (n, width) of a side, around which kernels of any targets are fitted.
+
+    Parameters
+    ----------
+    rows
+        Centred.
+    most
+        Landmarks at most; of more rows as many are drawn by lot.
+    """
+
+    def __init__(self, rows: Matrix, most: int, seed: int = 0) -> None:
+        some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
+        self._rows, self._landmarks = rows, rows[some]
+        apart = _distances(self._landmarks, self._landmarks)
+        self._width = float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0
+        self._among: Matrix = np.exp(-apart / self._width)
+
+    def kernel(self, targets: Matrix, ridge: float) -> Kernel:
+        """Return the ridge regression of targets (n, d) on the rows."""
+        landmarks, among, offset = self._landmarks, self._among, targets.mean(0)
+        if len(landmarks) == len(self._rows):
+            weights = np.linalg.solve(among + ridge * np.eye(len(landmarks)), targets - offset)
+        else:
+            inner, right = np.zeros_like(among), np.zeros((len(landmarks), targets.shape[1]))
+            for start in range(0, len(self._rows), _BLOCK):
+                values = _gaussians(self._rows[start : start + _BLOCK], landmarks, self._width)
+                inner += values.T @ values
+                right += values.T @ (targets[start : start + _BLOCK] - offset)
+            weights = np.linalg.solve(inner + ridge * among + 1e-6 * np.eye(len(landmarks)), right)
+        return Kernel(landmarks, self._width, weights, offset)
+
+
+def _gaussians(rows: Matrix, landmarks: Matrix, width: float) -> Matrix:
+    """Return (n, m): how near each row (n, d) is to each landmark (m, d), 1 at a distance of 0."""
+    near: Matrix = np.exp(-_distances(rows, landmarks) / width)
+    return near
 
 
 def _distances(first: Matrix, second: Matrix) -> Matrix:
     """Return the squared distances (n, m) of rows."""
-    squares = (first**2).sum(1)[:, None] + (second**2).sum(1)[None] - 2 * first @ second.T
-    found: Matrix = np.maximum(squares, 0)
-    return found
+    found: Matrix = first @ second.T
+    found *= -2
+    found += np.einsum("nd,nd->n", first, first)[:, None]
+    found += np.einsum("nd,nd->n", second, second)
+    return np.maximum(found, 0, out=found)
 
 
 def unit(rows: Matrix) -> Matrix:

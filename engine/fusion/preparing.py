@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_db.engine.fusion.closed_form import Canonical, Kernel, Matrix, Side, canonical, unit
+from aios_db.engine.fusion.closed_form import Canonical, Kernel, Landmarks, Matrix, Side, canonical, unit
 from aios_db.engine.fusion.joint_space import JointSpace, Projection, Scaling
 from aios_db.engine.fusion.pairs import Pairs
 
@@ -45,6 +45,9 @@ class Prepared:
         self._mean: dict[str, Matrix] = {}
         self._deviation: dict[str, Matrix] = {}
         self._sides: dict[tuple[str, int], Side] = {}
+        self._landmarks: dict[tuple[str, int], Landmarks] = {}
+        self._paired: dict[tuple[str, int], Side] = {}
+        self._blocks: dict[tuple[str, Strength], Canonical] = {}
         for name in pairs.modalities:
             rows = np.asarray(pairs.rows[name].features, np.float64)
             self._mean[name], self._deviation[name] = rows.mean(0), rows.std(0)
@@ -64,16 +67,23 @@ class Prepared:
             self._sides[name, part] = Side(self.scaling(name, part)(self.pairs.rows[name].features))
         return self._sides[name, part]
 
+    def paired(self, name: str, part: int) -> Side:
+        """Return those rows of a side that have a pivot."""
+        if (name, part) not in self._paired:
+            mine, theirs = self.pairs.rows[name], self.pairs.rows[self.pairs.pivot]
+            self._paired[name, part] = self.side(name, part).of(np.isin(mine.items, theirs.items))
+        return self._paired[name, part]
+
     def block(self, name: str, strength: Strength) -> Canonical:
         """Return the canonical correlation of a modality with the pivot."""
-        pairs, pivot = self.pairs, self.pairs.pivot
-        mine, theirs = pairs.rows[name], pairs.rows[pivot]
-        with_both = np.isin(mine.items, theirs.items)
-        left = self.side(name, strength.part).of(with_both)
-        items = mine.items[with_both]
-        right = self.side(pivot)
-        partners = _mean_of(right.rows, theirs.items, items)
-        found = canonical(left, right, partners, strength.ridges, MOST_DIRECTIONS)
+        mine, theirs = self.pairs.rows[name], self.pairs.rows[self.pairs.pivot]
+        items = mine.items[np.isin(mine.items, theirs.items)]
+        left, right = self.paired(name, strength.part), self.side(self.pairs.pivot)
+        key = name, replace(strength, nearest=False)
+        if key not in self._blocks:
+            partners = _mean_of(right.rows, theirs.items, items)
+            self._blocks[key] = canonical(left, right, partners, strength.ridges, MOST_DIRECTIONS)
+        found = self._blocks[key]
         if strength.nearest and len(theirs.items) > len(np.unique(theirs.items)):
             for _ in range(2):
                 told = unit(right.rows @ found.right)
@@ -81,15 +91,14 @@ class Prepared:
                 found = canonical(left, right, partners, strength.ridges, MOST_DIRECTIONS)
         return found
 
-    def partners(self, name: str, strength: Strength, block: Canonical) -> tuple[NDArray[np.bool_], Matrix]:
-        """Return which rows of a modality have a pivot, and those: a mean, or the nearest by its block."""
+    def partners(self, name: str, strength: Strength, block: Canonical) -> Matrix:
+        """Return the pivots of a modality's rows that have one: a mean, or the nearest by its block."""
         mine, theirs = self.pairs.rows[name], self.pairs.rows[self.pairs.pivot]
-        with_both = np.isin(mine.items, theirs.items)
-        items, right = mine.items[with_both], self.side(self.pairs.pivot).rows
+        items, right = mine.items[np.isin(mine.items, theirs.items)], self.side(self.pairs.pivot).rows
         if not strength.nearest:
-            return with_both, _mean_of(right, theirs.items, items)
-        asked = unit(self.side(name, strength.part).rows[with_both] @ block.left)
-        return with_both, _nearest_of(right, unit(right @ block.right), theirs.items, items, asked)
+            return _mean_of(right, theirs.items, items)
+        asked = unit(self.paired(name, strength.part).rows @ block.left)
+        return _nearest_of(right, unit(right @ block.right), theirs.items, items, asked)
 
     def space(self, strengths: Mapping[str, Strength], encoders: Mapping[str, str]) -> JointSpace:
         """Return the space of these strengths, without what is known of questions."""
@@ -109,8 +118,8 @@ class Prepared:
                     projections.append(block.left)
                     reliabilities[other].append(float(block.correlations.mean()))
                 else:
-                    with_both, partners = self.partners(other, strengths[other], blocks[other])
-                    side = self.side(other, strengths[other].part).of(with_both)
+                    side = self.paired(other, strengths[other].part)
+                    partners = self.partners(other, strengths[other], blocks[other])
                     projections.append(side.regression(partners @ block.right, _CROSS_RIDGE))
                     reliabilities[other].append(0.5 * float(blocks[other].correlations.mean()))
         kernels = {name: self._kernel(name, blocks, strength) for name, strength in strengths.items()}
@@ -127,11 +136,13 @@ class Prepared:
 
     def _kernel(self, name: str, blocks: Mapping[str, Canonical], strength: Strength) -> Kernel:
         """Return the regression of a modality on its pivot's coordinates in all blocks."""
-        with_both, partners = self.partners(name, strength, blocks[name])
+        partners = self.partners(name, strength, blocks[name])
         targets = np.hstack([unit(partners @ block.right) for block in blocks.values()])
-        return Kernel.fitted(
-            self.side(name, strength.part).rows[with_both], targets, _KERNEL_RIDGE, _LANDMARKS
-        )
+        if (name, strength.part) not in self._landmarks:
+            self._landmarks[name, strength.part] = Landmarks(
+                self.paired(name, strength.part).rows, _LANDMARKS
+            )
+        return self._landmarks[name, strength.part].kernel(targets, _KERNEL_RIDGE)
 
 
 def _mean_of(rows: Matrix, items: NDArray[np.int64], wanted: NDArray[np.int64]) -> Matrix:

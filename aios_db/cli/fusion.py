@@ -44,7 +44,11 @@ def fit(session: Session, /, pairs: str, as_json: bool, **options: Any) -> None:
     the file), any of which may be NULL, and perhaps group. Features are made by what engine.text_model,
     engine.image_model and engine.audio_model name; "module:encoder" names one of your own.
     """
+    from aios_db.joint.pairs import items_of
+
     cached = not options.pop("no_cache")
+    if not session.path.exists():
+        items_of(pairs)  # what is no file of pairs makes no database
     with session.connect(create=True) as con, shown() as progress:
         report = con.fit_fusion(pairs, cached=cached, progress=progress, **options)
     if as_json:

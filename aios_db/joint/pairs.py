@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("aios_db.joint")
 
 COLUMNS = (*MODALITIES, "group")
+LONGEST = 8_192
+"""Characters of a text that are fitted: as many as `recall` embeds of a question."""
 _AT_ONCE = 64
 
 
@@ -51,7 +53,8 @@ def items_of(pairs: Any, directory: Path | None = None) -> list[Item]:
     pairs
         A Parquet file, an Arrow table, a data frame, or mappings, with the columns ``text`` (a text or a list
         of texts), ``image`` and ``audio`` (bytes, or paths), and perhaps ``group``: items of one group are
-        never tried out on a fit of others of it, as all recordings of a speaker.
+        never tried out on a fit of others of it, as all recordings of a speaker. Of a text the first
+        `LONGEST` characters are fitted.
     directory
         What paths are relative to; that of the Parquet file.
 
@@ -227,7 +230,7 @@ def _texts(value: Any, number: int) -> list[str]:
     texts = [each for each in (value if several else [value]) if each is not None]
     if not all(isinstance(each, str) for each in texts):
         raise DataError(f"row {number}: text is {value!r:.80}; give a text, or a list of texts")
-    return [each for each in texts if each.strip()]
+    return [cut for each in texts if (cut := each[:LONGEST]).strip()]
 
 
 def _medium(value: Any, name: str, number: int, directory: Path | None) -> bytes | str | None:

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from joint_world import pairs, picture, tone
 
 import aios_db
-from aios_db.joint.pairs import items_of
+from aios_db.cli.app import cli
+from aios_db.joint.pairs import LONGEST, items_of
 from aios_db.schema.errors import DataError, Error, ProgrammingError
 
 World = Callable[..., aios_db.Connection]
@@ -56,6 +58,24 @@ def test_columns_of_a_data_set_have_bytes_or_a_path() -> None:
     ]
     found = items_of(pa.Table.from_pylist(given))
     assert [(each.image, each.audio) for each in found] == [(content, "a.wav"), ("b.png", None)]
+
+
+def test_a_text_is_fitted_as_far_as_a_question_is_embedded(world: World) -> None:
+    text = "a boat " * 100_000
+    (item,) = items_of([{"text": text, "image": b"picture"}])
+    with world() as con:
+        asked = con.execute("SELECT embeddable($text)", {"text": text}).fetchone()
+    assert item.texts == [text[:LONGEST]] == list(asked or ())
+
+
+def test_pairs_that_cannot_be_read_make_no_database(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"word": ["a boat"], "image": ["a.png"]}), tmp_path / "column.parquet")
+    pq.write_table(pa.table({"text": [3], "image": ["a.png"]}), tmp_path / "number.parquet")
+    (tmp_path / "text.parquet").write_text("a boat")
+    for file in ("column", "number", "text"):
+        given = ["--pairs", str(tmp_path / f"{file}.parquet"), "--db", str(tmp_path / "agent.aios")]
+        assert CliRunner().invoke(cli, ["fusion", "fit", *given]).exit_code != 0
+        assert not (tmp_path / "agent.aios").exists(), file
 
 
 def test_names_of_folders_are_no_columns(tmp_path: Path) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aios_db.joint.cache import FeatureCache, digest_of
-from aios_db.joint.encoders import Encoders
-from aios_db.joint.media import Reach, tried
+from aios_db.joint.media import tried
+from aios_db.joint.reading import Reading
 from aios_db.schema.errors import DataError
-from aios_db.schema.progress import Progress
 
 if TYPE_CHECKING:
     from aios_db.engine.encoders.codebook import Codebook
@@ -40,14 +38,7 @@ def codebooks_of(makers: Mapping[str, Features], modalities: Container[str]) -> 
     }
 
 
-def with_codebook(  # noqa: PLR0917 - what a codebook is made of
-    sounds: SoundFeatures,
-    items: Sequence[bytes | str],
-    encoders: Encoders,
-    reach: Reach,
-    cache: Path | None,
-    progress: Progress,
-) -> SoundFeatures:
+def with_codebook(sounds: SoundFeatures, items: Sequence[bytes | str], reading: Reading) -> SoundFeatures:
     """Return what tells sounds by a codebook of their own.
 
     The same sounds have the same codebook. What was encoded for it is kept for `Encoders.read`.
@@ -56,12 +47,11 @@ def with_codebook(  # noqa: PLR0917 - what a codebook is made of
     ----------
     items
         Bytes, or what names a file; those that cannot be read are left out.
-    cache
-        Where codebooks are kept; None keeps none.
     """
     from aios_db.engine.encoders.codebook import Codebook
     from aios_db.engine.encoders.features import RECIPE, SoundFeatures
 
+    cache, reach = reading.cache, reading.reach
     known = None if cache is None else FeatureCache(cache, f"{sounds.version}-codebook-{RECIPE}")
     read = ((item, tried(item, reach)) for item in items)
     digests = {digest_of(each): item for item, each in read if not isinstance(each, DataError)}
@@ -73,18 +63,20 @@ def with_codebook(  # noqa: PLR0917 - what a codebook is made of
     chosen, held = [], []
     for place, item in enumerate(digests[name] for name in np.array(sorted(digests), object)[order]):
         content = tried(item, reach)
-        if isinstance(content, DataError) or isinstance(states := sounds.states(content), DataError):
+        with reading.cores.part():
+            states = content if isinstance(content, DataError) else sounds.states(content)
+        if isinstance(content, DataError) or isinstance(states, DataError):
             continue
         chosen.append(content)
         held.append(states)
         count = sum(map(len, held))
         needed = -(-_HELD * (place + 1) // count)
-        progress("codebook of sounds", place + 1, max(place + 1, min(needed, len(digests))))
+        reading.progress("codebook of sounds", place + 1, max(place + 1, min(needed, len(digests))))
         if count >= _HELD:
             break
     codebook = Codebook.fitted(held or [np.zeros((1, sounds.encoder.dimension), np.float32)])
     if known is not None:
         known.add([digest], [codebook.flat()])
     told = SoundFeatures(sounds.encoder, codebook)
-    encoders.keep(told, chosen, [told.of_states(states) for states in held])
+    reading.encoders.keep(told, chosen, [told.of_states(states) for states in held])
     return told

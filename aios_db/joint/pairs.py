@@ -17,6 +17,7 @@ from aios_db.joint.codebooks import with_codebook
 from aios_db.joint.encoders import Encoders
 from aios_db.joint.given import as_file
 from aios_db.joint.media import Reach, tried
+from aios_db.joint.reading import Reading
 from aios_db.schema.errors import DataError, ProgrammingError
 from aios_db.schema.homes import expanded
 from aios_db.schema.modalities import MODALITIES
@@ -25,7 +26,7 @@ from aios_db.schema.regular import is_special
 
 if TYPE_CHECKING:
     from aios_db.engine.encoders.features import Features
-    from aios_db.engine.fusion.pairs import Pairs
+    from aios_db.engine.fusion.pairs import Pairs, Rows
 
 log = logging.getLogger("aios_db.joint")
 
@@ -33,6 +34,9 @@ COLUMNS = (*MODALITIES, "group")
 LONGEST = 8_192
 """Characters of a text that are fitted: as many as `recall` embeds of a question."""
 _AT_ONCE = 64
+
+Owned = tuple[bytes | str, int]
+"""A text, a file's bytes or what names it, and the item that it is of."""
 
 
 @dataclass
@@ -96,10 +100,10 @@ def features_of(
     """
     from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 
-    from aios_db.engine.encoders.features import RECIPE, SoundFeatures
-    from aios_db.engine.fusion.pairs import Pairs, Rows
+    from aios_db.engine.backends.threads import SideBySide
+    from aios_db.engine.fusion.pairs import Pairs
 
-    given: dict[str, list[tuple[bytes | str, int]]] = {
+    given: dict[str, list[Owned]] = {
         "text": [(text, place) for place, item in enumerate(items) for text in item.texts],
         "image": [(item.image, place) for place, item in enumerate(items) if item.image is not None],
         "audio": [(item.audio, place) for place, item in enumerate(items) if item.audio is not None],
@@ -113,34 +117,21 @@ def features_of(
         progress(doing, done, total)
 
     makers: dict[str, Features] = {name: encoders.of(name) for name, files in given.items() if files}
+    reading = Reading(encoders, reach, cache, told, SideBySide(len(makers)))
 
     def read(name: str) -> Rows:
-        maker = makers[name]
-        if isinstance(maker, SoundFeatures):
-            files = [file for file, _ in given[name]]
-            makers[name] = maker = with_codebook(maker, files, encoders, reach, cache, told)
-        known = FeatureCache(cache, f"{maker.key}-{RECIPE}") if cache is not None else None
-        features, owners = [], []
-        for made, owner in _read(maker, given[name], encoders, reach, known, told):
-            if isinstance(made, DataError):
-                faults.append(f"{name} of item {owner}: {made}")
-                log.warning("the %s of item %d is left out: %s", name, owner, made)
-            else:
-                features.append(made)
-                owners.append(owner)
-        width = len(features[0]) if features else 0
-        stacked = np.stack(features) if features else np.empty((0, width), np.float32)
-        parts = maker.parts if isinstance(maker, SoundFeatures) else ()
-        return Rows(stacked.astype(np.float32), np.array(owners, np.int64), parts)
+        with reading.cores.one():
+            makers[name] = maker = _told_by_own(makers[name], given[name], reading)
+            return _rows_of(maker, given[name], reading, faults)
 
     with ThreadPoolExecutor(len(makers) or 1) as pool:
         try:
-            reading = {name: pool.submit(read, name) for name in makers}
-            for each in wait(reading.values(), return_when=FIRST_EXCEPTION).done:
+            begun = {name: pool.submit(read, name) for name in makers}
+            for each in wait(begun.values(), return_when=FIRST_EXCEPTION).done:
                 each.result()
         finally:
             stopped.set()
-    rows = {name: each.result() for name, each in reading.items()}
+    rows = {name: each.result() for name, each in begun.items()}
     classes = _numbered([tuple(item.texts) or place for place, item in enumerate(items)])
     groups = _numbered(
         [place if item.group is None else ("group", item.group) for place, item in enumerate(items)]
@@ -152,23 +143,52 @@ def features_of(
     )
 
 
-def _read(  # noqa: PLR0917 - what reading takes
+def _told_by_own(maker: Features, given: Sequence[Owned], reading: Reading) -> Features:
+    """Return what makes features; sounds are told by a codebook of their own."""
+    from aios_db.engine.encoders.features import SoundFeatures
+
+    if not isinstance(maker, SoundFeatures):
+        return maker
+    return with_codebook(maker, [file for file, _ in given], reading)
+
+
+def _rows_of(maker: Features, given: Sequence[Owned], reading: Reading, faults: list[str]) -> Rows:
+    """Return the features of what can be read of one modality, and add to the faults what cannot."""
+    from aios_db.engine.encoders.features import RECIPE, SoundFeatures
+    from aios_db.engine.fusion.pairs import Rows
+
+    cache, name = reading.cache, maker.modality
+    known = FeatureCache(cache, f"{maker.key}-{RECIPE}") if cache is not None else None
+    features, owners = [], []
+    for made, owner in _read(maker, given, reading, known):
+        if isinstance(made, DataError):
+            faults.append(f"{name} of item {owner}: {made}")
+            log.warning("the %s of item %d is left out: %s", name, owner, made)
+        else:
+            features.append(made)
+            owners.append(owner)
+    width = len(features[0]) if features else 0
+    stacked = np.stack(features) if features else np.empty((0, width), np.float32)
+    parts = maker.parts if isinstance(maker, SoundFeatures) else ()
+    return Rows(stacked.astype(np.float32), np.array(owners, np.int64), parts)
+
+
+def _read(
     features: Features,
-    given: Sequence[tuple[bytes | str, int]],
-    encoders: Encoders,
-    reach: Reach,
+    given: Sequence[Owned],
+    reading: Reading,
     cache: FeatureCache | None,
-    progress: Progress,
 ) -> Iterator[tuple[Any, int]]:
     """Yield the features of each item, or what is wrong with it, and whose they are."""
     name = features.modality
     for start in range(0, len(given), _AT_ONCE):
         some = given[start : start + _AT_ONCE]
-        read = [each if name == "text" else tried(each, reach) for each, _ in some]
+        read = [each if name == "text" else tried(each, reading.reach) for each, _ in some]
         digests = [None if isinstance(each, DataError) else digest_of(each) for each in read]
         found = [cache.get(digest) if cache and digest else None for digest in digests]
         places = [place for place, each in enumerate(found) if each is None]
-        made = encoders.read(features, [read[place] for place in places])
+        with reading.cores.part():
+            made = reading.encoders.read(features, [read[place] for place in places])
         new = [
             (place, each) for place, each in zip(places, made, strict=True) if not isinstance(each, DataError)
         ]
@@ -177,7 +197,7 @@ def _read(  # noqa: PLR0917 - what reading takes
         answers = dict(zip(places, made, strict=True))
         for place, (_, owner) in enumerate(some):
             yield answers.get(place, found[place]), owner
-        progress(f"{name} of pairs", min(start + _AT_ONCE, len(given)), len(given))
+        reading.progress(f"{name} of pairs", min(start + _AT_ONCE, len(given)), len(given))
 
 
 def _numbered(keys: Sequence[object]) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from aios_db.engine.backends.cpu_features import usable_cores
 
 
 class _Threads(threading.local):
@@ -61,3 +64,42 @@ def torch_threads(count: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         _numbers.leave()
+
+
+class SideBySide:
+    """Several threads that compute at once, each with its part of the cores, and more when others have ended.
+
+    A product that all cores share waits for the slowest of them, and that core for the other threads'
+    products: a fifth of the processor time goes into that.
+
+    Parameters
+    ----------
+    count
+        Of the threads.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._lock, self._count = threading.Lock(), count
+
+    @property
+    def share(self) -> int:
+        """Cores that each has now, one at least."""
+        return max(1, usable_cores() // self._count)
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Let torch, where it is in use, take the calling thread's part of the cores meanwhile."""
+        if "torch" not in sys.modules:
+            yield
+            return
+        with torch_threads(self.share):
+            yield
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Be one of the threads, whose cores the others have afterwards."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count = max(1, self._count - 1)

@@ -84,8 +84,7 @@ class Following:
     def record(self, encoder: object) -> None:
         """Install and activate the version that made the first vectors, so that others find its weights."""
         if self.version is None and _can_switch(encoder):
-            self.version = self._versions.install(encoder.directory).version
-            self._versions.set_active(self.version)
+            self.version = self._versions.install(encoder.directory, active=True).version
 
 
 def vector_version(memories: lance.LanceDataset) -> str | None:

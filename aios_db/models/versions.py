@@ -149,8 +149,13 @@ class WeightVersions:
             self._tokenizers.note(version, tokenizer_fingerprint(ModelDirectory.open(found).tokenizer))
         return found
 
-    def install(self, path: str | Path) -> WeightVersion:
+    def install(self, path: str | Path, *, active: bool = False) -> WeightVersion:
         """Record the version in a model directory and the report beside it; again, and nothing changes.
+
+        Parameters
+        ----------
+        active
+            Whether it becomes the active one of its space in the same commit, as `set_active` makes it.
 
         Raises
         ------
@@ -167,6 +172,8 @@ class WeightVersions:
             raise
         model = ModelDirectory.open(path)
         row = _describe(model, report)
+        if active:
+            _refuse_unvalidated(path, row["quant_type"], report)
         tokenizer, noted = tokenizer_fingerprint(model.tokenizer), self._tokenizers.noted(row["version"])
         if noted not in (None, tokenizer):
             raise ValidationError(
@@ -174,16 +181,23 @@ class WeightVersions:
                 "database: put its tokenizer back, or give the directory another name and activate that"
             )
         with self._lock.hold(), operational(f"writing the weight versions of {self._directory}"):
-            known = self.find(row["version"])
+            versions = self.all()
+            known = next((each for each in versions if each.version == row["version"]), None)
             if known is not None:
                 kept = {name: getattr(known, name) for name in ("is_active", "installed_at", "activated_at")}
                 row |= kept
             if report is not None:
                 self._write(validation_reports, [report_row(report, row["version"])])
-            self._write(weight_versions, [row])
+            written = {row["version"]: row}
+            if active:
+                others = [asdict(each) for each in versions if each.version != row["version"]]
+                written |= _switched([row, *others], row["version"], row["space"])
+            self._write(weight_versions, list(written.values()))
             self._tokenizers.note(row["version"], tokenizer)
         log.info("installed weight version %s", row["version"], extra={"path": row["path"]})
-        return WeightVersion(**row)
+        if active:
+            log.info("activated %s", row["version"], extra={"space": row["space"]})
+        return WeightVersion(**written[row["version"]])
 
     def record_report(self, report: ValidationReport) -> None:
         """Add the report of a validation, passed or not, to `validation_reports`."""
@@ -230,22 +244,11 @@ class WeightVersions:
         report = self._require_usable(chosen.path)
         if _sha256(ModelDirectory.open(chosen.path)) != chosen.sha256:
             raise ValidationError(f"{chosen.path} holds other weights than {version}: install them")
-        if report is None and chosen.quant_type.startswith("int"):
-            raise ValidationError(
-                f"{chosen.path} is quantized and has no validation report: "
-                f"aios models validate {chosen.path} --original DIR"
-            )
+        _refuse_unvalidated(chosen.path, chosen.quant_type, report)
         with self._lock.hold(), operational(f"writing the weight versions of {self._directory}"):
-            now = datetime.now(timezone.utc)
-            changed = []
-            for each in self.all():
-                if each.space == chosen.space and each.is_active != (each.version == version):
-                    activated = now if each.version == version else each.activated_at
-                    changed.append(
-                        {**asdict(each), "is_active": not each.is_active, "activated_at": activated}
-                    )
+            changed = _switched([asdict(each) for each in self.all()], version, chosen.space)
             if changed:
-                self._write(weight_versions, changed)
+                self._write(weight_versions, list(changed.values()))
                 log.info("activated %s", version, extra={"space": chosen.space})
 
     def remove(self, version: str) -> None:
@@ -304,6 +307,25 @@ def report_row(report: ValidationReport, version: str) -> dict[str, Any]:
         "warnings": list(report.warnings),
         "report": json.dumps(report.to_dict()),
     }
+
+
+def _switched(rows: list[dict[str, Any]], version: str, space: str) -> dict[str, dict[str, Any]]:
+    """Return, by version, the rows that change where one version becomes the active one of its space."""
+    now = datetime.now(timezone.utc)
+    changed = {}
+    for row in rows:
+        chosen = row["version"] == version
+        if row["space"] == space and row["is_active"] != chosen:
+            activated = now if chosen else row["activated_at"]
+            changed[row["version"]] = {**row, "is_active": chosen, "activated_at": activated}
+    return changed
+
+
+def _refuse_unvalidated(path: object, quant_type: str, report: ValidationReport | None) -> None:
+    if report is None and quant_type.startswith("int"):
+        raise ValidationError(
+            f"{path} is quantized and has no validation report: aios models validate {path} --original DIR"
+        )
 
 
 def _describe(directory: ModelDirectory, report: ValidationReport | None) -> dict[str, Any]:

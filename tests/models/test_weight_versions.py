@@ -74,6 +74,20 @@ def test_one_version_of_a_space_is_active(store: MemoryStore, models: dict[str, 
     assert [each.version for each in store.versions.all()] == [version.version]
 
 
+def test_a_version_is_installed_and_made_active_in_one_commit(
+    store: MemoryStore, models: dict[str, Path]
+) -> None:
+    for kind in ("fp32", "int8", "fp32", "fp32"):
+        before = store.dataset("weight_versions").version
+        version = store.versions.install(models[kind], active=True)
+        assert version.is_active and store.versions.active() == version
+        assert sum(each.is_active for each in store.versions.all()) == 1
+        assert store.dataset("weight_versions").version == before + 1
+    first, second = store.versions.all()
+    assert first.activated_at is not None and second.activated_at is not None
+    assert first.activated_at > second.activated_at >= second.installed_at
+
+
 def test_a_refused_version_cannot_be_activated_and_the_old_one_stays(
     store: MemoryStore, models: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -114,6 +128,8 @@ def test_a_quantized_file_of_another_writer_cannot_be_activated_without_a_report
     (foreign / "validation.json").unlink()
     bare = pq.read_table(foreign / "weights.parquet").replace_schema_metadata(None)
     pq.write_table(bare, foreign / "weights.parquet", compression="zstd")
+    with pytest.raises(ValidationError, match="has no validation report"):
+        store.versions.install(foreign, active=True)
     version = store.versions.install(foreign)  # with a warning
     with pytest.raises(ValidationError, match="has no validation report"):
         store.versions.set_active(version.version)

@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from aios_db.disk.failures import operational
 from aios_db.lifecycle.near_duplicates import folded_columns, said_again
-from aios_db.lifecycle.superseding import superseded
 from aios_db.schema.consolidations import Folding, Supersession
 from aios_db.store.commit import commit
 from aios_db.store.guarding import Guarding
@@ -38,6 +37,8 @@ class Renewal:
 
         It is undone as any change is, by its number in the log of changes.
         """
+        from aios_db.lifecycle.superseding import superseded
+
         if not dry_run:
             self._database.check_writable()
             self._guarding.refuse_of_source("supersede")

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from aios_db.lifecycle.compression.semantic import Compressor, Reconstructor
-from aios_db.lifecycle.writing import summariser_of
 from aios_db.schema import packed_text
 from aios_db.store.opened import OpenDatabase
 
@@ -26,6 +25,8 @@ class Compressing:
     @contextmanager
     def compressor(self) -> Iterator[Compressor]:
         """Give what keeps of a text a summary, by the configuration's sections `compression` and `llm`."""
+        from aios_db.lifecycle.writing import summariser_of
+
         with summariser_of(self._database) as summarise:
             yield Compressor(
                 summarise, self._database.texts.encoder.encode, self._config.compression.fidelity

@@ -5,16 +5,19 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
 from aios_db.engine.catalog.install import install_minilm
+from aios_db.engine.encoders.arrow_engine import ArrowEngine
+from aios_db.engine.encoders.sharing import shared_engines
 from aios_db.engine.weights.int2 import pack_int2
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
@@ -29,6 +32,8 @@ settings.load_profile("suite")
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_KEPT_ENCODERS = 2
+
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would be folded to it
 
 
@@ -39,6 +44,33 @@ def _logging_as_the_library_leaves_it() -> None:
     logger.handlers.clear()
     logger.setLevel(logging.NOTSET)
     logger.propagate = True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _encoders_stay_open() -> Iterator[None]:
+    """Use the last encoders that databases opened as one more database would: the next test finds them.
+
+    To compile a model takes several times as long as most tests.
+    """
+    take, kept, lock = shared_engines.take, list[ArrowEngine](), threading.Lock()
+
+    def taken(*settings: Any) -> ArrowEngine:
+        with lock:
+            engine = take(*settings)
+            if engine in kept:
+                kept.remove(engine)
+            else:
+                take(*settings)
+            kept.append(engine)
+            if len(kept) > _KEPT_ENCODERS:
+                shared_engines.give_back(kept.pop(0))
+            return engine
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(shared_engines, "take", taken)
+        yield
+    for engine in kept:
+        shared_engines.give_back(engine)
 
 
 @pytest.fixture(scope="session")

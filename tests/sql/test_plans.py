@@ -159,7 +159,7 @@ def test_recall_behind_a_macro_of_the_users_is_planned_once(con: Cursor) -> None
 
 @pytest.mark.parametrize("columns", ["$1, typeof($1)", "$1 AS value, typeof($1) AS type"])
 def test_parameters_arrive_as_they_are(con: Cursor, columns: str) -> None:
-    query = f"SELECT DISTINCT {columns} FROM recall('toast', k := 2)"
+    query = f"SELECT DISTINCT {columns} FROM keyword_search('toast', 2)"
     texts = [
         "it's",
         "$1 ? \\n \\'",
@@ -307,7 +307,7 @@ def test_errors_are_the_same_the_second_time(con: Cursor) -> None:
 def test_only_so_many_plans_are_kept(con: Cursor) -> None:
     for number in range(CAPACITY + 5):
         for _ in range(2):
-            con.execute(f"SELECT {number}, count(*) FROM recall('toast', k := 1)").fetchall()
+            con.execute(f"SELECT {number}, count(*) FROM keyword_search('toast', 1)").fetchall()
     (kept,) = con.execute(PLANS).fetchone()
     assert kept == CAPACITY
     con.execute("SET TimeZone = 'UTC'")

@@ -17,6 +17,9 @@ test: export TMPDIR := $(or $(ROOM),$(TMPDIR),/tmp)
 WORKERS = $(shell $(BIN)/python -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+# Each worker imports the files that it is given, and torch with some of them.
+SQL_TESTS = $(shell grep -rlw --include='test_*.py' 'mark\.sql' tests)
+
 # Tests start hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -36,7 +39,7 @@ demo: .venv/demo.stamp
 	@$(BIN)/aios sql --echo < examples/questions.sql
 
 test: lint .venv/duckdb-$(OLDEST_DUCKDB)/stamp
-	export PYTHONPATH=.venv/duckdb-$(OLDEST_DUCKDB); $(PYTEST) -m "sql and not slow" || $(AGAIN)
+	export PYTHONPATH=.venv/duckdb-$(OLDEST_DUCKDB); $(PYTEST) -m "sql and not slow" $(SQL_TESTS) || $(AGAIN)
 	$(PYTEST) --cov --cov-report=term:skip-covered || $(AGAIN)
 
 # Cuts the power (as root, on a loop device), kills and interrupts, 30 times each.

@@ -13,8 +13,6 @@ from aios_db.cli import main
 from aios_db.config import Config
 from aios_db.schema.config import EngineConfig
 
-pytestmark = pytest.mark.sql
-
 
 @pytest.fixture
 def config(minilm_dir):

@@ -12,8 +12,6 @@ import aios_db
 from aios_db.cli import main
 from aios_db.importers import import_files
 
-pytestmark = pytest.mark.sql
-
 QUERY = "SELECT * EXCLUDE association_links FROM memories ORDER BY memory_id"
 
 

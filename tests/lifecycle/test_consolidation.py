@@ -17,7 +17,6 @@ from aios_db.lifecycle.consolidate import consolidate
 from aios_db.lifecycle.salience import numbers
 from aios_db.store.past_queries import PastQueries, PastQuery
 
-pytestmark = pytest.mark.sql
 Open = Callable[..., aios_db.Connection]
 TEXTS = [text for texts in TALKS.values() for text in texts]
 
@@ -33,6 +32,7 @@ def tiers(con: aios_db.Connection) -> dict[str, int]:
     return dict(con.execute("SELECT tier, count(*) FROM memories GROUP BY tier").fetchall())
 
 
+@pytest.mark.sql
 def test_the_plan_is_a_row_per_cluster_and_says_why(con: aios_db.Connection) -> None:
     plan = con.execute(
         "SELECT cluster, memories, sources, heat, because FROM consolidation_plan()"
@@ -106,6 +106,7 @@ def test_undoing_restores_every_bit(con: aios_db.Connection) -> None:
         con.undo_consolidation(report)
 
 
+@pytest.mark.sql
 @pytest.mark.parametrize("how", ["undo_consolidation", "undo"])
 def test_what_was_deleted_comes_back_bit_for_bit(con: aios_db.Connection, how: str) -> None:
     before = stored(con)
@@ -149,6 +150,7 @@ def test_a_principle_goes_with_what_it_quotes(con: aios_db.Connection) -> None:
     assert report.found_in == () and con.get(name) is None
 
 
+@pytest.mark.sql
 def test_a_consolidation_that_loses_too_much_is_refused(open_database: Open) -> None:
     with open_database({"consolidation": {"max_loss": 0, "sentences": 1, "policy": "delete"}}) as con:
         con.remember(turns())

@@ -9,8 +9,6 @@ from aios_db.importers import import_path
 from aios_db.schema.config import TrustConfig
 from aios_db.schema.errors import IntegrityError
 
-pytestmark = pytest.mark.sql
-
 TRUST = TrustConfig(sources=(("web:*", 0.2), ("tool:*", 0.6)))
 
 

@@ -18,8 +18,6 @@ import aios_db
 from aios_db.config import Config
 from aios_db.schema.config import LinksConfig, StorageConfig, TrustConfig
 
-pytestmark = pytest.mark.sql
-
 TRUST = TrustConfig(sources=(("web:*", 0.2), ("tool:*", 0.6)), source_share=0.3)
 CONFIG = replace(
     Config(),

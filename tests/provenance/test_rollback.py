@@ -21,8 +21,6 @@ from aios_db.provenance import keeping
 from aios_db.schema.config import LinksConfig, StorageConfig, TrustConfig
 from aios_db.schema.errors import DataError, NotSupportedError, ProgrammingError, ReadOnlyError
 
-pytestmark = pytest.mark.sql
-
 TRUST = TrustConfig(sources=(("evil", 0.5),), quarantine_below=0.0, source_share=1.0)
 CONFIG = replace(
     Config(),

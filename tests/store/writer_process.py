@@ -59,7 +59,7 @@ def read(store: MemoryStore, expected: int) -> None:
         assert taken == ids[-50:], "the index and the table disagree"
         seen.update(ids)
         reads += 1
-        time.sleep(0.02)
+        time.sleep(0.1)
     acknowledge(f"reads {reads}")
 
 

@@ -11,8 +11,6 @@ from hypothesis.extra import numpy as npst
 from aios_db.engine.validation.metrics import compare_vectors, perplexity, spearman
 from aios_db.schema.errors import DataError
 
-scipy_stats = pytest.importorskip("scipy.stats")
-
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 24)).astype(np.float32)
@@ -52,6 +50,7 @@ def test_recall_is_the_share_of_the_ten_nearest_that_stay() -> None:
 
 @given(npst.arrays(np.float64, st.tuples(st.just(2), st.integers(3, 40)), elements=st.integers(-5, 5)))
 def test_spearman_is_scipys(pair: np.ndarray) -> None:
+    scipy_stats = pytest.importorskip("scipy.stats")  # seconds, which every worker would spend
     if len(np.unique(pair[0])) > 1 and len(np.unique(pair[1])) > 1:
         assert spearman(*pair) == pytest.approx(scipy_stats.spearmanr(*pair).statistic, abs=1e-12)
     else:

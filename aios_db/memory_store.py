@@ -86,6 +86,8 @@ class MemoryStore:
         with operational(f"opening {path}"):
             parts.transactions.finish_broken_off()
             parts.erasing.finish_broken_off()
+            if not opened.read_only and opened.pending.is_owed:
+                self.maintain_soon()  # unless whoever owes it is quicker
         forks.watch(self)
 
     def _bind_lifecycle(self, parts: Parts) -> None:

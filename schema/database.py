@@ -29,6 +29,8 @@ ERASING = "erase.begun"
 """Is there while memories are erased."""
 OWED = "links.owed"
 """Links that an undo is about to write."""
+UNSHOWN = "links.unshown"
+"""From which version of the links on their column in the memories is yet to be written."""
 
 
 def table_path(directory: Path, table: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from aios_db.store.compaction import LOCK as COMPACTION_LOCK
 from aios_db.store.memories_table import as_read
 from aios_db.store.short_hashes import with_whole
 from aios_db.store.strongest import COLUMN, strongest_links
+from aios_db.store.unshown import Unshown, UnshownFile
 
 _LINKS = (
     "restore a backup; aios repair --recreate association_links makes the table anew of the rows that can be "
@@ -99,11 +100,13 @@ class _Check:
         self._database, self._config, self._progress = database, config, progress
         self._faults = Faults(database)
         self._read, self._size = 0, 1
+        self._unshown: Unshown | None = None
 
     def run(self) -> CheckReport:
         with self._held():
             with self._alone():
                 links = open_table(self._faults, association_links.TABLE, _LINKS)
+                self._unshown = UnshownFile(self._database).read()
                 stored = open_table(self._faults, memories.TABLE, SALVAGE)
                 others = {table: open_table(self._faults, table, records.remedy(table)) for table in RECORDS}
                 segments = index_.segments(self._database)
@@ -139,13 +142,14 @@ class _Check:
         index = self._index(stored, links) if compare and links is not None else None
         dimension = stored.schema.field("text_embedding").type.list_size
         one = MemoryChecks(self._faults, dimension)
+        unshown = self._unshown.memory_ids(links) if links is not None and self._unshown else set()
         for file, read in batches(self._faults, stored, SALVAGE, self._on_bytes):
             batch = with_whole(read)
             one.look(file, batch)
             if index is not None:
                 index.look(file, batch)
-            if links is not None:
-                self._column(file, links, batch)
+            if links is not None and unshown is not None:
+                self._column(file, links, batch, unshown)
         other = LinkChecks(self._faults, one.ids())
         if links is not None:
             for file, batch in batches(self._faults, links, _LINKS, self._on_bytes):
@@ -168,17 +172,22 @@ class _Check:
         except OperationalError:
             return None  # a table cannot be read, which its own check says
 
-    def _column(self, file: Path, links: lance.LanceDataset, batch: pa.RecordBatch) -> None:
+    def _column(
+        self, file: Path, links: lance.LanceDataset, batch: pa.RecordBatch, unshown: Collection[str]
+    ) -> None:
+        """Compare the column of links, but of memories of which it is yet to be written."""
         try:
             with operational("reading links"):
                 wanted = strongest_links(links, batch["memory_id"]).to_pylist()
         except OperationalError:
             return  # the table's own check says so
         compressed = batch[memories.CODE_FIELD.name].is_valid().to_pylist()
+        names = batch["memory_id"].to_pylist()
         for number, said in enumerate(batch[COLUMN].to_pylist()):
-            if said != wanted[number] and not (said is None and compressed[number]):
-                what = "the column association_links is not what the table says"
-                self._faults.row(file, what, _COLUMN, str(batch["memory_id"][number].as_py()))
+            if said == wanted[number] or (said is None and compressed[number]) or names[number] in unshown:
+                continue
+            what = "the column association_links is not what the table says"
+            self._faults.row(file, what, _COLUMN, str(names[number]))
 
     def _records(self, table: str, dataset: lance.LanceDataset) -> None:
         checks = records.RecordChecks(self._faults, table)

@@ -172,5 +172,5 @@ class Quoting:
         if compressed.any():
             stored = self._database.texts.complete(stored, compressed)
             back |= {name: stored[name].combine_chunks() for name in _VECTOR}
-            self._database.pending.relinked(stored["memory_id"].filter(pa.array(compressed)).to_pylist())
+            self._database.pending.unpacked(stored["memory_id"].filter(pa.array(compressed)).to_pylist())
         return rows, back

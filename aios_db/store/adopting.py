@@ -147,7 +147,7 @@ class Adopting:
             new = links.filter(pa.array(chosen, pa.bool_())).combine_chunks()
             transaction.draft.links = len(new)
             transaction.publish(links=commit(now.links, new))
-        self._database.pending.relinked(new["source_id"].unique().to_pylist())
+            self._database.pending.relinked(new["source_id"].unique().to_pylist())
         self._transactions.maintain_soon()
         return len(new)
 

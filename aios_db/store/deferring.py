@@ -17,7 +17,7 @@ from aios_db.store.apart import apart
 from aios_db.store.opened import OpenDatabase
 from aios_db.store.pending import write_column, write_pairs
 from aios_db.store.recalls import Pair
-from aios_db.store.transaction import Transactions
+from aios_db.store.transaction import Transaction, Transactions
 
 logger = logging.getLogger("aios_db.store")
 
@@ -99,15 +99,20 @@ class Deferring:
             database.queries.flush()
         if recalls.pairs and (everything or recalls.waiting_s >= due_s or recalls.pairs >= _MOST_PAIRS):
             self._link_recalled()
-        relinked = database.pending.drain()
-        if not relinked:
-            return
-        try:
+        if database.pending.is_owed:
             with self._transactions.writing("writing links into memories of") as transaction:
-                now = transaction.snapshot
+                self._write_column(transaction)
+
+    def _write_column(self, transaction: Transaction) -> None:
+        """Bring the column of links up to date, whoever wrote these."""
+        pending, now = self._database.pending, transaction.snapshot
+        relinked = pending.take(now.links)
+        try:
+            if relinked is None or relinked:
                 transaction.publish(memories=write_column(now.memories, now.links, now.index, relinked))
+            pending.shown()
         except BaseException:
-            database.pending.relinked(relinked)
+            pending.back(relinked)
             raise
 
     def _is_there(self, digests: NDArray[np.bytes_]) -> NDArray[np.bool_]:
@@ -130,6 +135,7 @@ class Deferring:
             if database.scope:
                 pairs = self._own_pairs(pairs)
             now = transaction.snapshot
+            database.pending.begin(now.links.version)
             try:
                 links, relinked = write_pairs(now.links, now.index, pairs)
             except BaseException:

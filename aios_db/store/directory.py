@@ -29,6 +29,7 @@ from aios_db.schema.database import (
     MARKER,
     MEDIA_READ,
     RECALLS,
+    UNSHOWN,
     table_path,
 )
 from aios_db.schema.errors import OperationalError
@@ -50,6 +51,7 @@ TABLES = (memories.TABLE, *BESIDE)
 # What a creation that was interrupted may leave; anything else means the directory is not ours.
 _OWN = {
     f".{MARKER}.new", f".{COPY}.new", "aios.yaml", LOCK, COMPACTION_LOCK, INDEX, CHANGES, BEGUN,
+    UNSHOWN,
     *(f"{table}.lance" for table in TABLES),
 }  # fmt: skip
 

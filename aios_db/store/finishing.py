@@ -68,6 +68,7 @@ class Finishing:
                 self._without_scope()
                 database.advance()
                 return
+            database.pending.begin(begun.level[1])
             done = difference(kept(now.memories, begun.level[0]), now.memories)
             self._link_done(transaction.logged_by(begun), done)
             self._relinked_since(begun.level[1], transaction.snapshot.links)

@@ -67,7 +67,7 @@ class LinkWrites:
             self._guarding.refuse_links_beyond(sources, targets)
             written, draft.links = links_.upsert(now.links, given, exactly=exactly)
             transaction.publish(links=written)
-        self._database.pending.relinked(sources)
+            self._database.pending.relinked(sources)
         self._transactions.maintain_soon()
         return draft.links
 
@@ -88,7 +88,7 @@ class LinkWrites:
             written, sources, draft.links = links_.delete_named(now.links, self._visible_links(links))
             if draft.links:
                 transaction.publish(links=written)
-        self._database.pending.relinked(sources)
+            self._database.pending.relinked(sources)
         self._transactions.maintain_soon()
         return draft.links
 

@@ -130,7 +130,7 @@ class OpenDatabase:
         self._records: dict[str, lance.LanceDataset] = {}
         self._moving = threading.RLock()
         self.closed = self._inherited = False
-        self.pending = Pending()
+        self.pending = Pending(path)
         self.origins = Origins()
         self.change_log = ChangeLog(path, config.storage.keep_changes)
         with operational(f"opening {path}"):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
+from uuid import uuid4
 
 import lance
 import numpy as np
@@ -17,39 +20,102 @@ from aios_db.schema.memories import TIMESTAMP
 from aios_db.search.index import SearchIndex
 from aios_db.store.links import reinforce
 from aios_db.store.recalls import Pair
-from aios_db.store.strongest import write_strongest
+from aios_db.store.strongest import LINK, write_outdated, write_strongest
+from aios_db.store.unshown import SEVERAL, Unshown, UnshownFile
 
 
 class Pending:
-    """Collects from many threads the memories of which outgoing links changed."""
+    """Collects from many threads the memories of which outgoing links changed.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    directory
+        The database; a file in it tells other processes that something is collected here.
+    """
+
+    def __init__(self, directory: Path) -> None:
         self._lock = threading.Lock()
         self._relinked: set[str] = set()
+        self._name = uuid4().hex
+        self._began = self._unforced = False
+        self._unshown = UnshownFile(directory)
 
     def __bool__(self) -> bool:
-        return bool(self._relinked)
+        return self._began or bool(self._relinked)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether the column of some memories is to be written, by whatever process."""
+        return bool(self) or self._unshown.read() is not None
+
+    def begin(self, version: int) -> None:
+        """Note, under the write lock, that links may change from this version of theirs on."""
+        said = self._unshown.read()
+        if said is None and self._began:  # another process has written the column, for this one, too
+            with self._lock:
+                self._relinked = set()
+        self._began = True
+        if said is None or said.writer not in (self._name, SEVERAL):
+            self._unshown.write(Unshown(said.since) if said else Unshown(version, self._name))
+            self._unforced = True
+
+    def force(self) -> None:
+        """Return when it is on the disk that links may change."""
+        if self._unforced:
+            self._unshown.force()
+            self._unforced = False
 
     def relinked(self, memory_ids: Iterable[str]) -> None:
         """Note that links of these memories changed."""
         with self._lock:
             self._relinked.update(memory_ids)
 
-    def drain(self) -> set[str]:
-        """Return what was collected and begin anew."""
+    def unpacked(self, memory_ids: Sequence[str]) -> None:
+        """Note that memories are no longer compressed, and get the column back; under the write lock."""
+        self.relinked(memory_ids)
+        said = self._unshown.read()
+        if memory_ids and said is not None:
+            self._unshown.write(replace(said, since=0))
+
+    def take(self, links: lance.LanceDataset) -> set[str] | None:
+        """Return whose column is to be written, and begin anew; None where that may be any.
+
+        The caller holds the write lock, writes it, and calls `shown` then, or `back` where it fails.
+        """
+        said = self._unshown.read()
         with self._lock:
             relinked, self._relinked = self._relinked, set()
-        return relinked
+        if said is None:
+            return set() if self._began else relinked
+        if said.writer == self._name:
+            return relinked
+        others = said.memory_ids(links)
+        return None if others is None else others | relinked
+
+    def shown(self) -> None:
+        """Note that the column shows all links there are; under the write lock."""
+        self._began = False
+        if self._unshown.read() is not None:
+            self._unshown.write(None)
+
+    def back(self, memory_ids: set[str] | None) -> None:
+        """Take in again what could not be written."""
+        self.relinked(memory_ids or ())
 
 
 def write_column(
-    memories: lance.LanceDataset, links: lance.LanceDataset, index: SearchIndex, relinked: Iterable[str]
+    memories: lance.LanceDataset,
+    links: lance.LanceDataset,
+    index: SearchIndex,
+    relinked: Collection[str] | None,
 ) -> lance.LanceDataset:
-    """Bring the link column of some memories up to date and return the version written.
+    """Bring the link column of some memories up to date, with None of any; return the version written.
 
     Memories forgotten in the meantime are left out. The datasets are the newest, under the write lock, and
     ``index`` is level with them.
     """
+    if relinked is None:
+        return write_outdated(memories, links.to_table(columns=LINK))[0]
     names = pa.array(sorted(relinked), pa.string())
     rows = index.find_ids(names)
     if index.scope:  # it does not know them all

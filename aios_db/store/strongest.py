@@ -14,6 +14,8 @@ from aios_db.schema.memories import CODE_FIELD, LINK_STRUCT
 from aios_db.store.commit import commit, patch
 
 COLUMN = "association_links"
+LINK = ["source_id", *LINK_STRUCT.names]
+"""The columns of links that it is made of."""
 _MOST = 8
 _HEAVIEST = [("weight", "descending"), ("target_id", "ascending"), ("kind", "ascending")]
 # A filter looks so many ids up at a time: fewer scan the rows that are not indexed yet too often.
@@ -39,6 +41,24 @@ def write_strongest(
     if dense.any():
         memories = patch(memories, row_ids[dense], COLUMN, column.filter(pa.array(dense)))
     return commit(memories, None, row_ids[~dense], {COLUMN: column.filter(pa.array(~dense))})
+
+
+def write_outdated(memories: lance.LanceDataset, links: pa.Table) -> tuple[lance.LanceDataset, int]:
+    """Bring the column up to date where it is not what all ``links`` say.
+
+    All keys and columns of links are read; the dataset is the newest, under the write lock.
+
+    Returns
+    -------
+    tuple of lance.LanceDataset and int
+        The version written, and of how many memories the column was another one.
+    """
+    stored = memories.to_table(columns=["memory_id", COLUMN, CODE_FIELD.name], with_row_id=True)
+    column = group(links, stored["memory_id"].combine_chunks())
+    differs = _differing(stored[COLUMN].combine_chunks(), column)
+    differs &= stored[CODE_FIELD.name].is_null().to_numpy()  # compressed ones do without
+    row_ids = stored["_rowid"].to_numpy()[differs].astype(np.int64)
+    return commit(memories, None, row_ids, {COLUMN: column.filter(pa.array(differs))}), len(row_ids)
 
 
 def write_first(
@@ -71,7 +91,7 @@ def strongest_links(
     """
     found = [
         links.to_table(
-            columns=["source_id", *LINK_STRUCT.names],
+            columns=LINK,
             filter=pc.field("source_id").isin(memory_ids[at : at + _IDS]),
         )
         for at in range(0, len(memory_ids), _IDS)
@@ -113,3 +133,16 @@ def _rank(groups: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _flat(column: pa.ChunkedArray, type_: pa.DataType) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], type_)
+
+
+def _differing(was: pa.ListArray, now: pa.ListArray) -> NDArray[np.bool_]:
+    """Tell which lists of links are not the same."""
+    lengths = [pc.fill_null(pc.list_value_length(each), -1).to_numpy() for each in (was, now)]
+    differs: NDArray[np.bool_] = lengths[0] != lengths[1]
+    alike = np.flatnonzero(~differs)
+    one, other = (each.take(pa.array(alike)) for each in (was, now))
+    parents = pc.list_parent_indices(one).to_numpy()
+    for left, right in zip(one.flatten().flatten(), other.flatten().flatten(), strict=True):
+        unequal = pc.coalesce(pc.not_equal(left, right), pc.not_equal(left.is_null(), right.is_null()))
+        differs[alike[parents[unequal.to_numpy(zero_copy_only=False)]]] = True
+    return differs

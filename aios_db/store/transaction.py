@@ -177,6 +177,7 @@ class Transactions:
             about = {"statement": database.origins.statement(), **database.scope.values, "undoes": undoes}
             one, log = self._one, database.change_log
             draft = log.begin(one.call or call, database.snapshot.versions, about, one.draft)
+            database.pending.begin(database.snapshot.links.version)
             self._unforced = {}
             try:
                 try:
@@ -232,15 +233,17 @@ class Transactions:
             self._unforced[table] = written
 
     def _force_all(self, unforced: Mapping[str, lance.LanceDataset]) -> None:
-        """Bring versions to the disk, the memories first, and at the same time the log of changes."""
+        """Bring versions to the disk, the memories first, and at the same time what else is known of them."""
         if not unforced:
             return
         with ThreadPoolExecutor(1, "aios_db-log") as beside:
-            forcing = beside.submit(self.database.change_log.force)
+            others = (self.database.change_log.force, self.database.pending.force)
+            forcing = [beside.submit(each) for each in others]
             for table in self._durable:
                 if table in unforced:
                     self._durable[table].force(unforced[table])
-            forcing.result()
+            for each in forcing:
+                each.result()
 
 
 def _leave_to_the_system(table: str, written: lance.LanceDataset) -> None:

@@ -239,6 +239,7 @@ def finish_undo(database: OpenDatabase, transaction: Transaction) -> None:
 def _write_owed(database: OpenDatabase, transaction: Transaction, owed: OwedLinks) -> Snapshot:
     """Write the links of a reversal whose memories are written."""
     now = transaction.snapshot
+    database.pending.begin(now.links.version)
     now = transaction.publish(links=owed.write_to(now.links))
     database.pending.relinked([*owed.back["source_id"].to_pylist(), *owed.memory_ids])
     return now

@@ -242,7 +242,7 @@ class Writes:
             transaction.draft.updated = len(change.row_ids)
             self._write_change(transaction, None, change)
             self._relinking.relink(transaction, *change.to_link())
-            database.pending.relinked(update.unpacked(changed))
+            database.pending.unpacked(update.unpacked(changed))
         self._transactions.maintain_soon()
         return len(update.memory_ids)
 

@@ -20,6 +20,7 @@ from aios_db.engine.fusion.fitting import FEWEST
 from aios_db.engine.fusion.measuring import Recall
 from aios_db.engine.fusion.refining import Trial
 from aios_db.engine.fusion.relating import Relation
+from aios_db.engine.weights.building import building
 from aios_db.joint.clip import NAME as CLIP
 from aios_db.joint.codebooks import codebooks_of
 from aios_db.joint.pairs import Item, features_of, items_of
@@ -141,18 +142,15 @@ def fit_fusion(
     from aios_db.engine.fusion.files import load_space, place_space
     from aios_db.engine.fusion.fitting import fit
 
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ProgrammingError(f"seed is {seed!r}; give a whole number from 0")
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise ProgrammingError(f"a joint space cannot be called {name!r}: give letters, digits, - and _")
-    if name == CLIP:
-        raise ProgrammingError(f"{name!r} is the name of CLIP's own space: give another")
+    _check_asked(name, seed)
     store.scope.refuse("fit_fusion")
     if store.read_only:
         raise ReadOnlyError(f"{store.path} is open read-only: no space can be fitted for it")
     seconds, start = {}, time.perf_counter()
     models = expanded(store.config.engine.models_dir)
     items = items_of(pairs, directory)
+    with operational(_writing(models), refused=NO_MODELS), building(models / name):
+        pass  # a disk that refuses it does so before minutes of work
     cache = models.parent / FEATURES if cached else None
     features, makers, faults = features_of(items, store.joint.encoders, store.restrictions, cache, progress)
     _refuse_unread(items, features, faults)
@@ -171,7 +169,7 @@ def fit_fusion(
     start = time.perf_counter()
     told = {**_told(fitted), "items": len(items), "faults": faults, "seed": seed}
     space = replace(fitted.space, codebooks=codebooks_of(makers, fitted.space.encoders))
-    with operational(f"writing the joint space into {models}", refused=NO_MODELS):
+    with operational(_writing(models), refused=NO_MODELS):
         path = place_space(space, models, name, told)
     version = store.versions.install(path)
     store.versions.record_fit(_report_row(version, fitted, told))
@@ -195,6 +193,19 @@ def fit_fusion(
         memories=count,
         seconds=seconds,
     )
+
+
+def _check_asked(name: str, seed: int) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ProgrammingError(f"seed is {seed!r}; give a whole number from 0")
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise ProgrammingError(f"a joint space cannot be called {name!r}: give letters, digits, - and _")
+    if name == CLIP:
+        raise ProgrammingError(f"{name!r} is the name of CLIP's own space: give another")
+
+
+def _writing(models: Path) -> str:
+    return f"writing the joint space into {models}"
 
 
 def _told(fitted: Fitted) -> dict[str, Any]:

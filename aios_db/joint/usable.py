@@ -159,7 +159,7 @@ class SpaceInUse:
         from aios_db.engine.fusion.files import load_space
 
         try:
-            space, _ = load_space(self._versions.located(version, path))
+            space, _ = load_space(self._versions.located(version, path, space=SPACE))
         except Error as error:
             raise ModelNotFoundError(
                 f"the joint space {version} cannot be used, so that no picture or sound is found or "

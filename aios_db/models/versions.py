@@ -41,6 +41,7 @@ from aios_db.schema.errors import (
 
 log = logging.getLogger("aios_db.models")
 
+_TEXT = "text"
 PLUGGED = "plugged"
 """The schema version of encoders that users bring."""
 _FLOATS = {"torch.float32": "fp32", "torch.float16": "fp16"}
@@ -96,7 +97,7 @@ class WeightVersions:
         """Return a version by its full name, ``name@`` and 12 hex digits."""
         return next((each for each in self.all() if each.version == version), None)
 
-    def active(self, space: str = "text") -> WeightVersion | None:
+    def active(self, space: str = _TEXT) -> WeightVersion | None:
         """Return the active version of a space."""
         return next((each for each in self.all() if each.space == space and each.is_active), None)
 
@@ -111,7 +112,7 @@ class WeightVersions:
         ModelNotFoundError
             They are not on this machine, or only with another tokenizer; the message says how to go on.
         """
-        return self.located(version.version, version.path)
+        return self.located(version.version, version.path, space=version.space)
 
     def directory(self, version: str) -> Path | None:
         """Return where the weights of a version are, by its full name; None when it is not installed.
@@ -130,13 +131,13 @@ class WeightVersions:
             return self.located(version)
         return None if known is None else self.locate(known)
 
-    def located(self, version: str, *paths: str) -> Path:
+    def located(self, version: str, *paths: str, space: str = _TEXT) -> Path:
         """Do as `locate` does, by the full name of a version alone, and perhaps where it was."""
         engine, name = self._config.engine, version.rpartition("@")[0]
-        candidates = (*paths, engine.text_model, name)
+        candidates = (*paths, engine.text_model, name) if space == _TEXT else (*paths, name)
         tokenizer = self._tokenizers.noted(version)
         try:
-            found = find_weights(version, candidates, engine.models_dir, tokenizer)
+            found = find_weights(version, candidates, engine.models_dir, tokenizer, space)
         except ModelNotFoundError:
             if name != MINILM:
                 raise

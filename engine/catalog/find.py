@@ -16,6 +16,7 @@ from aios_db.schema.homes import expanded
 log = logging.getLogger("aios_db.engine.models")
 
 MINILM = "minilm"
+_TEXT = "text"
 
 
 def find_model(name: str, models_dir: str | Path) -> Path:
@@ -54,7 +55,11 @@ def version_of(path: Path) -> str:
 
 
 def find_weights(
-    version: str, candidates: Iterable[str | Path], models_dir: str | Path, tokenizer: str | None = None
+    version: str,
+    candidates: Iterable[str | Path],
+    models_dir: str | Path,
+    tokenizer: str | None = None,
+    space: str = _TEXT,
 ) -> Path:
     """Return the model directory that holds the weights of ``version``, under whatever name it lies.
 
@@ -68,33 +73,46 @@ def find_weights(
         Where models are installed.
     tokenizer
         The `tokenizer_fingerprint` that the directory must have, if that is known.
+    space
+        What they make vectors of: text can be embedded again by others.
 
     Raises
     ------
     ModelNotFoundError
-        None has these weights; the message says what was found in their place and how to go on.
+        None has these weights; the message says what was found in their place, or what is wrong with it, and
+        how to go on.
     """
     name, _, digest = version.rpartition("@")
     root = expanded(models_dir)
     places = [place for each in candidates for place in (expanded(each), root / each)]
     others: dict[Path, str] = {}
     for place in dict.fromkeys([*places, *_directories(root)]):
-        found = _digest_in(place) if os.path.isdir(place) else None
-        if found is not None and found.startswith(digest):
+        if not os.path.isdir(place):
+            continue
+        try:
+            found = _digest_in(place)
+        except (ModelNotFoundError, WeightsError, OSError) as error:
+            log.info("%s is no model: %s", place, error)
+            if place in places:
+                others[place] = f"cannot be read: {error}"
+            continue
+        if found.startswith(digest):
             if tokenizer in (None, tokenizer_fingerprint(ModelDirectory.open(place).tokenizer)):
                 return place
-            others[place] = "them with another tokenizer, which makes other vectors"
-        elif found is not None and place in places:
-            others[place] = f"other weights, {found[: len(digest)]}"
-    instead = "".join(f"; {place} holds {found}" for place, found in others.items())
+            others[place] = "holds them with another tokenizer, which makes other vectors"
+        elif place in places:
+            others[place] = f"holds other weights, {found[: len(digest)]}"
+    instead = "".join(f"; {place} {found}" for place, found in others.items())
     how = (
         f"install them with 'aios models install {name}'"
         if name == MINILM
         else f"put their directory into {root}"
     )
+    if space == _TEXT:
+        how += ", or embed its memories again by others with 'aios models activate MODEL'"
     raise ModelNotFoundError(
-        f"the weights {version}, which made the vectors of this database, are not on this machine{instead}: "
-        f"{how}, or embed its memories again by others with 'aios models activate MODEL'"
+        f"the weights {version}, which made the vectors of this database, are not on this machine"
+        f"{instead}: {how}"
     )
 
 
@@ -105,12 +123,7 @@ def _directories(root: Path) -> list[Path]:
         return []
 
 
-def _digest_in(directory: Path) -> str | None:
-    """Return the SHA-256 of a directory's weights, or None when it holds none that can be read."""
-    try:
-        file = WeightFile(ModelDirectory.open(directory).weights)
-    except (ModelNotFoundError, WeightsError, OSError) as error:
-        log.info("%s is no model: %s", directory, error)
-        return None
-    with file:
+def _digest_in(directory: Path) -> str:
+    """Return the SHA-256 of a directory's weights; raises what tells that they cannot be read."""
+    with WeightFile(ModelDirectory.open(directory).weights) as file:
         return fingerprint(directory, file)

@@ -12,7 +12,8 @@ import pytest
 from joint_world import pairs, picture, tone
 
 import aios_db
-from aios_db.schema.errors import ModelNotFoundError
+from aios_db.joint import fitting
+from aios_db.schema.errors import ModelNotFoundError, OperationalError
 
 World = Callable[..., aios_db.Connection]
 
@@ -93,10 +94,24 @@ def test_words_go_on_where_the_weights_are_lost(world: World, how: str, caplog) 
         assert con.recall("cellar", k=1)[0].memory_id == new
         assert caplog.text.count("words are used alone") == 1
         for asked in ({"image": picture("red")}, {"audio": tone("red")}):
-            with pytest.raises(ModelNotFoundError, match=r"joint space joint-\w+@\w+ cannot be used.*fit"):
+            with pytest.raises(ModelNotFoundError, match=r"joint space.*cannot be used.*fit") as told:
                 con.recall(**asked)
+            wrong, _, _ = str(told.value).partition("Put its")
+            assert how == "gone" or str(space) in wrong
+            assert "minilm" not in wrong and "models activate" not in wrong
         with pytest.raises(ModelNotFoundError, match="cannot be used"):
             _joint(con)
         con.fit_fusion(pairs(), cached=False, seed=3, name="anew")
         assert "anew" in _joint(con) and "of text, image, audio" in _joint(con)
         assert con.recall(image=picture("blue", 4), k=1)[0].memory_id == new
+
+
+def test_models_that_may_not_be_written_are_told_before_features_are_made(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "features_of", None)
+    with world() as con:
+        (tmp_path / "models").rename(tmp_path / "moved")
+        (tmp_path / "models").write_text("no directory")
+        with pytest.raises(OperationalError, match="writing the joint space into"):
+            con.fit_fusion(pairs(1))

@@ -88,3 +88,15 @@ def test_other_weights_in_their_place_are_refused(
     assert main(doctor) == 1
     recall = {each["check"]: each for each in json.loads(capsys.readouterr().out)}["recall"]
     assert recall["status"] == "problem" and "aios models activate" in recall["detail"]
+
+
+def test_weights_that_are_damaged_are_not_said_to_be_elsewhere(home: Path) -> None:
+    damaged = home / "models" / "mine" / "weights.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    wrong = r"mine cannot be read: .*weights\.parquet.*aios models activate"
+    settings = config(home / "models", "mine")
+    with (
+        aios_db.connect(home / "a.aios", config=settings) as con,
+        pytest.raises(ModelNotFoundError, match=wrong),
+    ):
+        con.recall("where is the key?")

@@ -22,6 +22,8 @@ Open = Callable[..., MemoryStore]
 
 
 KILLS = int(os.environ.get("AIOS_FAULT_TRIES", "10"))
+WRITES = 7 * max(10, KILLS)
+"""Of each of two writers."""
 _STARTED: list[subprocess.Popen[str]] = []
 
 pytestmark = pytest.mark.timeout(90 * KILLS)  # thousands of writes that are forced to a disk others use, too
@@ -54,20 +56,20 @@ def finish(process: subprocess.Popen[str], timeout: float = 800) -> str:
 def test_two_writers_and_a_reader_share_a_database(open_store: Open, tmp_path: Path) -> None:
     path = tmp_path / "agent.aios"
     open_store().close()
-    writers = [start("write", path, name, 120) for name in ("ann", "bob")]
-    reader = start("read", path, count=240)
+    writers = [start("write", path, name, WRITES) for name in ("ann", "bob")]
+    reader = start("read", path, count=2 * WRITES)
     acknowledged = [line.split("\t") for writer in writers for line in finish(writer).splitlines()]
     reads = int(finish(reader).split()[1])
     assert reads >= 3
-    assert len({memory_id for memory_id, _ in acknowledged}) == 240
+    assert len({memory_id for memory_id, _ in acknowledged}) == 2 * WRITES
 
     store = open_store()
     rows = store.memories.to_table(columns=["memory_id", "text"]).to_pylist()
     assert {(row["memory_id"], row["text"]) for row in rows} == {(each, text) for each, text in acknowledged}
-    assert len(rows) == 240
+    assert len(rows) == 2 * WRITES
     assert store.repair().dangling_links == 0
-    # Compaction went on in the background: hundreds of commits to a table leave no hundreds of fragments.
-    assert store.stats().fragments < 140
+    # Compaction went on in the background: many commits to a table leave fewer fragments.
+    assert store.stats().fragments < 1.2 * WRITES
 
 
 def batches(store: MemoryStore) -> Counter[str]:

@@ -27,9 +27,12 @@ SENTENCES = [
 ]
 
 
+FP32 = CpuConfig(backend="standard", precision="fp32")  # others may be chosen between two calls
+
+
 @pytest.fixture(scope="module")
 def engine(minilm_dir: Path) -> ArrowEngine:
-    return ArrowEngine(minilm_dir)
+    return ArrowEngine(minilm_dir, cpu=FP32)
 
 
 def test_encode_gives_unit_rows(engine: ArrowEngine) -> None:
@@ -48,7 +51,7 @@ def test_encode_keeps_the_input_order(engine: ArrowEngine) -> None:
 
 
 def test_batches_do_not_change_the_vectors(engine: ArrowEngine, minilm_dir: Path) -> None:
-    tiny = ArrowEngine(minilm_dir, engine=EngineConfig(batch_tokens=1))
+    tiny = ArrowEngine(minilm_dir, engine=EngineConfig(batch_tokens=1), cpu=FP32)
     assert np.abs(tiny.encode(SENTENCES) - engine.encode(SENTENCES)).max() < 1e-5
 
 
@@ -68,7 +71,7 @@ def test_encode_refuses_what_is_no_string(engine: ArrowEngine, value: object) ->
 
 
 def test_encode_from_many_threads(engine: ArrowEngine, minilm_dir: Path) -> None:
-    fresh = ArrowEngine(minilm_dir)
+    fresh = ArrowEngine(minilm_dir, cpu=FP32)
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda text: fresh.encode([text])[0], SENTENCES * 3))
     assert np.abs(np.array(results) - np.tile(engine.encode(SENTENCES), (3, 1))).max() < 1e-5

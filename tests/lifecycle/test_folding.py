@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 import aios_db
-from aios_db.lifecycle import renewal
 from aios_db.lifecycle.near_duplicates import words_of
 
 Open = Callable[..., aios_db.Connection]
@@ -153,7 +152,10 @@ def test_what_was_folded_stays_hidden_where_another_one_goes(open_database: Open
         assert con.get(ids[2]).occurrences == 3
 
 
-@pytest.mark.parametrize(("call", "looks"), [("fold", "said_again"), ("supersede", "superseded")])
+@pytest.mark.parametrize(
+    ("call", "looks"),
+    [("fold", "renewal.said_again"), ("supersede", "superseding.superseded")],
+)
 def test_an_interrupt_while_it_looks_is_one(
     open_database: Open, monkeypatch: pytest.MonkeyPatch, call: str, looks: str
 ) -> None:
@@ -161,6 +163,6 @@ def test_an_interrupt_while_it_looks_is_one(
         raise pa.ArrowInvalid("External error: KeyboardInterrupt: ")
 
     with open_database() as con:
-        monkeypatch.setattr(renewal, looks, interrupted)
+        monkeypatch.setattr(f"aios_db.lifecycle.{looks}", interrupted)
         with pytest.raises(KeyboardInterrupt):
             getattr(con, call)()

@@ -184,4 +184,9 @@ def restore(
     for each in report.installed_models:
         click.echo(f"installed the model {each}")
     for each in report.missing_models:
-        click.echo(f"the model {each} is not on this machine: install it, or aios models activate another")
+        click.echo(f"{each} is not on this machine")
+    if report.missing_models:
+        click.echo(
+            "install such models, or aios models activate others; register encoders of your own again, and "
+            "fit a joint space again (aios fusion fit)"
+        )

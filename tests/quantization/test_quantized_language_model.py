@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,8 @@ def test_language_models_keep_their_perplexity(
     assert abs(losses["int8"] - original) < 0.02
     assert losses["gptq"] < losses["ptq"]
     assert losses["full"] < losses["gptq"]
+    assert math.exp(losses["ptq"] - original) < 1.1  # the perplexity, as a ratio
+    assert math.exp(losses["gptq"] - original) < 1.03
     kinds = WeightFile(tmp_path / "gptq" / "weights.parquet").layers
     assert kinds["lm_head.weight"].quant_type == kinds["model.embed_tokens.weight"].quant_type
     assert kinds["model.layers.0.self_attn.k_proj.bias"].quant_type == "fp16"

@@ -60,6 +60,8 @@ def test_each_method_improves_on_the_one_before(
         assert report.int2_share == 1
         reached.append(cosine(tiny_bert, tmp_path / method, unseen_texts))
     assert reached[0] < reached[1] < reached[2]
+    assert reached[0] > 0.96
+    assert reached[1] > 0.985
 
 
 def test_report_and_files(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from aios_db.sql.statements import returns_count, selects_from
 from aios_db.store.steady import again_if_removed
 
 if TYPE_CHECKING:
+    from aios_db.memory_store import MemoryStore
     from aios_db.pinned import SeenTables
     from aios_db.session import Session
     from aios_db.sql.plans import Plans
@@ -67,25 +69,14 @@ class Execution:
     def run(self, statement: duckdb.Statement, parameters: Parameters | None) -> None:
         """Execute a statement; what it returns is then the result."""
         self._result.forget()
-        self._define(statement)
-        try:
+        with _observed(self._session.store, statement):
+            self._define(statement)
             try:
                 self._run(statement, parameters)
             except duckdb.CatalogException:  # there is none of a name: it may be out of sight, in a text, say
                 if not self._objects.all():
                     raise
                 self._run(statement, parameters)
-        except BaseException as error:
-            self._observe_unanswered(statement, type(error).__name__)
-            raise
-        self._observe_unanswered(statement)
-
-    def _observe_unanswered(self, statement: duckdb.Statement, error: str | None = None) -> None:
-        """Record a search that has found nothing, or failed; one that found something has said so itself."""
-        store = self._session.store
-        began = store.origins.unanswered()
-        if began is not None and selects_from(statement, _SEARCHES):
-            store.metrics.observe(SEARCH, began, error=error)
 
     def _run(self, statement: duckdb.Statement, parameters: Parameters | None) -> None:
         deadline = deadlines.current()
@@ -119,10 +110,11 @@ class Execution:
             return None
         (statement,) = statements
         self._result.forget()
-        self._define(statement)
-        self._session.store.origins.begin(statement.query)
-        self._seen.see_newest()
-        self._change(target, statement, sets)
+        with _observed(self._session.store, statement):
+            self._define(statement)
+            self._session.store.origins.begin(statement.query)
+            self._seen.see_newest()
+            self._change(target, statement, sets)
         return self._result.rowcount
 
     def relation(self, statement: duckdb.Statement, parameters: Parameters | None) -> duckdb.DuckDBPyRelation:
@@ -275,3 +267,23 @@ class Execution:
         check = partial(writes.check, statement, in_transaction=self._transaction.is_open)
         with self._session.guard.watching(check, trying=trying) as bound:
             yield bound
+
+
+@contextmanager
+def _observed(store: MemoryStore, statement: duckdb.Statement) -> Iterator[None]:
+    """Record a statement, and the search in it that has found nothing, or failed.
+
+    A search that found something has said so itself.
+    """
+    began = time.perf_counter()
+    error: str | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = type(raised).__name__
+        raise
+    finally:
+        searched = store.origins.unanswered()
+        if searched is not None and selects_from(statement, _SEARCHES):
+            store.metrics.observe(SEARCH, searched, error=error)
+        store.metrics.observe_statement(statement.type.name, began, error, statement.query)

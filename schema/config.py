@@ -453,7 +453,7 @@ class TelemetryConfig:
     metrics: bool = True
     """Record how often and how long operations take; a microsecond for each."""
     texts: bool = False
-    """Put the text of a question into its span (``gen_ai.memory.query.text``)."""
+    """Put texts into spans: questions (``gen_ai.memory.query.text``) and SQL (``db.query.text``)."""
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,15 @@ class Report:
         On what it ran, and what was asked for.
     skipped
         What could not run here, and why.
+    interrupted
+        Whether it ended early, so that nothing is said of what was not measured.
     """
 
     environment: Mapping[str, Any]
     options: Mapping[str, Any]
     results: Sequence[Result]
     skipped: Mapping[str, str]
+    interrupted: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as ``report.schema.json`` describes it."""

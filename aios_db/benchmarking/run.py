@@ -18,7 +18,7 @@ from aios_db.schema.progress import Progress, silent
 
 
 def run(options: Options, config: Config, progress: Progress = silent) -> Report:
-    """Run a benchmark and return its report.
+    """Run a benchmark and return its report, when interrupted that of what was measured by then.
 
     Raises
     ------
@@ -26,15 +26,22 @@ def run(options: Options, config: Config, progress: Progress = silent) -> Report
         As `check`, before anything is measured.
     """
     check(options, config)
-    results: list[Result] = []
+    measured: list[list[Result]] = []
     skipped: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="aios-bench-") as place:
-        for suite in options.suites:
-            found = []
-            with ExitStack() as stack:
-                for each in comparisons(suite, options, config, Path(place), stack):
-                    found.append(measure(each, options.rounds, progress, skipped))
-            if options.memory:
-                found = with_memory(found, suite, options, config, Path(place), skipped, progress)
-            results += chain.from_iterable(found)
-    return Report(environment(config), asdict(options), results, skipped)
+    interrupted = False
+    with tempfile.TemporaryDirectory(prefix="aios-bench-") as name:
+        place = Path(name)
+        try:
+            for suite in options.suites:
+                before = len(measured)
+                with ExitStack() as stack:
+                    for each in comparisons(suite, options, config, place, stack):
+                        measured.append(measure(each, options.rounds, progress, skipped))
+                if options.memory:
+                    found = measured[before:]
+                    measured[before:] = with_memory(found, suite, options, config, place, skipped, progress)
+        except KeyboardInterrupt:
+            interrupted = True
+            skipped["what was to follow"] = "interrupted"
+    results = list(chain.from_iterable(measured))
+    return Report(environment(config), asdict(options), results, skipped, interrupted)

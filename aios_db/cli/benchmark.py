@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from aios_db.cli.options import EXIT_FAILED, Session
+from aios_db.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, Session
 from aios_db.cli.output import json_text, print_json
 from aios_db.cli.progress import shown
 
@@ -21,6 +21,9 @@ Examples:
   aios bench
   aios bench --suite encode --compare standard,openvino,int8 --texts notes.txt
   aios bench --json today.json --html today.html --baseline last.json
+
+\b
+Interrupted, it reports what was measured by then, compares nothing, and ends with status 130.
 """
 )
 @click.option("--suite", "suites", type=click.Choice(_SUITES), multiple=True, help="Only these; repeat it.")
@@ -86,6 +89,8 @@ def bench(session: Session, /, *, schema: bool, **given: Any) -> None:
         if path is not None:
             path.write_text(text, encoding="utf-8")
     click.echo(report.as_markdown(), nl=False)
+    if report.interrupted:
+        click.get_current_context().exit(EXIT_INTERRUPTED)
     worse = [] if before is None else reporting.regressions(report.results, before, report.skipped)
     for line in worse:
         click.echo(f"worse: {line}", err=True)

@@ -96,8 +96,18 @@ class Metrics:
         text
             What was asked, for traces that are to hold it.
         """
-        if not self.enabled:
-            return
+        if self.enabled:
+            seconds = self._add(operation, began, items, error)
+            self._spans.operation(operation, seconds, items, error, text)
+
+    def observe_statement(self, kind: str, began: float, error: str | None, text: str) -> None:
+        """Note that a statement of SQL, of a kind such as SELECT, has run, or failed, as `observe` does."""
+        if self.enabled:
+            seconds = self._add(kind, began, 0, error)
+            self._spans.statement(kind, seconds, error, text)
+
+    def _add(self, operation: str, began: float, items: int, error: str | None) -> float:
+        """Add a call to what is known of its operation; return its seconds."""
         seconds = time.perf_counter() - began
         bucket = bucket_of(seconds)
         with self._lock:
@@ -110,7 +120,7 @@ class Metrics:
             found.total_s += seconds
             found.max_s = max(found.max_s, seconds)
             found.buckets[bucket] += 1
-        self._spans.ended(operation, seconds, items, error, text)
+        return seconds
 
     def operations(self) -> dict[str, Operation]:
         """Return a copy of what is known, by operation in the order of names."""

@@ -249,6 +249,26 @@ def test_a_report_of_nothing_is_a_failure(monkeypatch, capsys):
     assert "nothing could be measured" in capsys.readouterr().err
 
 
+def test_an_interrupted_run_reports_what_it_has_measured(tmp_path, monkeypatch, capsys):
+    left = iter(range(3))
+
+    def interrupted(*arguments):
+        if next(left) == 2:
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    monkeypatch.setattr("aios_db.benchmarking.run.measure", interrupted)
+    sizes = ["--batch", "2", "--length", "4", "--rounds", "1", "--no-memory"]
+    baseline = written(tmp_path / "before.json", FAST)
+    places = ["--json", str(tmp_path / "b.json"), "--baseline", str(baseline)]
+    assert main(["bench", "--suite", "operators", "--suite", "database", *sizes, *places]) == 130
+    report = json.loads((tmp_path / "b.json").read_text())
+    jsonschema.Draft202012Validator(schema()).validate(report)
+    assert len({each["name"] for each in report["results"]}) == 2
+    assert report["skipped"]["what was to follow"] == "interrupted"
+    assert "- not run: what was to follow: interrupted" in capsys.readouterr().out
+
+
 def test_the_script_of_a_checkout_is_the_command():
     script = Path(__file__).parents[2] / "bench" / "bench_baseline_advanced.py"
     run = subprocess.run([sys.executable, script, "--schema"], capture_output=True, check=True, timeout=120)

@@ -97,6 +97,19 @@ def test_a_search_that_finds_nothing_or_fails_is_one_too(con):
     assert not con.store.origins._searched
 
 
+@pytest.mark.sql
+def test_statements_are_counted_by_what_they_do(con):
+    con.execute("INSERT INTO memories (text) VALUES ('Tea is at five.'); SELECT 1")
+    con.executemany("INSERT INTO memories (text) VALUES (?)", [["Bo sails."], ["Ada plays chess."]])
+    con.execute("SELECT count(*) FROM memories").fetchall()
+    with pytest.raises(aios_db.Error):
+        con.execute("DELETE FROM memories WHERE error('no')")
+    found = rows(con)
+    assert found["INSERT"][:2] == (2, 0)
+    assert found["SELECT"][:2] == (2, 0)
+    assert found["DELETE"][:2] == (1, 1)
+
+
 def test_searches_of_many_threads_are_counted_once(con):
     con.remember(["Tea is at five.", "The key is under the pot."])
     threads = [threading.Thread(target=con.recall, args=("tea",), daemon=True) for _ in range(8)]
@@ -217,3 +230,21 @@ def test_operations_are_spans_of_a_tracer(tmp_path, spans, texts):
     assert found["delete_memory"].attributes["error.type"] == "ProgrammingError"
     assert search.start_time < search.end_time
     assert "Tea is" not in str([dict(each.attributes) for each in found.values()])
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_statements_are_spans_of_a_tracer(tmp_path, spans, texts):
+    with aios_db.connect(tmp_path / "a.aios", config={"telemetry": {"texts": texts}}) as con:
+        spans.clear()
+        con.execute("SELECT 'a secret'").fetchall()
+        with pytest.raises(aios_db.Error):
+            con.execute("DROP TABLE nothing")
+    found = {each.name: each for each in spans.get_finished_spans()}
+    select, drop = found["SELECT"], found["DROP"]
+    assert select.attributes["db.system.name"] == "aios_db"
+    assert select.attributes["db.namespace"] == str(tmp_path / "a.aios")
+    assert select.attributes["db.operation.name"] == "SELECT"
+    assert select.attributes.get("db.query.text") == ("SELECT 'a secret'" if texts else None)
+    assert select.start_time < select.end_time
+    assert drop.status.status_code == trace.StatusCode.ERROR
+    assert drop.attributes["error.type"] == "CatalogException"

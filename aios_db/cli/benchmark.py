@@ -22,7 +22,6 @@ Examples:
   aios bench --suite encode --compare standard,openvino,int8 --texts notes.txt
   aios bench --json today.json --html today.html --baseline last.json
 
-\b
 Interrupted, it reports what was measured by then, compares nothing, and ends with status 130.
 """
 )

@@ -14,6 +14,7 @@ from aios_db.search.joint import JointArrays
 from aios_db.search.keys import KeyTable, heads
 from aios_db.search.labels import without
 from aios_db.search.linkrun import Links
+from aios_db.search.mapped import empty, settled
 from aios_db.search.moments import term_moments
 from aios_db.search.part import COLUMNS
 from aios_db.search.postings import Postings, Triples
@@ -73,6 +74,7 @@ def merge(state: State) -> Segment:
         clusters,
         state.joint,
     )
+    arrays |= {name: settled(array) for name, array in arrays.items() if name not in columns}
     batches = state.rows.blocks(columns["rows"])
     return Segment(arrays, state.version, clusters.reach if clusters else 0.0, batches)
 
@@ -85,7 +87,7 @@ def _merged_column(
 ) -> NDArray[Any]:
     """Return a column of the kept documents at their new places, copied block by block."""
     example = parts[0][name]
-    merged = np.empty((len(place), *example.shape[1:]), example.dtype)
+    merged = empty((len(place), *example.shape[1:]), example.dtype)
     first = 0
     for part, keep in zip(parts, kept, strict=True):
         for start in range(0, len(keep), _BLOCK):

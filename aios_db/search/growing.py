@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.search.mapped import empty
 from aios_db.search.part import COLUMNS, Part
 from aios_db.search.postings import GrowingPostings
 from aios_db.search.recent_table import RecentTable
@@ -77,7 +78,7 @@ class GrowingSegment(Part):
         for name, column in values.items():
             buffer = self._buffers[name]
             if stop > len(buffer):
-                grown = np.empty((max(stop, 2 * len(buffer), 64), *buffer.shape[1:]), buffer.dtype)
+                grown = empty((max(stop, 2 * len(buffer), 64), *buffer.shape[1:]), buffer.dtype)
                 grown[:start] = buffer[:start]
                 buffer = self._buffers[name] = grown
             buffer[start:stop] = column

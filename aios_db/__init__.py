@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 # and beside other work the one that is waited for gets no processor while the others burn theirs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # GNU OpenMP
 os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's and LLVM's
+# Read once, when Arrow is loaded. Its own allocator keeps what is freed for Arrow alone; the C library's has
+# it for all, and gives back what it keeps (`engine/weights/heaps.py`).
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 apilevel = "2.0"
 threadsafety = 2  # threads may share the module and connections

@@ -133,7 +133,7 @@ class StorageConfig:
     of the tables, at least 3 and at most 30 seconds."""
     index_cache_bytes: Bytes = 4_000_000
     """Most memory for what was read of Lance's scalar indices; one cache for all tables."""
-    metadata_cache_bytes: Bytes = 4_000_000
+    metadata_cache_bytes: Bytes = 1_000_000
     """Most memory for what was read of manifests and files; one cache for all tables."""
     malloc_arenas: NonNegativeInt = 2
     """Heaps that the C library spreads allocations of the process over (glibc); 0 leaves it at 8 per core.

@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -130,13 +130,12 @@ def install(  # noqa: PLR0917 - each of another kind
     create_function: Any = connection.create_function  # its annotations know no type written as text
     deadlines = deadlines or Deadlines()
     calls = [_bind(function, current, errors, called, postpone, deadlines) for function in functions]
-    parsed = cache(duckdb.sqltype)  # DuckDB parses a type that is text each time
     for function, call in zip(functions, calls, strict=True):
         create_function(
             function.name + suffix,
             call,
-            [parsed(sql_type(each, dimension)) for each in function.parameters],
-            parsed(sql_type(function.returns, dimension)),
+            [sql_type(each, dimension) for each in function.parameters],
+            sql_type(function.returns, dimension),
             type="arrow",
             null_handling="special",
             side_effects=True,  # a model, a table or a clock may change between two calls

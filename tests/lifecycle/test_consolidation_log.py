@@ -84,6 +84,7 @@ def test_an_erasure_that_was_broken_off_is_finished_by_who_opens_next(
             patched.setattr("aios_db.store.erasing.erasure.rewrite", broken)
             with pytest.raises(KeyboardInterrupt):
                 con.erase(con.recall("secret word", 1)[0])
+        con.store.abandon()
         assert (path / ERASING).exists()
     assert ERASING in {fault.where for fault in aios_db.check(path).faults}
     with open_database() as con:

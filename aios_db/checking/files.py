@@ -11,10 +11,11 @@ import pyarrow as pa
 from aios_db.checking.faults import Faults
 from aios_db.disk.framed_log import damaged_bytes
 from aios_db.federation.debts import debt_files, read_debt
-from aios_db.schema.database import CHANGES, ERASING, LLM_REQUESTS, MARKER, OWED, QUERIES, RECALLS
+from aios_db.schema.database import CHANGES, ERASING, LLM_REQUESTS, MARKER, OWED, QUERIES, RECALLS, UNSHOWN
 from aios_db.schema.errors import DataError, OperationalError
 from aios_db.store.change_log import begun_after
 from aios_db.store.marker import COPY, Marker, parsed
+from aios_db.store.unshown import REMEDY
 
 _MARKER = "aios repair writes it anew"
 _COUNTS = "the counts in it are lost; aios repair writes the rest anew"
@@ -59,6 +60,8 @@ def check_files(faults: Faults) -> None:
     if begun_after(database) and not (database / CHANGES).exists():
         faults.file(database / CHANGES, "is gone", _CHANGES_GONE)
     _check_ended(faults)
+    if (database / UNSHOWN).is_dir():
+        faults.file(UNSHOWN, "is a directory", REMEDY)
     path = database / "tokenizers.json"
     if path.exists() and not _is_object(path):
         faults.file(path, "is no JSON object", _TOKENIZERS)

@@ -22,6 +22,8 @@ from aios_db.security.permissions import FILE_MODE
 from aios_db.store.differences import difference
 from aios_db.store.kept import kept
 
+REMEDY = "delete it; the file of this name is made anew"
+
 _NOBODY, SEVERAL = "-" * 32, "*" * 32
 
 
@@ -64,6 +66,8 @@ class UnshownFile:
             said = self._path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError:  # something else is in its place
+            return Unshown(0)
         with suppress(ValueError):
             since, writer, checksum = said.split()
             if zlib.crc32(since + writer) == int(checksum, 16):
@@ -71,10 +75,19 @@ class UnshownFile:
         return Unshown(0) if said else None
 
     def write(self, said: Unshown | None) -> None:
-        """Put it there; not forced to the disk."""
+        """Put it there; not forced to the disk.
+
+        Raises
+        ------
+        OperationalError
+            A directory is in its place.
+        """
         said = said or Unshown(0, _NOBODY)
         since, writer = b"%020d" % said.since, said.writer.encode()
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, FILE_MODE)
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, FILE_MODE)
+        except IsADirectoryError as error:
+            raise OperationalError(f"{self._path} is a directory: {REMEDY}") from error
         try:  # in place, within one sector
             os.pwrite(descriptor, b"%s %s %08x\n" % (since, writer, zlib.crc32(since + writer)), 0)
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from store_helpers import DIMENSION, memory_rows
 
 import aios_db
@@ -14,6 +15,7 @@ from aios_db.disk.durable import manifest
 from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import StorageConfig
 from aios_db.schema.database import UNSHOWN
+from aios_db.schema.errors import OperationalError
 from aios_db.store.strongest import strongest_links
 
 Open = Callable[..., MemoryStore]
@@ -92,6 +94,24 @@ def test_a_note_that_is_damaged_is_made_up_for(open_store: Open) -> None:
     note.write_bytes(b"?" + note.read_bytes())
     store.maintain()
     assert _is_shown(store)
+
+
+def test_a_directory_in_the_place_of_the_note_is_named(open_store: Open, tmp_path: Path) -> None:
+    _ended(open_store, "a.aios")
+    note = tmp_path / "a.aios" / UNSHOWN
+    note.unlink()
+    note.mkdir()
+    assert [fault.where for fault in aios_db.check(tmp_path / "a.aios").faults] == [UNSHOWN]
+    store = open_store("a.aios", config=LATER)
+    store.remember(memory_rows(["the lamp is green"], session_id="s"))
+    with pytest.raises(OperationalError, match=f"{note} is a directory: delete it"):
+        store.maintain()
+    assert _is_shown(store)
+    note.rmdir()
+    store.remember(memory_rows(["the lamp is blue"], session_id="s"))
+    store.maintain()
+    assert _is_shown(store)
+    assert aios_db.check(store.path).whole
 
 
 def test_where_the_version_is_kept_no_longer_all_are_compared(open_store: Open) -> None:

@@ -31,6 +31,7 @@ _INSTEAD = (
 # What a call that writes is until the statement ends, where something else than an output column was wanted.
 _CALL_AS_A_VALUE = re.compile(r'STRUCT\("aios (\w+)"')
 _NO_VALUE = "Unable to cast Python instance of type <class 'str'>"  # what DuckDB 1.5 says of a lone surrogate
+_INTERRUPTED_READER = "INTERRUPT Error"
 _INTERRUPTED = "Query interrupted"  # what DuckDB raises in a KeyboardInterrupt's place
 # What it says of one in Python code that it called: a function, a dataset's schema, scan or batches.
 _INTERRUPTED_IN_PYTHON = re.compile(
@@ -53,6 +54,10 @@ def translated(book: ErrorBook) -> Iterator[None]:
         if "StatementType" not in str(error):
             raise
         raise NotSupportedError("DuckDB's Python client does not know this kind of statement") from error
+    except OSError as error:  # Arrow's, of a reader of DuckDB's rows
+        if _INTERRUPTED_READER not in str(error):
+            raise
+        raise OperationalError("the statement was interrupted") from error
     except (MemoryError, ImportError) as error:
         raise (shortage("the statement", error) or error) from error
     except RuntimeError as error:

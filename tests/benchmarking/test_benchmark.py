@@ -162,14 +162,14 @@ def test_a_page_stands_by_itself_and_escapes_what_it_shows():
 def test_memory_of_this_process():
     with Watching() as memory:
         before = memory.found().private
-        held = np.ones(8_000_000)
+        held = np.ones(50_000_000)  # more than what other threads of this process may allocate meanwhile
         time.sleep(0.1)
-        assert held.nbytes == 64_000_000
+        assert held.nbytes == 400_000_000
         del held
         found = memory.found()
     assert found.resident and found.private and found.shared and found.peak
     assert found.private + found.shared == found.resident <= found.peak * 1.01
-    assert found.private_peak > before + 60e6 > found.private
+    assert found.private_peak > before + 300e6 > found.private
 
 
 @pytest.fixture

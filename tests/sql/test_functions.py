@@ -92,6 +92,15 @@ def test_a_lack_of_memory_inside_a_function_is_an_operational_error(
         connection.execute("SELECT aios_fail(1)").fetchall()
 
 
+def test_an_interrupt_that_a_reader_of_rows_meets_is_one_of_the_statement() -> None:
+    """pyarrow raises what DuckDB says as an `OSError`."""
+    book = functions.ErrorBook()
+    with pytest.raises(OperationalError, match=r"^the statement was interrupted$"), translated(book):
+        raise OSError("INTERRUPT Error: Interrupted!")
+    with pytest.raises(OSError, match="no such file"), translated(book):
+        raise OSError("no such file")
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import re
 from pathlib import Path
 from typing import Any
 
@@ -47,24 +46,6 @@ def test_large_arrays_of_a_segment_and_of_what_came_since_are_mapped(tmp_path: P
     large = {name: each for name, each in arrays.items() if each.nbytes >= LARGE}
     assert {"vectors", "statistics_outer", "term_docs", "growing"} <= large.keys()
     assert [name for name, each in large.items() if not isinstance(owner(each), mmap.mmap)] == []
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="not Linux")
-def test_the_system_has_back_what_goes_also_amid_small_blocks() -> None:
-    def own() -> int:
-        found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
-        assert found
-        return 1024 * int(found[1])
-
-    before, small, large = own(), [], []
-    for _ in range(64):
-        large.append(mapped.settled(np.ones(1 << 17)))  # 1 MB
-        small.append(bytes(600))
-    held = own()
-    large.clear()
-    assert held - before > 60 << 20
-    assert own() - before < 8 << 20
-    assert len(small) == 64
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000, 100_000, 1_000_000])

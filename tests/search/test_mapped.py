@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,36 @@ def test_large_arrays_of_a_segment_and_of_what_came_since_are_mapped(tmp_path: P
     large = {name: each for name, each in arrays.items() if each.nbytes >= LARGE}
     assert {"vectors", "statistics_outer", "term_docs", "growing"} <= large.keys()
     assert [name for name, each in large.items() if not isinstance(owner(each), mmap.mmap)] == []
+
+
+_AMID_SMALL_BLOCKS = """
+import re
+from pathlib import Path
+import numpy as np
+from aios_db.search import mapped
+
+def own():
+    return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+before, small, large = own(), [], []
+for _ in range(64):
+    large.append(mapped.settled(np.ones(1 << 17)))  # 1 MB
+    small.append(bytes(600))
+held = own()
+large.clear()
+print(held - before, own() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="not Linux")
+def test_the_system_has_back_what_goes_also_amid_small_blocks() -> None:
+    """In a process of its own, since other threads allocate in this one."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _AMID_SMALL_BLOCKS], capture_output=True, check=True, timeout=120
+    )
+    held, left = map(int, ran.stdout.split())
+    assert held > 60 << 20
+    assert left < 8 << 20
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000, 100_000, 1_000_000])

@@ -59,6 +59,7 @@ from aios_db.search import mapped
 def own():
     return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
+np.ones(3 << 20)  # from here on the C library has arrays of up to 24 MB in its heap
 before, small, large = own(), [], []
 for _ in range(64):
     large.append(mapped.settled(np.ones(1 << 17)))  # 1 MB

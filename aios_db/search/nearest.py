@@ -150,6 +150,11 @@ class Neighbors:
 def _in_all(part: Part, vectors: Matrix, k: int, kept: NDArray[np.bool_] | None) -> Found:
     """Return the nearest by comparing with every row."""
     matrix = part.vectors
+    if len(vectors) == 1:  # a single write: one pass over the matrix
+        rows, scores = np.full((1, k), -1), np.full((1, k), -np.inf, np.float32)
+        found = kernels.vectors.nearest(matrix, part.rows, kept, np.array([[0, len(matrix)]]), vectors[0], k)
+        rows[0, : len(found[0])], scores[0, : len(found[1])] = found
+        return rows, scores
     everything = Contiguous(np.append(np.arange(0, len(matrix), _BLOCK), len(matrix)))
     probes = np.tile(np.arange(len(everything.offsets) - 1), (len(vectors), 1))
     documents, scores = best_in_lists(vectors, probes, everything, matrix, k, kept)

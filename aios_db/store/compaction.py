@@ -42,6 +42,7 @@ _TARGET_ROWS = 1_000_000
 _DELETED_SHARE = 0.1
 _MANY_DELETED = 1_000
 _LEAST_AGE_S, _ENOUGH_S = 3.0, 30.0
+_FEW_VERSIONS = 32  # have manifests that are read in some 10 ms
 _BYTES_A_SECOND = 1_000_000  # of the tables, in a slow statement: a thousandth of what a scan reads
 _SCANNED_ROWS = 10_000  # are scanned about as fast as looked up
 _SCANNED_WHEN_COMPRESSED = 65_536  # are scanned in milliseconds
@@ -177,8 +178,9 @@ def clean_up(tables: Sequence[lance.LanceDataset], config: StorageConfig) -> Non
 
     Lance reads every manifest to find what may go, so this waits until one was replaced twice that long ago,
     or those of all ``tables`` together take more space than `StorageConfig.keep_versions_bytes` and than
-    half of the tables: then a shorter time is enough, but never one under `_least_age_s`. A reader in
-    another process that still scans a deleted version gets an error: so long a statement may always take.
+    half of the tables: then a shorter time is enough, but never one under `_least_age_s`. Where there are
+    many versions a third must be that old. A reader in another process that still scans a deleted version
+    gets an error: so long a statement may always take.
     """
     in_use = sum(map(_bytes_in_use, tables))
     spare = sum(map(_bytes_on_disk, tables)) - in_use
@@ -198,9 +200,12 @@ def _clean_up(dataset: lance.LanceDataset, keep_s: float, share: float, least_ag
     if crowded:
         fitting = max(int((len(replaced_s) + 1) * share), 1)
         keep_s = min(keep_s, max(list(replaced_s.values())[-fitting], least_age_s))
-    if max(replaced_s.values()) >= (keep_s if crowded else 2 * keep_s):
+    gone = [each for each, ago in replaced_s.items() if ago >= keep_s]
+    kept = len(replaced_s) - len(gone)
+    worth_it = kept < max(2 * len(gone), _FEW_VERSIONS) if crowded else max(replaced_s.values()) >= 2 * keep_s
+    if gone and worth_it:
         DurableTable(Path(dataset.uri)).force(dataset)  # before what a loss of power would go back to is gone
-        remove_versions(dataset, [each for each, ago in replaced_s.items() if ago >= keep_s])
+        remove_versions(dataset, gone)
 
 
 def _least_age_s(in_use: int) -> float:

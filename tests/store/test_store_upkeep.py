@@ -143,6 +143,21 @@ def test_versions_go_sooner_when_they_take_too_much_space(
     assert values(writer).keys() >= {"a", "x"}
 
 
+@pytest.mark.parametrize(("versions", "old", "left"), [(90, 20, 90), (90, 40, 50), (30, 5, 25)])
+def test_of_many_versions_a_third_goes_at_once(
+    table: lance.LanceDataset, versions: int, old: int, left: int
+) -> None:
+    """Lance reads all manifests each time: the cost of a write would grow with what is kept."""
+    writer = lance.dataset(table.uri)
+    while writer.version < versions:
+        writer.insert(pa.table({"id": ["x"], "n": [0]}))
+    long_ago = time.time() - 60
+    for version in range(1, old + 2):  # a version was replaced when the next one was written
+        os.utime(Path(table.uri, manifest(version)), (long_ago, long_ago))
+    clean_up([writer], StorageConfig(keep_versions_s=3600, keep_versions_bytes=1))
+    assert [each["version"] for each in writer.versions()] == [*range(versions - left + 1, versions + 1)]
+
+
 def test_forgetting_alone_is_compacted_and_cleaned_up_too(
     open_store: Open, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from aios_db.engine.weights.files import atomic_write, force_file, force_tree
 from aios_db.migrations.registry import Migration, migrations
 from aios_db.schema import schema_migrations
 from aios_db.schema.advice import with_advice
+from aios_db.schema.amounts import amount
 from aios_db.schema.database import FORMAT_VERSION, LOCK, MARKER, table_path
 from aios_db.schema.errors import IntegrityError, OperationalError, ProgrammingError, SchemaVersionError
 from aios_db.schema.progress import Progress, silent
@@ -131,8 +132,8 @@ def _apply(directory: Path, migration: Migration, progress: Progress) -> None:
     for table, rows in before.items():
         if after.get(table, -1) < rows:
             raise IntegrityError(
-                f"{migration.name} left {after.get(table, 'none')} of {rows} rows of {table} in {directory}; "
-                "the database keeps its old format"
+                f"{migration.name} left {after.get(table, 'none')} of {amount(rows, 'row')} of {table} in "
+                f"{directory}; the database keeps its old format"
             )
     progress("verified", 0, 0)
     _record(directory, migration)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,3 +97,26 @@ def test_a_home_is_looked_up_where_one_that_is_not_known_is_told() -> None:
         if isinstance(node, ast.Attribute) and node.attr == "expanduser"
     ]
     assert set(calls) == {"schema/homes.py", "aios_db/config/files.py"}  # see `expanded`
+
+
+COUNTED = "(?:memories|links|rows|files|records|versions|backups|items|cards|principles|layers|pairs|agents)"
+SAID = re.compile(rf"(?: more| bad| damaged| link| quantized)? {COUNTED}\b(?! at once)")
+LOGGED = re.compile(rf"%d(?: \w+)? {COUNTED}\b")
+
+
+def test_a_count_that_may_be_one_is_said_by_amount() -> None:
+    """``1 memories``: `schema.amounts.amount` says how many there are of what."""
+    shown = [(path, node) for path, node in nodes() if "bench" not in path.relative_to(ROOT).parts]
+    said = [
+        (path, node.lineno)
+        for path, node in shown
+        if isinstance(node, ast.JoinedStr)
+        for count, noun in pairwise(node.values)
+        if isinstance(count, ast.FormattedValue) and isinstance(noun, ast.Constant) and SAID.match(noun.value)
+    ]
+    logged = [
+        (path, node.lineno)
+        for path, node in shown
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and LOGGED.search(node.value)
+    ]
+    assert [f"{path.relative_to(ROOT)}:{line}" for path, line in said + logged] == []

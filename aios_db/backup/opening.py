@@ -12,6 +12,7 @@ import lance
 from aios_db.backup.manifest import Manifest, TableState
 from aios_db.backup.objects import Objects
 from aios_db.disk.failures import operational
+from aios_db.schema.amounts import amount
 from aios_db.schema.database import table_path
 from aios_db.schema.errors import OperationalError
 
@@ -41,6 +42,6 @@ def check_counts(database: Path, tables: dict[str, TableState]) -> None:
             found = TableState(dataset.version, dataset.count_rows())
         if found != wanted:
             raise OperationalError(
-                f"{table} of the backup is version {found.version} with {found.rows} rows, "
+                f"{table} of the backup is version {found.version} with {amount(found.rows, 'row')}, "
                 f"and not version {wanted.version} with {wanted.rows}"
             )

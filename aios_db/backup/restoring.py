@@ -19,6 +19,7 @@ from aios_db.engine.catalog.find import find_weights
 from aios_db.engine.weights.building import building
 from aios_db.engine.weights.files import force_file, force_tree
 from aios_db.schema.advice import NO_PLACE
+from aios_db.schema.amounts import amount
 from aios_db.schema.association_links import TABLE as LINKS
 from aios_db.schema.config import Config
 from aios_db.schema.database import MARKER, table_path
@@ -112,8 +113,8 @@ def _settle(directory: Path) -> None:
     _, _, mended = repair(memories, links)
     if mended.link_columns or mended.dangling_links:
         logger.info(
-            "%d link columns and %d links were on their way when the backup was made",
-            mended.link_columns, mended.dangling_links,
+            "on their way when the backup was made: %s, %s",
+            amount(mended.link_columns, "link column"), amount(mended.dangling_links, "link"),
         )  # fmt: skip
 
 
@@ -168,7 +169,7 @@ def verify(backup: str | os.PathLike[str], backup_id: str | None = None) -> list
     if damaged:
         whole = ", ".join(each.id for each in found if not each.faults) or "none"
         said = "; ".join(f"{each.id}: {', '.join(each.faults)}" for each in damaged)
-        raise OperationalError(f"{len(damaged)} of {len(found)} backups are damaged: {said}; whole: {whole}")
+        raise OperationalError(f"damaged of {amount(len(found), 'backup')}: {said}; whole: {whole}")
     return [each.manifest for each in found if each.manifest is not None]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.benchmarking.measuring import Comparison, Run, Strategy
+from aios_db.schema.amounts import amount
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import Error
 
@@ -54,7 +55,7 @@ def encoding(
 
     yield Comparison(
         "encode",
-        f"{len(texts)} texts of {config.engine.text_model}",
+        f"{amount(len(texts), 'text')} of {config.engine.text_model}",
         len(texts),
         "texts",
         [
@@ -118,7 +119,7 @@ def databases(config: Config, texts: Sequence[str], rows: int, place: Path) -> I
         )  # fmt: skip
         plan = "SELECT count(*) FROM consolidation_plan()"
         yield Comparison(
-            "consolidate", f"plan of {rows} memories", rows, "memories",
+            "consolidate", f"plan of {amount(rows, 'memory')}", rows, "memories",
             [_always("dry run", lambda: con.execute(plan).fetchall())], _OPEN,
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.benchmarking.measuring import Comparison, Run, Strategy
+from aios_db.schema.amounts import amount
 
 if TYPE_CHECKING:
     import torch
@@ -164,7 +165,7 @@ def _scan(width: int, rows: int) -> Comparison:
     if kernels.vectors is not portable:
         modules["compiled"] = kernels.vectors
     return Comparison(
-        SUITE, f"scan {rows} vectors for 10", rows, "vectors",
+        SUITE, f"scan {amount(rows, 'vector')} for 10", rows, "vectors",
         [Strategy(name, partial(made, each), right) for name, each in modules.items()],
     )  # fmt: skip
 

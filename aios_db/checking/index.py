@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aios_db.checking.faults import REPAIR, Faults
 from aios_db.checking.tables import OnBytes
+from aios_db.schema.amounts import amount
 from aios_db.schema.database import INDEX
 from aios_db.search import checksums
 from aios_db.search.analyzer import Analyzer
@@ -132,7 +133,7 @@ class IndexChecks:
     def end(self, memories: int, *, links: bool) -> None:
         """Compare what is told of all at once; ``links`` when all links were looked at."""
         if len(self._index) != memories:
-            what = f"has {len(self._index)} memories, the table {memories}"
+            what = f"has {amount(len(self._index), 'memory')}, the table {memories}"
             self._faults.file(INDEX, what, REPAIR)
         found = self._index.links()
         if links and _links_sum(*vars(found).values()) != self._links:

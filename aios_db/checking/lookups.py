@@ -13,6 +13,7 @@ from aios_db.checking.faults import Faults
 from aios_db.disk.durable import index_files
 from aios_db.disk.failures import operational
 from aios_db.schema import association_links, memories
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import OperationalError
 
 COLUMNS = {memories.TABLE: (memories.KEY,), association_links.TABLE: ("source_id", "target_id")}
@@ -80,7 +81,7 @@ def _misses(dataset: lance.LanceDataset, column: str) -> str:
             )
     except OperationalError as error:
         return f"cannot be used: {str(error)[:300]}"
-    return "" if found == len(values) else f"finds {found} of {len(values)} rows"
+    return "" if found == len(values) else f"finds {found} of {amount(len(values), 'row')}"
 
 
 def _part(values: pa.Array, at: int) -> pa.Array:

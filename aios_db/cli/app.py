@@ -20,6 +20,7 @@ from aios_db.cli.options import (
     with_database,
 )
 from aios_db.schema.advice import with_advice
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import Error
 from aios_db.schema.shortage import shortage
 
@@ -127,7 +128,7 @@ def _run(arguments: Sequence[str] | None, session: Session) -> int:
         return EXIT_FAILED
     if session.unlinked:
         click.echo(
-            f"{session.unlinked} memories are stored without their links; the next write makes them, or "
+            f"stored without links: {amount(session.unlinked, 'memory')}; the next write makes them, or "
             "aios repair",
             err=True,
         )

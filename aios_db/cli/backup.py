@@ -10,6 +10,7 @@ import click
 from aios_db.cli.history import print_report
 from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
 from aios_db.cli.output import print_json
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import OperationalError
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def backup(
         print_json(dataclasses.asdict(report))
         return
     rows = report.tables["memories"].rows
-    click.echo(f"backup {report.id} of {session.path}: {rows} memories, {report.bytes} bytes")
-    click.echo(f"copied {report.copied_files} of {report.files} files, {report.copied_bytes} bytes")
+    click.echo(f"backup {report.id} of {session.path}: {amount(rows, 'memory')}, {report.bytes} bytes")
+    click.echo(f"copied {report.copied_files} of {amount(report.files, 'file')}, {report.copied_bytes} bytes")
     if report.mended:
-        click.echo(f"mended {len(report.mended)} files of {target} that were damaged")
+        click.echo(f"mended {amount(len(report.mended), 'damaged file')} of {target}")
     for each in report.removed:
         click.echo(f"removed backup {each}")
 
@@ -117,7 +118,8 @@ def _about(backup: Manifest) -> dict[str, Any]:
 
 def _line(backup: Manifest, state: str = "") -> str:
     about = _about(backup)
-    return f"{backup.id}{state}: {about['memories']} memories, {about['bytes']} bytes of {backup.database}"
+    memories = amount(about["memories"], "memory")
+    return f"{backup.id}{state}: {memories}, {about['bytes']} bytes of {backup.database}"
 
 
 @click.command(
@@ -180,7 +182,9 @@ def restore(
     if as_json:
         print_json(dataclasses.asdict(report))
         return
-    click.echo(f"restored {report.path}: {report.tables['memories'].rows} memories of backup {report.id}")
+    click.echo(
+        f"restored {report.path}: {amount(report.tables['memories'].rows, 'memory')} of backup {report.id}"
+    )
     for each in report.installed_models:
         click.echo(f"installed the model {each}")
     for each in report.missing_models:

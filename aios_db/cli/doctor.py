@@ -17,6 +17,7 @@ import aios_db
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json
 from aios_db.cli.watching import device_line, memory_state, watch_memory
+from aios_db.schema.amounts import amount
 from aios_db.schema.config import Config
 from aios_db.schema.errors import ConfigError, Error, MissingExtraError, ModelNotFoundError
 
@@ -104,7 +105,7 @@ def check_all(session: Session) -> list[Finding]:
             report = check(session.path, config=session.config(), progress=progress)
     except Error as error:
         return [Finding("deep", "problem", str(error))]
-    read = f"{report.memories} memories, {report.links} links, {report.bytes} bytes read"
+    read = f"{amount(report.memories, 'memory')}, {amount(report.links, 'link')}, {report.bytes} bytes read"
     if report.whole:
         return [Finding("deep", "ok", f"{read}; everything is what it should be")]
     return [Finding("deep", "problem", str(fault)) for fault in report.faults]
@@ -206,7 +207,7 @@ def _cards(con: aios_db.Connection) -> str:
     names = library.names()
     for name in names:
         library.head(name)
-    return f"{len(names)} cards in {len(library.versions())} versions"
+    return f"{amount(len(names), 'card')} in {amount(len(library.versions()), 'version')}"
 
 
 def _back_end(config: Config) -> Finding:
@@ -250,12 +251,11 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
         return
     with con:
         counted = con.store.stats()
-        yield Finding("database", "ok", f"{session.path}: {counted.memories} memories, {counted.links} links")
+        memories = amount(counted.memories, "memory")
+        yield Finding("database", "ok", f"{session.path}: {memories}, {amount(counted.links, 'link')}")
         indexed = len(con.store.index)
         in_step = indexed == counted.memories
-        yield Finding(
-            "search index", "ok" if in_step else "problem", f"{indexed} of {counted.memories} memories"
-        )
+        yield Finding("search index", "ok" if in_step else "problem", f"{indexed} of {memories}")
         store = con.store
         unlinked = store.read(
             lambda now: len(missing_links(now.memories, now.links, now.index, config.links))
@@ -274,7 +274,7 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
         missing = rows[0] - rows[1]
         if missing:
             yield Finding(
-                "embeddings", "note", f"{missing} memories have no vector and are found by their words only"
+                "embeddings", "note", f"without a vector, found by words only: {amount(missing, 'memory')}"
             )
         yield _checked("recall", lambda: _recall(con))
         yield _checked("cards", lambda: _cards(con))

@@ -8,6 +8,7 @@ import click
 
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json
+from aios_db.schema.amounts import amount
 
 
 @click.command(
@@ -33,7 +34,5 @@ def export(session: Session, path: str, no_embeddings: bool, as_json: bool) -> N
     if as_json:
         print_json(dataclasses.asdict(report))
     else:
-        click.echo(
-            f"exported {report.memories} memories and {report.links} links to {report.path}: "
-            f"{report.bytes} bytes"
-        )
+        exported = f"{amount(report.memories, 'memory')} and {amount(report.links, 'link')}"
+        click.echo(f"exported {exported} to {report.path}: {report.bytes} bytes")

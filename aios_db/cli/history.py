@@ -9,6 +9,7 @@ import click
 
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_json, print_table
+from aios_db.schema.amounts import amount
 
 if TYPE_CHECKING:
     from aios_db.schema.changes import ChangeRecord, UndoReport
@@ -71,7 +72,5 @@ def print_report(report: UndoReport, *, as_json: bool, dry_run: bool = False) ->
         print_json(dataclasses.asdict(report))
         return
     change = "nothing to write" if report.change_id is None else f"change {report.change_id}"
-    click.echo(
-        f"{'dry run' if dry_run else change}: {report.added} memories come back, {report.updated} are what "
-        f"they were, {report.deleted} go; {report.links} links"
-    )
+    done = f"{amount(report.added, 'memory')} back, {report.updated} as before, {report.deleted} gone"
+    click.echo(f"{'dry run' if dry_run else change}: {done}; {amount(report.links, 'link')}")

@@ -10,6 +10,7 @@ import click
 from aios_db.cli.options import EXIT_SET_ASIDE, Session, with_database, with_json
 from aios_db.cli.output import print_json
 from aios_db.cli.progress import shown
+from aios_db.schema.amounts import amount
 
 if TYPE_CHECKING:
     from aios_db.importers import ImportReport
@@ -120,8 +121,8 @@ def _print_report(report: ImportReport) -> None:
         "rejected": report.rejected,
         "skipped": report.skipped - report.resumed,
     }
-    files = f"{report.files} {'file' if report.files == 1 else 'files'}"
-    line = f"read {report.read - report.resumed} records from {files}"
+    files = f"{amount(report.files, 'file')}"
+    line = f"read {amount(report.read - report.resumed, 'record')} from {files}"
     if said := ", ".join(f"{count} {what}" for what, count in parts.items() if count):
         line += f": {said}"
     if report.resumed:
@@ -129,7 +130,7 @@ def _print_report(report: ImportReport) -> None:
     if report.removed:
         line += f"; {report.removed} removed"
     if report.links:
-        line += f"; {report.links} links"
+        line += f"; {amount(report.links, 'link')}"
     click.echo(line)
     reasons = {reason: count for reason, count in report.skip_reasons.items() if reason != "imported before"}
     for reason, count in reasons.items():
@@ -137,6 +138,8 @@ def _print_report(report: ImportReport) -> None:
     for name, reason in list(report.skipped_files.items())[:10]:
         click.echo(f"left {name} alone: {reason}", err=True)
     if len(report.skipped_files) > 10:
-        click.echo(f"left {len(report.skipped_files) - 10} more files alone; --json lists them", err=True)
+        click.echo(
+            f"left {amount(len(report.skipped_files) - 10, 'more file')} alone; --json lists them", err=True
+        )
     if report.rejected:
-        click.echo(f"set {report.rejected} bad records aside in {report.rejected_path}", err=True)
+        click.echo(f"set {amount(report.rejected, 'bad record')} aside in {report.rejected_path}", err=True)

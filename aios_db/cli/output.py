@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from aios_db.schema.amounts import amount
+
 TABLE_ROWS = 200
 CELL_CHARACTERS = 500
 SHORT_CELL = 20
@@ -60,7 +62,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for line in printed.get().splitlines():
         click.echo(line.rstrip())
     if (rest := sum(1 for _ in iterator)) > 0:
-        click.echo(f"… and {rest} more rows; --format csv or json prints all of them")
+        click.echo(f"… and {amount(rest, 'more row')}; --format csv or json prints all of them")
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -9,6 +9,7 @@ import click
 
 from aios_db.cli.options import EXIT_FAILED, Session, with_database, with_json
 from aios_db.cli.output import print_json
+from aios_db.schema.amounts import amount
 
 
 @click.command(
@@ -105,7 +106,7 @@ def rollback_source(
         print_json(dataclasses.asdict(report))
         return
     would = "would delete" if dry_run else "deleted"
-    click.echo(f"{would} {len(report.memory_ids)} memories, {report.derived} of them derived")
-    click.echo(f"{would} {report.links} links at them")
+    click.echo(f"{would} {amount(len(report.memory_ids), 'memory')}, {report.derived} of them derived")
+    click.echo(f"{would} {amount(report.links, 'link')} at them")
     if not dry_run:
-        click.echo(f"changed {report.links_changed} links between others")
+        click.echo(f"changed {amount(report.links_changed, 'link')} between others")

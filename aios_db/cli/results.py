@@ -7,6 +7,7 @@ import click
 from aios_db.cli.output import print_csv, print_json_rows
 from aios_db.cli.running import Runner
 from aios_db.cli.tables import print_lines, print_markdown, print_table
+from aios_db.schema.amounts import amount
 
 FORMATS = {
     "table": print_table,
@@ -42,7 +43,6 @@ def print_result(runner: Runner, format_: str) -> None:
     """
     cursor = runner.cursor
     if cursor.rowcount >= 0:
-        plural = "" if cursor.rowcount == 1 else "s"
-        click.echo(f"{cursor.rowcount} row{plural}", err=format_ not in {"table", "line"})
+        click.echo(f"{amount(cursor.rowcount, 'row')}", err=format_ not in {"table", "line"})
     elif cursor.description:
         FORMATS[format_]([column[0] for column in cursor.description], runner.rows())

@@ -8,6 +8,7 @@ import click
 
 from aios_db.cli.options import EXIT_SET_ASIDE, Session, with_json
 from aios_db.cli.output import print_json
+from aios_db.schema.amounts import amount
 
 
 @click.command(
@@ -36,9 +37,10 @@ def salvage(session: Session, database: str, out: str, as_json: bool) -> None:
     if as_json:
         print_json({"complete": report.complete, **dataclasses.asdict(report)})
     else:
-        click.echo(f"salvaged {report.memories} memories and {report.links} links to {report.path}")
+        salvaged = f"{amount(report.memories, 'memory')} and {amount(report.links, 'link')}"
+        click.echo(f"salvaged {salvaged} to {report.path}")
         if report.dangling_links:
-            click.echo(f"left out {report.dangling_links} links: the memory at an end is not there")
+            click.echo(f"left out {amount(report.dangling_links, 'link')}: the memory at an end is not there")
         for loss in report.losses:
             click.echo(f"missing: {loss}")
     if not report.complete:

@@ -18,6 +18,7 @@ from typing import TypeGuard
 import click
 
 from aios_db.cli.output import TABLE_ROWS, cell
+from aios_db.schema.amounts import amount
 
 GAP = 2
 LEAST_WIDTH = 12  # of a column that is folded
@@ -118,7 +119,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
         if left_out:
             click.echo(f"(left out, all NULL: {', '.join(left_out)})")
     if (rest := sum(1 for _ in iterator)) > 0:
-        click.echo(f"… and {rest} more rows; csv and json print all of them")
+        click.echo(f"… and {amount(rest, 'more row')}; csv and json print all of them")
 
 
 def print_lines(columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -28,6 +28,7 @@ from aios_db.exports.layout import (
     exported_columns,
     from_json,
 )
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import DataError, OperationalError, SchemaVersionError
 from aios_db.schema.progress import Progress, silent
 from aios_db.store.adoptable import adoptable, check_links
@@ -151,7 +152,7 @@ class _Directory:
             except (OSError, pa.ArrowException) as error:
                 raise OperationalError(f"{path / name} cannot be read: {error}") from error
             if found != wanted:
-                raise OperationalError(f"{path / name} has {found} rows, {ABOUT} says {wanted}")
+                raise OperationalError(f"{path / name} has {amount(found, 'row')}, {ABOUT} says {wanted}")
             digests = about[SHA256]
             if isinstance(digests, dict) and digests.get(name) != file_sha256(path / name):
                 raise OperationalError(
@@ -197,7 +198,7 @@ class _Lines:
         self.memories, self.links, self._dimension = about["memories"], about["links"], about["dimension"]
         if found != self.memories + self.links:
             raise OperationalError(
-                f"{path} has {found} lines of memories and links, its first line says "
+                f"{path} has {amount(found, 'line')} of memories and links, its first line says "
                 f"{self.memories + self.links}: it is not whole"
             )
         if about[SHA256] not in (None, digest.hexdigest()):

@@ -22,6 +22,7 @@ from aios_db.federation.library import CardLibrary
 from aios_db.federation.messages import SyncError
 from aios_db.federation.robust import RULES
 from aios_db.federation.sparse import Sparsity
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import DataError, ProgrammingError
 
 log = logging.getLogger("aios_db.federation")
@@ -57,7 +58,9 @@ class Rounds:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.size < 1 or self.rule not in RULES:
-            raise ProgrammingError(f"rounds of {self.size} agents by the rule {self.rule!r} cannot be")
+            raise ProgrammingError(
+                f"rounds of {amount(self.size, 'agent')} by the rule {self.rule!r} cannot be"
+            )
         if not 0 < self.longest_s < math.inf:
             raise ProgrammingError(f"rounds cannot end after {self.longest_s} s: give seconds above 0")
 
@@ -165,7 +168,10 @@ class Hub:
         waiting, head = self._open.get(name), self.library.head(name)
         if waiting and head and time.monotonic() - waiting.began > self.rounds.longest_s:
             log.warning(
-                "a round of %s ends with %d of %d agents", name, len(waiting.pushes), self.rounds.size
+                "a round of %s ends with %d of %s",
+                name,
+                len(waiting.pushes),
+                amount(self.rounds.size, "agent"),
             )
             self._end_round(name, head)
 

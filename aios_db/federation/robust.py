@@ -91,7 +91,7 @@ def judge(changes: Changes, samples: Sequence[int], rule: str = "auto") -> Judge
         squares = np.square(directions)
         against = _against(cosines, np.sqrt((squares @ squares.T).astype(np.float64)))
         if against.any():
-            log.warning("%d of %d changes go against the others: left out", against.sum(), len(changes))
+            log.warning("left out, as against the others: %d of %d changes", against.sum(), len(changes))
             scales, believed = np.where(against, 0.0, scales), np.where(against, 0.0, believed)
     shares = believed / believed.sum()
     if used not in ("median", "trimmed"):

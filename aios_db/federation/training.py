@@ -20,6 +20,7 @@ from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.federation.applying import layer_names
 from aios_db.federation.card import Factors, LoraCard
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import DataError, NotSupportedError, WeightsError
 from aios_db.schema.progress import Progress, silent
 
@@ -177,7 +178,7 @@ def train_card(
 def _checked(pairs: Sequence[Pair | tuple[Any, ...]]) -> list[Pair]:
     examples = [Pair(*pair) for pair in pairs]
     if len(examples) < 2:
-        raise DataError(f"{len(examples)} pairs are too few to train a card on")
+        raise DataError(f"{amount(len(examples), 'pair')}: too few to train a card on")
     scored = sum(each.score is not None for each in examples)
     if 0 < scored < len(examples):
         raise DataError("some pairs have a score and some have none: give all or none of them one")

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from aios_db.importers.base import Source, UnreadableError, first_line
+from aios_db.schema.amounts import amount
 
 MOST_FILES = 20_000
 MOST_BYTES = 4 << 30
@@ -62,7 +63,7 @@ def unpacked(source: Source, depth: int) -> Iterator[Path]:
 def _unpack(archive: zipfile.ZipFile, folder: Path, source: Source) -> None:
     members = [each for each in archive.infolist() if not each.is_dir()]
     if len(members) > MOST_FILES:
-        raise UnreadableError(source.name, f"holds {len(members)} files, more than {MOST_FILES}")
+        raise UnreadableError(source.name, f"holds {amount(len(members), 'file')}, more than {MOST_FILES}")
     packed = max(1, source.path.stat().st_size)
     total = 0
     for member in members:

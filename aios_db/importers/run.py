@@ -32,6 +32,7 @@ from aios_db.importers.replacing import Naming, remove_gone
 from aios_db.importers.report import FileReport, ImportReport
 from aios_db.importers.sources import check_paths, find_sources
 from aios_db.importers.storing import BATCH_ROWS, Storing
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.progress import Progress, silent
 from aios_db.security.scope import defaults_in
@@ -233,7 +234,7 @@ class _Run:
             if name not in self.seen:
                 gone = remove_gone(self.con, name, set(), self.defaults)
                 self.report.removed += gone
-                log.info("%s is gone: %d memories removed", name, gone)
+                log.info("%s is gone: %s removed", name, amount(gone, "memory"))
 
     def _was_imported(self, source: Source) -> bool:
         chosen = find_format(source)
@@ -278,7 +279,7 @@ class _Run:
         finally:
             source.forget()
         for problem, count in report.warnings.items():
-            log.warning("%s: %s (%d rows; kept in the metadata)", source.name, problem, count)
+            log.warning("%s: %s (%s; kept in the metadata)", source.name, problem, amount(count, "row"))
         if report.format or report.read:
             self.report.include(report)
 

@@ -27,6 +27,7 @@ from aios_db.joint.pairs import Item, features_of, items_of
 from aios_db.joint.reembedding import JointReembedding
 from aios_db.joint.usable import Active
 from aios_db.schema.advice import NO_MODELS
+from aios_db.schema.amounts import amount
 from aios_db.schema.database import JOINT_REEMBEDDING
 from aios_db.schema.errors import DataError, ProgrammingError, ReadOnlyError, ValidationError
 from aios_db.schema.homes import expanded
@@ -86,7 +87,7 @@ class FusionReport:
     seconds: dict[str, float]
 
     def __str__(self) -> str:
-        counted = f"{self.version}: {self.items} items, {self.memories} memories"
+        counted = f"{self.version}: {amount(self.items, 'item')}, {amount(self.memories, 'memory')}"
         telling = [each for each in self.recalls if each.chance < 1]
         trial = [] if self.trial is None else [str(self.trial)]
         left_out = [f"left out: {each}" for each in self.faults[:_SHOWN]]
@@ -180,7 +181,7 @@ def fit_fusion(
         )
     store.refresh()
     seconds["memories"] = time.perf_counter() - start
-    log.info("fitted %s on %d items", version.version, len(items), extra={"seconds": seconds})
+    log.info("fitted %s on %s", version.version, amount(len(items), "item"), extra={"seconds": seconds})
     return FusionReport(
         version=version.version,
         path=version.path,
@@ -229,8 +230,8 @@ def _refuse_unread(items: Sequence[Item], pairs: Pairs, faults: Sequence[str]) -
         if read < FEWEST <= given:
             first = next(each for each in faults if each.startswith(f"{name} of "))
             raise DataError(
-                f"of {given} pairs with {name}, {read} can be read, and {FEWEST} are needed; nothing is "
-                f"installed. Put that right, or leave the column out. The first is {first}"
+                f"of {amount(given, 'pair')} with {name}, {read} can be read, and {FEWEST} are needed; "
+                f"nothing is installed. Put that right, or leave the column out. The first is {first}"
             )
 
 
@@ -239,7 +240,8 @@ def _too_few(pairs: Pairs, fitted: Fitted) -> list[str]:
     found = []
     for name in (each for each in pairs.modalities if each not in fitted.space.encoders):
         count = len(set(pairs.rows[name].items.tolist()) & set(pairs.rows[pairs.pivot].items.tolist()))
-        found.append(f"{name}, as {count} pairs have it and a {pairs.pivot}, of {FEWEST} that are needed")
+        paired = amount(count, "pair")
+        found.append(f"{name}, in {paired} with a {pairs.pivot}, of {FEWEST} that are needed")
         log.warning("left out: %s", found[-1])
     return found
 

@@ -17,6 +17,7 @@ from aios_db.disk.failures import operational
 from aios_db.disk.lease import lease
 from aios_db.joint.usable import Active
 from aios_db.joint.vectors import COLUMNS
+from aios_db.schema.amounts import amount
 from aios_db.schema.database import JOINT_REEMBEDDING
 from aios_db.schema.memories import KEY
 from aios_db.schema.modalities import UNREAD, made_by
@@ -222,5 +223,5 @@ def _complete(database: OpenDatabase, exchange: Exchange) -> int:
 
 
 def _told(count: int, active: Active) -> int:
-    log.info("%d memories were put into the joint space", count, extra={"version": active.version})
+    log.info("put into the joint space: %s", amount(count, "memory"), extra={"version": active.version})
     return count

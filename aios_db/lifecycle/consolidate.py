@@ -17,6 +17,7 @@ from aios_db.lifecycle.log import Consolidation
 from aios_db.lifecycle.planning import checked, planned
 from aios_db.lifecycle.principles import Cluster, Principle
 from aios_db.lifecycle.writing import Writer, writer_of
+from aios_db.schema.amounts import amount
 from aios_db.schema.consolidations import Outcome, Report
 
 if TYPE_CHECKING:
@@ -166,8 +167,8 @@ def _committed(
 ) -> Consolidation:
     done = consolidating.consolidate_clusters(principles, replace(entry, duration_s=time.monotonic() - begun))
     logger.info(
-        "consolidation %s: %d principles of %d memories",
-        done.consolidation_id, len(done.principles), len(done.sources),
+        "consolidation %s: %s of %s",
+        done.consolidation_id, amount(len(done.principles), "principle"), amount(len(done.sources), "memory"),
         extra={"event": "consolidated", "consolidation_id": done.consolidation_id},
     )  # fmt: skip
     return done

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from aios_db.config.variables import as_environment
 from aios_db.lifecycle.schedule import Schedule
+from aios_db.schema.amounts import amount
 from aios_db.schema.database import CONSOLIDATOR
 from aios_db.schema.errors import Error, OperationalError
 
@@ -105,10 +106,10 @@ class Consolidator:
         reports = self._store.consolidate(options, trigger=trigger)
         if self._config.evict:
             gone = self._store.evict_planned()
-            logger.info("%d memories were evicted or erased", len(gone), extra={"event": "evicted"})
+            logger.info("evicted or erased: %s", amount(len(gone), "memory"), extra={"event": "evicted"})
         if self._config.compress:
             packed = self._store.compress()
-            logger.info("%d memories were compressed", packed.memories, extra={"event": "compressed"})
+            logger.info("compressed: %s", amount(packed.memories, "memory"), extra={"event": "compressed"})
         return reports
 
 

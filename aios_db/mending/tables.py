@@ -22,6 +22,7 @@ from aios_db.salvaging.report import Losses
 from aios_db.salvaging.tables import Row, SalvagedTable
 from aios_db.salvaging.versions import DATA
 from aios_db.schema import association_links, memories
+from aios_db.schema.amounts import amount
 from aios_db.schema.database import DAMAGED, table_path
 from aios_db.schema.tables import BESIDE, RECORDS
 from aios_db.security.permissions import DIRECTORY_MODE
@@ -49,7 +50,7 @@ class MadeAnew:
     def __str__(self) -> str:
         aside = f", the damaged one is in {self.aside}" if self.aside else ""
         lost = f", lost: {'; '.join(self.losses)}" if self.losses else ""
-        return f"{self.table}, with {self.rows} rows{aside}{lost}"
+        return f"{self.table}, with {amount(self.rows, 'row')}{aside}{lost}"
 
 
 def finish(directory: Path) -> None:

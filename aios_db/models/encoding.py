@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import InternalError
 from aios_db.udfs.protocols import TextEncoder
 
@@ -37,7 +38,7 @@ def encode(encoder: Encoder, texts: Sequence[str], dimension: int) -> NDArray[np
     vectors = np.asarray(encoder.encode(texts), np.float32)
     if vectors.shape != (len(texts), dimension):
         raise InternalError(
-            f"the encoder {encoder.version} returned shape {vectors.shape} for {len(texts)} texts; "
+            f"the encoder {encoder.version} returned shape {vectors.shape} for {amount(len(texts), 'text')}; "
             f"this database stores vectors of {dimension}"
         )
     if not np.isfinite(vectors).all():

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from aios_db.disk.failures import operational
 from aios_db.models.encoding import Encoder, encode, text_to_embed
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import ProgrammingError
 from aios_db.schema.memories import CODE_FIELD, KEY
 from aios_db.schema.progress import Progress, silent
@@ -79,7 +80,7 @@ class Reembedding:
             count = self._store.replace_vectors(self._finish)
             shutil.rmtree(self._path, ignore_errors=True)
             progress(_DOING, count, count)
-        log.info("embedded %d memories again", count, extra={"version": self._version})
+        log.info("embedded %s again", amount(count, "memory"), extra={"version": self._version})
         return count
 
     def _finish(self, memories: lance.LanceDataset) -> pa.Table:
@@ -106,7 +107,7 @@ class Reembedding:
         ]
         wordless = sum(not text for text in texts)
         if wordless:
-            log.warning("%d memories have a vector and no text: it cannot be made again", wordless)
+            log.warning("a vector without a text cannot be made again: %s", amount(wordless, "memory"))
         return rows.filter(pa.array([bool(text) for text in texts], pa.bool_()))
 
     def _missing(self, memories: lance.LanceDataset) -> pa.Table:

@@ -13,6 +13,7 @@ from lance.file import LanceFileReader
 from numpy.typing import NDArray
 
 from aios_db.disk.failures import operational
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import OperationalError
 
 _ROWS = 4_096
@@ -54,7 +55,7 @@ def row_count(path: Path) -> int:
     with operational(f"reading {path}"):
         count = int(LanceFileReader(str(path)).num_rows())
         if count > path.stat().st_size:  # each has an id of its own
-            raise ValueError(f"it cannot have {count} rows")
+            raise ValueError(f"it cannot have {amount(count, 'row')}")
         return count
 
 
@@ -98,7 +99,7 @@ def _checked(column: pa.ChunkedArray, field_: pa.Field, count: int) -> pa.Array:
     whole.validate(full=True)
     whole = whole.cast(field_.type)
     if len(whole) != count:
-        raise ValueError(f"{len(whole)} values of {field_.name} for {count} rows")
+        raise ValueError(f"{amount(len(whole), 'value')} of {field_.name} for {amount(count, 'row')}")
     return whole
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.schema.amounts import amount
 from aios_db.search import checksums, packing, stored_rows
 from aios_db.search.segment import Segment, Version
 from aios_db.security.permissions import DIRECTORY_MODE
@@ -130,7 +131,7 @@ def _read(path: Path, dimension: int, language: str, vectors: packing.Vectors | 
         batches = stored_rows.read(path / _ROWS)
     segment = Segment(arrays, Version(about["memories"], about["links"]), about["reach"], batches)
     if sum(map(len, batches)) != len(segment):
-        raise ValueError(f"{path / _ROWS} has not one row for each of {len(segment)} memories")
+        raise ValueError(f"{path / _ROWS} has not one row for each of {amount(len(segment), 'memory')}")
     if segment.vectors.shape[1] != dimension:
         raise ValueError(f"{path} has vectors of {segment.vectors.shape[1]} numbers, not {dimension}")
     return segment

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aios_db.schema.amounts import amount
 from aios_db.schema.memories import KEY, returned_schema
 from aios_db.schema.retrieval import RowIds
 from aios_db.search.recent_table import RecentTable
@@ -194,7 +195,7 @@ def read_packed(path: Path, ids: NDArray[np.bytes_]) -> list[pa.RecordBatch]:
     """
     batches = _read(pa.BufferReader(path.read_bytes()), path, _PACKED)
     if sum(map(len, batches)) != len(ids):
-        raise ValueError(f"{path} has not one row for each of {len(ids)} memories")
+        raise ValueError(f"{path} has not one row for each of {amount(len(ids), 'memory')}")
     found, start = [], 0
     for batch in batches:
         names = pa.array(ids[start : start + len(batch)].astype(str).tolist(), pa.string())

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from aios_db.schema.amounts import amount
 from aios_db.schema.deadlines import Deadline, Deadlines
 from aios_db.schema.errors import Error, OperationalError
 
@@ -140,6 +141,6 @@ def too_many(max_rows: int, *, written: bool = False) -> OperationalError:
     """Return the error for a result of more rows than are allowed."""
     done = "; what the statement writes had been written by then" if written else ""
     return OperationalError(
-        f"the result has more than {max_rows} rows, the max_rows of the connection; add a LIMIT, or count "
-        f"and group in SQL{done}"
+        f"the result has more than {amount(max_rows, 'row')}, the max_rows of the connection; add a LIMIT, "
+        f"or count and group in SQL{done}"
     )

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import uuid_utils
 from numpy.typing import NDArray
 
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import ModelNotFoundError
 from aios_db.schema.memories import DERIVED
 from aios_db.search.index import SearchIndex
@@ -90,7 +91,7 @@ class Adopting:
         rows = of_source(adoptable(given), database.source)
         stale = rows["text_embedding"].null_count - given["text_embedding"].null_count
         if stale:
-            logger.warning("%d memories were changed after they were exported; they are embedded anew", stale)
+            logger.warning("changed after the export, and embedded anew: %s", amount(stale, "memory"))
         now = database.refresh()
         missing = self.missing_origins() if missing is None else missing
         ids, fresh = self._known(now, rows, missing)
@@ -207,7 +208,7 @@ class Adopting:
             foreign = pc.fill_null(pc.not_equal(made_by, version), False)
         count = pc.sum(pc.and_(foreign, column.is_valid())).as_py() or 0
         if count:
-            logger.warning("%d vectors were made by other weights; their texts are embedded anew", count)
+            logger.warning("made by other weights: %s; the texts are embedded anew", amount(count, "vector"))
         kept = pc.invert(foreign)
         vectors = pa.nulls(len(rows), wanted) if column.type != wanted else _where(kept, column)
         for name, values in (("text_embedding", vectors), ("text_weight_version", _where(kept, made_by))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aios_db.schema.amounts import amount
 from aios_db.schema.config import StorageConfig
 from aios_db.schema.errors import ProgrammingError
 
@@ -24,6 +25,6 @@ def check_confirmed(count: int, config: StorageConfig, how: str, *, confirm: boo
     most = config.confirm_forget
     if not confirm and 0 < most < count:
         raise ProgrammingError(
-            f"this would delete {count} memories, more than {most} (storage.confirm_forget); nothing was "
-            f"deleted. To delete them, confirm it: {how}"
+            f"this would delete {amount(count, 'memory')}, more than {most} (storage.confirm_forget); "
+            f"nothing was deleted. To delete them, confirm it: {how}"
         )

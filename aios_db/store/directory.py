@@ -20,6 +20,7 @@ from aios_db.engine.weights.files import force_file, force_tree
 from aios_db.migrations.tables import ensure_table
 from aios_db.schema import association_links, memories
 from aios_db.schema.advice import NO_PLACE
+from aios_db.schema.amounts import amount
 from aios_db.schema.database import (
     BEGUN,
     CHANGES,
@@ -166,10 +167,11 @@ def step_over_torn(directory: Path, *, read_only: bool, lock: WriteLock) -> dict
             if back:
                 _give_numbers_again(directory, back.table, back.version)
                 logger.error(
-                    "%s: the last %d versions of %s are torn, as after a loss of power; it is back at "
-                    "version %d, with %d rows. What was written after that is lost; the torn manifests lie "
+                    "%s: torn, as after a loss of power: the last %s of %s, which is back at "
+                    "version %d, with %s. What was written after that is lost; the torn manifests lie "
                     "in %s",
-                    directory, len(back.torn), back.table, back.version, back.rows,
+                    directory, amount(len(back.torn), "version"), back.table, back.version,
+                    amount(back.rows, "row"),
                     table_path(directory, table) / ASIDE,
                     extra={"event": "torn_versions", "torn": list(back.torn)},
                 )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from aios_db.observing.recorder import measured
+from aios_db.schema.amounts import amount
 from aios_db.schema.changes import ERASE
 from aios_db.schema.database import ERASING
 from aios_db.schema.errors import NotSupportedError, OperationalError
@@ -128,7 +129,9 @@ class Erasing:
         if scope:
             found_in = ()  # that others say the same is theirs to know
         if found_in:
-            logger.warning("erased texts are also in %d files: other memories say them", len(found_in))
+            logger.warning(
+                "erased texts are also in %s: other memories say them", amount(len(found_in), "file")
+            )
         after = erasure.files_of(path)
         removed = len({*before} - {*after})
         return EraseReport(

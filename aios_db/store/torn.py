@@ -39,6 +39,7 @@ from aios_db.disk.durable import (
 )
 from aios_db.disk.failures import DAMAGED
 from aios_db.engine.weights.files import force_file
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import OperationalError
 from aios_db.store.kept import ASIDE
 
@@ -149,7 +150,7 @@ def torn_versions(table: Path) -> tuple[list[int], int]:
             f"missing or short, {why}. Nothing was changed. aios doctor --deep names the file; {DAMAGED}"
         )
     if len(torn) == len(found):
-        state = f"none of its {len(torn)} versions is whole" if torn else "it is missing"
+        state = f"nothing of {amount(len(torn), 'version')} is whole" if torn else "it is missing"
         raise OperationalError(f"opening {table} failed: {state}; {DAMAGED}")
     return torn, found[len(torn)]
 

@@ -24,6 +24,7 @@ from aios_db.engine.weights.layer import LayerInfo
 from aios_db.engine.weights.quantized import expand_parameters
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.engine.weights.stored import StoredTensor
+from aios_db.schema.amounts import amount
 
 log = logging.getLogger("aios_db.engine.quantization")
 
@@ -59,7 +60,7 @@ def use_integers(model: nn.Module, file: WeightFile, *, vocabulary: int | None =
             _replace(model, name, IntegerLinear(module, info, multiply_integers=multiply_integers))
     if replaced:
         how = "multiplied as integers" if multiply_integers else "unpacked one layer at a time"
-        log.info("%s: %d quantized layers, %s", file.path, replaced, how)
+        log.info("%s: %s, %s", file.path, amount(replaced, "quantized layer"), how)
     return replaced
 
 

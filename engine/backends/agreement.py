@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aios_db.schema.amounts import amount
+
 LEAST_GAP = 0.002  # of two inputs' vectors (1 - cosine); closer ones cannot be told apart once rounded
 NEARER = 0.5  # of the gap: how much nearer to another input's vector a row is that must be that input's
 LOST = 0.75  # of the mean gap to other inputs: the error of a row that has nothing to do with its input
@@ -74,7 +76,7 @@ def unrelated(original: NDArray[np.float32], candidate: NDArray[np.float32]) -> 
 def _rows(marked: NDArray[np.bool_]) -> str:
     places = np.flatnonzero(marked)
     named = ", ".join(map(str, places[:_NAMED])) + (", …" if len(places) > _NAMED else "")
-    return f"{len(places)} of {len(marked)} vectors (row {named}) are"
+    return f"{len(places)} of {amount(len(marked), 'vector')} (row {named}) are"
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:

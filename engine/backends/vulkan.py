@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.backends.protocol import Arrays, Program
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import NotSupportedError
 
 log = logging.getLogger("aios_db.engine.backends.vulkan")
@@ -112,7 +113,7 @@ class VulkanBert:
         without = sorted({layer.type for layer in layers if not layer.support_vulkan})
         if without or not self._net.opt.use_vulkan_compute:
             raise NotSupportedError(f"ncnn has no Vulkan kernel for {', '.join(without) or 'this device'}")
-        log.info("%s: %d layers on Vulkan, on %s", program.name, len(layers), device.name)
+        log.info("%s: %s on Vulkan, on %s", program.name, amount(len(layers), "layer"), device.name)
 
     def run(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         """Return (rows, hidden) for each (token ids, mask): pooled vectors, not yet of unit length."""

@@ -17,6 +17,7 @@ from aios_db.engine.encoders.plugged import AdmittedEncoder, Modality, pooled
 from aios_db.engine.frontends.audio import decode_audio, without_trailing_silence
 from aios_db.engine.frontends.image import load_pixels, normalised
 from aios_db.engine.frontends.views import VIEWS, nine_views
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import DataError, ProgrammingError
 
 Item: TypeAlias = "bytes | str"
@@ -254,7 +255,9 @@ def heard(data: bytes, rate: int) -> Vector:
     """Decode a sound that lasts at least 20 ms."""
     samples = decode_audio(data, rate)
     if len(samples) < SHORTEST_S * rate:
-        raise DataError(f"audio of {len(samples)} samples at {rate} Hz is shorter than {SHORTEST_S:g} s")
+        raise DataError(
+            f"audio of {amount(len(samples), 'sample')} at {rate} Hz is shorter than {SHORTEST_S:g} s"
+        )
     return samples
 
 

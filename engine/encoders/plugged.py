@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.encoders.sample_media import sample_picture, sample_sound
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import OperationalError, ProgrammingError, ValidationError
 
 Modality = Literal["text", "image", "audio"]
@@ -93,7 +94,9 @@ class MediaEncoder:
         made = self.encode(items)
         rows = [np.asarray(each, np.float32) for each in made]
         if len(rows) != len(items):
-            raise ValidationError(f"encoder {self.name!r} returned {len(rows)} rows for {len(items)} items")
+            raise ValidationError(
+                f"encoder {self.name!r} returned {amount(len(rows), 'row')} for {amount(len(items), 'item')}"
+            )
         for row in rows:
             if row.ndim not in (1, 2) or row.shape[-1] != self.dimension or not row.size:
                 raise ValidationError(

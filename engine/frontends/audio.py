@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aios_db.engine.frontends.undecodable import undecodable
+from aios_db.schema.amounts import amount
 from aios_db.schema.errors import DataError, MissingExtraError
 
 MAX_SECONDS = 7200
@@ -124,7 +125,7 @@ class _Resampling:
         """Return what some more samples (n,) make."""
         if not np.isfinite(samples).all():
             count = int((~np.isfinite(samples)).sum())
-            raise DataError(f"audio holds {count} samples that are NaN or infinite")
+            raise DataError(f"audio holds {amount(count, 'sample')} of NaN or infinity")
         self._taken += len(samples)
         return self._pushed(samples, last=False)
 

@@ -29,6 +29,7 @@ from aios_db.engine.validation.tensors import bits_per_weight, layer_errors
 from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.advice import with_advice
+from aios_db.schema.amounts import amount
 from aios_db.schema.config import DEFAULTS, CpuConfig, DeviceConfig, ValidationConfig
 from aios_db.schema.errors import OperationalError
 from aios_db.schema.progress import Progress, silent
@@ -154,7 +155,9 @@ class PrecisionValidator:
     def _choose_files(self, directory: ModelDirectory, kind: Kind, files: Sequence[str | Path]) -> list[Path]:
         given = validation_files(media_files(files, kind))
         if given and len(given) < MIN_FILES:
-            log.warning("%d files are too few to validate on: %s is shown noise", len(given), directory.path)
+            log.warning(
+                "%s: too few to validate on; %s is shown noise", amount(len(given), "file"), directory.path
+            )
             return []
         return _evenly(given, self.config.max_texts)
 

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary, ref
 
 from aios_db.engine.weights.heaps import give_back_freed
 from aios_db.engine.weights.pressure import Pressure, read_memory
+from aios_db.schema.amounts import amount
 
 log = logging.getLogger("aios_db.engine.weights")
 
@@ -102,7 +103,7 @@ class ResidencyManager:
                 if not self.pressure.is_high():
                     break
         if released:
-            log.warning("memory is short: the weights of %d unused layers were released", released)
+            log.warning("memory is short: released the weights of %s", amount(released, "unused layer"))
         return released
 
     def _evict(self) -> None:

@@ -90,10 +90,10 @@ def test_the_shell_backs_up_lists_and_restores(tmp_path, minilm_dir, monkeypatch
     assert main(["backup", "kept", "--verify"]) == 0
     assert (
         capsys.readouterr().out
-        == f"{listed['id']} whole: 1 memories, {listed['bytes']} bytes of {tmp_path / 'agent.aios'}\n"
+        == f"{listed['id']} whole: 1 memory, {listed['bytes']} bytes of {tmp_path / 'agent.aios'}\n"
     )
     assert main(["restore", "kept", "again.aios"]) == 0
-    assert "1 memories" in capsys.readouterr().out
+    assert "1 memory" in capsys.readouterr().out
     assert main(["--db", "again.aios", "recall", "tea"]) == 0
     assert "Ada likes tea." in capsys.readouterr().out
     assert main(["restore", "kept", "again.aios"]) == 1

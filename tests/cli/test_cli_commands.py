@@ -174,8 +174,8 @@ def test_doctor(aios, tmp_path, monkeypatch):
     aios("remember", "x")
     result = aios("doctor")
     assert result.status == 0
-    assert "agent.aios: 1 memories, 0 links" in result.out
-    assert "1 of 1 memories" in result.out
+    assert "agent.aios: 1 memory, 0 links" in result.out
+    assert "1 of 1 memory" in result.out
 
     monkeypatch.setenv("AIOS_RECALL__K", "none")
     monkeypatch.setenv("AIOS_ENGINE__TEXT_MODEL", "absent")
@@ -283,7 +283,7 @@ def test_the_doctor_counts_the_codes_of_compressed_memories_as_vectors(aios, mon
     assert said() == []
     monkeypatch.setenv("AIOS_COMPRESSION__ARCHIVED", "none")
     aios("compress")
-    assert said() == ["1 memories have no vector and are found by their words only"]
+    assert said() == ["without a vector, found by words only: 1 memory"]
 
 
 def test_doctor_finds_changed_weights(aios, tmp_path, minilm_dir, monkeypatch):
@@ -341,7 +341,7 @@ def test_import_reports_and_sets_aside(aios, tmp_path):
     assert result.out == "read 2 records from 1 file: 1 stored, 1 rejected\n"
     assert "a.jsonl:2: text must be a string" in result.err
     assert "left b.bin alone: not a known format" in result.err
-    assert "set 1 bad records aside in " in result.err
+    assert "set 1 bad record aside in " in result.err
     aside = (tmp_path / "agent.aios.rejected.jsonl").read_text()
     assert json.loads(aside)["file"] == "a.jsonl"
 
@@ -366,6 +366,6 @@ def test_memories_without_their_links_are_told_by_the_exit_status(aios, tmp_path
         patched.setattr("aios_db.store.finishing.links_of_new", full)  # closing tries again
         result = aios("import", "a.jsonl")
     assert result.status == 3 and result.out.startswith("read 2 records from 1 file: 2 stored")
-    assert "2 memories are stored without their links; the next write makes them" in result.err
+    assert "stored without links: 2 memories; the next write makes them" in result.err
     assert aios("remember", "two").status == 0
     assert aios("stats", "--json").json["links"] > 0

@@ -54,7 +54,7 @@ def test_texts_are_embedded_again_where_the_vectors_do_not_come(caplog):
             import_files(con, [f"{name}.jsonl"])
             assert con.execute(QUERY).fetchall() == rows
     assert [record.getMessage() for record in caplog.records if "other weights" in record.getMessage()] == [
-        "1 vectors were made by other weights; their texts are embedded anew"
+        "made by other weights: 1 vector; the texts are embedded anew"
     ]
 
 

@@ -153,7 +153,7 @@ def test_what_was_changed_is_embedded_anew_and_said(exported, caplog, column, va
     for name, vector in expected.items():
         np.testing.assert_allclose(found[name], vector, atol=1e-6)
     assert f"{path} was changed after it was exported" in caplog.text
-    assert "1 memories were changed after they were exported; they are embedded anew" in caplog.text
+    assert "changed after the export, and embedded anew: 1 memory" in caplog.text
     assert "cocoa" not in caplog.text  # a log quotes no memory
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_vector_is_made_anew(exported, caplog):
     wanted = SmallEncoder(DIMENSION).encode(["tea number 0 é"])[0]
     np.testing.assert_allclose(_vectors(store)[changed], wanted, atol=1e-6)
     store.close()
-    assert "1 memories were changed" in caplog.text
+    assert "changed after the export, and embedded anew: 1 memory" in caplog.text
 
 
 def test_a_changed_text_whose_vector_was_given_is_refused(tmp_path):

@@ -118,7 +118,7 @@ def test_off_loopback_it_wants_tls(aios: Aios, tmp_path: Path) -> None:
 
 def test_a_damaged_card_is_named_and_not_written(aios: Aios, tmp_path: Path) -> None:
     made = aios("cards", "new", "skill", "--rank", 2, "--db", "a.aios")[1].strip()
-    assert "1 cards in 1 versions" in aios("doctor", "--db", "a.aios")[1]
+    assert "1 card in 1 version" in aios("doctor", "--db", "a.aios")[1]
     table = lance.dataset(tmp_path / "a.aios" / "lora_cards.lance")
     rows = table.to_table()
     wrong = bytearray(rows["card"][0].as_py())

@@ -71,8 +71,8 @@ def test_a_modality_that_too_few_pairs_have_is_left_out_and_told(world: World) -
     given = [{**each, "audio": each["audio"] if number < 5 else None} for number, each in enumerate(pairs())]
     with world() as con:
         report = con.fit_fusion(given)
-        assert report.faults == ("audio, as 5 pairs have it and a text, of 8 that are needed",)
-        assert "left out: audio, as 5 pairs" in str(report)
+        assert report.faults == ("audio, in 5 pairs with a text, of 8 that are needed",)
+        assert "left out: audio, in 5 pairs" in str(report)
         with pytest.raises(DataError, match="5 of audio"):
             con.fit_fusion([{**each, "image": None} for each in given])
 

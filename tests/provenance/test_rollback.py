@@ -232,7 +232,7 @@ def test_the_commands(connect, tmp_path):
     assert audit["source"] == "evil" and audit["links"][0]["source"] == "user"
     assert "source: evil" in run(cli, ["audit", memory, "--db", path]).output
     done = run(cli, ["rollback-source", "evil", "--db", path])
-    assert done.output.startswith("deleted 1 memories, 0 of them derived") and done.exit_code == 0
+    assert done.output.startswith("deleted 1 memory, 0 of them derived") and done.exit_code == 0
     assert run(cli, ["audit", memory, "--db", path]).exit_code == 1
 
 

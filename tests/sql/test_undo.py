@@ -375,8 +375,8 @@ def test_the_shell_lists_undoes_and_restores(
     assert [(each["call"], each["deleted"], each["statement"]) for each in listed] == [("forget", 3, None)]
     table = aios("history")[1]
     assert "forget" in table and "remember" in table and "one" not in table
-    assert "dry run: 3 memories come back" in aios("undo", "2", "--dry-run")[1]
-    assert aios("undo", "2")[1].startswith("change 3: 3 memories come back")
+    assert "dry run: 3 memories back" in aios("undo", "2", "--dry-run")[1]
+    assert aios("undo", "2")[1].startswith("change 3: 3 memories back")
     assert aios("undo", "2")[0] == 1
     assert aios("restore", "--to", "2")[0] == 1
     assert json.loads(aios("restore", "--to", "2", "--yes", "--json")[1])["deleted"] == 3

@@ -129,7 +129,7 @@ def test_without_any_whole_version_the_message_says_so_and_nothing_is_moved(open
     table = written(open_store)
     for path in (table / "_versions").glob("*.manifest"):
         truncate(path)
-    with pytest.raises(OperationalError, match=r"none of its \d versions is whole"):
+    with pytest.raises(OperationalError, match=r"nothing of \d versions is whole"):
         open_store()
     assert len(list((table / "_versions").glob("*.manifest"))) > 3
 

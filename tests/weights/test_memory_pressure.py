@@ -130,7 +130,7 @@ def test_the_least_recently_used_go_until_there_is_enough(caplog: pytest.LogCapt
     taken[0] = 80
     wait(lambda: manager.relieve() > 0 or len(log) == 2)
     assert log == ["c", "d"]  # a was used again and b is in use; with these two 60 of 100 are free
-    assert "memory is short: the weights of 2 unused layers were released" in caplog.text
+    assert "memory is short: released the weights of 2 unused layers" in caplog.text
     manager.end(units[1])
 
 

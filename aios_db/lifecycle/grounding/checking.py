@@ -15,6 +15,7 @@ from datetime import date
 from aios_db.lifecycle.grounding.clauses import Clause, Manner, clauses, language_of, names_of, subject_of
 from aios_db.lifecycle.grounding.vocabulary import DATED
 from aios_db.lifecycle.salience import invented_names
+from aios_db.schema.amounts import amount
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def ungrounded(text: str, sources: Sequence[Evidence]) -> list[str]:
     there = list(_read(sources, manner))
     found: list[str] = []
     if made_up := invented_names(text, [_all_of(each) for each in sources]) - DATED:
-        found.append(f"{len(made_up)} names that no source has")
+        found.append(f"{amount(len(made_up), 'name')} that no source has")
     context = frozenset(word for each in there for word in each.words)
     for clause in clauses(text, manner):
         compared = [_faults(clause, each, context) for each in there] or [["nothing that a source says"]]

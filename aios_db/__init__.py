@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # GNU OpenMP
 os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's and LLVM's
 # Read once, when Arrow is loaded. Its own allocator keeps what is freed for Arrow alone; the C library's has
 # it for all, and gives back what it keeps (`engine/weights/heaps.py`).
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    if (arrow := sys.modules.get("pyarrow")) is not None:  # the program has loaded it, and read it, before
+        first = arrow.supported_memory_backends()[0]
+        if arrow.default_memory_pool().backend_name == first:  # and has chosen no other
+            arrow.set_memory_pool(arrow.system_memory_pool())
 
 apilevel = "2.0"
 threadsafety = 2  # threads may share the module and connections

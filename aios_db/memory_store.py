@@ -15,6 +15,7 @@ from aios_db.disk.failures import operational
 from aios_db.disk.lock import WriteLock
 from aios_db.engine.weights.heaps import give_back_freed, limit_arenas
 from aios_db.models.encoding import Encoder
+from aios_db.schema.amounts import amount
 from aios_db.schema.config import Config
 from aios_db.schema.errors import Error, ProgrammingError
 from aios_db.schema.homes import expanded
@@ -25,6 +26,7 @@ from aios_db.store import directory as layout
 from aios_db.store import forks
 from aios_db.store.maintenance import Maintenance
 from aios_db.store.opened import OpenDatabase
+from aios_db.store.torn import uneven
 from aios_db.store_parts import Parts
 
 logger = logging.getLogger("aios_db.store")
@@ -201,7 +203,29 @@ class MemoryStore:
                 f"{path} stores vectors of {found.marker.dimension} numbers, the text model makes "
                 f"{encoder.dimension}; set engine.text_model to the model it was made with"
             )
+        notes = uneven(layout.table_path(path, table) for table in layout.TABLES)
+        if notes and not (read_only or found.damaged):
+            cls(path, found, lock, config, None, read_only=False)._bring_level(notes)
         return cls(path, found, lock, config, encoder, read_only=read_only, scope=scope)
+
+    def _bring_level(self, notes: list[Path]) -> None:
+        """Repair what is uneven since a table went back, forget the notes of that, and be closed."""
+        try:
+            report = self.repair()
+        except Error as error:
+            logger.warning("%s: aios repair brings memories and links level: %s", self.path, error)
+        else:
+            for note in notes:
+                note.unlink(missing_ok=True)
+            logger.warning(
+                "%s: memories and links are brought level after a loss of power; gone, with no memory at an "
+                "end: %s; made as missing: %s",
+                self.path, amount(report.dangling_links, "link"), amount(report.missing_links, "link"),
+                extra={"event": "brought_level"},
+            )  # fmt: skip
+        finally:
+            self._maintenance.stop()
+            self.database.let_go()
 
     def close(self) -> None:
         """Write what is pending and release everything; a second call does nothing."""

@@ -12,6 +12,9 @@ version is stepped over when all of this holds; else the table is damaged, and n
   not name. Where only an older file is, the version was written to its end and later than that.
 - It was written within two minutes before the newest one: by then the system has written what it held back.
 - So it is with every version after it: they are the newest ones.
+
+Then what one table says of the other is uneven: links without their memories, memories without their links. A
+note among the torn manifests says so until that is mended.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ from aios_db.schema.amounts import amount
 from aios_db.schema.errors import OperationalError
 from aios_db.store.kept import ASIDE
 
+_UNEVEN = "uneven"
 _DIRTY_S = 120.0  # a system writes what it holds back within half a minute or so
 # By suffix, the last bytes of a file that was written to its end. A bitmap of deletions has none.
 _ENDS = {".lance": b"LANC", ".manifest": b"LANC", ".arrow": b"ARROW1"}
@@ -200,6 +204,9 @@ def go_back(table: Path) -> WentBack | None:
     torn, whole = torn_versions(table)
     aside = table / ASIDE
     aside.mkdir(exist_ok=True)
+    if torn:
+        (aside / _UNEVEN).touch()
+        force_file(aside)
     # From the newest down: killed in between, the table still has no gap below its newest version.
     for path in [*(table / manifest(version) for version in torn), *_empty(table)]:
         if path.exists():
@@ -211,6 +218,12 @@ def go_back(table: Path) -> WentBack | None:
         return None
     rows = lance.dataset(table).count_rows()
     return WentBack(table.name.removesuffix(".lance"), tuple(torn), whole, rows)
+
+
+def uneven(tables: Iterable[Path]) -> list[Path]:
+    """Return the notes of tables that went back and have not been brought level with the others since."""
+    notes = [table / ASIDE / _UNEVEN for table in tables]
+    return [note for note in notes if note.exists()]
 
 
 def _written_at(table: Path, version: int) -> float:

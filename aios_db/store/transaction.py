@@ -228,22 +228,22 @@ class Transactions:
     def _force_table(self, table: str, written: lance.LanceDataset) -> None:
         """Bring a version to the disk; within a change, at its end."""
         if self._unforced is None:
+            self.database.pending.force()
             self._durable[table].force(written)
         else:
             self._unforced[table] = written
 
     def _force_all(self, unforced: Mapping[str, lance.LanceDataset]) -> None:
-        """Bring versions to the disk, the memories first, and at the same time what else is known of them."""
+        """Bring versions to the disk, the memories first, and at the same time the log of changes."""
         if not unforced:
             return
+        self.database.pending.force()  # no links without the note that the column may not show them
         with ThreadPoolExecutor(1, "aios_db-log") as beside:
-            others = (self.database.change_log.force, self.database.pending.force)
-            forcing = [beside.submit(each) for each in others]
+            forcing = beside.submit(self.database.change_log.force)
             for table in self._durable:
                 if table in unforced:
                     self._durable[table].force(unforced[table])
-            for each in forcing:
-                each.result()
+            forcing.result()
 
 
 def _leave_to_the_system(table: str, written: lance.LanceDataset) -> None:

@@ -142,6 +142,8 @@ def _inconsistent(con: Any, *, may_be_unlinked: bool) -> list[str]:
     once = store.repair()
     if (once.dangling_links, once.repeated_links) != (0, 0) or (once.missing_links and not may_be_unlinked):
         wrong.append(f"links were left: {once}")
+    if once.link_columns:
+        wrong.append(f"the column of links was left: {once}")
     again = store.repair()
     if (again.dangling_links, again.repeated_links, again.link_columns, again.missing_links) != (0, 0, 0, 0):
         wrong.append(f"repaired twice: {again}")

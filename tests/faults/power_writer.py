@@ -63,6 +63,7 @@ class AiosDb:
         store.close()
 
     def read(self, directory: Path) -> set[int]:
+        from aios_db.checking import check
         from aios_db.memory_store import MemoryStore
 
         store = MemoryStore.open(directory / "agent.aios", config=self._config())  # type: ignore[arg-type]
@@ -76,6 +77,8 @@ class AiosDb:
         store.refresh()
         assert len(store.index) == len(texts) + 1, "a row written after the cut is missing"
         store.close()
+        report = check(directory / "agent.aios")
+        assert report.whole, report.faults
         return numbers(texts)
 
 

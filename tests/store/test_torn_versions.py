@@ -16,10 +16,14 @@ import lance
 import pytest
 from store_helpers import DIMENSION, memory_rows, unit
 
-from aios_db.disk.durable import DurableTable, data_files, manifest
+from aios_db.checking import check
+from aios_db.disk.durable import DurableTable, data_files, manifest, versions
 from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
 from aios_db.schema.errors import OperationalError
+from aios_db.security.scope import EVERYTHING, Scope
+from aios_db.store.repair import RepairReport
+from aios_db.store.upkeep import Upkeep
 
 Open = Callable[..., MemoryStore]
 WORDS = ["alpha", "bravo", "charlie", "delta"]  # nothing links them
@@ -108,6 +112,61 @@ def test_links_go_back_and_memories_stay(open_store: Open) -> None:
     store = open_store()
     assert texts(store) == ["first", "second"]
     assert store.link(lance_links(a, b)) == 1
+
+
+def _linked(open_store: Open) -> MemoryStore:
+    """Write four memories of a session that are like each other, one a call; return the store, open."""
+    store = open_store()
+    for each in ("the lamp is red", "the lamp is red now", "the lamp is red again", "the lamp is"):
+        store.remember(memory_rows([each], session_id="s"))
+    store.flush()
+    return store
+
+
+@pytest.mark.parametrize("scope", [EVERYTHING, Scope("ada", None)])
+@pytest.mark.parametrize("name", ["memories", "association_links"])
+def test_a_table_that_goes_back_leaves_nothing_uneven(
+    open_store: Open, caplog: pytest.LogCaptureFixture, name: str, scope: Scope
+) -> None:
+    store = _linked(open_store)
+    before, table = _keys(store), store.path / f"{name}.lance"
+    store.close()
+    for version in versions(table)[:3]:
+        truncate(table / manifest(version))
+    with caplog.at_level(logging.WARNING, "aios_db"):
+        open_store(scope=scope).close()
+    assert "torn, as" in caplog.text and "brought level" in caplog.text
+    report = check(store.path)
+    assert report.whole, report.faults
+    again = open_store()
+    version = again.memories.version, again.links.version
+    assert again.repair() == RepairReport(0, 0, 0, 0)
+    assert version == (again.memories.version, again.links.version)
+    left = {row["memory_id"] for row in _rows(again)}
+    assert _keys(again) == {key for key in before if left.issuperset(key[:2])}
+
+
+def _keys(store: MemoryStore) -> set[tuple[str, ...]]:
+    found = store.links.to_table(columns=["source_id", "target_id", "kind"]).to_pylist()
+    return {tuple(row.values()) for row in found}
+
+
+def test_what_is_uneven_is_known_to_the_next_one_that_opens(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _linked(open_store)
+    store.close()
+    truncate(store.path / "memories.lance" / manifest(versions(store.path / "memories.lance")[0]))
+    with monkeypatch.context() as patch:
+        patch.setattr(Upkeep, "repair", _ended)
+        with pytest.raises(KeyboardInterrupt):
+            open_store()
+    open_store().close()
+    assert check(store.path).whole
+
+
+def _ended(_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def lance_links(source: str, target: str) -> object:

@@ -114,6 +114,25 @@ def test_a_directory_in_the_place_of_the_note_is_named(open_store: Open, tmp_pat
     assert aios_db.check(store.path).whole
 
 
+@pytest.mark.parametrize("what", ["remember", "recall"])
+def test_the_note_is_on_the_disk_before_the_links_are(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    store = open_store("a.aios", config=LATER)
+    ids = store.remember(memory_rows(TEXTS))
+    store.flush()
+    forced: list[Path] = []
+    monkeypatch.setattr("aios_db.store.unshown.force_file", forced.append)
+    monkeypatch.setattr("aios_db.disk.durable.force_file", forced.append)
+    if what == "remember":
+        store.remember(memory_rows(TEXTS[:2], session_id="s"))
+    else:
+        store.touch([ids[0], ids[3]])
+        store.parts.deferring.write_pending(everything=True)
+    links = forced.index(Path(store.links.uri) / "_versions")
+    assert (store.path / UNSHOWN) in forced[:links]
+
+
 def test_where_the_version_is_kept_no_longer_all_are_compared(open_store: Open) -> None:
     _ended(open_store, "a.aios")
     store = open_store("a.aios", config=LATER)

@@ -58,7 +58,7 @@ class Parts:
         self.erasing = Erasing(changes, self.forgetting, self.deferring, following.erased)
         self.quarantine = Quarantine(changes, guarding)
         self.adopting = Adopting(changes, self.quarantine.adopt)
-        self.rollback = Rollback(changes, guarding)
+        self.rollback = Rollback(changes, guarding, quoting)
         self.undoing = Undoing(changes, guarding, following)
         self.taking_back = TakingBack(changes, guarding, relinking, self.undoing, quoting)
         self.renewal = Renewal(changes, guarding, self.writes)

@@ -20,6 +20,7 @@ from aios_db.schema.sources import CONSOLIDATION
 from aios_db.search.index import SearchIndex
 from aios_db.store.changes import Change
 from aios_db.store.commit import merged
+from aios_db.store.ends import ends
 from aios_db.store.forgetting import Besides, Changed
 from aios_db.store.opened import OpenDatabase
 from aios_db.store.selection import Selection
@@ -81,6 +82,33 @@ class Quoting:
         back = self.short_again(quoted, gone)
         rows, columns = merged(self._memories, back, changed)
         return Along(rows, columns, gone, pa.array(list(reworded), pa.string()))
+
+    def without(self, row_ids: NDArray[np.int64]) -> Changed:
+        """Return what changes of the memories that are left, as if some had never been there.
+
+        What these superseded holds again, unless its end is another than they gave it, and ends principles
+        no longer; what they were summed up with is short-term again.
+        """
+        gone = self._index.memory_ids(row_ids)
+        changed = self._holding_again(gone, row_ids)
+        ended = self._principles_of(self._named(changed, *ENDS), but=row_ids)
+        quoting = self._principles_of(gone.to_pylist())
+        quoted = sorted({name for sources in quoting.values() for name in sources})
+        return merged(self._memories, self.short_again(quoted, row_ids), self._with_ends(changed, ended))
+
+    def _holding_again(self, gone: pa.StringArray, row_ids: NDArray[np.int64]) -> Change:
+        """Return what no memory supersedes any more, without the end that followed from it."""
+        columns = ["superseded_by", "valid_until"]
+        superseded = pc.field("superseded_by").isin(gone)
+        stored = self._memories.to_table(columns=columns, filter=superseded, with_row_id=True)
+        stored = stored.filter(pa.array(~np.isin(stored["_rowid"].to_numpy(), row_ids))).combine_chunks()
+        nothing, end = (pa.nulls(len(stored), stored[each].type) for each in columns)
+        by = stored["superseded_by"].combine_chunks()
+        followed, _ = ends(by, end, self._memories, self._index)
+        given = stored["valid_until"].combine_chunks()
+        left = pc.if_else(pc.equal(given, followed).fill_null(False), end, given)
+        rows = stored["_rowid"].to_numpy().astype(np.int64)
+        return Change.between(rows, stored, {"superseded_by": nothing, "valid_until": left})
 
     def short_again(self, memory_ids: Sequence[str], gone: NDArray[np.int64]) -> Changed:
         """Return what changes as those of some memories are short-term again that no other principle quotes.

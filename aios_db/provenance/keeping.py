@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from aios_db.disk.durable import DurableTable
 from aios_db.provenance.replay import as_they_were, replayed
@@ -17,6 +19,7 @@ from aios_db.schema.database import table_path
 from aios_db.schema.errors import ProgrammingError
 from aios_db.search.standing import fingerprint
 from aios_db.store.commit import commit, delete
+from aios_db.store.forgetting import Changed
 from aios_db.store.guarding import Guarding
 from aios_db.store.transaction import LoggedTransaction, Transactions
 from aios_db.trust import releases
@@ -24,6 +27,14 @@ from aios_db.trust.patterns import suspicion
 from aios_db.trust.releases import Release
 
 _ELSEWHERE = "was held where it was exported"
+
+
+class Followers(Protocol):
+    """What follows memories as they are taken back."""
+
+    def without(self, row_ids: NDArray[np.int64]) -> Changed:
+        """Return what changes of the memories that are left, as if some had never been there."""
+        ...
 
 
 class Quarantine:
@@ -120,10 +131,13 @@ class Rollback:
         How all is written.
     guarding
         Who may judge.
+    followers
+        What follows memories that go.
     """
 
-    def __init__(self, transactions: Transactions, guarding: Guarding) -> None:
+    def __init__(self, transactions: Transactions, guarding: Guarding, followers: Followers) -> None:
         self._database, self._transactions, self._guarding = transactions.database, transactions, guarding
+        self._followers = followers
 
     def rollback_source(self, source: str, since: datetime | None, *, dry_run: bool) -> RollbackReport:
         """Take back what a source has written since a moment, as if it had never been there.
@@ -168,7 +182,10 @@ class Rollback:
         links = delete(now.links, row_ids.astype(np.int64))
         now = transaction.publish(links=commit(links, made) if len(made) else links)
         sources = pa.concat_tables([each.select(["source_id"]) for each in (gone.links, old, made)])
-        transaction.publish_anew(delete(now.memories, gone.row_ids), now.links)
+        held, columns = self._followers.without(gone.row_ids)
+        memories = commit(now.memories, None, held, columns, gone=gone.row_ids)
+        transaction.publish_anew(memories, now.links)
+        transaction.draft.updated = len(held)
         self._database.pending.relinked(sources["source_id"].unique().to_pylist())
         key = ["source_id", "target_id", "kind", "weight"]
         before, after = (

@@ -159,6 +159,63 @@ def test_an_interrupted_rollback_is_done_again(connect, monkeypatch):
     assert con.execute(chain).fetchall() == [(3,)]
 
 
+MAST = [
+    "The Kestrel needs a new mast before July.",
+    "The mast of the Kestrel arrives on 12 June.",
+    "The mast of the Kestrel costs 1,240 euros.",
+    "Bo lives in Paris.",
+]
+
+
+def _as_stored(con):
+    """What the columns say that a consolidation, or a newer memory, changes."""
+    return con.execute(
+        "SELECT text, tier, valid_until, superseded_by, expires_at FROM memories ORDER BY text"
+    ).fetchall()
+
+
+def test_what_it_was_summed_up_with_is_short_term_again(connect):
+    con, clean = connect(), connect("clean")
+    for other in (con, clean):
+        other.remember([{"text": text, "session_id": "boat", "source": "user"} for text in MAST])
+    before = _as_stored(clean)
+    con.remember("The mast of the Kestrel lies in the lake.", session_id="boat", source="evil")
+    assert con.consolidate()[0].clusters
+    archived = "SELECT count(*) FROM memories WHERE tier = 'archived'"
+    assert con.execute(archived).fetchone()[0] > 2
+    report = con.rollback_source("evil")
+    assert report.derived == 1 and _as_stored(con) == before
+    assert con.history(1)[0].updated == 4
+    con.undo(con.history(1)[0])
+    assert con.execute(archived).fetchone()[0] > 2
+
+
+def test_what_it_said_is_no_longer_so_is_so_again(connect):
+    con, clean = connect(), connect("clean")
+    for other in (con, clean):
+        other.remember([{"text": text, "source": "user"} for text in MAST], occurred_at="2026-01-01")
+    before = _as_stored(clean)
+    [paris] = con.execute("SELECT memory_id FROM memories WHERE text = ?", [MAST[3]]).fetchone()
+    summary = con.remember(
+        {"text": "Of Bo.", "kind": "principle", "source": "consolidation", "derived_from": [paris]}
+    )
+    lake = con.remember("Bo lives in the lake now.", source="evil", occurred_at="2026-02-01")
+    con.update(paris, superseded_by=lake)
+    assert con.get(paris).valid_until and con.get(summary).valid_until
+    con.rollback_source("evil")
+    con.forget(summary)
+    assert _as_stored(con) == before
+
+
+def test_an_end_of_its_own_stays(connect):
+    con = connect()
+    paris = con.remember("Bo lives in Paris.", source="user", occurred_at="2026-01-01")
+    lake = con.remember("Bo lives in the lake now.", source="evil", occurred_at="2026-02-01")
+    con.update(paris, superseded_by=lake, valid_until="2026-01-15")
+    con.rollback_source("evil")
+    assert con.get(paris).superseded_by is None and con.get(paris).valid_until.day == 15
+
+
 def test_walls_hold(connect):
     con = connect(trust=TRUST)
     memory = con.remember("The key is in the lake.", source="evil")

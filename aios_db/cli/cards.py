@@ -61,12 +61,14 @@ def list_(session: Session, as_json: bool) -> None:
 @click.pass_obj
 def new(session: Session, /, name: str, model: str | None, as_json: bool, **options: Any) -> None:
     """Add the card NAME, which changes nothing yet."""
+    from aios_db.federation.checks import check_name
     from aios_db.federation.library import CardLibrary
     from aios_db.federation.training import new_card
 
+    check_name(name)
+    card = new_card(name, _model(session, model), **options)
     with session.connect(create=True) as con:
-        directory = _model(session, model)
-        made = CardLibrary(con.store).add(new_card(name, directory, **options), origin="new")
+        made = CardLibrary(con.store).add(card, origin="new")
     _print_version(made, as_json)
 
 
@@ -124,12 +126,15 @@ def import_(session: Session, path: str, name: str | None, as_json: bool) -> Non
     from dataclasses import replace
 
     from aios_db.federation.card_files import read_card
+    from aios_db.federation.checks import check_name
     from aios_db.federation.library import CardLibrary
     from aios_db.federation.peft_files import read_peft
 
     card = read_peft(path, name) if Path(path).is_dir() else read_card(path)
+    card = replace(card, name=name or card.name)
+    check_name(card.name)
     with session.connect(create=True) as con:
-        made = CardLibrary(con.store).add(replace(card, name=name or card.name), origin="file")
+        made = CardLibrary(con.store).add(card, origin="file")
     _print_version(made, as_json)
 
 

@@ -16,6 +16,7 @@ import click
 from aios_db.cli.monitoring import serving_metrics, with_metrics_port
 from aios_db.cli.options import Session, with_database, with_json
 from aios_db.cli.output import print_fields, print_json, print_table
+from aios_db.schema.errors import OperationalError
 
 if TYPE_CHECKING:
     from aios_db.connection import Connection
@@ -163,6 +164,7 @@ def push(
 @click.pass_obj
 def pull(session: Session, /, name: str, wait: int, as_json: bool, **server: Any) -> None:
     """Fetch the head of the card NAME from the server at LOCATION."""
+    _refuse_unknown(session, name, **server)
     with _client(session.connect(create=True), **server) as client:
         report = client.pull(name, wait_s=wait)
     _print_report(report, as_json)
@@ -181,7 +183,7 @@ def sync(
     as_json: bool, **server: Any,
 ) -> None:  # fmt: skip
     """Push the card NAME to the server at LOCATION, and pull what it makes of it."""
-    with _client(session.connect(create=True), **server) as client:
+    with _client(session.connect(), **server) as client:
         report = client.sync(name, samples=samples, wait_s=wait, **_how(session, density, bits))
     _print_report(report, as_json)
 
@@ -202,6 +204,17 @@ def status(session: Session, /, as_json: bool, **server: Any) -> None:
         ["card", "version", "number", "bytes"],
         [[name, each["version"], each["number"], each["bytes"]] for name, each in sorted(found.items())],
     )
+
+
+def _refuse_unknown(session: Session, name: str, **server: Any) -> None:
+    """Refuse a server that is not reached, or that has no such card, before a database is made."""
+    import aios_db
+
+    if session.path.exists():
+        return
+    with _client(aios_db.connect(config=session.config()), **server) as client:
+        if name not in client.status():
+            raise OperationalError(f"the server at {server['location']} has no card {name!r}")
 
 
 @contextmanager

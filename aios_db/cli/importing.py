@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,16 +68,21 @@ def import_(session: Session, /, paths: tuple[str, ...], as_json: bool, **option
     memory that is here already stays as it is.
     """
     from aios_db.importers import import_files, retry_rejected
+    from aios_db.importers.run import checked_import
 
     if bool(paths) == bool(options["retry"]):
         raise click.UsageError("name files or folders to import, or a file of rejected records with --retry")
     if options["source"] is not None and not options["source"].strip():
         raise click.UsageError("--source is blank; name where the files come from")
     scope = ("session_id", "agent_id", "user_id")
+    mapping, time_zone = _mapping(options["mapping"]), options["time_zone"]
+    if not session.path.exists():
+        named = [Path(each) for each in paths]
+        encoding = options["encoding"]
+        checked_import(named, options["format_"], mapping=mapping, encoding=encoding, time_zone=time_zone)
     with session.connect(create=True) as con, shown() as progress:
         con.store.database.source = options["source"]
         defaults = {name: options[name] for name in scope if options[name] is not None}
-        mapping, time_zone = _mapping(options["mapping"]), options["time_zone"]
         report = (
             retry_rejected(con, options["retry"], defaults=defaults, mapping=mapping, time_zone=time_zone)
             if not paths

@@ -42,9 +42,21 @@ def remember(session: Session, /, text: str | None, as_json: bool, fold: bool, *
         given[name] = Path(given[name]).read_bytes()
     if content is None and not given.keys() & {"image", "audio", "title"}:
         raise click.UsageError("Missing argument 'TEXT', or --image, or --audio.")
+    if not session.path.exists():
+        _refuse_no_memory(session, content, given)
     with session.connect(create=True) as con:
         memory_id = con.remember(content, fold=fold, **given)
     if as_json:
         print_json({"memory_id": memory_id})
     else:
         click.echo(memory_id)
+
+
+def _refuse_no_memory(session: Session, content: str | None, fields: dict[str, Any]) -> None:
+    """Raise what `remember` would of its arguments, by which no database is made."""
+    from aios_db.methods.writing import rows_of
+    from aios_db.store.rows import check_lengths, normalise
+
+    storage = session.config().storage
+    rows = normalise(rows_of(content, fields), storage.dimension)
+    check_lengths(dict(zip(rows.column_names, rows.columns, strict=True)), storage.max_text_bytes)

@@ -43,6 +43,11 @@ def find_format(source: Source, name: str | None = None) -> Format | None:
     """
     if name is None:
         return next((candidate for candidate in FORMATS if candidate.detect(source)), None)
+    return format_called(name)
+
+
+def format_called(name: str) -> Format:
+    """Return the format of that name, or raise `ProgrammingError` when there is none."""
     for candidate in FORMATS:
         if candidate.name == name:
             return candidate

@@ -23,7 +23,7 @@ from aios_db.importers.base import (
     UnreadableError,
     first_line,
 )
-from aios_db.importers.formats import find_format, format_names
+from aios_db.importers.formats import find_format, format_called, format_names
 from aios_db.importers.journal import Journal
 from aios_db.importers.media import Within, placed
 from aios_db.importers.naming import SourceNames
@@ -139,20 +139,48 @@ def import_files(
     """
     database = Path(con.store.path)
     aside = Path(rejected_path) if rejected_path else con.store.scope.rejected(database)
-    options = checked_options(mapping, encoding, header, time_zone)
+    wanted = [Path(path) for path in paths]
+    options = checked_import(
+        wanted, format, mapping=mapping, encoding=encoding, header=header, time_zone=time_zone
+    )
     defaults = defaults_in(con.store.scope, defaults)
     run = _Run(con, database, defaults, Aside(aside), progress, ImportReport(), restart, sync)
-    wanted = [Path(path) for path in paths]
-    check_paths(wanted)
     with con.store.as_one_change("import"):
         for path in wanted:
             if format is None and is_export(path):
                 run.import_export(path)
             else:
-                run.import_path(path, options, format, alone=len(wanted) == 1 and path.is_file())
+                run.import_path(path, options, format)
         for path in wanted if sync else ():
             run.remove_gone_files(path)
     return run.report
+
+
+def checked_import(
+    paths: Sequence[Path],
+    format: str | None = None,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    header: bool = True,
+    time_zone: str | None = None,
+) -> Options:
+    """Return what is said about files, or raise what `import_files` does where that cannot be meant."""
+    options = checked_options(mapping, encoding, header, time_zone)
+    check_paths(paths)
+    if format is not None:
+        format_called(format)
+    elif len(paths) == 1 and paths[0].is_file() and not is_export(paths[0]):
+        (source,) = find_sources(paths[0], options, lambda name, reason: None)
+        try:
+            known = is_archive(source) or find_format(source) is not None
+        except (UnreadableError, OSError, RecursionError, MemoryError, ValueError):
+            return options  # such a file is set aside
+        finally:
+            source.forget()
+        if not known:
+            raise ProgrammingError(f"{source.path}: not a known format ({', '.join(format_names())})")
+    return options
 
 
 def read_path(
@@ -201,12 +229,12 @@ class _Run:
         taken = read_export(self.con.store, path, self.progress)
         self.report.include(FileReport(**vars(taken), name=path.name, format="export"))
 
-    def import_path(self, path: Path, options: Options, format: str | None, *, alone: bool) -> None:
+    def import_path(self, path: Path, options: Options, format: str | None) -> None:
         """Import a file, or the files of a folder."""
         sources = list(find_sources(path, options, self.skip))
         self.names.notice_moves(sources)
         for source in sources:
-            self.import_source(self.names.named(source), format, alone=alone)
+            self.import_source(self.names.named(source), format)
 
     def retry(self, source: Source) -> ImportReport:
         """Import rejected records again, and leave in their file those that fail again."""
@@ -252,9 +280,7 @@ class _Run:
         log.info("%s: %s", name, reason)
         self.report.skipped_files[name] = reason
 
-    def import_source(
-        self, source: Source, format: str | None, *, alone: bool = False, depth: int = 1
-    ) -> None:
+    def import_source(self, source: Source, format: str | None, *, depth: int = 1) -> None:
         """Import one file, or those of an archive; whatever is wrong with it, the others follow."""
         self.seen.add(source.name)
         report = FileReport(name=source.name)
@@ -264,8 +290,6 @@ class _Run:
                 return
             chosen = find_format(source, format)
             if chosen is None:
-                if alone:
-                    raise ProgrammingError(f"{source.path}: not a known format ({', '.join(format_names())})")
                 self.skip(source.name, "not a known format")
                 return
             report.format = chosen.name

@@ -78,11 +78,8 @@ def remember(
     con.session.check_writable()
     from aios_db.store.tables import as_mapping
 
-    content = {} if content is None else content
-    one = as_mapping(content) is not None
-    if one and not content:
-        content, fields = fields, {}
-    rows = _rows([content] if one else content, fields)
+    one = content is None or as_mapping(content) is not None
+    rows = rows_of(content, fields)
     ids = con.store.remember(rows, append=one and turns is None, fold=fold, turns=turns, entry=con.entry)
     return ids[0] if one else ids
 
@@ -238,11 +235,15 @@ def link(con: Connected, /, source_id: str, target_id: str, kind: str = "user", 
     con.store.link(given)
 
 
-def _rows(content: Any, fields: Mapping[str, Any]) -> pa.Table:
+def rows_of(content: Any, fields: Mapping[str, Any]) -> pa.Table:
+    """Return what `remember` is given as columns, as they were given; what they say is not looked at."""
     from aios_db.joint.media import with_media
     from aios_db.store.returned import frame_given_again, given_again, table_given_again
-    from aios_db.store.tables import mappings, table_from
+    from aios_db.store.tables import as_mapping, mappings, table_from
 
+    content = {} if content is None else content
+    if as_mapping(content) is not None:
+        content, fields = ([content], fields) if content else ([fields], {})
     if hasattr(content, "iloc") and hasattr(content, "columns"):  # of pandas
         content = frame_given_again(content)
     elif isinstance(content, pa.Table | pa.RecordBatch) or hasattr(content, "__arrow_c_stream__"):

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -369,3 +370,33 @@ def test_memories_without_their_links_are_told_by_the_exit_status(aios, tmp_path
     assert "stored without links: 2 memories; the next write makes them" in result.err
     assert aios("remember", "two").status == 0
     assert aios("stats", "--json").json["links"] > 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "remember ''",
+        "remember x --importance 7",
+        "remember x --tier nope",
+        "remember x --occurred-at gestern",
+        "remember x --metadata {",
+        "import things.xyz",
+        "import things.json --format nope",
+        "import things.json --map nope=body",
+        "import things.json --map text",
+        "import things.json --encoding nope",
+        "import things.json --time-zone Mars/Olympus",
+        "cards new a --model nope",
+        "cards new a/b",
+        "fusion fit things.json",
+        "federation pull nowhere a",
+        "federation pull grpc://127.0.0.1:1 a",
+        "federation sync grpc://127.0.0.1:1 a",
+    ],
+)
+def test_a_command_that_its_arguments_fail_makes_no_database(aios, tmp_path, monkeypatch, command) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("things.xyz", "things.json"):
+        (tmp_path / name).write_text("{")
+    assert aios(*shlex.split(command), "--db", "new.aios").status in {1, 2}
+    assert not (tmp_path / "new.aios").exists()

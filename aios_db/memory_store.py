@@ -105,6 +105,7 @@ class MemoryStore:
 
         upkeep = parts.upkeep
         self.maintain, self.maintain_soon = upkeep.maintain, parts.transactions.maintain_soon
+        self.hurry = upkeep.hurry
         self.optimize, self.compress, self.repair = upkeep.optimize, upkeep.compress, upkeep.repair
         self.replace_vectors, self.held = upkeep.replace_vectors, upkeep.held
 

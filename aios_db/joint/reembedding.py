@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,8 @@ _T = TypeVar("_T")
 Exchange = Callable[[Callable[[lance.LanceDataset], pa.Table], Callable[[], object]], int]
 """Given what makes new vectors, and what is called after their commit; returns how many there were."""
 
-BATCH = 256
+_MOST = 256  # memories embedded between two commits to the side table
+_LONG_S = 2.0  # a kill or an interrupt costs about what is embedded in this
 _ROUNDS = 3  # without the write lock; what was written meanwhile is embedded while it is held
 _LAST = 64  # more than this are never embedded while it is held
 _BESIDE = "reembed_joint_"
@@ -89,7 +91,8 @@ class JointReembedding:
         Raises
         ------
         OperationalError
-            The disk fails; the old vectors stay in use.
+            The disk fails, or the statement has no time left; the old vectors stay in use, and what was made
+            lies beside them for whoever goes on.
         """
         with operational(f"putting the memories of {self._database.path} into a joint space"):
             for left in Path(self._database.path).glob(f"{_BESIDE}*.lance"):
@@ -97,9 +100,7 @@ class JointReembedding:
                     shutil.rmtree(left, ignore_errors=True)
             rounds = 0
             while (todo := self._read(self._missing)) and (rounds < _ROUNDS or len(todo) > _LAST):
-                for start in range(0, len(todo), BATCH):
-                    self._embed(self._read(partial(_taken, row_ids=todo[start : start + BATCH])))
-                    progress("memories", min(start + BATCH, len(todo)), len(todo))
+                self._embed_beside(todo, progress)
                 rounds += 1
             count = self._exchange(self._finish, then)
             shutil.rmtree(self._path, ignore_errors=True)
@@ -120,6 +121,17 @@ class JointReembedding:
 
     def _read(self, how: Callable[[lance.LanceDataset], _T]) -> _T:
         return self._database.read(lambda now: how(now.memories))
+
+    def _embed_beside(self, todo: list[int], progress: Progress) -> None:
+        """Embed memories, by row id; as many between two commits as their encoders do in a short time."""
+        done, size = 0, 1
+        while done < len(todo):
+            began = time.monotonic()
+            self._embed(self._read(partial(_taken, row_ids=todo[done : done + size])))
+            done = min(done + size, len(todo))
+            progress("memories", done, len(todo))
+            short = 2 * (time.monotonic() - began) <= _LONG_S
+            size = min(2 * size, _MOST) if short else max(size // 2, 1)
 
     def _finish(self, memories: lance.LanceDataset) -> pa.Table:
         """Return the new vectors, all that are to be exchanged; under the write lock."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aios_db.joint.contents import Content, MediaFiles, contents_of
 from aios_db.joint.usable import Active, SpaceInUse
+from aios_db.schema import deadlines
 from aios_db.schema.amounts import amount
 from aios_db.schema.errors import DataError, Error
 from aios_db.schema.modalities import MODALITIES, made_by, made_without
@@ -131,6 +132,7 @@ class MemoryVectors:
                 self._in_use.check_fits(active, modality)
                 read = self._read(rows, self._in_use.features(active, modality), contents)
             except Error as error:
+                deadlines.check()  # an encoder that was not waited for is not missing
                 log.warning(
                     "no %s in the joint space of %s: %s", modality, amount(len(contents), "memory"), error
                 )

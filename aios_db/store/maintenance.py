@@ -21,6 +21,10 @@ class Maintained(Protocol):
         """Do all work that is due."""
         ...
 
+    def hurry(self) -> None:
+        """Leave from now on what another process can do; also while another thread is in `maintain`."""
+        ...
+
 
 class Maintenance:
     """Calls ``maintain`` some seconds after the first of a series of notifications, or after many writes.
@@ -66,8 +70,10 @@ class Maintenance:
         self._many.set()
 
     def stop(self) -> None:
-        """End the thread, after the call it may be in."""
+        """End the thread, after the call it may be in, which is to be short then."""
         self._abandon()
+        if (subject := self._subject()) is not None:
+            subject.hurry()
         with self._starting:
             if self._thread and self._thread is not threading.current_thread():
                 self._thread.join()

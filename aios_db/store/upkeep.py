@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from typing import TypeAlias
 
 import lance
@@ -18,6 +19,8 @@ from aios_db.schema.changes import REEMBED
 from aios_db.schema.compressions import Packed
 from aios_db.schema.config import CompressionConfig
 from aios_db.schema.database import JOINT_REEMBEDDING, REEMBEDDING
+from aios_db.schema.deadlines import Deadline, Deadlines
+from aios_db.schema.errors import OperationalError
 from aios_db.schema.memories import KEY
 from aios_db.schema.tables import RECORDS
 from aios_db.store.compaction import clean_up, compact, compact_if_due, index_new_rows, shed_lookups
@@ -67,6 +70,7 @@ class Upkeep:
         self.metrics = self._database.metrics
         self._cleaned: dict[str, int] = {}
         self._closing = False
+        self._completing: Deadline | None = None
 
     @measured("maintain")
     def maintain(self) -> None:
@@ -89,12 +93,29 @@ class Upkeep:
                 give_back_freed()  # hundreds of commits, and a copy of the index, leave the heap in pieces
         if late:
             self._transactions.maintain_soon()
-        elif not self._closing:
-            complete_vectors(database, self.replace_vectors, waiting=False)
+        else:
+            self._complete_vectors()
+
+    def _complete_vectors(self) -> None:
+        """Put memories into the joint space, hours where an encoder is slow, until the database is closed."""
+        with Deadlines().running(inf) as self._completing:
+            if self._closing:
+                return
+            try:
+                complete_vectors(self._database, self.replace_vectors, waiting=False)
+            except OperationalError:
+                if not self._closing:
+                    raise
+
+    def hurry(self) -> None:
+        """Leave to other processes, from now on, what takes long and can wait."""
+        self._closing = True
+        if (completing := self._completing) is not None:
+            completing.interrupt()
 
     def close(self) -> None:
         """Do what is due for the last time, before the database is closed."""
-        self._closing = True
+        self.hurry()
         database = self._database
         if not database.read_only and (self._deferring.is_due or database.snapshot.index.needs_save):
             self.maintain()

@@ -17,6 +17,7 @@ from aios_db.engine.encoders.plugged import AdmittedEncoder, Modality, pooled
 from aios_db.engine.frontends.audio import decode_audio, without_trailing_silence
 from aios_db.engine.frontends.image import load_pixels, normalised
 from aios_db.engine.frontends.views import VIEWS, nine_views
+from aios_db.schema import deadlines
 from aios_db.schema.amounts import amount
 from aios_db.schema.errors import DataError, ProgrammingError
 
@@ -156,6 +157,7 @@ class SoundFeatures:
 
     def states(self, item: Item) -> Read:
         """Return the states (frames, dimension) of a sound file, or what is wrong with it."""
+        deadlines.check()
         made: Read = _tried(lambda data: self.encoder.encode_states(heard(data, SAMPLE_RATE)), item)
         if isinstance(made, DataError) or np.isfinite(made).all():
             return made
@@ -243,10 +245,10 @@ class PluggedFeatures:
     def _of_views(self, views: list[NDArray[np.uint8]]) -> Vector:
         encoder = self.admitted.encoder
         flat = np.concatenate(views)
-        parts = [
-            self.admitted.run(flat[start : start + encoder.batch])
-            for start in range(0, len(flat), encoder.batch)
-        ]
+        parts = []
+        for start in range(0, len(flat), encoder.batch):
+            deadlines.check()
+            parts.append(self.admitted.run(flat[start : start + encoder.batch]))
         means: Vector = np.concatenate(parts).reshape(len(views), VIEWS, -1).mean(1)
         return means
 
@@ -282,10 +284,17 @@ def _tried(read: Callable[[Any], Any], item: Item) -> Any:
 def _in_groups(
     items: Sequence[Item], read: Callable[[Any], Any], run: Callable[[list[Any]], Vector], size: int
 ) -> list[Read]:
-    """Read some items at a time and run those that can be read, so that memory is bounded."""
+    """Read some items at a time and run those that can be read, so that memory is bounded.
+
+    Raises
+    ------
+    OperationalError
+        The statement that needs them has no time left, or was interrupted.
+    """
     found: list[Read] = []
     left: Iterator[Any] = (_tried(read, item) for item in items)
     while group := list(islice(left, size)):
+        deadlines.check()
         good = [each for each in group if not isinstance(each, DataError)]
         vectors = iter(run(good) if good else ())
         found += [each if isinstance(each, DataError) else next(vectors) for each in group]

@@ -240,11 +240,8 @@ class Execution:
         return self._database.from_arrow(table.rename_columns(distinct_names(table.column_names)))
 
     def _define(self, statement: duckdb.Statement) -> None:
-        """Make the views and macros that a statement names, itself or in what the user has defined."""
-        if self._session.plan_epoch.changes:
-            self._objects.all()
-        else:
-            self._objects.for_text(statement.query)
+        """Make the views and macros that a statement names, itself or in what users have defined."""
+        self._session.definitions.make(self._objects, statement)
 
     def _refuse(self, statement: duckdb.Statement) -> None:
         own_objects.refuse_change(statement)

@@ -25,6 +25,7 @@ from aios_db.sql.plans import PlanEpoch
 from aios_db.sql.writes import NOT_IN_A_TRANSACTION
 from aios_db.store import forks
 from aios_db.udfs import registry
+from aios_db.udfs.on_demand import Definitions
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -81,8 +82,8 @@ class Session:
         What SQL may reach and use.
     cursors
         Those that run statements here.
-    plan_epoch, texts
-        Of the DuckDB instance: what plans and parameters of all its cursors share.
+    plan_epoch, texts, definitions
+        Of the DuckDB instance: what plans, parameters and definitions of all its cursors share.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Session:
         self._root = duckdb.connect()
         # A time without a zone is UTC in Python; the same text must not mean another hour in SQL.
         self._root.execute("SET GLOBAL TimeZone = 'UTC'")
-        self.plan_epoch, self.texts = PlanEpoch(), Texts(self._root)
+        self.plan_epoch, self.texts, self.definitions = PlanEpoch(), Texts(self._root), Definitions()
         self._attachment = Attachment(self.store)
         self._attachment.install_functions(self._root)
         self.store.database.restrictions, self.store.database.source = self.restrictions, source

@@ -22,6 +22,9 @@ _LISTS = re.compile(
     r"\b(?:show|describe|summarize|information_schema|sql_auto_complete|(?:duckdb|pg|sqlite)_\w+)\b"
 )
 _LONG = 100_000  # letters; to look for names in a longer text takes about as long as to make all
+_DEFINING = {duckdb.StatementType.CREATE, duckdb.StatementType.ALTER}
+# IMPORT DATABASE is a pragma, too.
+_HIDING = {duckdb.StatementType.ATTACH, duckdb.StatementType.COPY_DATABASE, duckdb.StatementType.PRAGMA}
 
 
 @dataclass(frozen=True)
@@ -71,37 +74,62 @@ class OnDemand:
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._waiting = {item.name: item for item in items}
+        self._names = set(self._waiting)
 
     def add(self, item: Item) -> None:
         """Let statements name one more, which names none that was added later."""
         self._waiting[item.name] = item
+        self._names.add(item.name)
 
-    def for_text(self, sql: str) -> None:
-        """Make what a statement names; all, where it lists what there is."""
-        if not self._waiting:
-            return
+    def named(self, sql: str) -> set[str]:
+        """Return which of ours a statement names, made or not; all, where it lists what there is."""
         lowered = sql.lower()
         if len(lowered) > _LONG or _LISTS.search(lowered):
-            self.all()
-        else:
-            self._make(_WORD.findall(lowered))
+            return set(self._names)
+        return self._names.intersection(_WORD.findall(lowered))
+
+    def for_text(self, sql: str) -> None:
+        """Make what a statement names."""
+        if self._waiting:
+            self.make(self.named(sql))
 
     def all(self) -> bool:
         """Make what is not there yet; tell whether that was anything."""
-        return self._make(list(self._waiting))
+        return self.make(self._waiting)
 
-    def _make(self, names: list[str]) -> bool:
+    def make(self, names: Iterable[str]) -> bool:
+        """Make ``names`` and what they name, as far as not there yet; tell whether that was anything."""
         wanted: set[str] = set()
-        while names:
-            name = names.pop()
+        left = list(names)
+        while left:
+            name = left.pop()
             if name in self._waiting and name not in wanted:
                 wanted.add(name)
-                names += _words(self._waiting[name].text)
+                left += _words(self._waiting[name].text)
         # Of a copy: another thread may add one.
         for item in [item for item in list(self._waiting.values()) if item.name in wanted]:
             item.make()
             del self._waiting[item.name]
         return bool(wanted)
+
+
+class Definitions:
+    """What the users of a DuckDB instance have defined: it may name ours, on any of its connections."""
+
+    def __init__(self) -> None:
+        self._named: set[str] = set()
+        self._is_hidden = False  # whether it has definitions that no statement showed
+
+    def make(self, objects: OnDemand, statement: duckdb.Statement) -> None:
+        """Make what a statement names, itself or in what it or others before it have defined."""
+        self._is_hidden = self._is_hidden or statement.type in _HIDING
+        if self._is_hidden:
+            objects.all()
+            return
+        if statement.type in _DEFINING:
+            self._named |= objects.named(statement.query)
+        objects.for_text(statement.query)
+        objects.make(self._named)
 
 
 @cache

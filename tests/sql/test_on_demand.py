@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
 import pyarrow as pa
 import pytest
@@ -76,6 +78,54 @@ def test_ours_goes_before_one_of_the_users_in_another_database(con: aios_db.Conn
     con.cursor().execute("CREATE MACRO mine.main.heard() AS TABLE SELECT tier FROM tiers")
     cursor = con.cursor()
     cursor.execute("USE mine")
+    assert cursor.execute("FROM heard()").fetchall() == cursor.execute("SELECT tier FROM tiers").fetchall()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE TABLE t (a INTEGER)", "SET threads = 2", "CREATE MACRO plus(n) AS n + 1", "DROP TABLE u"],
+)
+def test_what_a_statement_defines_needs_none_that_it_does_not_name(
+    con: aios_db.Connection, statement: str
+) -> None:
+    con.cursor().execute("CREATE TABLE u (a INTEGER)")
+    con.cursor().execute(statement)
+    cursor = con.cursor()
+    cursor.execute("SELECT 1")
+    assert made(cursor) == ({"plus"} if "MACRO" in statement else set())
+
+
+@pytest.mark.parametrize("holds", ["a macro", "a view", "a variable"])
+def test_ours_goes_before_one_of_the_users_in_another_schema(con: aios_db.Connection, holds: str) -> None:
+    ask = {
+        "a macro": "FROM heard()",
+        "a view": "FROM heard",
+        "a variable": "FROM query(getvariable('heard'))",
+    }[holds]
+    first = con.cursor()
+    first.execute("CREATE SCHEMA mine; CREATE TABLE mine.tiers AS SELECT 'mine' AS tier")
+    first.execute(
+        {
+            "a macro": "CREATE MACRO mine.heard() AS TABLE SELECT tier FROM tiers",
+            "a view": "CREATE TEMP VIEW heard AS SELECT tier FROM tiers",
+            "a variable": "SET VARIABLE heard = 'SELECT tier FROM tiers'",
+        }[holds]
+    )
+    for cursor in (first, con.cursor()):
+        if holds != "a macro" and cursor is not first:
+            continue  # it is the first cursor's alone
+        cursor.execute("USE mine")
+        assert "tiers" in made(cursor)
+        assert cursor.execute(ask).fetchall() == cursor.execute("SELECT tier FROM temp.main.tiers").fetchall()
+
+
+def test_a_database_that_was_filled_elsewhere_finds_ours(con: aios_db.Connection, tmp_path: Path) -> None:
+    with duckdb.connect(tmp_path / "own.duckdb") as other:
+        other.execute("CREATE TABLE tiers AS SELECT 'mine' AS tier")
+        other.execute("CREATE MACRO heard() AS TABLE SELECT tier FROM tiers")
+    con.cursor().execute(f"ATTACH '{tmp_path / 'own.duckdb'}' AS own")
+    cursor = con.cursor()
+    cursor.execute("USE own")
     assert cursor.execute("FROM heard()").fetchall() == cursor.execute("SELECT tier FROM tiers").fetchall()
 
 

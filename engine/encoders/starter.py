@@ -7,7 +7,6 @@ that asks a few questions never earns that back, and one that goes on asking sho
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ log = logging.getLogger("aios_db.engine")
 STARTER_TOKENS = 512
 """In a call; of more, torch computes enough faster to be waited for."""
 WORTH_S = 1.0
-"""Seconds spent in NumPy after which the session is prepared, in a thread: about as long as that takes."""
+"""Of processor time spent in NumPy; then the session is prepared, in a thread, which takes about as long."""
 
 
 class Starter:
@@ -47,18 +46,15 @@ class Starter:
 
     def takes(self, batches: Sequence[Arrays]) -> bool:
         """Whether this answers the call: it is short, and the session is not ready."""
-        if self._is_over or sum(arrays[0].size for arrays in batches) > STARTER_TOKENS:
-            return False
-        # Torch that others imported costs nothing more; what this one's thread imports is not there yet.
-        return self._thread is not None or "torch" not in sys.modules
+        return not self._is_over and sum(arrays[0].size for arrays in batches) <= STARTER_TOKENS
 
     def run(self, batches: Sequence[Arrays]) -> list[NDArray[np.float32]]:
         """Return the mean-pooled vectors of each of ``batches``."""
-        start = time.perf_counter()
+        start = time.thread_time()
         with single_threaded():  # matrices this small end before a second thread has helped
             outputs = [self._model.run(*arrays) for arrays in batches]
         with self._lock:
-            self._spent += time.perf_counter() - start
+            self._spent += time.thread_time() - start
             if self._spent > WORTH_S and self._thread is None:
                 # No daemon, as a thread of DuckDB's would have it: what runs native code as the process ends
                 # aborts it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,22 +26,16 @@ class Model:
         return ids.sum(axis=1, keepdims=True).astype(np.float32)
 
 
-def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-
-
 def make(prepare: Callable[[], None]) -> Starter:
     return Starter(Model(), prepare)  # type: ignore[arg-type]
 
 
 def test_it_answers_until_the_session_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_torch(monkeypatch)
     monkeypatch.setattr(starter_module, "WORTH_S", 0.0)
     may_end, calls = threading.Event(), []
 
     def prepare() -> None:
         calls.append(1)
-        monkeypatch.setitem(sys.modules, "torch", object())  # half imported
         may_end.wait(60)
 
     starter = make(prepare)
@@ -66,7 +61,6 @@ def test_the_process_waits_for_what_gets_ready_whoever_started_it(monkeypatch: p
 
 
 def test_a_few_calls_prepare_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_torch(monkeypatch)
     monkeypatch.setattr(starter_module, "WORTH_S", 1e9)
     starter = make(lambda: pytest.fail("prepared"))
     for _ in range(20):
@@ -75,7 +69,6 @@ def test_a_few_calls_prepare_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_failure_to_prepare_is_left_to_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_torch(monkeypatch)
     monkeypatch.setattr(starter_module, "WORTH_S", 0.0)
 
     def prepare() -> None:
@@ -88,9 +81,21 @@ def test_a_failure_to_prepare_is_left_to_a_call(monkeypatch: pytest.MonkeyPatch)
     assert not starter.takes(SHORT)
 
 
-def test_torch_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_that_is_there_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", object())
-    assert not make(lambda: None).takes(SHORT)
+    assert make(lambda: pytest.fail("prepared")).takes(SHORT)
+
+
+def test_what_other_processes_take_of_the_processor_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waiting(Model):
+        def run(self, ids: Any, mask: Any) -> Any:
+            time.sleep(0.2)
+            return super().run(ids, mask)
+
+    monkeypatch.setattr(starter_module, "WORTH_S", 0.1)
+    starter = Starter(Waiting(), lambda: pytest.fail("prepared"))  # type: ignore[arg-type]
+    starter.run(SHORT)
+    assert starter._thread is None
 
 
 RECALLS = """

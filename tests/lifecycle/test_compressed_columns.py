@@ -163,7 +163,15 @@ def test_what_was_compressed_by_an_older_version_becomes_smaller(
 def test_long_texts_come_back_bit_for_bit(connect: Connect, kept: str) -> None:
     con = connect({"compression": {"text": kept}})
     texts = [f"{number}: " + "long, longer and longest. " * 10 ** (number % 5) for number in range(12)]
-    ids = con.remember([{"text": each, "kind": "document"} for each in texts])
+    vectors = np.eye(
+        len(texts), 384, dtype=np.float32
+    )  # to embed a million letters is not what this is about
+    ids = con.remember(
+        [
+            {"text": each, "kind": "document", "text_embedding": of}
+            for each, of in zip(texts, vectors, strict=True)
+        ]
+    )
     archive(con, ids)
     con.compress()
     assert [each.text for each in con.get(ids) if each] == texts

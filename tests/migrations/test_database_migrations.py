@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -277,20 +276,24 @@ def test_registering_needs_a_number_of_its_own() -> None:
         registry.migration(steps)
 
 
+# Forked before anything was migrated, each child migrates one database and kills itself at a step of it.
 _KILLED = """
 import os, signal, sys
 from aios_db.migrations.database import migrate
 
-steps = int(sys.argv[2])
-
-def progress(step, *_):
-    global steps
-    print(step, flush=True)
-    steps -= 1
-    if steps < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-migrate(sys.argv[1], progress=progress)
+for number, path in enumerate(sys.argv[1:]):
+    child = os.fork()
+    if not child:
+        steps = []
+        def progress(step, *_):
+            steps.append(step)
+            if len(steps) > number:
+                os.write(1, (step + chr(10)).encode())
+                os.kill(os.getpid(), signal.SIGKILL)
+        migrate(path, progress=progress)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (number, status)
 """
 
 
@@ -298,18 +301,15 @@ def test_killed_at_each_step_it_finishes_when_run_again(old: Path, tmp_path: Pat
     whole = shutil.copytree(old, tmp_path / "whole")
     migrate(whole)
     expected = content(whole)
-    successes = 0
-    for number, step in enumerate(STEPS):
-        path = shutil.copytree(old, tmp_path / "killed")
-        command = [sys.executable, "-c", _KILLED, str(path), str(number)]
-        run = subprocess.run(
-            command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2]
-        )
-        assert run.returncode == -signal.SIGKILL and run.stdout.splitlines()[-1] == step, run.stderr
+    paths = [shutil.copytree(old, tmp_path / f"killed {number}") for number in range(len(STEPS))]
+    command = [sys.executable, "-c", _KILLED, *map(str, paths)]
+    run = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=200
+    )
+    assert run.returncode == 0 and tuple(run.stdout.splitlines()) == tuple(STEPS), run.stderr
+    for number, path in enumerate(paths):
         switched = STEPS[: number + 1].count("switched")  # until then the old format is still whole
         assert json.loads((path / "aios.json").read_text())["format_version"] == 1 + switched
         migrate(path)
         assert content(path) == expected
-        successes += 1
-        shutil.rmtree(path)
-    assert successes == len(STEPS) == 34
+    assert len(paths) == 34

@@ -21,8 +21,10 @@ from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.config import QuantizationConfig
 from aios_db.schema.errors import ProgrammingError
 
-INT8 = QuantizationConfig(target="int8", method="ptq", distillation_steps=0, calibration_tokens=4_000)
-INT2 = QuantizationConfig(target="int2", method="ptq", distillation_steps=0, max_bits=3.5)
+INT8 = QuantizationConfig(target="int8", method="ptq", distillation_steps=0, calibration_tokens=1_000)
+INT2 = QuantizationConfig(
+    target="int2", method="ptq", distillation_steps=0, max_bits=3.5, calibration_tokens=8_000
+)
 
 
 def cosine(original: Path, quantized: Path, texts: list[str]) -> float:

@@ -98,7 +98,12 @@ def quantized(tiny_bert: Path, texts: list[str], tmp_path_factory: pytest.TempPa
     """A model of 2-bit and 8-bit layers with its passing report."""
     target = tmp_path_factory.mktemp("models") / "tiny-int2"
     config = QuantizationConfig(
-        target="int2", method="ptq", group_size=16, max_bits=6.5, distillation_steps=0
+        target="int2",
+        method="ptq",
+        group_size=16,
+        max_bits=6.5,
+        distillation_steps=0,
+        calibration_tokens=8_000,
     )
     report = quantize_model(tiny_bert, target, calibration=texts, config=config)
     assert 0 < report.int2_share < 1

@@ -88,6 +88,7 @@ def test_language_models_keep_their_perplexity(
         config = QuantizationConfig(
             target=target, method=method, mixed_precision=False,
             distillation_steps=60 if method == "full" else 0, distillation_tokens=256, learning_rate=0.05,
+            calibration_tokens=8_000,
         )  # fmt: skip
         report = quantize_model(tiny_qwen2, tmp_path / name, calibration=counting_texts, config=config)
         assert report.int2_share == (0 if name == "int8" else 1)

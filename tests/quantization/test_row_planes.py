@@ -32,8 +32,9 @@ from aios_db.schema.config import CpuConfig, QuantizationConfig
 from aios_db.schema.errors import ProgrammingError, WeightsError
 
 BY_ROW = QuantizationConfig(
-    target="int2", method="gptq", group_size=0, mixed_by="row", max_bits=5.0, distillation_steps=0
-)
+    target="int2", method="gptq", group_size=0, mixed_by="row", max_bits=5.0, distillation_steps=0,
+    calibration_tokens=8_000,
+)  # fmt: skip
 FLOAT = CpuConfig(backend="standard", precision="fp32")
 PLANES = st.lists(st.integers(0, 6), min_size=1, max_size=7).map(tuple)
 

@@ -12,7 +12,7 @@ import pytest
 import aios_db
 
 PACKAGE = Path(aios_db.__file__).parent
-PARTS = 4
+PARTS = 2
 
 # Third-party modules stay between two imports, so that one process serves for many; ours all go.
 ALONE = """

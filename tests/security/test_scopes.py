@@ -50,7 +50,11 @@ def ada(path: Path) -> Iterator[aios_db.Connection]:
 
 def _of_bo(path: Path) -> list[str]:
     with _connect(path) as con:
-        rows = con.execute("SELECT memory_id FROM memories WHERE user_id = 'bo' ORDER BY text").fetchall()
+        return _seen_of_bo(con)
+
+
+def _seen_of_bo(everybody: aios_db.Connection) -> list[str]:
+    rows = everybody.execute("SELECT memory_id FROM memories WHERE user_id = 'bo' ORDER BY text").fetchall()
     return [row[0] for row in rows]
 
 
@@ -85,16 +89,27 @@ QUERIES = {
 }
 
 
+@pytest.fixture(scope="module")
+def readers(
+    original: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[aios_db.Connection, aios_db.Connection]]:
+    """Ada's connection and everybody's, of one database that nothing changes."""
+    path = shutil.copytree(original, tmp_path_factory.mktemp("read") / "agent.aios")
+    with _connect(path, user_id="ada") as ada, _connect(path) as everybody:
+        yield ada, everybody
+
+
 @pytest.mark.parametrize("name", QUERIES)
-def test_no_query_shows_another_users_memories(path: Path, ada: aios_db.Connection, name: str) -> None:
-    query = QUERIES[name].format(of_bo=_of_bo(path))
+def test_no_query_shows_another_users_memories(
+    readers: tuple[aios_db.Connection, aios_db.Connection], name: str
+) -> None:
+    ada, everybody = readers
+    query = QUERIES[name].format(of_bo=_seen_of_bo(everybody))
     for _ in range(2):  # the second time from a plan
         users = {row[0] for row in ada.execute(query).fetchall()}
         assert users <= {"ada", None}, query
-    with _connect(path) as everybody:
-        assert "bo" in {row[0] for row in everybody.execute(query).fetchall()}, (
-            "the query finds what there is"
-        )
+    found = {row[0] for row in everybody.execute(query).fetchall()}
+    assert "bo" in found, "the query finds what there is"
 
 
 def test_what_is_there_is_counted_in_the_scope(path: Path, ada: aios_db.Connection) -> None:

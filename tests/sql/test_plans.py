@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -30,12 +31,25 @@ NOW = datetime(2030, 6, 1, 12, tzinfo=timezone.utc)
 PLANS = "SELECT count(*) FROM duckdb_prepared_statements() WHERE starts_with(name, 'aios_plan')"
 
 
-@pytest.fixture
-def con(minilm_dir: Path, tmp_path: Path) -> Iterator[Cursor]:
-    config = Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
-    with aios_db.connect(tmp_path / "plans.aios", config=config) as connection:
+@pytest.fixture(scope="module")
+def config(minilm_dir: Path) -> Config:
+    return Config(engine=EngineConfig(models_dir=str(minilm_dir.parent)))
+
+
+@pytest.fixture(scope="module")
+def original(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("plans") / "plans.aios"
+    with aios_db.connect(path, config=config) as connection:
         connection.remember([{"text": text, "user_id": "ann"} for text in TEXTS])
         connection.remember("toast for bob", user_id="bob")
+    return path
+
+
+@pytest.fixture
+def con(original: Path, config: Config, tmp_path: Path) -> Iterator[Cursor]:
+    """A cursor of a copy of that database."""
+    path = shutil.copytree(original, tmp_path / "plans.aios")
+    with aios_db.connect(path, config=config) as connection:
         yield connection.cursor()
 
 

@@ -80,6 +80,7 @@ def examine(session: Session) -> Iterator[Finding]:
     """Yield the findings, the cheap ones first."""
     yield from _versions()
     yield _processor()
+    yield _searches()
     yield _checked("configuration", lambda: _configuration(session))
     try:
         config = session.config()
@@ -147,6 +148,18 @@ def _processor() -> Finding:
     known = [feature for feature in CPU_FEATURES if feature in flags]
     return Finding(
         "processor", "ok", f"{platform.machine()}, {os.cpu_count()} cores, {' '.join(known) or 'unknown'}"
+    )
+
+
+def _searches() -> Finding:
+    """Say whether the inner loops of searches are compiled."""
+    from aios_db.search import kernels
+    from aios_db.search.portable import vectors
+
+    if kernels.vectors is not vectors:
+        return Finding("searches", "ok", "compiled")
+    return Finding(
+        "searches", "note", "in NumPy, which takes longer: install aios_db again with Cython and a C compiler"
     )
 
 

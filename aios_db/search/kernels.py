@@ -14,7 +14,7 @@ except ImportError as error:
 
     logging.getLogger("aios_db.search").warning(
         "searches run in NumPy and take longer, since aios_db.search.native is not compiled (%s); "
-        "have a C compiler and install aios_db again",
+        "have Cython and a C compiler, and install aios_db again",
         error,
     )
 

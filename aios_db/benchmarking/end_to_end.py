@@ -133,12 +133,23 @@ def _recall(con: Connection, texts: Sequence[str]) -> Comparison:
     asked = itertools.cycle(texts)
     sql = "SELECT memory_id, text, score FROM recall(?, k := 10)"
     cursor = con.cursor()
+
+    def in_sql(question: str) -> list[str]:
+        return [text for _, text, _ in cursor.execute(sql, [question]).fetchall()]
+
+    def in_python(question: str) -> list[str]:
+        return [each.text for each in con.recall(question, k=10)]
+
+    def way(name: str, ask: Callable[[str], list[str]]) -> Strategy:
+        def right(_run: Run, _first: Run) -> Mapping[str, float]:
+            best = [next(iter(ask(each)), "").startswith(each) for each in texts[:20]]
+            return {"best_is_what_was_asked": float(np.mean(best))}
+
+        return Strategy(name, lambda: lambda: ask(next(asked)), right)
+
     return Comparison(
         "recall", f"10 of {len(con.store.index)}", 1, "questions",
-        [
-            _always("SQL", lambda: cursor.execute(sql, [next(asked)]).fetchall()),
-            _always("Python", lambda: con.recall(next(asked), k=10)),
-        ], _OPEN,
+        [way("SQL", in_sql), way("Python", in_python)], _OPEN,
     )  # fmt: skip
 
 

@@ -116,7 +116,10 @@ def _layer_norm(tokens: int, width: int) -> Comparison:
 
     return Comparison(
         SUITE, f"layer norm {tokens} x {width}", tokens, "tokens",
-        [Strategy("torch fp32", partial(made, "float32")), Strategy("torch bf16", partial(made, "bfloat16"))],
+        [
+            Strategy("torch fp32", partial(made, "float32")),
+            Strategy("torch bf16", partial(made, "bfloat16"), _close),
+        ],
     )  # fmt: skip
 
 
@@ -124,21 +127,28 @@ def _dequantize(width: int) -> Comparison:
     shape, group = (4 * width, width), 32
     count = shape[0] * shape[1]
 
+    def inputs(quant_type: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        chance = np.random.default_rng(0)
+        scales = chance.uniform(0.01, 0.02, count // group).astype(np.float32)
+        least = -128 if quant_type == "int8" else -2
+        return chance.integers(least, -least, count).astype(np.int8), scales
+
     def made(quant_type: str) -> Run:
         from aios_db.engine.weights.int2 import pack_int2
         from aios_db.engine.weights.quantized import dequantize
 
-        chance = np.random.default_rng(0)
-        scales = chance.uniform(0.01, 0.02, count // group).astype(np.float32)
+        integers, scales = inputs(quant_type)
         zeros = np.zeros(count // group, np.float32)
-        least = -128 if quant_type == "int8" else -2
-        integers = chance.integers(least, -least, count).astype(np.int8)
         stored = integers.tobytes() if quant_type == "int8" else pack_int2(integers).tobytes()
         return lambda: dequantize(stored, quant_type, scales, zeros, shape, group, 0)
 
+    def right(quant_type: str, run: Run, _first: Run) -> dict[str, float]:
+        integers, scales = inputs(quant_type)
+        return _close(run, lambda: integers * np.repeat(scales, group))
+
     return Comparison(
         SUITE, f"dequantize {shape[0]} x {shape[1]}", count, "weights",
-        [Strategy(name, partial(made, name)) for name in ("int8", "int2")],
+        [Strategy(name, partial(made, name), partial(right, name)) for name in ("int8", "int2")],
     )  # fmt: skip
 
 
@@ -179,9 +189,12 @@ def _top(rows: int) -> Comparison:
         scores = _normal(rows)
         return lambda: np.argpartition(-scores, 10)[:10]
 
+    def right(run: Run, first: Run) -> dict[str, float]:
+        return {"recall@10": len({*run().tolist()} & {*first().tolist()}) / 10}
+
     return Comparison(
         SUITE, f"top 10 of {rows}", rows, "scores",
-        [Strategy("sort", sort), Strategy("partition", partition)],
+        [Strategy("sort", sort), Strategy("partition", partition, right)],
     )  # fmt: skip
 
 

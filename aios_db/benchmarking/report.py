@@ -21,6 +21,8 @@ from aios_db.schema.errors import DataError
 Baseline = Mapping[tuple[str, str, str], Mapping[str, Any]]
 
 VERSION = 1
+FOLLOWING = "what was to follow"
+"""What is skipped of a run that is interrupted."""
 _LEAST_SLOWER = 0.10  # a smaller change of a ratio is within what one machine does by itself
 _LEAST_WORSE = 0.005  # of a cosine or a recall
 _SPREADS = 3.0
@@ -37,15 +39,17 @@ class Report:
         On what it ran, and what was asked for.
     skipped
         What could not run here, and why.
-    interrupted
-        Whether it ended early, so that nothing is said of what was not measured.
     """
 
     environment: Mapping[str, Any]
     options: Mapping[str, Any]
     results: Sequence[Result]
     skipped: Mapping[str, str]
-    interrupted: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it ended early, so that nothing is said of what was not measured."""
+        return FOLLOWING in self.skipped
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as ``report.schema.json`` describes it."""

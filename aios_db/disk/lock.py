@@ -25,8 +25,9 @@ class WriteLock:
     """The `write.lock` of a database; re-entrant within a thread, released by the system when a holder dies.
 
     A thread waits as long as it takes for other threads of its process (one of them is the database's own
-    maintenance): they end by themselves. For other processes it waits ``timeout_s``. A statement with a
-    deadline waits no longer than that, and is not stopped while it holds the lock.
+    maintenance): they end by themselves. For other processes it waits ``timeout_s``, of which as much is over
+    as other threads have just waited for them in vain. A statement with a deadline waits no longer than that,
+    and is not stopped while it holds the lock.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ class WriteLock:
         # The thread lock hands over at once; the file lock, which polls, is left to other processes.
         self._thread = threading.RLock()
         self._file = FileLock(path, thread_local=False)
+        self._kept_out_s = 0.0  # by other processes, all threads together; changes under the thread lock
+        self._entered_at_s = 0.0  # of these, when a thread last got in
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -57,8 +60,9 @@ class WriteLock:
                 yield
             return
         try:
+            began = self._kept_out_s
             self._wait_for_threads(deadline)
-            self._wait_for_processes(deadline)
+            self._wait_for_processes(deadline, self._kept_out_s - max(began, self._entered_at_s))
             with deadline.writing():
                 yield
         finally:
@@ -106,11 +110,11 @@ class WriteLock:
                 raise deadline.error()
             logger.warning("waiting for another thread that is writing", extra={"lock": self._file.lock_file})
 
-    def _wait_for_processes(self, deadline: deadlines.Deadline) -> None:
-        waited = 0.0
+    def _wait_for_processes(self, deadline: deadlines.Deadline, waited: float) -> None:
         while True:
             try:
                 self._file.acquire(blocking=False)
+                self._entered_at_s = self._kept_out_s
                 return
             except Timeout as error:
                 if deadline.wait_s <= 0:
@@ -126,4 +130,6 @@ class WriteLock:
                 ) from error
             before = time.monotonic()
             time.sleep(_POLL_S)
-            waited += min(time.monotonic() - before, _STEP_S)
+            step = min(time.monotonic() - before, _STEP_S)
+            waited += step
+            self._kept_out_s += step

@@ -78,6 +78,43 @@ def test_another_process_is_waited_for_no_longer_than_the_limit(tmp_path: Path) 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_threads_wait_for_another_process_side_by_side_and_not_one_after_the_other(tmp_path: Path) -> None:
+    lock, other = WriteLock(tmp_path / "lock", 1.0), WriteLock(tmp_path / "lock", 0)
+    start = time.monotonic()
+    with other.hold():
+        threads = [in_a_thread(lambda: lock.hold().__enter__()) for _ in range(5)]
+        for thread, results in threads:
+            thread.join()
+            assert "has held" in str(results[0])
+        assert 1.0 <= time.monotonic() - start < 3.0
+        begun = time.monotonic()
+        with pytest.raises(OperationalError, match="has held"):
+            lock.hold().__enter__()
+        assert time.monotonic() - begun >= 1.0, "who comes later has the whole time"
+
+
+def test_who_waited_for_a_thread_that_wrote_has_the_whole_time_for_another_process(tmp_path: Path) -> None:
+    lock, other = WriteLock(tmp_path / "lock", 2.0), WriteLock(tmp_path / "lock", 0)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with lock.hold():
+            inside.set()
+            assert go_on.wait(60)
+
+    with other.hold():
+        first, _ = in_a_thread(write)
+        time.sleep(0.5)
+        second, results = in_a_thread(lambda: lock.hold().__enter__())
+        time.sleep(0.5)
+    assert inside.wait(60)
+    assert lock._kept_out_s == lock._entered_at_s > 0.5
+    go_on.set()
+    first.join()
+    second.join()
+    assert not isinstance(results[0], Exception)
+
+
 def test_the_time_that_a_process_was_stopped_is_not_time_waited(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from aios_db.disk.lock import WriteLock\n"
@@ -113,8 +150,8 @@ def test_an_interrupt_right_after_a_step_leaves_nothing_held(
     lock = WriteLock(tmp_path / "lock", 0)
     take = getattr(lock, step)
 
-    def taken_and_interrupted(deadline: object) -> None:
-        take(deadline)
+    def taken_and_interrupted(*arguments: object) -> None:
+        take(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):

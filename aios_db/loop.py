@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from inspect import isawaitable
@@ -15,7 +15,7 @@ from aios_db.connection import Connection
 from aios_db.joint.given import as_file
 from aios_db.memory import Picture, Sound
 from aios_db.recollection import Recollection
-from aios_db.schema.errors import OperationalError, ProgrammingError
+from aios_db.schema.errors import Error, OperationalError, ProgrammingError
 
 log = logging.getLogger("aios_db.loop")
 
@@ -186,38 +186,52 @@ class CognitiveLoop:
         return Step(answer, context, answer_id, seconds)
 
     def _recalled(self, text: str | None, image: Medium, audio: Medium, input_id: str) -> list[Recollection]:
-        """Return what belongs to an input, but itself; without a joint space, to its words alone."""
+        """Return what belongs to an input, but itself: to its words alone where nothing knows the rest."""
         con = self._connection
-        active = con.store.joint.in_use.active()
         given: dict[str, Any] = {"image": image, "audio": audio}
-        known: Collection[str] = () if active is None else active.space.encoders
-        media = {name: medium for name, medium in given.items() if name in known}
-        if text is None and not any(media.values()):
+        media = {name: each for name, each in given.items() if each is not None and self._can_ask(name)}
+        if text is None and not media:
             log.warning("no joint space knows what was given: without words it recalls nothing")
             return []
         found = con.recall(text, self._k + 1, **media)
         return [each for each in found if each.memory_id != input_id][: self._k]
 
+    def _can_ask(self, modality: str) -> bool:
+        """Tell whether a picture or sound can ask: a space knows it, with its weights and encoder here."""
+        in_use = self._connection.store.joint.in_use
+        active = in_use.usable()
+        if active is None or modality not in active.space.encoders:
+            return False
+        try:
+            in_use.check_fits(active, modality)
+        except Error as error:
+            log.warning("the %s of an input does not ask: %s", modality, error)
+            return False
+        return True
+
     def _reinforce(self, context: Context) -> None:
-        """Link an input with what was used for it: across modalities, or as recalled together."""
+        """Link an input with what was used for it: across modalities, or as recalled together.
+
+        What was forgotten while the responder was asked is left out.
+        """
         import pyarrow as pa
 
-        memories = context.memories
+        store, memories = self._connection.store, context.memories
         given = {"text": context.text, "image": context.image, "audio": context.audio}
         own = {name for name, part in given.items() if part is not None}
-        if not memories:
-            return
-        kinds = ["cross_modal" if set(each.modalities) != own else "recalled_together" for each in memories]
-        self._connection.store.link(
-            pa.table(
-                {
-                    "source_id": [context.input_id] * len(memories),
-                    "target_id": [each.memory_id for each in memories],
-                    "kind": kinds,
-                    "weight": [_LINK_WEIGHT] * len(memories),
-                }
-            )
-        )
+        with store.lock.hold():  # so that what is there stays there until it is linked
+            there, *used = store.existing([context.input_id, *(each.memory_id for each in memories)])
+            left = [each for each, is_there in zip(memories, used, strict=True) if there and is_there]
+            if not left:
+                return
+            kinds = ["cross_modal" if set(each.modalities) != own else "recalled_together" for each in left]
+            links = {
+                "source_id": [context.input_id] * len(left),
+                "target_id": [each.memory_id for each in left],
+                "kind": kinds,
+                "weight": [_LINK_WEIGHT] * len(left),
+            }
+            store.link(pa.table(links))
 
     @contextmanager
     def _timed(self, name: str, seconds: dict[str, float]) -> Iterator[None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from joint_world import pairs, picture, tone
+from joint_world import pairs, picture, seen, tone
 
 import aios_db
 from aios_db.loop import CognitiveLoop, Context
@@ -111,3 +113,37 @@ def test_a_cancelled_step_keeps_its_input_and_no_answer(world: World) -> None:
         assert isinstance(slow, asyncio.CancelledError) and fast.answer == "answer to fast"
         texts = {text for (text,) in con.execute("SELECT text FROM memories").fetchall()}
         assert texts == {"slow", "fast", "answer to fast"}
+
+
+@pytest.mark.parametrize("forgotten", ["input", "memory"])
+def test_what_the_responder_forgets_is_not_linked(world: World, forgotten: str) -> None:
+    def respond(context: Context) -> str:
+        con.forget(context.input_id if forgotten == "input" else context.memories[0].memory_id)
+        return "done"
+
+    with world() as con:
+        con.remember(["tea is at four", "tea is at five"])
+        step = CognitiveLoop(con, respond).step("when is tea?")
+        assert len(step.context.memories) == 2 and step.answer == "done" and step.answer_id is not None
+        linked = con.execute(
+            "SELECT count(*) FROM association_links WHERE source_id = ? AND kind = 'recalled_together'",
+            [step.context.input_id],
+        ).fetchone()
+        assert linked == (0 if forgotten == "input" else 1,)
+
+
+def test_words_go_on_where_a_picture_cannot_ask(world: World, tmp_path: Path) -> None:
+    def step(con: aios_db.Connection, seed: int) -> set[str]:
+        loop = CognitiveLoop(con, lambda context: None, k=2)
+        found = loop.step("where is the red thing?", image=picture("red", seed)).context.memories
+        assert loop.step(image=picture("red", seed + 10)).context.memories == []  # nothing asks
+        return {each.text for each in found}
+
+    with world() as con:
+        space = con.fit_fusion(pairs()).path
+        con.remember("the red thing is in the kitchen")
+        con.register_encoder("quarters", "image", 12, seen, size=32, version="2")
+        assert "the red thing is in the kitchen" in step(con, 1)
+    shutil.move(space, tmp_path / "lost")
+    with world() as con:
+        assert "the red thing is in the kitchen" in step(con, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -24,6 +25,7 @@ from aios_db.engine.weights.model_directory import ModelDirectory
 from aios_db.engine.weights.reader import WeightFile
 from aios_db.schema.errors import Error, WeightsError
 from aios_db.schema.modalities import MODALITIES
+from aios_db.schema.weights import METADATA_FILE
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +34,7 @@ log = logging.getLogger("aios_db.engine.fusion")
 
 ARCHITECTURE = "JointSpace"
 _UNKNOWN = -1.0
+_CONFIG_SUM = "config_sha256"
 
 
 def save_space(space: JointSpace, target: Path, name: str, report: Mapping[str, Any]) -> None:
@@ -53,6 +56,7 @@ def save_space(space: JointSpace, target: Path, name: str, report: Mapping[str, 
         "model_type": "Joint space",
         "architecture": ARCHITECTURE,
         "config": config,
+        _CONFIG_SUM: _sum_of(config),
         "fit": dict(report),
     }
     write_model(target, name, described, _tensors(space))
@@ -103,12 +107,36 @@ def load_space(directory: Path) -> tuple[JointSpace, str]:
         file.verify()
         if model.config.get("features") != RECIPE:
             raise WeightsError(f"{directory} is of features as another aios_db made them; fit it again")
+        arrays = {name: np.asarray(file.array(name), np.float64) for name in file.layers}
+        _refuse_changed(model, arrays)
         try:
-            return _space(
-                model.config, {name: np.asarray(file.array(name), np.float64) for name in file.layers}
-            ), (file.content_sha256 or "")[:12]
+            return _space(model.config, arrays), (file.content_sha256 or "")[:12]
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise WeightsError(f"{directory} holds no joint space: {error!r}; fit it again") from error
+
+
+def _refuse_changed(model: ModelDirectory, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Refuse a description that is not the one that was written, or not that of the weights beside it.
+
+    Of earlier spaces only the encoders are known, by the weights.
+    """
+    config = model.config
+    written, told = model.metadata.get(_CONFIG_SUM), arrays.get("encoders")
+    encoders = config.get("encoders")
+    same = written is None or written == _sum_of(config)
+    if told is not None and isinstance(encoders, Mapping):
+        same = same and told.tolist() == list(_digest_of(encoders))
+    if not same:
+        raise WeightsError(f"{model.path / METADATA_FILE} has changed since it was written; fit it again")
+
+
+def _sum_of(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config).encode()).hexdigest()
+
+
+def _digest_of(encoders: Mapping[str, str]) -> bytes:
+    versions = [str(RECIPE), *(f"{modality} {version}" for modality, version in encoders.items())]
+    return hashlib.sha256("\n".join(versions).encode()).digest()
 
 
 def _tensors(space: JointSpace) -> Iterator[tuple[str, torch.Tensor]]:
@@ -127,9 +155,9 @@ def _arrays(space: JointSpace) -> dict[str, np.ndarray[Any, Any]]:
     for names, share in space.shares.items():
         shares[tuple(MODALITIES.index(each) for each in names)] = share
     arrays: dict[str, np.ndarray[Any, Any]] = {"rankings": rankings, "shares": shares}
-    versions = [str(RECIPE), *(f"{modality} {version}" for modality, version in space.encoders.items())]
-    told = hashlib.sha256("\n".join(versions).encode()).digest()
-    arrays["encoders"] = np.frombuffer(told, np.uint8)  # else spaces of two encoders may be of one version
+    arrays["encoders"] = np.frombuffer(
+        _digest_of(space.encoders), np.uint8
+    )  # else spaces of two encoders may be of one version
     for name, projection in space.projections.items():
         arrays |= {
             f"{name}.mean": projection.scaling.mean,

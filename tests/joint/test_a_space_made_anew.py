@@ -38,7 +38,25 @@ def of_an_older_recipe(directory: Path) -> None:
     path.write_text(json.dumps(described))
 
 
-@pytest.mark.parametrize("harm", [flipped, cut, undescribed, of_an_older_recipe])
+def cut_elsewhere(directory: Path) -> None:
+    path = directory / "metadata.json"
+    described = json.loads(path.read_text())
+    described["config"]["starts"]["image"] += 1
+    path.write_text(json.dumps(described))
+
+
+def of_other_encoders_as_earlier_ones_tell(directory: Path) -> None:
+    path = directory / "metadata.json"
+    described = json.loads(path.read_text())
+    described["config"]["encoders"]["image"] = "another@0123456789ab"
+    del described["config_sha256"]
+    path.write_text(json.dumps(described))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [flipped, cut, undescribed, of_an_older_recipe, cut_elsewhere, of_other_encoders_as_earlier_ones_tell],
+)
 def test_a_fit_of_the_same_pairs_replaces_what_cannot_be_used(
     world: World, harm: Callable[[Path], None]
 ) -> None:

@@ -120,8 +120,8 @@ class JointVectors:
 
     def scores(self, question: Question) -> tuple[RowIds, NDArray[np.uint8], NDArray[np.float64]]:
         """Return row ids, modalities and scores of the memories that a question says something of."""
-        earlier = None if question[0, 0] == self._number else self._recent_earlier()
-        if earlier is not None:
+        earlier = self._recent_earlier()
+        if earlier is not None and question[0, 0] != self._number:
             return earlier.scores(question)
         count = self._count
         sets, rows = self._arrays.sets[:count], self._arrays.rows[:count]
@@ -137,7 +137,11 @@ class JointVectors:
         return rows[known], sets[known], scores[known]
 
     def _recent_earlier(self) -> JointVectors | None:
-        return self._earlier if time.monotonic() < self._exchanged_at + EARLIER_S else None
+        """Return the vectors before, and let go of them when their time is over."""
+        earlier = self._earlier
+        if earlier is not None and time.monotonic() >= self._exchanged_at + EARLIER_S:
+            self._earlier = earlier = None
+        return earlier
 
     def _restart(self, version: str) -> None:
         self._earlier, self._exchanged_at = copy(self), time.monotonic()

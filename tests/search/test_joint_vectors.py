@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from aios_db.schema.modalities import BITS
+from aios_db.search import joint
 from aios_db.search.joint import JointArrays, JointVectors
 
 VERSION = "joint@00000f000000"
 
 
-def put(vectors: JointVectors, rows: list[int], values: list[float | None]) -> None:
+def put(vectors: JointVectors, rows: list[int], values: list[float | None], version: str = VERSION) -> None:
     given = [None if value is None else [value, 1.0] for value in values]
     batch = pa.RecordBatch.from_pydict(
         {
             "_rowid": pa.array(rows, pa.uint64()),
             "joint_embedding": pa.array(given, pa.list_(pa.float32(), 2)),
             "joint_hubness": pa.array(given, pa.list_(pa.float32(), 2)),
-            "joint_weight_version": [VERSION] * len(rows),
+            "joint_weight_version": [version] * len(rows),
             "modalities": [["image"]] * len(rows),
         }
     )
@@ -55,3 +59,18 @@ def test_a_copy_changes_and_the_original_does_not(saved, rows, values):
     now = dict(zip(*told(second)[:2], strict=True))
     assert now == {row: [value, 1.0] * 2 for row, value in wanted.items() if value is not None}
     assert np.all(np.array(told(second)[2]) == BITS["image"])
+
+
+def test_a_question_lets_go_of_the_vectors_of_an_earlier_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = JointVectors(JointArrays.empty())
+    put(vectors, [1], [1.0])
+    before = weakref.ref(vectors._arrays.vectors)
+    put(vectors, [1], [2.0], "joint@00000e000000")
+    question = np.zeros((8, 4), np.float32)
+    vectors.scores(question)
+    gc.collect()
+    assert before() is not None  # for what is on its way
+    monkeypatch.setattr(joint, "EARLIER_S", 0.0)
+    vectors.scores(question)
+    gc.collect()
+    assert before() is None

@@ -126,7 +126,7 @@ def migrate(database: str | Path, *, to: int | None = None, progress: Progress =
 def _apply(directory: Path, migration: Migration, progress: Progress) -> None:
     before = _row_counts(directory)
     for step in migration.steps(directory):
-        log.info("%s: %s", migration.name, step, extra={"path": str(directory)})
+        log.info("%s: %s", migration.name, step, extra={"event": "migrated", "path": str(directory)})
         progress(step, 0, 0)
     after = _row_counts(directory)
     for table, rows in before.items():

@@ -106,7 +106,7 @@ def load_config(
     if found.problems and found.config.strict:
         raise ConfigError("invalid configuration: " + "; ".join(found.problems))
     for problem in found.problems:
-        log.error("invalid configuration: %s", problem)
+        log.error("invalid configuration: %s", problem, extra={"event": "invalid_configuration"})
     return found.config
 
 

@@ -107,7 +107,7 @@ class Exchange:
         try:
             return self._library.by_hash(self._name, sha256) if sha256 else None
         except OperationalError as error:
-            log.warning("the card is sent whole: %s", error)
+            log.warning("the card is sent whole: %s", error, extra={"event": "full_exchange"})
             return None
 
     def _ask(self, wait_s: int, *, full: bool) -> None:

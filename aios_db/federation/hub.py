@@ -201,7 +201,7 @@ class Hub:
             "factors_error": round(made.factors_error, 6),
             "products_error": round(made.products_error, 6),
         }
-        log.info("a round of %s has ended", name, extra=details)
+        log.info("a round of %s has ended", name, extra={"event": "round_ended", **details})
         card, delta, owed = self._publish(head, made.card, owed)
         whole = Push(
             "+".join(sorted(each.agent for each in pushes)), head, card, sum(each.samples for each in pushes)

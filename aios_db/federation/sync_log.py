@@ -62,9 +62,14 @@ def record(store: MemoryStore, report: SyncReport) -> None:
     details = {key: value for key, value in asdict(report).items() if value is not None and key != "sync_id"}
     store.metrics.observe("sync", time.perf_counter() - report.duration_s, error=report.code)
     if report.error:
-        log.warning("the exchange of %s failed: %s", report.card, report.error, extra=details)
+        log.warning(
+            "the exchange of %s failed: %s",
+            report.card,
+            report.error,
+            extra={"event": "exchange_failed", **details},
+        )
     else:
-        log.info("exchanged %s", report.card, extra=details)
+        log.info("exchanged %s", report.card, extra={"event": "exchanged", **details})
     if store.read_only:
         return
     try:

@@ -197,7 +197,9 @@ class WeightVersions:
             self._tokenizers.note(row["version"], tokenizer)
         log.info("installed weight version %s", row["version"], extra={"path": row["path"]})
         if active:
-            log.info("activated %s", row["version"], extra={"space": row["space"]})
+            log.info(
+                "activated %s", row["version"], extra={"event": "version_activated", "space": row["space"]}
+            )
         return WeightVersion(**written[row["version"]])
 
     def record_report(self, report: ValidationReport) -> None:
@@ -250,7 +252,7 @@ class WeightVersions:
             changed = _switched([asdict(each) for each in self.all()], version, chosen.space)
             if changed:
                 self._write(weight_versions, list(changed.values()))
-                log.info("activated %s", version, extra={"space": chosen.space})
+                log.info("activated %s", version, extra={"event": "version_activated", "space": chosen.space})
 
     def remove(self, version: str) -> None:
         """Forget a version that is not active; its files stay.

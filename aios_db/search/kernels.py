@@ -16,6 +16,7 @@ except ImportError as error:
         "searches run in NumPy and take longer, since aios_db.search.native is not compiled (%s); "
         "have Cython and a C compiler, and install aios_db again",
         error,
+        extra={"event": "searches_in_numpy"},
     )
 
 __all__ = ["keywords", "links", "names", "vectors"]

@@ -137,7 +137,10 @@ class DeviceSession:
             raise DeviceError(f"{where} failed, and device.fallback_enabled is off: {error}") from error
         log.warning(
             "%s failed, the call is finished on the CPU: %s", where, error,
-            extra={"device": self.device.target, "model": self._program.name, "transient": transient},
+            extra={
+                "event": "device_fallback", "device": self.device.target, "model": self._program.name,
+                "transient": transient,
+            },
         )  # fmt: skip
 
     def close(self) -> None:

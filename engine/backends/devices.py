@@ -61,7 +61,10 @@ def find_device(config: DeviceConfig) -> Device:
         return found
     if not config.fallback_enabled:
         raise DeviceError(f"device.target {config.target}: {found} (device.fallback_enabled is off)")
-    log.warning("device.target %s: %s; running on the CPU", config.target, found)
+    log.warning(
+        "device.target %s: %s; running on the CPU", config.target, found,
+        extra={"event": "device_fallback", "device": config.target},
+    )  # fmt: skip
     return cpu_device()
 
 

@@ -117,7 +117,7 @@ class CpuSelection:
             raise error
         log.warning(
             "back end %s failed, the standard one takes over: %s", self._label(), error,
-            extra={"backend": self._label(), "model": self._program.name},
+            extra={"event": "backend_failed", "backend": self._label(), "model": self._program.name},
         )  # fmt: skip
         return self._settle(Choice(*STANDARD, 1.0, {}), self.standard)
 
@@ -146,7 +146,9 @@ class CpuSelection:
         log.info(
             "%s runs on %s, cosine %.5f; milliseconds: %s",
             self._program.name, "/".join(best), cosine, milliseconds,
-            extra={"model": self._program.name, "choice": dataclasses.asdict(choice)},
+            extra={
+                "event": "backend_chosen", "model": self._program.name, "choice": dataclasses.asdict(choice),
+            },
         )  # fmt: skip
         self._remember(choice)
         return self._settle(choice, runner)
@@ -172,10 +174,14 @@ class CpuSelection:
                 log.warning(
                     "back end %s has no %s here, since the CPU or a package lacks it: fp32",
                     name, self._cpu.precision,
+                    extra={"event": "precision_unavailable", "precision": self._cpu.precision},
                 )  # fmt: skip
                 found.append((name, "fp32"))
         if not found and self._cpu.precision not in ("auto", "fp32") and asked == "auto":
-            log.warning("no back end has %s here, for lack of CPU or package: fp32", self._cpu.precision)
+            log.warning(
+                "no back end has %s here, for lack of CPU or package: fp32", self._cpu.precision,
+                extra={"event": "precision_unavailable", "precision": self._cpu.precision},
+            )  # fmt: skip
         self._tell_missing(missing, found or [STANDARD])
         return found or [STANDARD]
 
@@ -189,8 +195,9 @@ class CpuSelection:
                 loss = expected_loss(name, found, cpu_features(), quantizable=self._program.quantizable)
                 level = logging.WARNING if loss > WORTH_A_WARNING else logging.DEBUG
             log.log(
-                level, "back end %s: %s%s", name, reason, f" ({loss:.1f} times as fast)" if loss > 1 else ""
-            )
+                level, "back end %s: %s%s", name, reason, f" ({loss:.1f} times as fast)" if loss > 1 else "",
+                extra={"event": "backend_missing", "backend": name, "times_as_fast": loss},
+            )  # fmt: skip
 
     def _prepare(self, name: str, precision: Arithmetic) -> tuple[Runner, float] | None:
         """Return the runner and its cosine to fp32, or None, with a warning, if it is unfit."""
@@ -203,12 +210,16 @@ class CpuSelection:
         except Exception as error:
             if not threading.main_thread().is_alive():  # the process ends, which is no fault of the back end
                 raise
-            log.warning("back end %s in %s failed for %s: %s", name, precision, self._program.name, error)
+            log.warning(
+                "back end %s in %s failed for %s: %s", name, precision, self._program.name, error,
+                extra={"event": "backend_failed", "backend": name, "model": self._program.name},
+            )  # fmt: skip
             return None
         if not cosine > self._cpu.min_cosine:
             log.warning(
                 "back end %s in %s is not used for %s: cosine %.4f is not above %g",
                 name, precision, self._program.name, cosine, self._cpu.min_cosine,
+                extra={"event": "backend_refused", "backend": name, "precision": precision, "cosine": cosine},
             )  # fmt: skip
             return None
         failures = row_failures(reference, rows)
@@ -216,6 +227,7 @@ class CpuSelection:
             log.warning(
                 "back end %s in %s is not used for %s: %s",
                 name, precision, self._program.name, "; ".join(failures),
+                extra={"event": "backend_refused", "backend": name, "precision": precision, "cosine": cosine},
             )  # fmt: skip
             return None
         return runner, cosine

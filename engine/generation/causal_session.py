@@ -81,25 +81,31 @@ class CausalSession(DeviceSession):
 
         network = cast("Qwen2ForCausalLM", self._model.module)
         if self._asked.backend not in ("auto", "standard"):
-            log.warning("a language model runs on the standard back end, not on %s", self._asked.backend)
+            log.warning(
+                "a language model runs on the standard back end, not on %s", self._asked.backend,
+                extra={"event": "backend_missing", "backend": self._asked.backend},
+            )  # fmt: skip
         asked = self._asked.precision
         if self._model.integers or asked in ("auto", "fp32"):
             return network
         if asked == "int8":
-            log.warning("%s runs in fp32: it is not quantized", self._program.name)
+            self._warn("it is not quantized", asked)
             return network
         if not cpu_features().has_bf16:
-            log.warning("%s runs in fp32: this CPU does not multiply bf16", self._program.name)
+            self._warn("this CPU does not multiply bf16", asked)
             return network
         fast = cast("Qwen2ForCausalLM", converted(self._program, torch.bfloat16))
         ids = torch.tensor([list(self._sample())])
         states = (each.model(ids)[0].float().numpy() for each in (fast, network))
         cosine = mean_cosine(*states)
         if not cosine > self._min_cosine or not np.isfinite(cosine):
-            log.warning(
-                "%s runs in fp32: in bf16 its cosine %.4f is not above %g",
-                self._program.name, cosine, self._min_cosine,
-            )  # fmt: skip
+            self._warn(f"in bf16 its cosine {cosine:.4f} is not above {self._min_cosine:g}", asked)
             return network
         self.precision = "bf16"
         return fast
+
+    def _warn(self, why: str, precision: str) -> None:
+        log.warning(
+            "%s runs in fp32: %s", self._program.name, why,
+            extra={"event": "precision_unavailable", "precision": precision},
+        )  # fmt: skip

@@ -30,7 +30,10 @@ def on_device(run: Callable[[torch.device], Result], config: DeviceConfig) -> Re
     if device.is_cpu:
         return run(CPU)
     if device.target == "vulkan":
-        log.warning("models run on vulkan but are not quantized there: it is done on the CPU")
+        log.warning(
+            "models run on vulkan but are not quantized there: it is done on the CPU",
+            extra={"event": "device_fallback", "device": device.target},
+        )
         return run(CPU)
     try:
         return run(torch.device(device.torch_name))
@@ -38,5 +41,8 @@ def on_device(run: Callable[[torch.device], Result], config: DeviceConfig) -> Re
         where = f"{device.target} ({device.name})"
         if not config.fallback_enabled:
             raise DeviceError(f"{where} failed, and device.fallback_enabled is off: {error}") from error
-        log.warning("%s failed, the quantization is continued on the CPU: %s", where, error)
+        log.warning(
+            "%s failed, the quantization is continued on the CPU: %s", where, error,
+            extra={"event": "device_fallback", "device": device.target},
+        )  # fmt: skip
     return run(CPU)

@@ -213,8 +213,14 @@ def _log(report: ValidationReport, path: Path) -> None:
         "report": str(path),
     }
     for failure in report.failures:
-        log.error("%s is refused: %s; see %s", report.candidate.version, failure, path, extra=details)
+        log.error(
+            "%s is refused: %s; see %s", report.candidate.version, failure, path,
+            extra={"event": "validation_refused", **details},
+        )  # fmt: skip
     for warning in report.warnings:
-        log.warning("%s: %s; see %s", report.candidate.version, warning, path, extra=details)
+        log.warning(
+            "%s: %s; see %s", report.candidate.version, warning, path,
+            extra={"event": "validation_warned", **details},
+        )  # fmt: skip
     if report.passed:
-        log.info("%s is accepted", report.candidate.version, extra=details)
+        log.info("%s is accepted", report.candidate.version, extra={"event": "validated", **details})

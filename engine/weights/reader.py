@@ -86,7 +86,10 @@ class WeightFile:
         log.info(
             "opened %s: V%d, %s, %s",
             self.path, self.version, self.quantization, "mapped" if self.is_mapped else "read by row group",
-            extra={"weights": str(self.path), "version": self.version, "tensors": len(self.layers)},
+            extra={
+                "event": "weights_opened", "weights": str(self.path), "version": self.version,
+                "tensors": len(self.layers),
+            },
         )  # fmt: skip
 
     @property

@@ -103,7 +103,10 @@ class ResidencyManager:
                 if not self.pressure.is_high():
                     break
         if released:
-            log.warning("memory is short: released the weights of %s", amount(released, "unused layer"))
+            log.warning(
+                "memory is short: released the weights of %s", amount(released, "unused layer"),
+                extra={"event": "weights_released", "layers": released},
+            )  # fmt: skip
         return released
 
     def _evict(self) -> None:

@@ -45,7 +45,7 @@ class Repaired:
     logs: tuple[str, ...]
     """Logs that were written anew without the records that are damaged."""
     damaged: tuple[str, ...]
-    """What is wrong with tables that were left as they are, since they have rows to lose."""
+    """What is left: tables that have rows to lose, and a joint space whose weights are lost."""
 
 
 def repair(
@@ -112,9 +112,19 @@ def repair(
     try:
         if weight_versions.TABLE in anew:
             _note_weights(store)
-        return Repaired(store.repair(), marker, tuple(tables), lookups, logs, ())
+        report = store.repair()
+        return Repaired(report, marker, tuple(tables), lookups, logs, _lost_space(store))
     finally:
         store.close()
+
+
+def _lost_space(store: MemoryStore) -> tuple[str, ...]:
+    """Say what is wrong with the weights of the joint space, which lie outside of the database."""
+    try:
+        store.joint.in_use.active()
+    except Error as error:
+        return (str(error),)
+    return ()
 
 
 def _note_weights(store: MemoryStore) -> None:

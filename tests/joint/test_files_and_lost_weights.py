@@ -115,3 +115,15 @@ def test_models_that_may_not_be_written_are_told_before_features_are_made(
         (tmp_path / "models").write_text("no directory")
         with pytest.raises(OperationalError, match="writing the joint space into"):
             con.fit_fusion(pairs(1))
+
+
+def test_repair_says_that_a_space_is_lost_which_it_cannot_make(world: World) -> None:
+    with world() as con:
+        con.fit_fusion(pairs(), cached=False)
+        row = con.execute("SELECT version, path FROM weight_versions WHERE space = 'joint'").fetchone()
+        database, config = con.store.path, con.store.config
+    version, space = row
+    assert aios_db.repair(database, config=config).damaged == ()
+    shutil.rmtree(space)
+    (lost,) = aios_db.repair(database, config=config).damaged
+    assert version in lost

@@ -21,14 +21,14 @@ from typing import Any
 import lance
 from filelock import FileLock, Timeout
 from lance.fragment import FragmentMetadata
-from lance.optimize import Compaction
+from lance.optimize import Compaction, RewriteResult
 
-from aios_db.disk.durable import DurableTable, manifest, versions
+from aios_db.disk.durable import DurableTable, data_files, manifest, versions
 from aios_db.disk.lock import WriteLock
 from aios_db.schema.config import StorageConfig
 from aios_db.store.cold import cold_fragments
 from aios_db.store.kept import remove_versions
-from aios_db.store.row_versions import with_one_version
+from aios_db.store.row_versions import new_files, with_one_version
 from aios_db.store.snapshot import handle, newest
 
 logger = logging.getLogger("aios_db.store")
@@ -82,7 +82,8 @@ def compact(dataset: lance.LanceDataset, lock: WriteLock, *, everything: bool = 
     """Merge the tail, or ``everything``, and rewrite fragments of which a tenth is deleted.
 
     The new files are written without the lock, which is taken for the commit only. When rows of the old ones
-    were deleted or updated meanwhile, the work is done again under the lock.
+    were deleted or updated meanwhile, the work is done again under the lock, and the files of the first time
+    go: no version names them, so that no clean-up finds them.
 
     Returns
     -------
@@ -103,8 +104,16 @@ def compact(dataset: lance.LanceDataset, lock: WriteLock, *, everything: bool = 
             except (OSError, ValueError, RuntimeError):  # Lance sees conflicts in more than that
                 current = handle(newest(dataset))
         logger.debug("compacting again, under the lock", extra={"table": dataset.uri})
+        _remove_unnamed(current, results)
         rewrite_fragments(current, _options(current, everything=everything))
     return current
+
+
+def _remove_unnamed(dataset: lance.LanceDataset, results: Iterable[RewriteResult]) -> None:
+    """Remove the files of results that are not in the newest version, since they were not committed."""
+    named = {path for path, _ in data_files(dataset)}
+    for path in {path for result in results for path in new_files(result)} - named:
+        Path(dataset.uri, path).unlink(missing_ok=True)
 
 
 def rewrite_fragments(dataset: lance.LanceDataset, options: Any) -> None:

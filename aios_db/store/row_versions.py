@@ -26,6 +26,12 @@ def with_one_version(result: Any) -> RewriteResult:
     return cast(RewriteResult, cast(Any, RewriteResult).from_json(json.dumps(content)))
 
 
+def new_files(result: RewriteResult) -> list[str]:
+    """Return the paths, within the table, of the files that a compaction's task has written."""
+    fragments = json.loads(cast(Any, result).json())["new_fragments"]
+    return [f"data/{file['path']}" for fragment in fragments for file in fragment["files"]]
+
+
 def _one_run(rows: int, version: int) -> bytes:
     """Return a `RowDatasetVersionSequence` (Lance's table.proto) of one run.
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import ids_in_table, memory_rows
 
-from aios_db.disk.durable import manifest
+from aios_db.disk.durable import data_files, manifest
 from aios_db.disk.lock import WriteLock
 from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
@@ -28,6 +28,7 @@ from aios_db.store.commit import commit, delete, patch
 from aios_db.store.compaction import clean_up, compact, is_due, mergeable
 from aios_db.store.maintenance import Maintenance
 from aios_db.store.repair import RepairReport
+from aios_db.store.row_versions import with_one_version
 from aios_db.store.snapshot import newest
 
 Open = Callable[..., MemoryStore]
@@ -241,6 +242,33 @@ def test_compaction_merges_small_fragments_and_leaves_large_ones(
     assert kept in {each.fragment_id for each in written.get_fragments()}
     assert values(written) == before
     assert len(compact(written, lock, everything=True).get_fragments()) == 1
+
+
+def test_a_compaction_that_was_overtaken_leaves_no_file(
+    table: lance.LanceDataset, lock: WriteLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would find it: a clean-up removes what old versions name, and no version names these."""
+    for _ in range(4):
+        table.insert(pa.table({"id": ["x"], "n": [0]}))
+    reader = lance.dataset(table.uri)
+    execute = with_one_version
+
+    def overtaken(result: object) -> object:
+        monkeypatch.undo()
+        delete(lance.dataset(table.uri), np.array([1]))
+        return execute(result)
+
+    monkeypatch.setattr(compaction, "with_one_version", overtaken)
+    written = compact(reader, lock, everything=True)
+    assert values(written).keys() == {"a", "c", "d", "x"}
+    named = {
+        path
+        for version in written.versions()
+        for path, _ in data_files(lance.dataset(table.uri, version=version["version"]))
+    }
+    assert {f"data/{each}" for each in os.listdir(Path(table.uri, "data"))} == {
+        each for each in named if each.startswith("data/")
+    }
 
 
 def test_compaction_leaves_nothing_of_each_row_in_the_manifest(

@@ -154,6 +154,7 @@ def drift(con: aios_db.Connection) -> float:
 
 
 def content_mb(con: aios_db.Connection) -> float:
+    con.store.refresh()
     rows = con.store.memories.to_table(columns=["text"])["text"].to_pylist()
     return sum(len(text.encode()) + 4 * DIMENSION for text in rows) / 1e6
 
@@ -201,11 +202,10 @@ def watch(path: Path, options: argparse.Namespace) -> dict[str, Any]:
         while any(thread.is_alive() for thread in threads):
             time.sleep(min(options.every, 2))
             minutes = (time.monotonic() - start) / 60
-            if int(minutes * 60 / options.every) > len(samples["index"]):
+            if int(minutes * 60 / options.every) > len(samples["index"]) and (content := content_mb(con)):
                 row = {"minutes": minutes, "memories": float(len(con.store.index)), "drift": drift(con)}
-                row["times content"] = on_disk(path)["disk MB"] / content_mb(con)
+                row["times content"] = on_disk(path)["disk MB"] / content
                 samples["index"].append({**row, **own_size()})
-        con.store.refresh()
         final = {**on_disk(path), "content MB": content_mb(con), "drift": drift(con)}
     if any(worker.wait() for worker in workers):
         raise SystemExit("a process failed")

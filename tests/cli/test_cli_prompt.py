@@ -23,7 +23,7 @@ from aios_db.cli.statements import is_blank, split_complete
 
 pytestmark = pytest.mark.sql
 
-PATIENCE_S = 30
+PATIENCE_S = 100
 ENDLESS = "SELECT count(*) FROM range(100000000000) a WHERE a.range % 7 = 3"
 
 

@@ -42,10 +42,11 @@ test: lint .venv/duckdb-$(OLDEST_DUCKDB)/stamp
 	export PYTHONPATH=.venv/duckdb-$(OLDEST_DUCKDB); $(PYTEST) -m "sql and not slow" $(SQL_TESTS) || $(AGAIN)
 	$(PYTEST) --cov --cov-report=term:skip-covered || $(AGAIN)
 
-# Cuts the power (as root, on a loop device), kills and interrupts, 30 times each.
+# Cuts the power (as root, on a loop device), kills and interrupts, 30 times each; tries all that `test` takes samples of.
 faults: .venv/dev.stamp
-	AIOS_FAULT_TRIES=30 $(BIN)/python -m pytest -o timeout=0 tests/faults tests/store/test_store_processes.py \
-		tests/federation/test_faults.py
+	AIOS_FAULT_TRIES=30 AIOS_LONG_TESTS=1 $(BIN)/python -m pytest -o timeout=0 tests/faults \
+		tests/store/test_store_processes.py tests/federation/test_faults.py \
+		tests/search/test_live_equals_rebuilt.py tests/architectures/test_bert.py
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -54,7 +54,7 @@ def remember(session: Session, /, text: str | None, as_json: bool, fold: bool, *
 
 def _refuse_no_memory(session: Session, content: str | None, fields: dict[str, Any]) -> None:
     """Raise what `remember` would of its arguments, by which no database is made."""
-    from aios_db.methods.writing import rows_of
+    from aios_db.given_rows import rows_of
     from aios_db.store.rows import check_lengths, normalise
 
     storage = session.config().storage

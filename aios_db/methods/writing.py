@@ -9,6 +9,7 @@ from uuid import UUID
 import pyarrow as pa
 from typing_extensions import Unpack
 
+from aios_db.given_rows import rows_of
 from aios_db.memory import Fields, Memory, Selectors
 from aios_db.schema.compressions import Packed
 from aios_db.schema.errors import DataError, ProgrammingError
@@ -16,8 +17,6 @@ from aios_db.selecting import ids_of, selection
 from aios_db.session import Connected
 from aios_db.store.erasure import EraseReport
 from aios_db.store.turns import Turns
-
-_NO_ROWS = (str, bytes, bytearray, memoryview, Mapping)
 
 
 @overload
@@ -233,28 +232,3 @@ def link(con: Connected, /, source_id: str, target_id: str, kind: str = "user", 
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"cannot link {source_id!r} and {target_id!r}: {error}") from error
     con.store.link(given)
-
-
-def rows_of(content: Any, fields: Mapping[str, Any]) -> pa.Table:
-    """Return what `remember` is given as columns, as they were given; what they say is not looked at."""
-    from aios_db.joint.media import with_media
-    from aios_db.store.returned import frame_given_again, given_again, table_given_again
-    from aios_db.store.tables import as_mapping, mappings, table_from
-
-    content = {} if content is None else content
-    if as_mapping(content) is not None:
-        content, fields = ([content], fields) if content else ([fields], {})
-    if hasattr(content, "iloc") and hasattr(content, "columns"):  # of pandas
-        content = frame_given_again(content)
-    elif isinstance(content, pa.Table | pa.RecordBatch) or hasattr(content, "__arrow_c_stream__"):
-        content = table_given_again(table_from(content))
-    elif isinstance(content, Iterable) and not isinstance(content, _NO_ROWS):
-        content = [with_media(given_again(each)) for each in mappings(content)]
-    rows, fields = table_from(content), with_media(fields)
-    if fields and rows.num_rows:
-        constant = table_from([fields] * rows.num_rows)
-        for name in fields:
-            if name in rows.column_names:
-                raise ProgrammingError(f"remember: {name!r} is given both as an argument and as a column")
-            rows = rows.append_column(name, constant.column(name))
-    return rows

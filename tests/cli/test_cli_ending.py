@@ -28,6 +28,7 @@ def end(*_):
     os.kill(os.getpid(), int(sys.argv[1]))
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
 aios_db.exports.writing.force_tree = end
 sys.exit(main(sys.argv[2:]))
 """

@@ -71,7 +71,7 @@ def test_sound_without_samples_is_a_data_error() -> None:
 
 
 def test_nan_samples_are_counted() -> None:
-    with pytest.raises(DataError, match="2 samples that are NaN"):
+    with pytest.raises(DataError, match="2 samples of NaN or infinity"):
         resample(np.array([0.0, np.nan, np.inf], np.float32), 16_000, 16_000)
 
 

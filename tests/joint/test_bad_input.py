@@ -32,7 +32,7 @@ def png(width: int, height: int) -> bytes:
 BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "an empty recording": ("audio", lambda: wav(0), "non-empty row of samples"),
     "no bytes at all": ("audio", lambda: b"", "empty"),
-    "one sample": ("audio", lambda: wav(1), "1 samples at 16000 Hz is shorter than 0.02 s"),
+    "one sample": ("audio", lambda: wav(1), "1 sample at 16000 Hz is shorter than 0.02 s"),
     "three hours": ("audio", lambda: wav(3 * 3600 * 100, 100), "lasts longer than 7200 s"),
     "a truncated recording": ("audio", lambda: tone("red")[:40], "cannot be decoded|non-empty row"),
     "100 megapixels": ("image", lambda: png(12_500, 8_000), "12500 x 8000 pixels is too large"),

@@ -82,7 +82,7 @@ def test_what_the_sources_say_in_fewer_words(text: str) -> None:
         ("Omar ordered the mast of the Kestrel.", "a name in another's place"),
         ("Mira's sister Omar pays rent in Leeds.", "a name in another's place"),
         ("Mira pays 650 dollars rent in Hull.", "a name in another's place"),
-        ("Zebediah ordered the mast.", "1 names that no source has"),
+        ("Zebediah ordered the mast.", "1 name that no source has"),
     ],
 )
 def test_what_the_sources_do_not_say(text: str, why: str) -> None:

@@ -45,7 +45,7 @@ def refused(act, words):
 
 def run(script: str, path: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PRELUDE + textwrap.dedent(script), str(path)],
+        [sys.executable, "-u", "-W", "ignore", "-c", PRELUDE + textwrap.dedent(script), str(path)],
         capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -221,7 +221,9 @@ texts = ["some text " + "and more " * n for n in range(40)]
 engine.encode(texts)
 before = engine.encode(texts)
 def held():
-    return sum(unit.resident_bytes() for unit in engine._model.residency._used)
+    residency = engine._model.residency
+    with residency._lock:  # which its thread holds as it evicts
+        return sum(unit.resident_bytes() for unit in residency._used)
 time.sleep(1.5)
 full = held()
 limit = read_memory().total

@@ -82,8 +82,8 @@ def compact(dataset: lance.LanceDataset, lock: WriteLock, *, everything: bool = 
     """Merge the tail, or ``everything``, and rewrite fragments of which a tenth is deleted.
 
     The new files are written without the lock, which is taken for the commit only. When rows of the old ones
-    were deleted or updated meanwhile, the work is done again under the lock, and the files of the first time
-    go: no version names them, so that no clean-up finds them.
+    were deleted or updated meanwhile, the work is done again under the lock. Files that are not committed go:
+    no version names them, so that no clean-up finds them.
 
     Returns
     -------
@@ -92,21 +92,28 @@ def compact(dataset: lance.LanceDataset, lock: WriteLock, *, everything: bool = 
     """
     options = _options(dataset, everything=everything)
     tasks = Compaction.plan(dataset, options).tasks
-    results = [with_one_version(task.execute(dataset)) for task in tasks]
-    if not results:
+    if not tasks:
         return dataset
-    with lock.hold():
-        current = handle(newest(dataset))
-        if not any(_changed(current, task.fragments) for task in tasks):
-            try:
-                Compaction.commit(current, results, options)
-                return current
-            except (OSError, ValueError, RuntimeError):  # Lance sees conflicts in more than that
-                current = handle(newest(dataset))
-        logger.debug("compacting again, under the lock", extra={"table": dataset.uri})
-        _remove_unnamed(current, results)
-        rewrite_fragments(current, _options(current, everything=everything))
-    return current
+    results: list[RewriteResult] = []
+    try:
+        results.extend(with_one_version(task.execute(dataset)) for task in tasks)
+        with lock.hold():
+            current = handle(newest(dataset))
+            if not any(_changed(current, task.fragments) for task in tasks):
+                try:
+                    Compaction.commit(current, results, options)
+                    results.clear()
+                    return current
+                except (OSError, ValueError, RuntimeError):  # Lance sees conflicts in more than that
+                    current = handle(newest(dataset))
+            logger.debug("compacting again, under the lock", extra={"table": dataset.uri})
+            _remove_unnamed(current, results)
+            results.clear()
+            rewrite_fragments(current, _options(current, everything=everything))
+        return current
+    finally:
+        if results:  # the disk was full, or another process held the lock for too long
+            _remove_unnamed(handle(newest(dataset)), results)
 
 
 def _remove_unnamed(dataset: lance.LanceDataset, results: Iterable[RewriteResult]) -> None:

@@ -12,6 +12,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import ids_in_table, memory_rows
@@ -20,7 +21,7 @@ from aios_db.disk.durable import data_files, manifest
 from aios_db.disk.lock import WriteLock
 from aios_db.memory_store import MemoryStore
 from aios_db.schema.config import Config, StorageConfig
-from aios_db.schema.errors import InterfaceError
+from aios_db.schema.errors import InterfaceError, OperationalError
 from aios_db.search import source
 from aios_db.search.keeping_up import KeepingUp
 from aios_db.store import compaction, upkeep
@@ -261,14 +262,38 @@ def test_a_compaction_that_was_overtaken_leaves_no_file(
     monkeypatch.setattr(compaction, "with_one_version", overtaken)
     written = compact(reader, lock, everything=True)
     assert values(written).keys() == {"a", "c", "d", "x"}
-    named = {
-        path
-        for version in written.versions()
-        for path, _ in data_files(lance.dataset(table.uri, version=version["version"]))
-    }
-    assert {f"data/{each}" for each in os.listdir(Path(table.uri, "data"))} == {
-        each for each in named if each.startswith("data/")
-    }
+    assert _unnamed(written) == set()
+
+
+def test_a_compaction_that_gets_no_lock_leaves_no_file(table: lance.LanceDataset, tmp_path: Path) -> None:
+    for _ in range(4):
+        table.insert(pa.table({"id": ["x"], "n": [0]}))
+    with FileLock(tmp_path / "write.lock", thread_local=False), pytest.raises(OperationalError):
+        compact(table, WriteLock(tmp_path / "write.lock", 0.1), everything=True)
+    assert _unnamed(table) == set()
+    assert len(compact(table, WriteLock(tmp_path / "write.lock", 5), everything=True).get_fragments()) == 1
+
+
+def test_a_compaction_that_fails_on_the_way_leaves_no_file(
+    table: lance.LanceDataset, lock: WriteLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        table.insert(pa.table({"id": ["x"], "n": [0]}))
+
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(compaction, "_changed", full)
+    with pytest.raises(OSError, match="full"):
+        compact(table, lock, everything=True)
+    assert _unnamed(table) == set()
+
+
+def _unnamed(table: lance.LanceDataset) -> set[str]:
+    """Return the data files that no version names."""
+    versions = (lance.dataset(table.uri, version=each["version"]) for each in table.versions())
+    named = {path for version in versions for path, _ in data_files(version)}
+    return {f"data/{each}" for each in os.listdir(Path(table.uri, "data"))} - named
 
 
 def test_compaction_leaves_nothing_of_each_row_in_the_manifest(

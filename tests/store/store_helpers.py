@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import lance
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -56,3 +58,15 @@ def counts(store: MemoryStore) -> dict[str, int]:
     table = store.memories.to_table(columns=["memory_id", "access_count"]).combine_chunks()
     rows = [row for batch in table.to_batches() for row in store.recalls.with_counts(batch).to_pylist()]
     return {row["memory_id"]: row["access_count"] for row in rows}
+
+
+def values(dataset: lance.LanceDataset) -> dict[str, tuple[int | None, int]]:
+    rows = dataset.to_table(with_row_id=True).to_pylist()
+    return {row["id"]: (row["n"], row["_rowid"]) for row in rows}
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
